@@ -1,0 +1,77 @@
+package tsn
+
+// PortRole says what is behind a bridge port.
+type PortRole uint8
+
+// The roles.
+const (
+	// RoleEdge: end stations. Frames are taken from anyone.
+	RoleEdge PortRole = iota
+	// RoleFabric: another bridge of the SPB region. Frames are taken only if
+	// their source address is reached through this port (the ingress check of
+	// 802.1aq, the kernel's `locked`).
+	RoleFabric
+	// RoleEndStation: the one port of an end station; there is no bridge.
+	RoleEndStation
+)
+
+func (r PortRole) String() string {
+	switch r {
+	case RoleEdge:
+		return "edge"
+	case RoleFabric:
+		return "fabric"
+	case RoleEndStation:
+		return "end-station"
+	}
+	return "unknown"
+}
+
+// BridgePort is the wanted bridging behaviour of a port.
+type BridgePort struct {
+	Port Port
+	Role PortRole
+	// Locked is the ingress check; Learning, Flood (unknown unicast),
+	// McastFlood (unregistered groups) and BcastFlood are the kernel's flags.
+	Locked, Learning, Flood, McastFlood, BcastFlood bool
+	VLANs                                           []PortVLAN // ascending VID
+}
+
+// PortVLAN is membership of a port in a VLAN.
+type PortVLAN struct {
+	VID      VID
+	PVID     bool // untagged frames received belong to this VLAN
+	Untagged bool // frames leave without a tag
+}
+
+// FDBEntry is a static filtering entry: frames for MAC in VID leave on Port.
+type FDBEntry struct {
+	MAC  MAC
+	VID  VID
+	Port Port
+}
+
+// MDBEntry is a static group entry: frames for Group in VID leave on Ports
+// (ascending; NoPort stands for the bridge itself).
+type MDBEntry struct {
+	Group MAC
+	VID   VID
+	Ports []Port
+}
+
+// BridgeState is everything the bridge shall forward. The data plane makes
+// the kernel equal to it; within OwnedVIDs (ascending) every static entry
+// that is not here is removed, entries of other VIDs are left alone.
+type BridgeState struct {
+	OwnedVIDs []VID
+	Ports     []BridgePort // ascending port
+	FDB       []FDBEntry   // ascending VID, MAC
+	MDB       []MDBEntry   // ascending VID, Group
+}
+
+// DesiredState is the whole wanted kernel state of one switch.
+type DesiredState struct {
+	// Bridge is nil for an end station.
+	Bridge *BridgeState
+	Egress []PortEgress // ascending port
+}

@@ -1,0 +1,106 @@
+package tsn
+
+import (
+	"fmt"
+	"strings"
+)
+
+// TrafficClass is a queue of an egress port; a higher number is served first
+// (802.1Q 8.6.8). It is the standard's number: where a kernel orders queues
+// the other way round, only the data plane knows.
+type TrafficClass uint8
+
+// MaxTrafficClasses is the standard's limit.
+const MaxTrafficClasses = 8
+
+// ClassMap gives the traffic class of each priority (802.1Q 8.6.6).
+type ClassMap [8]TrafficClass
+
+// The switch uses four classes on every port that may ever be gated. The map
+// is fixed at port start: kernels refuse to change it on a live taprio.
+//
+//	class 3  priority 7     network control: IS-IS, gPTP, MRP, management
+//	class 2  priority 5, 6  scheduled streams
+//	class 1  priority 2, 3  SR classes B and A (credit-based)
+//	class 0  the rest       best effort
+const (
+	ClassBestEffort TrafficClass = 0
+	ClassSR         TrafficClass = 1
+	ClassScheduled  TrafficClass = 2
+	ClassControl    TrafficClass = 3
+	NumClasses                   = 4
+)
+
+// DefaultClassMap is the map above.
+var DefaultClassMap = ClassMap{0: 0, 1: 0, 2: 1, 3: 1, 4: 0, 5: 2, 6: 2, 7: 3}
+
+// Classes returns the number of classes the map uses.
+func (m ClassMap) Classes() int {
+	n := 0
+	for _, c := range m {
+		n = max(n, int(c)+1)
+	}
+	return n
+}
+
+// GateMask has bit c set when the gate of traffic class c is open.
+type GateMask uint8
+
+// Has reports whether the gate of class c is open.
+func (g GateMask) Has(c TrafficClass) bool { return g&(1<<c) != 0 }
+
+// String prints the gates from class 7 down to 0, o for open and C for
+// closed, as 802.1Q examples do.
+func (g GateMask) String() string {
+	var b strings.Builder
+	for c := 7; c >= 0; c-- {
+		if g.Has(TrafficClass(c)) {
+			b.WriteByte('o')
+		} else {
+			b.WriteByte('C')
+		}
+	}
+	return b.String()
+}
+
+// GateEntry is one SetGateStates operation (802.1Q 8.6.8.4, table 8-7).
+type GateEntry struct {
+	Gates    GateMask
+	Interval int64 // TimeInterval, ns
+}
+
+// GateControlList is a schedule of one port. In an Admin list BaseTime is
+// AdminBaseTime; cycle n of it starts at BaseTime + n*CycleTime.
+type GateControlList struct {
+	BaseTime           PTPTime
+	CycleTime          int64 // ns
+	CycleTimeExtension int64 // ns
+	Entries            []GateEntry
+}
+
+// String prints the list on one line, for logs and golden files.
+func (l *GateControlList) String() string {
+	if l == nil {
+		return "all-open"
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "base %d cycle %d", l.BaseTime.NS, l.CycleTime)
+	for _, e := range l.Entries {
+		fmt.Fprintf(&b, " %02x/%d", uint8(e.Gates), e.Interval)
+	}
+	return b.String()
+}
+
+// PortEgress is what one egress port shall do: the composition of what qbv
+// (gates), srp (idle slopes) and the configuration (class map, max SDU) want.
+// The data plane turns it into one root qdisc and a classifier.
+type PortEgress struct {
+	Port     Port
+	ClassMap ClassMap
+	// Gates nil means one all-open entry.
+	Gates *GateControlList
+	// IdleSlope per class in kbit/s; 0 means strict priority, no shaper.
+	IdleSlope [MaxTrafficClasses]Rate
+	// MaxSDU per class in octets; 0 means no limit.
+	MaxSDU [MaxTrafficClasses]uint32
+}
