@@ -65,17 +65,17 @@ func (g GateMask) String() string {
 
 // GateEntry is one SetGateStates operation (802.1Q 8.6.8.4, table 8-7).
 type GateEntry struct {
-	Gates    GateMask
-	Interval int64 // TimeInterval, ns
+	Gates    GateMask `json:"gates"`
+	Interval int64    `json:"intervalNs"` // TimeInterval, ns
 }
 
 // GateControlList is a schedule of one port. In an Admin list BaseTime is
 // AdminBaseTime; cycle n of it starts at BaseTime + n*CycleTime.
 type GateControlList struct {
-	BaseTime           PTPTime
-	CycleTime          int64 // ns
-	CycleTimeExtension int64 // ns
-	Entries            []GateEntry
+	BaseTime           PTPTime     `json:"baseTime"`
+	CycleTime          int64       `json:"cycleTimeNs"`                    // ns
+	CycleTimeExtension int64       `json:"cycleTimeExtensionNs,omitempty"` // ns
+	Entries            []GateEntry `json:"entries"`
 }
 
 // String prints the list on one line, for logs and golden files.

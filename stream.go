@@ -12,22 +12,22 @@ const FrameOverhead = 8 + 14 + 4 + 4 + 12
 // Stream is what a talker asks for, in the terms of 802.1Q 35.2.2.8 (TSpec)
 // and 46.2.3 (Qcc). Interval is given instead of a class measurement interval.
 type Stream struct {
-	ID   StreamID
-	Name string // a label; never an identity
+	ID   StreamID `json:"id"`
+	Name string   `json:"name,omitempty"` // a label; never an identity
 
-	Talker   MAC // address of the sending end station
-	Listener MAC // address of the receiving end station
+	Talker   MAC `json:"talker"`   // address of the sending end station
+	Listener MAC `json:"listener"` // address of the receiving end station
 
 	// DestinationAddress of the stream's frames: a group address, or the
 	// Listener's own address.
-	DestinationAddress MAC
-	VID                VID
-	PCP                PCP
+	DestinationAddress MAC `json:"destination"`
+	VID                VID `json:"vlan"`
+	PCP                PCP `json:"pcp"`
 
-	Interval          int64  // ns between bursts
-	MaxFrameSize      uint16 // MSDU octets: what follows length/type
-	MaxIntervalFrames uint16 // frames in each interval
-	MaxLatency        int64  // ns from the talker's first octet to the listener's last
+	Interval          int64  `json:"intervalNs"`   // ns between bursts
+	MaxFrameSize      uint16 `json:"size"`         // MSDU octets: what follows length/type
+	MaxIntervalFrames uint16 `json:"frames"`       // frames in each interval
+	MaxLatency        int64  `json:"maxLatencyNs"` // ns from the talker's first octet to the listener's last
 }
 
 // Bandwidth is the rate the stream needs on every port, with per-frame
@@ -91,15 +91,15 @@ func (s Stream) Validate() error {
 // Hop is one egress port on a stream's way: the system that transmits and the
 // port it transmits on.
 type Hop struct {
-	System MAC
-	Port   Port
+	System MAC  `json:"system"`
+	Port   Port `json:"port"`
 }
 
 // Reservation is a stream at one system: the ports it leaves by. It is what
 // the owner of a stream sends to every system on the path, whole.
 type Reservation struct {
-	Stream Stream
-	Ports  []Port // ascending; usually one
+	Stream Stream `json:"stream"`
+	Ports  []Port `json:"ports"` // ascending; usually one
 }
 
 // FailureCode says why a stream was refused (802.1Q table 35-6 and Qcc).

@@ -39,8 +39,8 @@ func (l LocalTime) Sub(m LocalTime) int64 { return int64(l - m) }
 // PTPTime is gPTP time in one domain: nanoseconds of the PTP timescale (TAI
 // epoch 1970-01-01 00:00:00 TAI when the grand master says so).
 type PTPTime struct {
-	NS     int64
-	Domain uint8
+	NS     int64 `json:"ns"`
+	Domain uint8 `json:"domain"`
 }
 
 // Add returns the time ns nanoseconds later.
