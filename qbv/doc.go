@@ -1,0 +1,27 @@
+// Package qbv opens and closes the gates: the gate control model of IEEE
+// 802.1Q (clauses 8.6.8.4 and 8.6.9, "Qbv"), the administrative state machine
+// of each port, and the synthesis of a network's gate control lists.
+//
+//	Problem{links, streams with paths}
+//	        │ Plan            pure, deterministic, spends work units
+//	        ▼
+//	Schedule ── Verify (shares no code with Plan)     Gantt, GanttSVG: pictures
+//	        │ one GateControlList per egress port, offsets from a common base
+//	        ▼
+//	Stage, Commit, Abort ─┐                  ┌─> GatesChanged{port, whole list}
+//	Clock (gPTP now) ─────┤  Instance        ├─> VerifyGates{port}: read the kernel back
+//	Applied, ReadBack ────┤  (tsn.Machine)   ├─> Result{request id, typed error}
+//	tsn.LinkChanged ──────┘                  └─> tsn.Notice
+//	                        Status(): Admin, Oper, ConfigPending, ConfigChangeTime ...
+//
+//	model.go    what a port can execute, and the check of a list against it
+//	kernel.go   how software taprio differs from the standard, and the remedy
+//	admin.go    the Instance: staging, commit at a base time, confirmation
+//	problem.go  the planner's input and output
+//	plan.go     no-wait first fit; gates.go turns windows into gate entries
+//	verify.go   the independent checker
+//	gantt.go    the picture as text; ganttsvg.go as SVG
+//
+// Not here: waiting in queues between hops, routing, frame preemption
+// (802.1Qbu), per-stream filtering (802.1Qci).
+package qbv
