@@ -1,0 +1,132 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"tsnswitch"
+	"tsnswitch/internal/record"
+)
+
+// loopQueue is how many events may wait for a machine. Frames beyond it are
+// dropped and counted; everything else waits.
+const loopQueue = 1024
+
+// errLoopEnded is returned to callers of a loop that has shut down.
+var errLoopEnded = errors.New("the daemon is shutting down")
+
+// A loop drives one Machine with real time, on one goroutine. Everything that
+// touches the machine runs there: events, and functions given to call.
+type loop struct {
+	name    string
+	machine tsn.Machine
+	now     func() tsn.Instant
+	do      func(tsn.Effect)
+	record  *record.Recorder // nil: not recording
+
+	events chan tsn.Event
+	calls  chan func()
+	done   chan struct{}
+
+	dropped atomic.Uint64 // frames that found the queue full
+	steps   atomic.Uint64
+	worst   atomic.Int64 // longest Step so far, ns
+}
+
+func newLoop(name string, m tsn.Machine, now func() tsn.Instant, do func(tsn.Effect)) *loop {
+	return &loop{
+		name: name, machine: m, now: now, do: do,
+		events: make(chan tsn.Event, loopQueue), calls: make(chan func()), done: make(chan struct{}),
+	}
+}
+
+// run steps the machine until ctx ends.
+func (l *loop) run(ctx context.Context) {
+	defer close(l.done)
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		timer.Reset(l.untilDeadline())
+		select {
+		case <-ctx.Done():
+			return
+		case ev := <-l.events:
+			l.step(ev)
+		case f := <-l.calls:
+			f()
+		case <-timer.C:
+			l.step(tsn.Timeout{})
+		}
+	}
+}
+
+func (l *loop) untilDeadline() time.Duration {
+	d := l.machine.Deadline()
+	if d == tsn.Never {
+		return time.Hour
+	}
+	return time.Duration(max(d.Sub(l.now()), 0))
+}
+
+// step runs one event and carries out its effects; only the loop's own
+// goroutine calls it.
+func (l *loop) step(ev tsn.Event) []tsn.Effect {
+	now := l.now()
+	if l.record != nil {
+		l.record.Event(now, ev)
+	}
+	effects := l.machine.Step(now, ev)
+	if took := l.now().Sub(now); took > l.worst.Load() {
+		l.worst.Store(took)
+	}
+	l.steps.Add(1)
+	for _, e := range effects {
+		l.do(e)
+	}
+	return effects
+}
+
+// post queues an event. A frame that finds the queue full is dropped and
+// counted, as any switch would; other events wait for room.
+func (l *loop) post(ev tsn.Event) {
+	select {
+	case l.events <- ev:
+		return
+	default:
+	}
+	if _, frame := ev.(tsn.Received); frame {
+		l.dropped.Add(1)
+		return
+	}
+	select {
+	case l.events <- ev:
+	case <-l.done:
+	}
+}
+
+// call runs f between two steps: for queries of the machine.
+func (l *loop) call(ctx context.Context, f func()) error {
+	finished := make(chan struct{})
+	select {
+	case l.calls <- func() { defer close(finished); f() }:
+	case <-l.done:
+		return errLoopEnded
+	case <-ctx.Done():
+		return fmt.Errorf("%s loop is busy: %w", l.name, ctx.Err())
+	}
+	select {
+	case <-finished:
+		return nil
+	case <-l.done:
+		return errLoopEnded
+	}
+}
+
+// request steps the machine with ev and hands its effects to answer, in the
+// loop, after they were carried out.
+func (l *loop) request(ctx context.Context, ev tsn.Event, answer func([]tsn.Effect)) error {
+	return l.call(ctx, func() { answer(l.step(ev)) })
+}

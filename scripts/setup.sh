@@ -1,0 +1,49 @@
+#!/bin/sh
+# Installs the Debian packages that `make demo` or `make test` need and that
+# this machine lacks. As an ordinary user it names them instead.
+#
+# usage: scripts/setup.sh demo|test
+set -eu
+
+want="erlang-base:erl iproute2:tc"
+case "${1:-}" in
+demo) ;;
+test) want="$want tshark:tshark tcpdump:tcpdump linuxptp:ptp4l" ;;
+*) echo "usage: $0 demo|test" >&2; exit 2 ;;
+esac
+
+# User-mode Linux only where this kernel falls short, or where we are not root.
+host_is_enough() {
+	[ "$(id -u)" = 0 ] || return 1
+	config=/boot/config-$(uname -r)
+	{ zcat /proc/config.gz 2>/dev/null || cat "$config" 2>/dev/null; } |
+		awk '/^CONFIG_(NET_SCH_TAPRIO|BRIDGE_VLAN_FILTERING|VLAN_8021Q|NET_CLS_FLOWER|IFB|NET_SCH_TBF)=[ym]/ { n++ } END { exit n < 6 }'
+}
+if ! host_is_enough; then
+	[ "$(uname -m)" = x86_64 ] || {
+		echo "this kernel lacks taprio or bridge VLAN filtering, and User-mode Linux is for x86-64 only" >&2
+		exit 1
+	}
+	want="$want user-mode-linux:linux.uml"
+fi
+
+missing=
+for w in $want; do
+	command -v "${w#*:}" >/dev/null 2>&1 || PATH=$PATH:/usr/sbin:/sbin command -v "${w#*:}" >/dev/null 2>&1 || missing="$missing ${w%%:*}"
+done
+[ -n "$missing" ] || exit 0
+if [ "$(id -u)" != 0 ]; then
+	echo "please install:$missing   (sudo apt-get install$missing)" >&2
+	exit 1
+fi
+echo "installing:$missing"
+export DEBIAN_FRONTEND=noninteractive
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+# shellcheck disable=SC2086
+if ! { apt-get install -y --no-install-recommends $missing >"$log" 2>&1 ||
+	{ apt-get update >"$log" 2>&1 && apt-get install -y --no-install-recommends $missing >>"$log" 2>&1; }; }; then
+	cat "$log" >&2
+	echo "could not install:$missing" >&2
+	exit 1
+fi
