@@ -1,0 +1,231 @@
+package link
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sort"
+	"sync"
+
+	"tsnswitch"
+)
+
+// ErrAbsent is returned by Send while the port's interface does not exist.
+// The port comes back by itself when the interface does.
+var ErrAbsent = errors.New("the interface does not exist at present")
+
+// ErrNoSocket is returned by Send for a frame whose length/type no socket of
+// the port carries.
+var ErrNoSocket = errors.New("no socket carries this frame")
+
+// DefaultStampTimeout is how long an egress time stamp may take, in ns. Real
+// interfaces have been seen to need tens of milliseconds.
+const DefaultStampTimeout int64 = 50_000_000
+
+// Config says what Open shall do. The zero value of an optional field means
+// its default.
+type Config struct {
+	Ports []PortConfig
+	Clock Clock   // needed if a port runs gPTP
+	Own   tsn.MAC // the node's address; frames from it are dropped. Optional
+
+	// Timing gets the gPTP events, Control the IS-IS events, both every
+	// LinkChanged. They are called from several goroutines and must not
+	// block for long: a full queue here means lost frames in the kernel.
+	Timing, Control func(tsn.Event)
+
+	StampTimeout         int64 // ns; DefaultStampTimeout
+	GPTPLimit, ISISLimit Limit // per port; DefaultGPTPLimit, DefaultISISLimit
+	Logger               *slog.Logger
+}
+
+// PortConfig is one port.
+type PortConfig struct {
+	Port       tsn.Port
+	Ifname     string
+	Rate       tsn.Rate // instead of what the driver says; 0: ask the driver
+	ISIS, GPTP bool
+
+	// HardwareStamps asks the interface for its own time stamps instead of
+	// the kernel's. The Clock must then understand them (see PHC).
+	HardwareStamps bool
+}
+
+func (c *Config) validate() error {
+	var errs []error
+	seen := map[tsn.Port]bool{}
+	names := map[string]bool{}
+	for _, p := range c.Ports {
+		switch {
+		case p.Port == tsn.NoPort:
+			errs = append(errs, fmt.Errorf("interface %q: port number 0; give one of 1..4095", p.Ifname))
+		case p.Ifname == "":
+			errs = append(errs, fmt.Errorf("port %d: no interface name", p.Port))
+		case seen[p.Port] || names[p.Ifname]:
+			errs = append(errs, fmt.Errorf("port %d (%s): port or interface given twice", p.Port, p.Ifname))
+		case p.GPTP && c.Clock == nil:
+			errs = append(errs, fmt.Errorf("port %d (%s): gPTP needs Config.Clock", p.Port, p.Ifname))
+		}
+		seen[p.Port], names[p.Ifname] = true, true
+	}
+	return errors.Join(errs...)
+}
+
+func (c *Config) setDefaults() {
+	if c.StampTimeout <= 0 {
+		c.StampTimeout = DefaultStampTimeout
+	}
+	if c.GPTPLimit == (Limit{}) {
+		c.GPTPLimit = DefaultGPTPLimit
+	}
+	if c.ISISLimit == (Limit{}) {
+		c.ISISLimit = DefaultISISLimit
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.Timing == nil {
+		c.Timing = func(tsn.Event) {}
+	}
+	if c.Control == nil {
+		c.Control = func(tsn.Event) {}
+	}
+}
+
+// Ports is an open set of ports.
+type Ports struct {
+	cfg   Config
+	ports map[tsn.Port]*port
+
+	renew   chan *port // ports that need fresh sockets
+	quit    chan struct{}
+	watched sync.WaitGroup
+	once    sync.Once
+}
+
+// port is everything about one port. The watcher alone uses its link fields.
+type port struct {
+	PortConfig
+	isis *isisPort // nil if not configured
+	gptp *gptpPort
+
+	index int // interface index, 0 while absent
+	up    bool
+	rate  tsn.Rate
+}
+
+// Open opens the sockets of every port in the network namespace of the
+// calling thread and starts to follow their links. An interface that does not
+// exist yet is no error: its port is down until it appears.
+func Open(cfg Config) (*Ports, error) {
+	if err := cfg.validate(); err != nil {
+		return nil, fmt.Errorf("link: %w", err)
+	}
+	cfg.setDefaults()
+	l := &Ports{
+		cfg:   cfg,
+		ports: map[tsn.Port]*port{},
+		renew: make(chan *port, len(cfg.Ports)),
+		quit:  make(chan struct{}),
+	}
+	for _, pc := range cfg.Ports {
+		p, err := l.newPort(pc)
+		if err != nil {
+			l.Close()
+			return nil, fmt.Errorf("link: %w", err)
+		}
+		l.ports[pc.Port] = p
+	}
+	if err := l.watch(); err != nil {
+		l.Close()
+		return nil, fmt.Errorf("link: %w", err)
+	}
+	return l, nil
+}
+
+func (l *Ports) newPort(pc PortConfig) (*port, error) {
+	p := &port{PortConfig: pc}
+	if pc.ISIS {
+		p.isis = &isisPort{port: pc.Port, deliver: l.cfg.Control, log: l.cfg.Logger}
+		p.isis.admission.setup(&p.isis.n, l.cfg.ISISLimit, l.cfg.Own)
+	}
+	if pc.GPTP {
+		p.gptp = &gptpPort{
+			port: pc.Port, hardware: pc.HardwareStamps, timeout: l.cfg.StampTimeout,
+			clock: l.cfg.Clock, deliver: l.cfg.Timing, log: l.cfg.Logger,
+			reopen: func() {
+				select {
+				case l.renew <- p:
+				default: // asked for already
+				}
+			},
+		}
+		p.gptp.admission.setup(&p.gptp.n, l.cfg.GPTPLimit, l.cfg.Own)
+		if err := p.gptp.start(); err != nil {
+			return nil, err
+		}
+	}
+	return p, nil
+}
+
+// Send transmits an effect of a machine. It never waits longer than a few
+// milliseconds. A frame that the kernel refuses is counted and returned as an
+// error; if it was tagged, Sent{Stamped: false} follows as for a lost stamp.
+func (l *Ports) Send(s tsn.Send) error {
+	p := l.ports[s.Port]
+	if p == nil {
+		return fmt.Errorf("link: send: port %d is not configured", s.Port)
+	}
+	if len(s.Frame) < headerLen || len(s.Frame) > maxFrame {
+		return fmt.Errorf("link: send on port %d: frame of %d octets is outside %d..%d", s.Port, len(s.Frame), headerLen, maxFrame)
+	}
+	switch typ := binary.BigEndian.Uint16(s.Frame[12:]); {
+	case typ == 0x88f7 && p.gptp != nil:
+		return p.gptp.send(s)
+	case typ <= 1500 && p.isis != nil:
+		return p.isis.send(s)
+	default:
+		return fmt.Errorf("link: send on port %d (%s): length/type %04x: %w", s.Port, p.Ifname, typ, ErrNoSocket)
+	}
+}
+
+// Counters returns the counters of every socket, by port, then protocol.
+func (l *Ports) Counters() []Counters {
+	var all []Counters
+	for _, p := range l.sorted() {
+		if p.isis != nil {
+			all = append(all, p.isis.n.snapshot(p.Port, ISIS))
+		}
+		if p.gptp != nil {
+			all = append(all, p.gptp.n.snapshot(p.Port, GPTP))
+		}
+	}
+	return all
+}
+
+func (l *Ports) sorted() []*port {
+	all := make([]*port, 0, len(l.ports))
+	for _, p := range l.ports {
+		all = append(all, p)
+	}
+	sort.Slice(all, func(i, j int) bool { return all[i].Port < all[j].Port })
+	return all
+}
+
+// Close ends every goroutine and socket. Callbacks that are running must be
+// able to return; none runs after Close has.
+func (l *Ports) Close() {
+	l.once.Do(func() {
+		close(l.quit)
+		l.watched.Wait()
+		for _, p := range l.sorted() {
+			if p.isis != nil {
+				p.isis.close()
+			}
+			if p.gptp != nil {
+				p.gptp.stop()
+			}
+		}
+	})
+}

@@ -1,0 +1,358 @@
+package link
+
+import (
+	"bytes"
+	"errors"
+	"runtime"
+	"testing"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"tsnswitch"
+)
+
+var (
+	gptpDA  = tsn.MAC(gptpGroup)
+	isisDAs = []tsn.MAC{tsn.MAC(isisGroups[0]), tsn.MAC(isisGroups[1]), tsn.MAC(isisGroups[2])}
+	station = tsn.MAC{2, 0, 0, 0, 0, 9}
+)
+
+func pdu(dst, src tsn.MAC, mark byte) []byte {
+	return ethernet(dst, src, 46, append([]byte{0xfe, 0xfe, 0x03, 0x83, mark}, make([]byte, 41)...)...)
+}
+
+func gptpFrame(src tsn.MAC, mark byte) []byte {
+	return ethernet(gptpDA, src, 0x88f7, append([]byte{0x12, mark}, make([]byte, 44)...)...)
+}
+
+// realtime is the LocalClock of the tests: the kernel's stamp as it is.
+type realtime struct{}
+
+func (realtime) Local(s Stamp) (tsn.LocalTime, bool) { return tsn.LocalTime(s.NS), !s.Hardware }
+func (realtime) Gate() GateMap                       { return GateMap{} }
+
+// RFC 6329 section 8: all three groups are received, also on a bridge port,
+// where a socket bound to the 802.2 protocol would see none of them.
+func TestISISOnBridgePort(t *testing.T) {
+	ownNetNS(t)
+	addVeth(t, "peer0", "port1")
+	br := &netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: "br0"}}
+	if err := netlink.LinkAdd(br); err != nil {
+		t.Skipf("bridge: %v", err)
+	}
+	setUp(t, "br0")
+	must(t, netlink.LinkSetMaster(getLink(t, "port1"), getLink(t, "br0")))
+
+	peer, bridge := newSink(), newSink()
+	lp := open(t, Config{Control: peer.put, Ports: []PortConfig{{Port: 7, Ifname: "peer0", ISIS: true}}})
+	lb := open(t, Config{Control: bridge.put, Ports: []PortConfig{{Port: 1, Ifname: "port1", ISIS: true}}})
+	next(t, peer, linkUp)
+	next(t, bridge, linkUp)
+
+	src := macOf(t, "peer0")
+	for i, da := range isisDAs {
+		must(t, lp.Send(tsn.Send{Port: 7, Frame: pdu(da, src, byte(i)), Priority: 7}))
+		got := next(t, bridge, always[tsn.Received])
+		if got.Port != 1 || got.Stamped || !bytes.Equal(got.Frame, pdu(da, src, byte(i))) {
+			t.Fatalf("to %v: got %+v", da, got)
+		}
+	}
+	// And the other way, out of the bridge port.
+	back := pdu(isisDAs[0], macOf(t, "port1"), 9)
+	must(t, lb.Send(tsn.Send{Port: 1, Frame: back, Priority: 7}))
+	if got := next(t, peer, always[tsn.Received]); !bytes.Equal(got.Frame, back) {
+		t.Fatalf("from the bridge port: got %x", got.Frame)
+	}
+	c := countersOf(t, lb, 1, ISIS)
+	if c.Received != 3 || c.Sent != 1 || c.Opens != 1 || c.DroppedOwn != 0 {
+		t.Errorf("counters %+v", c)
+	}
+}
+
+// What the kernel filter and admission keep away: other LLC, EtherTypes,
+// frames that leave, our own source address.
+func TestISISDrops(t *testing.T) {
+	ownNetNS(t)
+	addVeth(t, "a", "b")
+	own := tsn.MAC{2, 0, 0, 0, 0, 0xaa}
+	rx, tx := newSink(), newSink()
+	la := open(t, Config{Control: tx.put, Ports: []PortConfig{{Port: 1, Ifname: "a", ISIS: true}}})
+	lb := open(t, Config{Control: rx.put, Own: own, Ports: []PortConfig{{Port: 1, Ifname: "b", ISIS: true}}})
+	next(t, tx, linkUp)
+	next(t, rx, linkUp)
+
+	src := macOf(t, "a")
+	lldp := ethernet(isisDAs[0], src, 46, append([]byte{0x42, 0x42, 0x03}, make([]byte, 43)...)...)
+	for _, f := range [][]byte{
+		lldp,
+		pdu(isisDAs[0], macOf(t, "b"), 1), // the receiver's own interface
+		pdu(isisDAs[0], own, 2),           // the receiver's own node
+		pdu(isisDAs[0], src, 3),
+	} {
+		must(t, la.Send(tsn.Send{Port: 1, Frame: f}))
+	}
+	if got := next(t, rx, always[tsn.Received]); got.Frame[18] != 3 {
+		t.Fatalf("frame %d came through", got.Frame[18])
+	}
+	if c := countersOf(t, lb, 1, ISIS); c.DroppedOwn != 2 || c.Received != 1 {
+		t.Errorf("counters %+v", c)
+	}
+	// A frame that b itself sends through another socket is not received.
+	lb2 := open(t, Config{Ports: []PortConfig{{Port: 1, Ifname: "b", ISIS: true}}})
+	must(t, lb2.Send(tsn.Send{Port: 1, Frame: pdu(isisDAs[0], station, 4)}))
+	must(t, la.Send(tsn.Send{Port: 1, Frame: pdu(isisDAs[0], src, 5)}))
+	if got := next(t, rx, always[tsn.Received]); got.Frame[18] != 5 {
+		t.Fatalf("frame %d came through", got.Frame[18])
+	}
+}
+
+// The default limit is below the rate of warmUp, so tests that warm up raise it.
+var noLimit = Limit{PerSecond: 1e6, Burst: 1e6}
+
+// 802.1AS-2020 8.4.3: every event message has an ingress and an egress stamp.
+// On a veth both come from one clock, so that order is all that can be said.
+func TestGPTPStamps(t *testing.T) {
+	ownNetNS(t)
+	addVeth(t, "a", "b")
+	tx, rx := newSink(), newSink()
+	la := open(t, Config{Clock: realtime{}, Timing: tx.put, Ports: []PortConfig{{Port: 1, Ifname: "a", GPTP: true}}})
+	lb := open(t, Config{Clock: realtime{}, Timing: rx.put, GPTPLimit: noLimit, Ports: []PortConfig{{Port: 2, Ifname: "b", GPTP: true}}})
+	next(t, tx, linkUp)
+	next(t, rx, linkUp)
+
+	src := macOf(t, "a")
+	warmUp(t, la, rx, src)
+	before := clockRealtime(t)
+	const frames = 20 // all in flight at once; the even ones tagged
+	for i := range frames {
+		s := tsn.Send{Port: 1, Frame: gptpFrame(src, byte(i)), Priority: 7}
+		if i%2 == 0 {
+			s.Tag = uint64(1000 + i)
+		}
+		must(t, la.Send(s))
+	}
+	ingress := map[uint64]tsn.LocalTime{}
+	for i := range frames {
+		got := next(t, rx, always[tsn.Received])
+		if got.Port != 2 || !got.Stamped || int(got.Frame[15]) != i {
+			t.Fatalf("frame %d: got %+v", i, got)
+		}
+		ingress[uint64(1000+i)] = got.Ingress
+	}
+	after := clockRealtime(t)
+	last := tsn.LocalTime(before)
+	for i := 0; i < frames; i += 2 {
+		got := next(t, tx, always[tsn.Sent])
+		if got.Tag != uint64(1000+i) || !got.Stamped || got.Port != 1 {
+			t.Fatalf("stamp of frame %d: got %+v", i, got)
+		}
+		// Matched to the right frame: it left after the frame before it and
+		// before it arrived itself.
+		if got.Egress < last || got.Egress > ingress[got.Tag] || int64(ingress[got.Tag]) > after {
+			t.Errorf("frame %d: previous ingress %d, egress %d, ingress %d, read at %d", i, last, got.Egress, ingress[got.Tag], after)
+		}
+		last = ingress[got.Tag]
+	}
+	ca, cb := countersOf(t, la, 1, GPTP), countersOf(t, lb, 2, GPTP)
+	if ca.Sent != cb.Received || ca.StampMissing+ca.StampLate+ca.SendFailed != 0 {
+		t.Errorf("counters %+v %+v", ca, cb)
+	}
+}
+
+// warmUp sends frames until one arrives with a stamp: the kernel switches
+// ingress stamps on in the background when the first socket asks for them.
+func warmUp(t *testing.T, l *Ports, rx sink, src tsn.MAC) {
+	t.Helper()
+	for range 10_000 {
+		must(t, l.Send(tsn.Send{Port: 1, Frame: gptpFrame(src, 0)}))
+		if next(t, rx, always[tsn.Received]).Stamped {
+			return
+		}
+	}
+	t.Fatal("no frame has an ingress stamp")
+}
+
+func clockRealtime(t *testing.T) int64 {
+	t.Helper()
+	var ts unix.Timespec
+	must(t, unix.ClockGettime(unix.CLOCK_REALTIME, &ts))
+	return ts.Nano()
+}
+
+// A stamp that does not come in time costs one message, never the port.
+func TestGPTPLostStamp(t *testing.T) {
+	ownNetNS(t)
+	addVeth(t, "a", "b")
+	tx := newSink()
+	l := open(t, Config{
+		Clock: realtime{}, Timing: tx.put, StampTimeout: 1,
+		Ports: []PortConfig{{Port: 1, Ifname: "a", GPTP: true}},
+	})
+	next(t, tx, linkUp)
+	// A time-out of 1 ns may still lose the race against the stamp; both
+	// outcomes must answer each tag exactly once.
+	const frames = 50
+	seen := map[uint64]bool{}
+	for i := range frames {
+		must(t, l.Send(tsn.Send{Port: 1, Frame: gptpFrame(macOf(t, "a"), 0), Tag: uint64(i + 1)}))
+		got := next(t, tx, always[tsn.Sent])
+		if seen[got.Tag] || got.Tag != uint64(i+1) {
+			t.Fatalf("after frame %d: %+v", i+1, got)
+		}
+		seen[got.Tag] = true
+	}
+}
+
+// A frame that cannot be sent answers its tag, too, and the port recovers.
+func TestGPTPSendFailure(t *testing.T) {
+	ownNetNS(t)
+	addVeth(t, "a", "b")
+	tx := newSink()
+	l := open(t, Config{Clock: realtime{}, Timing: tx.put, Ports: []PortConfig{{Port: 1, Ifname: "a", GPTP: true}}})
+	next(t, tx, linkUp)
+	must(t, netlink.LinkSetDown(getLink(t, "a")))
+	next(t, tx, linkDown)
+	frame := gptpFrame(macOf(t, "a"), 0)
+	if err := l.Send(tsn.Send{Port: 1, Frame: frame, Tag: 1}); !errors.Is(err, unix.ENETDOWN) {
+		t.Errorf("Send on a link that is down: %v", err)
+	}
+	if got := next(t, tx, always[tsn.Sent]); got.Tag != 1 || got.Stamped {
+		t.Errorf("got %+v", got)
+	}
+	setUp(t, "a")
+	next(t, tx, linkUp)
+	must(t, l.Send(tsn.Send{Port: 1, Frame: frame, Tag: 2}))
+	if got := next(t, tx, always[tsn.Sent]); got.Tag != 2 || !got.Stamped {
+		t.Errorf("after the link came back: %+v", got)
+	}
+	if c := countersOf(t, l, 1, GPTP); c.SendFailed != 1 || c.StampMissing != 1 || c.Sent != 1 {
+		t.Errorf("counters %+v", c)
+	}
+}
+
+// gPTP goes to a link-local group: a bridge port receives it too.
+func TestGPTPOnBridgePort(t *testing.T) {
+	ownNetNS(t)
+	addVeth(t, "a", "b")
+	if err := netlink.LinkAdd(&netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: "br0"}}); err != nil {
+		t.Skipf("bridge: %v", err)
+	}
+	setUp(t, "br0")
+	must(t, netlink.LinkSetMaster(getLink(t, "b"), getLink(t, "br0")))
+	tx, rx := newSink(), newSink()
+	la := open(t, Config{Clock: realtime{}, Timing: tx.put, Ports: []PortConfig{{Port: 1, Ifname: "a", GPTP: true}}})
+	open(t, Config{Clock: realtime{}, Timing: rx.put, GPTPLimit: noLimit, Ports: []PortConfig{{Port: 1, Ifname: "b", GPTP: true}}})
+	next(t, tx, linkUp)
+	next(t, rx, linkUp)
+	warmUp(t, la, rx, macOf(t, "a"))
+}
+
+// The limit acts before parsing: of a burst only as many frames pass as the
+// bucket holds, and the rest is counted.
+func TestRateLimit(t *testing.T) {
+	ownNetNS(t)
+	addVeth(t, "a", "b")
+	tx, rx := newSink(), newSink()
+	la := open(t, Config{Clock: realtime{}, Timing: tx.put, Ports: []PortConfig{{Port: 1, Ifname: "a", GPTP: true, ISIS: true}}})
+	lb := open(t, Config{
+		Clock: realtime{}, Timing: rx.put, GPTPLimit: Limit{PerSecond: 0, Burst: 5},
+		Ports: []PortConfig{{Port: 1, Ifname: "b", GPTP: true, ISIS: true}},
+	})
+	next(t, tx, linkUp)
+	next(t, rx, linkUp)
+	for i := range 12 {
+		must(t, la.Send(tsn.Send{Port: 1, Frame: gptpFrame(macOf(t, "a"), byte(i))}))
+	}
+	var c Counters
+	for start := time.Now(); c.Received+c.DroppedRate < 12 && time.Since(start) < patience; runtime.Gosched() {
+		c = countersOf(t, lb, 1, GPTP)
+	}
+	if c.Received != 5 || c.DroppedRate != 7 {
+		t.Errorf("counters %+v", c)
+	}
+}
+
+// Carrier, rate, and an interface that is deleted and made again.
+func TestLinkEvents(t *testing.T) {
+	ownNetNS(t)
+	addVeth(t, "a", "b")
+	timing, control := newSink(), newSink()
+	l := open(t, Config{
+		Clock: realtime{}, Timing: timing.put, Control: control.put,
+		Ports: []PortConfig{
+			{Port: 1, Ifname: "a", GPTP: true, ISIS: true},
+			{Port: 2, Ifname: "later", GPTP: true, ISIS: true, Rate: tsn.Gbps},
+		},
+	})
+	for _, s := range []sink{timing, control} {
+		if got := next(t, s, linkUp); got != (tsn.LinkChanged{Port: 1, Up: true, Rate: 10 * tsn.Gbps}) {
+			t.Errorf("a veth says %+v", got)
+		}
+	}
+	must(t, netlink.LinkSetDown(getLink(t, "b")))
+	next(t, control, linkDown)
+	setUp(t, "b")
+	next(t, control, linkUp)
+
+	if err := l.Send(tsn.Send{Port: 2, Frame: pdu(isisDAs[0], station, 0)}); !errors.Is(err, ErrAbsent) {
+		t.Errorf("Send on an absent interface: %v", err)
+	}
+	addVeth(t, "later", "later-peer")
+	if got := next(t, control, linkUp); got != (tsn.LinkChanged{Port: 2, Up: true, Rate: tsn.Gbps}) {
+		t.Errorf("with a configured rate: %+v", got)
+	}
+
+	// Leaving a bridge looks like a deletion in netlink; it is none.
+	if err := netlink.LinkAdd(&netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: "br0"}}); err == nil {
+		must(t, netlink.LinkSetMaster(getLink(t, "a"), getLink(t, "br0")))
+		must(t, netlink.LinkSetNoMaster(getLink(t, "a")))
+	}
+	must(t, netlink.LinkDel(getLink(t, "a")))
+	next(t, control, linkDown)
+	addVeth(t, "a", "b")
+	next(t, control, linkUp)
+	must(t, l.Send(tsn.Send{Port: 1, Frame: pdu(isisDAs[0], macOf(t, "a"), 0)}))
+	must(t, l.Send(tsn.Send{Port: 1, Frame: gptpFrame(macOf(t, "a"), 0), Tag: 1}))
+	if got := next(t, timing, always[tsn.Sent]); !got.Stamped {
+		t.Errorf("after the interface came back: %+v", got)
+	}
+	for _, proto := range []Protocol{ISIS, GPTP} {
+		if c := countersOf(t, l, 1, proto); c.Opens != 2 {
+			t.Errorf("%v: %d sockets opened, want 2", proto, c.Opens)
+		}
+	}
+}
+
+func TestSendRefuses(t *testing.T) {
+	ownNetNS(t)
+	addVeth(t, "a", "b")
+	l := open(t, Config{Ports: []PortConfig{{Port: 1, Ifname: "a", ISIS: true}}})
+	for name, s := range map[string]tsn.Send{
+		"unknown port": {Port: 9, Frame: pdu(isisDAs[0], station, 0)},
+		"short frame":  {Port: 1, Frame: make([]byte, 13)},
+		"long frame":   {Port: 1, Frame: make([]byte, 1515)},
+		"gPTP not on":  {Port: 1, Frame: gptpFrame(station, 0)},
+		"EtherType":    {Port: 1, Frame: ethernet(station, station, 0x0800, make([]byte, 46)...)},
+		"IS-IS tagged": {Port: 1, Frame: pdu(isisDAs[0], station, 0), Tag: 1},
+	} {
+		if err := l.Send(s); err == nil {
+			t.Errorf("%s: sent", name)
+		}
+	}
+}
+
+func TestOpenRefuses(t *testing.T) {
+	for name, cfg := range map[string]Config{
+		"no number":   {Ports: []PortConfig{{Ifname: "a"}}},
+		"no name":     {Ports: []PortConfig{{Port: 1}}},
+		"port twice":  {Ports: []PortConfig{{Port: 1, Ifname: "a"}, {Port: 1, Ifname: "b"}}},
+		"name twice":  {Ports: []PortConfig{{Port: 1, Ifname: "a"}, {Port: 2, Ifname: "a"}}},
+		"needs clock": {Ports: []PortConfig{{Port: 1, Ifname: "a", GPTP: true}}},
+	} {
+		if _, err := Open(cfg); err == nil {
+			t.Errorf("%s: opened", name)
+		}
+	}
+}
