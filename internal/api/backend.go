@@ -1,0 +1,159 @@
+package api
+
+import (
+	"context"
+
+	"tsnswitch"
+)
+
+// Backend is what the daemon implements. Its methods are called from many
+// goroutines at once. Errors should be *Error (see Refuse and friends); any
+// other error is reported as CodeInternal.
+type Backend interface {
+	Switch
+	Peer
+	// Remote returns the switch of that name, reached in-band; the node's
+	// own name returns itself. Unknown names are CodeUnknownNode. The
+	// backend keeps and closes what it returns.
+	Remote(ctx context.Context, node string) (Switch, error)
+}
+
+// Switch is what a person or a tool asks of one switch. Reads return
+// snapshots that the caller may keep.
+type Switch interface {
+	Status(ctx context.Context) (*Status, error)
+	Doctor(ctx context.Context) (*Doctor, error)
+	Diff(ctx context.Context) (*Diff, error)
+	KernelText(ctx context.Context) (*KernelText, error)
+	Dist(ctx context.Context) (*Dist, error)
+
+	Neighbours(ctx context.Context) ([]Neighbour, error)
+	Database(ctx context.Context) ([]LSP, error)
+	Nodes(ctx context.Context) ([]FabricNode, error)
+	Paths(ctx context.Context, q PathQuery) ([]Path, error)
+	// Why explains how a node, station, address or stream is reached, or
+	// what keeps it from being reached. vlan 0 means every Base VID.
+	Why(ctx context.Context, subject string, vlan tsn.VID) (*Why, error)
+
+	GPTP(ctx context.Context) (*GPTPStatus, error)
+
+	// AddStream admits a stream on the path SPB chose, at every system of
+	// it, or at none. A refusal is CodeRefused with a FailureCode and a Hop.
+	AddStream(ctx context.Context, r StreamRequest) (*StreamState, error)
+	// RemoveStream and ShowStream take an id or an unambiguous name.
+	RemoveStream(ctx context.Context, stream string) error
+	ListStreams(ctx context.Context) ([]StreamState, error)
+	ShowStream(ctx context.Context, stream string) (*StreamState, error)
+
+	// PlanSchedule computes the gate lists of all streams known; it changes
+	// nothing. Streams that do not fit are in the result with a reason.
+	PlanSchedule(ctx context.Context, r PlanRequest) (*Schedule, error)
+	// ApplySchedule plans, stages at every system, commits one base time and
+	// waits until it runs. progress is called in order, from this call only.
+	ApplySchedule(ctx context.Context, r ApplyRequest, progress func(Progress)) (*Schedule, error)
+	ShowSchedule(ctx context.Context) (*Schedule, error)
+
+	// Events calls emit for each event from sequence number since on (0: only
+	// new ones) until ctx ends or emit fails; it returns that error.
+	Events(ctx context.Context, since uint64, emit func(Event) error) error
+}
+
+// Peer is what daemons ask of each other, over TLS only. PeerName(ctx) is the
+// name in the caller's certificate.
+type Peer interface {
+	// PutReservations replaces everything owner holds here. All of it is
+	// admitted or, with CodeRefused, nothing changes. A generation older than
+	// the one held is CodeConflict. The server has checked that owner is the
+	// caller.
+	PutReservations(ctx context.Context, p Reservations) error
+	// StageSchedule checks gate lists against this system and keeps them;
+	// nothing is changed in the kernel. Another id staged or pending is
+	// CodeConflict.
+	StageSchedule(ctx context.Context, id string, ports []PortGates) (*ScheduleState, error)
+	// CommitSchedule starts the staged lists at base. No such id staged is
+	// CodeWrongOrder.
+	CommitSchedule(ctx context.Context, id string, base tsn.PTPTime) (*ScheduleState, error)
+	// AbortSchedule forgets what is staged; an unknown id is no error.
+	AbortSchedule(ctx context.Context, id string) (*ScheduleState, error)
+	ScheduleState(ctx context.Context) (*ScheduleState, error)
+	// Node is the status of this node, for views of the whole fabric.
+	Node(ctx context.Context) (*Status, error)
+}
+
+// PathQuery selects paths. From and To are names or addresses of nodes or
+// stations; empty From is this node, empty To every node, VLAN 0 every Base VID.
+type PathQuery struct {
+	VLAN     tsn.VID
+	From, To string
+}
+
+// StreamRequest asks for a stream. Fields of Spec that may be left zero: ID
+// (chosen from the talker's address), DestinationAddress (the listener's), VID
+// (the configured stream VLAN). Talker and Listener name the stations by name
+// or address and win over Spec's.
+type StreamRequest struct {
+	Talker, Listener string
+	Spec             tsn.Stream
+	DryRun           bool
+}
+
+// PlanRequest asks for a plan; CycleTime 0 lets the planner choose.
+type PlanRequest struct {
+	CycleTime int64 // ns
+}
+
+// ApplyRequest asks for a running schedule; LeadTime 0 is the configured one.
+type ApplyRequest struct {
+	CycleTime int64 // ns
+	LeadTime  int64 // ns from commit to base time
+}
+
+// Progress is one step of a long operation.
+type Progress struct {
+	Node    string `json:"node,omitempty"`
+	Step    string `json:"step"` // plan, stage, commit, wait, verify
+	Text    string `json:"text"`
+	Elapsed int64  `json:"elapsedNs"`
+}
+
+// Event is an occurrence at a node: a Notice of a core, a link change, a call.
+type Event struct {
+	Seq    uint64   `json:"seq"`
+	Time   int64    `json:"timeUnixNs"` // wall clock
+	Node   string   `json:"node"`
+	Kind   string   `json:"kind"`
+	Port   tsn.Port `json:"port,omitempty"`
+	Detail string   `json:"detail,omitempty"`
+}
+
+// Reservations is everything one owner holds at one system.
+type Reservations struct {
+	Owner        string // name of the node that asks, as in its certificate
+	Generation   uint64
+	Reservations []tsn.Reservation
+	DryRun       bool
+}
+
+// PortGates is a gate control list for a port; its base time is set by commit.
+type PortGates struct {
+	Port  tsn.Port             `json:"port"`
+	Gates *tsn.GateControlList `json:"gates"`
+}
+
+// ScheduleState is one system's part in network-wide schedules.
+type ScheduleState struct {
+	StagedID  string         `json:"stagedId,omitempty"`
+	RunningID string         `json:"runningId,omitempty"` // pending or running
+	State     string         `json:"state"`               // ScheduleNone ...
+	Base      tsn.PTPTime    `json:"baseTime"`
+	Ports     []PortSchedule `json:"ports"`
+}
+
+// States of a schedule.
+const (
+	ScheduleNone    = "none"
+	SchedulePlanned = "planned" // computed, nowhere staged
+	ScheduleStaged  = "staged"
+	SchedulePending = "pending" // committed, base time not reached
+	ScheduleRunning = "running"
+)

@@ -1,0 +1,314 @@
+package api
+
+import "tsnswitch"
+
+// The views: what a switch says of itself. Their JSON is what `-o json`
+// prints, so a field's name is part of the interface. Slices are sorted by
+// the backend (port, then name or id).
+
+// Status is one page about a node.
+type Status struct {
+	Node     string         `json:"node"`
+	System   tsn.MAC        `json:"system"`
+	Role     string         `json:"role"` // bridge, end-station
+	Version  string         `json:"version"`
+	Uptime   int64          `json:"uptimeNs"`
+	Ports    []PortStatus   `json:"ports"`
+	SPB      SPBStatus      `json:"spb"`
+	GPTP     GPTPSummary    `json:"gptp"`
+	Schedule ScheduleBrief  `json:"schedule"`
+	Streams  StreamCounts   `json:"streams"`
+	Kernel   KernelStatus   `json:"kernel"`
+	Degraded []string       `json:"degraded,omitempty"` // each a sentence: what and why
+	Counters []NamedCounter `json:"counters,omitempty"`
+}
+
+// PortStatus is a port on the status page.
+type PortStatus struct {
+	Port   tsn.Port `json:"port"`
+	Ifname string   `json:"ifname"`
+	Role   string   `json:"role"`
+	Up     bool     `json:"up"`
+	Rate   tsn.Rate `json:"rateKbps"`
+	// Neighbour is the adjacent node or station, by name or address.
+	Neighbour string `json:"neighbour,omitempty"`
+	// Reserved is the sum of stream bandwidth that leaves by the port.
+	Reserved tsn.Rate `json:"reservedKbps"`
+	Gated    bool     `json:"gated"`
+}
+
+// SPBStatus counts what IS-IS-SPB knows. LSDBDigest is equal on two nodes
+// exactly if their databases are.
+type SPBStatus struct {
+	Adjacencies int    `json:"adjacencies"`
+	Nodes       int    `json:"nodes"`
+	LSPs        int    `json:"lsps"`
+	LSDBDigest  string `json:"lsdbDigest"`
+	SPFRuns     uint64 `json:"spfRuns"`
+}
+
+// GPTPSummary is gPTP in one line.
+type GPTPSummary struct {
+	Synchronized  bool   `json:"synchronized"`
+	Grandmaster   string `json:"grandmaster"` // name, else clock identity
+	IsGrandmaster bool   `json:"isGrandmaster"`
+	Offset        int64  `json:"offsetNs"`
+}
+
+// ScheduleBrief is the schedule in one line.
+type ScheduleBrief struct {
+	ID    string      `json:"id,omitempty"`
+	State string      `json:"state"`
+	Base  tsn.PTPTime `json:"baseTime"`
+	Cycle int64       `json:"cycleTimeNs"`
+}
+
+// StreamCounts counts streams by what became of them.
+type StreamCounts struct {
+	Owned     int `json:"owned"` // asked for at this node
+	Here      int `json:"here"`  // holding a reservation at this node
+	Scheduled int `json:"scheduled"`
+	Failed    int `json:"failed"`
+}
+
+// KernelStatus says whether the kernel is as desired.
+type KernelStatus struct {
+	InSync      bool   `json:"inSync"`
+	Differences int    `json:"differences"`
+	Error       string `json:"error,omitempty"` // of the last attempt
+}
+
+// NamedCounter is a drop or error counter that is not zero.
+type NamedCounter struct {
+	Name  string   `json:"name"`
+	Port  tsn.Port `json:"port,omitempty"`
+	Value uint64   `json:"value"`
+}
+
+// Doctor is what the machine under the switch can and cannot do.
+type Doctor struct {
+	Node   string       `json:"node"`
+	Kernel string       `json:"kernel"` // release
+	System []Check      `json:"system"`
+	Ports  []DoctorPort `json:"ports"`
+}
+
+// DoctorPort is the checks of one port. Names of checks: stamps, phc, queues,
+// taprio, cbs, locked, mac-merge.
+type DoctorPort struct {
+	Port   tsn.Port `json:"port"`
+	Ifname string   `json:"ifname"`
+	Checks []Check  `json:"checks"`
+}
+
+// Check is one finding. Detail says what was found; Why what is worse for it.
+type Check struct {
+	Name   string `json:"name"`
+	State  string `json:"state"` // CheckOK, CheckDegraded, CheckMissing
+	Detail string `json:"detail,omitempty"`
+	Why    string `json:"why,omitempty"`
+}
+
+// States of a check.
+const (
+	CheckOK       = "OK"
+	CheckDegraded = "degraded"
+	CheckMissing  = "missing"
+)
+
+// Diff is desired against kernel state.
+type Diff struct {
+	Node    string      `json:"node"`
+	InSync  bool        `json:"inSync"`
+	Entries []DiffEntry `json:"entries"`
+}
+
+// DiffEntry is one difference; empty Want means it should not be there, empty
+// Have that it is not there.
+type DiffEntry struct {
+	Kind string `json:"kind"` // port, vlan, fdb, mdb, egress
+	Key  string `json:"key"`
+	Want string `json:"want,omitempty"`
+	Have string `json:"have,omitempty"`
+}
+
+// KernelText is kernel state read back, in the manner of `bridge` and `tc`.
+type KernelText struct {
+	Node     string        `json:"node"`
+	Sections []TextSection `json:"sections"`
+}
+
+// TextSection is one table: vlan, fdb, mdb, qdisc, filter.
+type TextSection struct {
+	Title string `json:"title"`
+	Text  string `json:"text"`
+}
+
+// Dist is the state of the distribution carrier at a node.
+type Dist struct {
+	Node  string     `json:"node"`
+	Links []DistLink `json:"links"`
+}
+
+// DistLink is one Erlang node connection.
+type DistLink struct {
+	Local       string `json:"local"`
+	Peer        string `json:"peer"`
+	State       string `json:"state"`
+	StreamID    string `json:"streamId,omitempty"` // empty: best effort
+	RTT         int64  `json:"rttNs"`
+	Sent        uint64 `json:"sentMessages"`
+	Received    uint64 `json:"receivedMessages"`
+	Retransmits uint64 `json:"retransmits"`
+}
+
+// Neighbour is an IS-IS adjacency.
+type Neighbour struct {
+	Port       tsn.Port `json:"port"`
+	Ifname     string   `json:"ifname"`
+	System     tsn.MAC  `json:"system"`
+	Name       string   `json:"name,omitempty"`
+	State      string   `json:"state"` // Up, Initializing, Down
+	RemotePort tsn.Port `json:"remotePort,omitempty"`
+	Metric     uint32   `json:"metric"`
+	Hold       int64    `json:"holdNs"`
+	Up         int64    `json:"upNs"`
+}
+
+// LSP is a link-state PDU in the database.
+type LSP struct {
+	ID       string `json:"id"` // 0200.0000.0001.00-00
+	Name     string `json:"name,omitempty"`
+	Sequence uint32 `json:"sequence"`
+	Lifetime uint16 `json:"lifetimeSeconds"`
+	Checksum uint16 `json:"checksum"`
+	Length   int    `json:"length"`
+	Own      bool   `json:"own,omitempty"`
+}
+
+// FabricNode is a node of the region, as its LSP tells.
+type FabricNode struct {
+	Name      string    `json:"name"`
+	System    tsn.MAC   `json:"system"`
+	Priority  uint16    `json:"priority"`
+	Address   string    `json:"address,omitempty"` // management
+	Reachable bool      `json:"reachable"`
+	Cost      uint64    `json:"cost"`
+	Stations  []Station `json:"stations,omitempty"`
+}
+
+// Station is an end station and where it is attached.
+type Station struct {
+	MAC  tsn.MAC `json:"mac"`
+	Name string  `json:"name,omitempty"`
+}
+
+// Path is the way SPB chose in one VLAN.
+type Path struct {
+	VLAN tsn.VID   `json:"vlan"`
+	ECT  uint32    `json:"ect"`
+	From string    `json:"from"`
+	To   string    `json:"to"`
+	Cost uint64    `json:"cost"`
+	Hops []PathHop `json:"hops"`
+}
+
+// PathHop is a Hop with labels.
+type PathHop struct {
+	tsn.Hop
+	Node   string `json:"node,omitempty"`
+	Ifname string `json:"ifname,omitempty"`
+}
+
+// Why is an explanation, a sentence a line.
+type Why struct {
+	Subject   string   `json:"subject"`
+	Reachable bool     `json:"reachable"`
+	Lines     []string `json:"lines"`
+}
+
+// GPTPStatus is the time-aware system.
+type GPTPStatus struct {
+	Domain          uint8       `json:"domain"`
+	ClockIdentity   string      `json:"clockIdentity"`
+	Grandmaster     string      `json:"grandmaster"` // clock identity
+	GrandmasterName string      `json:"grandmasterName,omitempty"`
+	IsGrandmaster   bool        `json:"isGrandmaster"`
+	StepsRemoved    uint16      `json:"stepsRemoved"`
+	Offset          int64       `json:"offsetNs"` // this clock minus the grand master's
+	RatePPM         float64     `json:"ratePpm"`  // grand master's against LocalClock
+	Synchronized    bool        `json:"synchronized"`
+	Clock           string      `json:"clock"` // virtual, system, phc
+	Steered         bool        `json:"steered"`
+	Now             tsn.PTPTime `json:"now"`
+	Ports           []GPTPPort  `json:"ports"`
+}
+
+// GPTPPort is a port of it.
+type GPTPPort struct {
+	Port                 tsn.Port `json:"port"`
+	Ifname               string   `json:"ifname"`
+	State                string   `json:"state"` // MasterPort, SlavePort, PassivePort, DisabledPort
+	AsCapable            bool     `json:"asCapable"`
+	Reason               string   `json:"reason,omitempty"` // why not
+	MeanLinkDelay        int64    `json:"meanLinkDelayNs"`
+	NeighborRateRatioPPM float64  `json:"neighborRateRatioPpm"`
+	Stamps               string   `json:"stamps"`       // hardware, software
+	GateOffset           int64    `json:"gateOffsetNs"` // gate clock minus gPTP
+	GateInBound          bool     `json:"gateInBound"`
+}
+
+// StreamState is a stream and what became of it.
+type StreamState struct {
+	Stream  tsn.Stream      `json:"stream"`
+	Owner   string          `json:"owner"` // node that keeps it
+	State   string          `json:"state"` // StreamScheduled ...
+	Reason  string          `json:"reason,omitempty"`
+	Failure tsn.FailureCode `json:"failureCode,omitempty"`
+	Path    []PathHop       `json:"path,omitempty"`
+	Latency int64           `json:"latencyNs,omitempty"` // worst case on Path
+}
+
+// States of a stream.
+const (
+	StreamScheduled = "scheduled" // reserved and with windows that run
+	StreamReserved  = "reserved"  // reserved, unscheduled
+	StreamFailed    = "failed"
+)
+
+// Schedule is a network-wide schedule, planned or running.
+type Schedule struct {
+	ID        string            `json:"id"`
+	State     string            `json:"state"` // ScheduleNone ...
+	Base      tsn.PTPTime       `json:"baseTime"`
+	CycleTime int64             `json:"cycleTimeNs"`
+	Ports     []PortSchedule    `json:"ports"`
+	Streams   []ScheduledStream `json:"streams"`
+}
+
+// PortSchedule is what a port shall do (Admin) and does (Oper, read back).
+type PortSchedule struct {
+	PathHop
+	Admin         *tsn.GateControlList `json:"admin,omitempty"`
+	Oper          *tsn.GateControlList `json:"oper,omitempty"`
+	ConfigPending bool                 `json:"configPending,omitempty"`
+	Reason        string               `json:"reason,omitempty"` // why Oper is not Admin
+	Windows       []Window             `json:"windows,omitempty"`
+}
+
+// Window is when frames of a stream pass a port, from the start of the cycle.
+type Window struct {
+	Stream tsn.StreamID `json:"streamId"`
+	Start  int64        `json:"startNs"`
+	End    int64        `json:"endNs"`
+}
+
+// ScheduledStream is one stream's outcome.
+type ScheduledStream struct {
+	ID         tsn.StreamID `json:"id"`
+	Name       string       `json:"name,omitempty"`
+	Scheduled  bool         `json:"scheduled"`
+	Latency    int64        `json:"latencyNs"`
+	MaxLatency int64        `json:"maxLatencyNs"`
+	Reason     string       `json:"reason,omitempty"` // why not
+}
