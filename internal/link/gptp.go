@@ -72,6 +72,11 @@ func (p *gptpPort) stop() {
 
 // open replaces the socket by one on ifi.
 func (p *gptpPort) open(ifi *net.Interface) error {
+	if p.hardware {
+		if err := enableHardwareStamps(ifi.Name); err != nil {
+			return fmt.Errorf("gPTP: %w", err)
+		}
+	}
 	flags := flagsFor(p.hardware)
 	fd, err := openGPTP(ifi, flags)
 	if err != nil {

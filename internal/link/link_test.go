@@ -31,7 +31,7 @@ func gptpFrame(src tsn.MAC, mark byte) []byte {
 type realtime struct{}
 
 func (realtime) Local(s Stamp) (tsn.LocalTime, bool) { return tsn.LocalTime(s.NS), !s.Hardware }
-func (realtime) Gate() GateMap                       { return GateMap{} }
+func (realtime) Gate() (GateMap, error)              { return GateMap{}, nil }
 
 // RFC 6329 section 8: all three groups are received, also on a bridge port,
 // where a socket bound to the 802.2 protocol would see none of them.
