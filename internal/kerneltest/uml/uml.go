@@ -38,6 +38,8 @@ const EnvInside = "TSN_IN_UML"
 var (
 	// ErrNoKernel says that no suitable kernel is there; what was missing wraps it.
 	ErrNoKernel = errors.New("no user-mode-linux kernel")
+	// ErrRace says that this executable cannot be the guest's pid 1.
+	ErrRace = errors.New("an executable built with the race detector cannot start in user-mode Linux: build it without -race")
 	// ErrTimeout says that the program did not end in Config.Timeout.
 	ErrTimeout = errors.New("time limit reached in the user-mode-linux guest")
 )
@@ -85,6 +87,9 @@ type Config struct {
 func Run(ctx context.Context, c Config) (int, error) {
 	if len(c.Args) == 0 {
 		return 1, errors.New("uml: no program given")
+	}
+	if raceDetector {
+		return StatusNoKernel, ErrRace
 	}
 	if c.Kernel == "" {
 		k, err := Find(c.Own)
