@@ -64,6 +64,9 @@ type MDBEntry struct {
 // that is not here is removed, entries of other VIDs are left alone.
 type BridgeState struct {
 	OwnedVIDs []VID
+	// SelfVLANs (ascending) are the VLANs in which the bridge's own interface
+	// takes part, tagged: the management VLAN.
+	SelfVLANs []VID
 	Ports     []BridgePort // ascending port
 	FDB       []FDBEntry   // ascending VID, MAC
 	MDB       []MDBEntry   // ascending VID, Group

@@ -1,0 +1,34 @@
+// Package dataplane makes the Linux kernel equal to a tsn.DesiredState: the
+// bridge's ports, VLANs, FDB and MDB (802.1Q 8.8), and on each egress port the
+// class of every frame, its gates (8.6.8.4) and credit-based shapers (8.6.8.2).
+//
+//	tsn.DesiredState ──> NewTarget ──> Plan(have, target) ──> ops ──> kernel
+//	                     (validated)      ^                              │
+//	                                      └───────── State <── Read ─────┘
+//
+// It reconciles: read, diff, apply in a loop-safe order, read back, compare.
+// There is no journal. A static FDB or permanent MDB entry is ours exactly if
+// its VID is in BridgeState.OwnedVIDs; every other one is left alone. A state
+// that is already right is adopted without one modifying request.
+//
+// Plan and the ops are pure and shared with package fake, an in-memory kernel.
+//
+// What the kernel does differently from what one would think, each measured:
+//
+//   - Software taprio serves the lowest queue first before kernel 6.3 and the
+//     highest traffic class first later. Order says which; Open probes it.
+//   - It changes schedules at the start of the old entry that ends at or after
+//     the new base time. The one all-open entry used without gates is 10 ms
+//     long, so gates may begin up to 10 ms early, before anything relies on
+//     them. Lists of the scheduler end in a short guard entry.
+//   - A schedule replaced before its own start makes the next one start at the
+//     wrong time: such a change is refused with PendingError.
+//   - Grafting a child qdisc into a live taprio, or taking the interface down,
+//     may stop its timer: gates stay as they are. The schedule is therefore
+//     sent again after each. The all-open mask sent is all ones, for which
+//     taprio never looks at its timer.
+//   - Naming the handle of an existing child together with its parent grafts
+//     it again and ignores the new parameters: a cbs is changed by handle only.
+//   - cbs computes with the link speed that ethtool tells (10 Gbit/s on veth),
+//     whatever rate the switch was configured with.
+package dataplane

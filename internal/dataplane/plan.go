@@ -1,0 +1,196 @@
+package dataplane
+
+import (
+	"slices"
+
+	tsn "tsnswitch"
+)
+
+// Plan returns the ops that make have equal to the target, in an order in
+// which no state in between can make a loop:
+//
+//	bridge settings, new ports    a new port has no VLAN yet, so it forwards nothing
+//	restrict                      lock, and stop flooding that shall end
+//	remove                        MDB, FDB, VLANs
+//	add                           VLANs, FDB (a move is one request), MDB
+//	relax                         unlock, and begin flooding
+//	egress                        root, classifier, shapers, then gates
+//
+// Each group entry thus shrinks before it grows, each FDB entry is at its old
+// or new port or absent, and a port floods only with all its entries in place.
+//
+// refused are the ports whose gates or shapers cannot be changed now, with the
+// reason; everything else is planned all the same, since a topology change
+// must not wait for a schedule.
+func Plan(have State, t *Target) (ops []Op, refused []error) {
+	have = have.Clone()
+	do := func(o Op) {
+		o.Do(&have)
+		ops = append(ops, o)
+	}
+	if t.Bridge != nil {
+		planPorts(&have, t, do)
+		planRemove(&have, t, do)
+		planAdd(&have, t, do)
+		for _, w := range t.Bridge.Ports {
+			if have.Bridge.port(w.Port).Flags != w.Flags {
+				do(SetFlags{w.Port, w.Flags})
+			}
+		}
+	}
+	for i, w := range t.Egress {
+		e, err := planEgress(*have.EgressOf(w.Port), w, t.Classes, t.Gates[i], t.Tol)
+		ops = append(ops, e...)
+		if err != nil {
+			refused = append(refused, err)
+		}
+	}
+	return ops, refused
+}
+
+func planPorts(have *State, t *Target, do func(Op)) {
+	if !have.Bridge.Exists || have.Bridge.Settings != t.Bridge.Settings {
+		do(EnsureBridge{Create: !have.Bridge.Exists})
+	}
+	for _, w := range t.Bridge.Ports {
+		fresh := !have.Bridge.port(w.Port).Enslaved
+		if fresh {
+			do(Enslave{w.Port})
+		}
+		old := have.Bridge.port(w.Port).Flags
+		safe := Flags{Locked: old.Locked || w.Flags.Locked, Learning: w.Flags.Learning}
+		if !fresh {
+			safe.Flood = old.Flood && w.Flags.Flood
+			safe.McastFlood = old.McastFlood && w.Flags.McastFlood
+			safe.BcastFlood = old.BcastFlood && w.Flags.BcastFlood
+		}
+		if safe != old {
+			do(SetFlags{w.Port, safe})
+		}
+	}
+}
+
+func planRemove(have *State, t *Target, do func(Op)) {
+	owned := func(v tsn.VID) bool { return slices.Contains(t.Owned, v) }
+	for _, g := range slices.Clone(have.Bridge.MDB) {
+		if _, ok := slices.BinarySearchFunc(t.Bridge.MDB, g, compareGroup); !ok && owned(g.VID) {
+			do(DelMDB{g})
+		}
+	}
+	for _, e := range slices.Clone(have.Bridge.FDB) {
+		if _, ok := slices.BinarySearchFunc(t.Bridge.FDB, e, compareFDB); !ok && owned(e.VID) {
+			do(DelFDB{e})
+		}
+	}
+	for _, v := range slices.Clone(have.Bridge.Self) {
+		if !slices.Contains(t.Bridge.Self, v) && owned(v) {
+			do(DelVLAN{tsn.NoPort, v})
+		}
+	}
+	for _, w := range t.Bridge.Ports {
+		for _, v := range slices.Clone(have.Bridge.port(w.Port).VLANs) {
+			if !slices.ContainsFunc(w.VLANs, func(x tsn.PortVLAN) bool { return x.VID == v.VID }) {
+				do(DelVLAN{w.Port, v.VID})
+			}
+		}
+	}
+}
+
+func planAdd(have *State, t *Target, do func(Op)) {
+	for _, v := range t.Bridge.Self {
+		if !slices.Contains(have.Bridge.Self, v) {
+			do(SetVLAN{tsn.NoPort, tsn.PortVLAN{VID: v}})
+		}
+	}
+	for _, w := range t.Bridge.Ports {
+		for _, v := range w.VLANs {
+			if !slices.Contains(have.Bridge.port(w.Port).VLANs, v) {
+				do(SetVLAN{w.Port, v})
+			}
+		}
+	}
+	for _, e := range t.Bridge.FDB {
+		i, ok := slices.BinarySearchFunc(have.Bridge.FDB, e, compareFDB)
+		if !ok || have.Bridge.FDB[i] != e {
+			do(SetFDB{e})
+		}
+	}
+	for _, g := range t.Bridge.MDB {
+		if _, ok := slices.BinarySearchFunc(have.Bridge.MDB, g, compareGroup); !ok {
+			do(AddMDB{g})
+		}
+	}
+}
+
+// planEgress works on one port. Shapers come before gates, because grafting
+// one may stop the schedule, which is then sent again.
+func planEgress(have, want Egress, n int, g GateTarget, tol int64) (ops []Op, err error) {
+	if !have.Rooted {
+		ops = append(ops, InstallRoot{want.Port, n})
+		have = Egress{Port: have.Port, Rooted: true, Classifier: have.Classifier, Oper: AllOpen(n)}
+	}
+	if !have.Classifier {
+		ops = append(ops, InstallClassifier{want.Port})
+	}
+	var shapers []Op
+	why := ""
+	for c, s := range want.Shapers {
+		if old := have.Shapers[c]; old != s {
+			change := old != (Shaper{}) && s != (Shaper{})
+			shapers = append(shapers, SetShaper{want.Port, tsn.TrafficClass(c), s, change})
+			if !change {
+				why = "a shaper was grafted"
+			}
+		}
+	}
+	if have.Stalled {
+		why = "the link was down"
+	}
+	if have.MaxSDU != want.MaxSDU {
+		why = "max-sdu"
+	}
+	sched, err := planSchedule(have, want, n, g, tol, why)
+	if err == nil && have.Admin != nil && (sched != nil || len(shapers) > 0) {
+		err = &PendingError{want.Port, have.Admin.Base}
+	}
+	if err != nil {
+		return ops, err
+	}
+	ops = append(ops, shapers...)
+	if sched != nil {
+		ops = append(ops, *sched)
+	}
+	return ops, nil
+}
+
+// planSchedule decides whether a schedule must be sent; why is set when one
+// must be even though the list is right.
+func planSchedule(have, want Egress, n int, g GateTarget, tol int64, why string) (*SetSchedule, error) {
+	running := have.Admin
+	if running == nil {
+		running = have.Oper
+	}
+	list := *want.Admin
+	known := list.sameList(running)
+	gated := !list.allOpen(n)
+	if known && gated && why == "" && g.Err == nil && list.phaseDiff(running) > tol {
+		why = "phase"
+	}
+	switch {
+	case known && why == "":
+		return nil, nil
+	case !gated: // any time will do
+	case g.Err != nil:
+		return nil, g.Err
+	case known:
+		if late := g.Now + restartLead - list.Base; late > 0 {
+			list.Base += (late + list.Cycle - 1) / list.Cycle * list.Cycle
+		}
+	case list.Base < g.Now+minLead:
+		return nil, &BaseTimeError{want.Port, list.Base, g.Now}
+	}
+	if !known {
+		why = ""
+	}
+	return &SetSchedule{want.Port, &list, want.MaxSDU, why}, nil
+}

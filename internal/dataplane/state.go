@@ -1,0 +1,165 @@
+package dataplane
+
+import (
+	"cmp"
+	"slices"
+
+	tsn "tsnswitch"
+)
+
+// State is the data plane as it is read back, in the switch's own terms.
+// Slices are ascending; what this switch never uses is not in it.
+type State struct {
+	Bridge *Bridge // nil for an end station
+	Egress []Egress
+}
+
+// Bridge is the bridge and its configured ports.
+type Bridge struct {
+	Exists   bool
+	Settings BridgeSettings
+	Self     []tsn.VID // VLANs of the bridge's own interface
+	Ports    []BridgePort
+	FDB      []tsn.FDBEntry // static entries; Port NoPort: the bridge itself
+	MDB      []GroupPort    // permanent L2 entries
+}
+
+// BridgeSettings are the properties the switch relies on.
+type BridgeSettings struct {
+	VLANFiltering, McastSnooping, McastQuerier, STP bool
+	DefaultPVID                                     tsn.VID
+}
+
+// wantedSettings: L2 MDB entries need snooping; a querier would let the
+// bridge prune what nobody reported; a default PVID would put every new port
+// into a VLAN before it is locked.
+var wantedSettings = BridgeSettings{VLANFiltering: true, McastSnooping: true}
+
+// Flags are the bridge port flags.
+type Flags struct{ Locked, Learning, Flood, McastFlood, BcastFlood bool }
+
+func (f Flags) floods() bool { return f.Flood || f.McastFlood || f.BcastFlood }
+
+// BridgePort is a configured port of the bridge.
+type BridgePort struct {
+	Port     tsn.Port
+	Enslaved bool
+	Flags    Flags
+	VLANs    []tsn.PortVLAN
+}
+
+// GroupPort is one port of a group entry; NoPort is the bridge itself.
+type GroupPort struct {
+	Group tsn.MAC
+	VID   tsn.VID
+	Port  tsn.Port
+}
+
+// Egress is the transmit side of one port.
+type Egress struct {
+	Port tsn.Port
+	// Rooted: the root qdisc is a taprio with our map, queues, clock and flags.
+	Rooted bool
+	// Root describes any other root qdisc in the way, "" if it is the default.
+	Root        string
+	Classifier  bool
+	Oper, Admin *Schedule
+	Shapers     [tsn.MaxTrafficClasses]Shaper
+	MaxSDU      [tsn.MaxTrafficClasses]uint32
+	// Stalled: the link went down and up since the schedule was sent, so that
+	// its timer may stand still.
+	Stalled bool
+}
+
+// Schedule is a gate control list in gate clock time.
+type Schedule struct {
+	Base, Cycle, Extension int64
+	Entries                []tsn.GateEntry
+}
+
+// AllOpenCycle is the cycle of the schedule used without gates.
+const AllOpenCycle = 10_000_000
+
+// AllOpen returns that schedule for a port with n classes.
+func AllOpen(n int) *Schedule {
+	return &Schedule{Cycle: AllOpenCycle, Entries: []tsn.GateEntry{{Gates: allGates(n), Interval: AllOpenCycle}}}
+}
+
+func allGates(n int) tsn.GateMask { return tsn.GateMask(1<<n - 1) }
+
+// sameList compares everything but the base time.
+func (s *Schedule) sameList(t *Schedule) bool {
+	return s != nil && t != nil && s.Cycle == t.Cycle && s.Extension == t.Extension && slices.Equal(s.Entries, t.Entries)
+}
+
+// phaseDiff is how far apart (ns, not negative) two base times are modulo the cycle.
+func (s *Schedule) phaseDiff(t *Schedule) int64 {
+	d := (s.Base - t.Base) % s.Cycle
+	if d < 0 {
+		d += s.Cycle
+	}
+	return min(d, s.Cycle-d)
+}
+
+// allOpen reports a single entry that closes nothing.
+func (s *Schedule) allOpen(n int) bool {
+	return len(s.Entries) == 1 && s.Entries[0].Gates == allGates(n)
+}
+
+// Clone returns a deep copy.
+func (s State) Clone() State {
+	out := State{Egress: slices.Clone(s.Egress)}
+	if s.Bridge != nil {
+		b := *s.Bridge
+		b.Self, b.FDB, b.MDB = slices.Clone(b.Self), slices.Clone(b.FDB), slices.Clone(b.MDB)
+		b.Ports = slices.Clone(b.Ports)
+		for i := range b.Ports {
+			b.Ports[i].VLANs = slices.Clone(b.Ports[i].VLANs)
+		}
+		out.Bridge = &b
+	}
+	return out // schedules are never changed in place
+}
+
+// Sort puts every slice into its order.
+func (s *State) Sort() {
+	slices.SortFunc(s.Egress, func(a, b Egress) int { return cmp.Compare(a.Port, b.Port) })
+	b := s.Bridge
+	if b == nil {
+		return
+	}
+	slices.Sort(b.Self)
+	slices.SortFunc(b.Ports, func(a, b BridgePort) int { return cmp.Compare(a.Port, b.Port) })
+	for i := range b.Ports {
+		slices.SortFunc(b.Ports[i].VLANs, func(a, b tsn.PortVLAN) int { return cmp.Compare(a.VID, b.VID) })
+	}
+	slices.SortFunc(b.FDB, compareFDB)
+	slices.SortFunc(b.MDB, compareGroup)
+}
+
+func compareFDB(a, b tsn.FDBEntry) int {
+	return cmp.Or(cmp.Compare(a.VID, b.VID), cmp.Compare(a.MAC.Uint64(), b.MAC.Uint64()))
+}
+
+func compareGroup(a, b GroupPort) int {
+	return cmp.Or(cmp.Compare(a.VID, b.VID), cmp.Compare(a.Group.Uint64(), b.Group.Uint64()), cmp.Compare(a.Port, b.Port))
+}
+
+func (b *Bridge) port(p tsn.Port) *BridgePort {
+	for i := range b.Ports {
+		if b.Ports[i].Port == p {
+			return &b.Ports[i]
+		}
+	}
+	return nil
+}
+
+// EgressOf returns the port's egress state, nil if the port is unknown.
+func (s *State) EgressOf(p tsn.Port) *Egress {
+	for i := range s.Egress {
+		if s.Egress[i].Port == p {
+			return &s.Egress[i]
+		}
+	}
+	return nil
+}

@@ -1,0 +1,308 @@
+package dataplane
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	tsn "tsnswitch"
+)
+
+// Target is a validated desired state, in gate clock time.
+type Target struct {
+	State
+	Role    map[tsn.Port]tsn.PortRole // looked up only, never ranged over
+	Owned   []tsn.VID                 // ascending
+	Gates   []GateTarget              // beside State.Egress, same order
+	Classes int
+	Tol     int64 // phase tolerance, ns
+}
+
+// GateTarget is what Plan needs to know of time on one port.
+type GateTarget struct {
+	Now int64 // gate clock
+	// Err says why base times cannot be computed; a port that needs a new
+	// schedule is then refused, everything else goes on.
+	Err error
+}
+
+// Rooms that a schedule change needs: a base time nearer than minLead cannot
+// be programmed in time; a schedule that is only sent again begins restartLead
+// after now.
+const (
+	minLead     = 1_000_000
+	restartLead = 20_000_000
+)
+
+// NewTarget validates a desired state against the configuration and what the
+// kernel can do, and converts base times. Every fault found is reported.
+func NewTarget(k Backend, d tsn.DesiredState) (*Target, error) {
+	t := &Target{Role: map[tsn.Port]tsn.PortRole{}, Classes: k.Config().ClassMap.Classes(), Tol: k.Config().tolerance()}
+	errs := append(t.bridge(k, d.Bridge), t.egress(k, d.Egress)...)
+	if len(errs) > 0 {
+		return nil, errors.Join(errs...)
+	}
+	t.Sort()
+	return t, nil
+}
+
+func invalid(format string, a ...any) error {
+	return fmt.Errorf("%w: %s", ErrInvalid, fmt.Sprintf(format, a...))
+}
+
+func (t *Target) bridge(k Backend, d *tsn.BridgeState) (errs []error) {
+	c := k.Config()
+	if (d == nil) != (c.Bridge == "") {
+		return []error{invalid("bridge %q is configured but the state has a bridge: %t", c.Bridge, d != nil)}
+	}
+	if d == nil {
+		return nil
+	}
+	if err := k.Check(tsn.NoPort, FeatureVLANFiltering); err != nil {
+		errs = append(errs, err)
+	}
+	t.Bridge = &Bridge{Exists: true, Settings: wantedSettings, Self: slices.Clone(d.SelfVLANs), FDB: slices.Clone(d.FDB)}
+	t.Owned = slices.Clone(d.OwnedVIDs)
+	for _, p := range d.Ports {
+		errs = append(errs, t.bridgePort(k, p)...)
+	}
+	// A configured port that the state does not name carries nothing.
+	for _, pc := range c.Ports {
+		if t.Bridge.port(pc.Port) == nil {
+			t.Role[pc.Port] = tsn.RoleFabric
+			t.Bridge.Ports = append(t.Bridge.Ports, BridgePort{
+				Port: pc.Port, Enslaved: true,
+				Flags: Flags{Locked: k.Check(pc.Port, FeatureLocked) == nil},
+			})
+		}
+	}
+	return append(errs, t.entries(k, d)...)
+}
+
+func (t *Target) bridgePort(k Backend, p tsn.BridgePort) (errs []error) {
+	c := k.Config()
+	if _, ok := c.port(p.Port); !ok {
+		return []error{invalid("port %d is not configured", p.Port)}
+	}
+	if t.Bridge.port(p.Port) != nil {
+		return []error{invalid("port %d appears twice", p.Port)}
+	}
+	f := Flags{p.Locked, p.Learning, p.Flood, p.McastFlood, p.BcastFlood}
+	if p.Locked {
+		if err := k.Check(p.Port, FeatureLocked); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	if p.Role == tsn.RoleFabric && !f.Locked && f.floods() {
+		errs = append(errs, invalid("port %d: a fabric port that floods without the ingress check (locked) makes a loop; switch its flooding off", p.Port))
+	}
+	pvid := false
+	for i, v := range p.VLANs {
+		if !v.VID.Valid() || i > 0 && p.VLANs[i-1].VID >= v.VID {
+			errs = append(errs, invalid("port %d: VLAN %d is outside 1..4094 or out of order", p.Port, v.VID))
+		}
+		if v.PVID && pvid {
+			errs = append(errs, invalid("port %d: VLAN %d is a second PVID", p.Port, v.VID))
+		}
+		pvid = pvid || v.PVID
+	}
+	t.Role[p.Port] = p.Role
+	t.Bridge.Ports = append(t.Bridge.Ports, BridgePort{Port: p.Port, Enslaved: true, Flags: f, VLANs: slices.Clone(p.VLANs)})
+	return errs
+}
+
+func (t *Target) entries(k Backend, d *tsn.BridgeState) (errs []error) {
+	for _, v := range append(slices.Clone(d.OwnedVIDs), d.SelfVLANs...) {
+		if !v.Valid() {
+			errs = append(errs, invalid("VLAN %d is outside 1..4094", v))
+		}
+	}
+	known := func(p tsn.Port) bool {
+		_, ok := k.Config().port(p)
+		return ok || p == tsn.NoPort
+	}
+	for i, e := range d.FDB {
+		switch {
+		case e.MAC.IsGroup() || e.MAC.IsZero():
+			errs = append(errs, invalid("FDB entry %s vlan %d: not an individual address", e.MAC, e.VID))
+		case !known(e.Port):
+			errs = append(errs, invalid("FDB entry %s vlan %d: port %d is not configured", e.MAC, e.VID, e.Port))
+		case !slices.Contains(d.OwnedVIDs, e.VID):
+			errs = append(errs, invalid("FDB entry %s: VLAN %d is not in OwnedVIDs", e.MAC, e.VID))
+		case i > 0 && compareFDB(d.FDB[i-1], e) >= 0:
+			errs = append(errs, invalid("FDB entry %s vlan %d is double or out of order", e.MAC, e.VID))
+		}
+	}
+	if len(d.MDB) > 0 {
+		if err := k.Check(tsn.NoPort, FeatureMDB); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	for _, e := range d.MDB {
+		switch {
+		case !e.Group.IsGroup() || e.Group == tsn.Broadcast:
+			errs = append(errs, invalid("MDB entry %s vlan %d: not a multicast group", e.Group, e.VID))
+		case isIPGroup(e.Group):
+			errs = append(errs, invalid("MDB entry %s vlan %d: the kernel keys IP groups by IP address; choose another group address", e.Group, e.VID))
+		case !slices.Contains(d.OwnedVIDs, e.VID):
+			errs = append(errs, invalid("MDB entry %s: VLAN %d is not in OwnedVIDs", e.Group, e.VID))
+		case len(e.Ports) == 0:
+			errs = append(errs, invalid("MDB entry %s vlan %d: no ports", e.Group, e.VID))
+		}
+		for _, p := range e.Ports {
+			g := GroupPort{e.Group, e.VID, p}
+			if !known(p) {
+				errs = append(errs, invalid("MDB entry %s vlan %d: port %d is not configured", e.Group, e.VID, p))
+			}
+			if slices.Contains(t.Bridge.MDB, g) {
+				errs = append(errs, invalid("MDB entry %s vlan %d port %d is double", e.Group, e.VID, p))
+			}
+			t.Bridge.MDB = append(t.Bridge.MDB, g)
+		}
+	}
+	return errs
+}
+
+// isIPGroup tells the groups that IPv4 and IPv6 map to. Frames of those
+// protocols are looked up by IP address, so an L2 entry would not act on them.
+// Other frames sent to such an address do match one, but nobody means that.
+func isIPGroup(m tsn.MAC) bool {
+	return m[0] == 0x01 && m[1] == 0x00 && m[2] == 0x5e && m[3] < 0x80 || m[0] == 0x33 && m[1] == 0x33
+}
+
+func (t *Target) egress(k Backend, d []tsn.PortEgress) (errs []error) {
+	for _, e := range d {
+		if _, ok := k.Config().port(e.Port); !ok {
+			errs = append(errs, invalid("egress of port %d: not configured", e.Port))
+			continue
+		}
+		if t.EgressOf(e.Port) != nil {
+			errs = append(errs, invalid("egress of port %d appears twice", e.Port))
+			continue
+		}
+		errs = append(errs, t.egressPort(k, e)...)
+	}
+	slices.SortFunc(t.Egress, func(a, b Egress) int { return int(a.Port) - int(b.Port) })
+	for _, e := range t.Egress {
+		t.Gates = append(t.Gates, gateNow(k, e.Port))
+	}
+	for i := range t.Egress {
+		t.convert(k, i, d)
+	}
+	return errs
+}
+
+func gateNow(k Backend, p tsn.Port) GateTarget {
+	now, err := k.GateNow(p)
+	if err != nil {
+		err = fmt.Errorf("port %d: gate clock: %w", p, err)
+	}
+	return GateTarget{Now: now, Err: err}
+}
+
+// convert puts the base time of one port's list into gate clock time.
+func (t *Target) convert(k Backend, i int, d []tsn.PortEgress) {
+	e, g := &t.Egress[i], &t.Gates[i]
+	for _, pe := range d {
+		if pe.Port != e.Port || pe.Gates == nil || g.Err != nil {
+			continue
+		}
+		f := k.Config().PTPToGate
+		if f == nil {
+			g.Err = fmt.Errorf("port %d: no relation between gPTP time and the gate clock", e.Port)
+			continue
+		}
+		base, err := f(e.Port, pe.Gates.BaseTime)
+		if err != nil {
+			g.Err = fmt.Errorf("port %d: gPTP time to gate clock: %w", e.Port, err)
+			continue
+		}
+		e.Admin.Base = base
+	}
+}
+
+func (t *Target) egressPort(k Backend, e tsn.PortEgress) (errs []error) {
+	c := k.Config()
+	n := c.ClassMap.Classes()
+	if e.ClassMap != c.ClassMap {
+		errs = append(errs, invalid("port %d: the class map is fixed at start and cannot be changed", e.Port))
+	}
+	for _, f := range []string{FeatureTaprio, FeatureQueues, FeatureClassifier} {
+		if err := k.Check(e.Port, f); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	want := Egress{Port: e.Port, Rooted: true, Classifier: true, MaxSDU: e.MaxSDU, Admin: AllOpen(n)}
+	if e.MaxSDU != ([tsn.MaxTrafficClasses]uint32{}) {
+		if err := k.Check(e.Port, FeatureMaxSDU); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	if e.Gates != nil {
+		errs = append(errs, checkGates(k, e.Port, e.Gates)...)
+		want.Admin = &Schedule{Base: e.Gates.BaseTime.NS, Cycle: e.Gates.CycleTime, Extension: e.Gates.CycleTimeExtension}
+		for _, g := range e.Gates.Entries {
+			want.Admin.Entries = append(want.Admin.Entries, tsn.GateEntry{Gates: g.Gates & allGates(n), Interval: g.Interval})
+		}
+	}
+	pc, _ := c.port(e.Port)
+	speed := k.LinkSpeed(e.Port)
+	rate := pc.Rate
+	if rate == 0 {
+		rate = speed
+	}
+	var higher []tsn.Rate
+	for cl := tsn.MaxTrafficClasses - 1; cl >= 0; cl-- {
+		if e.IdleSlope[cl] == 0 {
+			continue
+		}
+		s, err := NewShaper(e.IdleSlope[cl], rate, speed, higher)
+		switch {
+		case cl >= n:
+			err = invalid("port %d class %d: the class map has %d classes", e.Port, cl, n)
+		case err != nil:
+			err = invalid("port %d class %d: %v", e.Port, cl, err)
+		case len(higher) == 0:
+			err = k.Check(e.Port, FeatureCBS)
+		}
+		if err != nil {
+			errs = append(errs, err)
+		}
+		higher = append(higher, e.IdleSlope[cl])
+		want.Shapers[cl] = s
+	}
+	t.Egress = append(t.Egress, want)
+	return errs
+}
+
+func checkGates(k Backend, p tsn.Port, l *tsn.GateControlList) (errs []error) {
+	lim := k.GateLimits(p)
+	bad := func(format string, a ...any) {
+		errs = append(errs, invalid("port %d gates: %s", p, fmt.Sprintf(format, a...)))
+	}
+	if len(l.Entries) == 0 || lim.Entries > 0 && len(l.Entries) > lim.Entries {
+		bad("%d entries, want 1..%d", len(l.Entries), lim.Entries)
+	}
+	var sum int64
+	for i, e := range l.Entries {
+		if e.Interval <= 0 || e.Interval < lim.MinInterval || lim.MaxInterval > 0 && e.Interval > lim.MaxInterval {
+			bad("entry %d lasts %d ns, want %d..%d", i, e.Interval, max(1, lim.MinInterval), lim.MaxInterval)
+			return errs
+		}
+		if e.Interval > 1<<32-1 {
+			bad("entry %d lasts %d ns, more than 32 bits hold", i, e.Interval)
+			return errs
+		}
+		sum += e.Interval
+	}
+	if sum != l.CycleTime {
+		bad("entries last %d ns together, the cycle %d", sum, l.CycleTime)
+	}
+	if lim.MaxCycle > 0 && l.CycleTime > lim.MaxCycle {
+		bad("cycle of %d ns is longer than %d", l.CycleTime, lim.MaxCycle)
+	}
+	if l.CycleTimeExtension < 0 || lim.NoExtension && l.CycleTimeExtension != 0 {
+		bad("cycle time extension %d is not possible here", l.CycleTimeExtension)
+	}
+	return errs
+}

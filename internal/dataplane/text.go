@@ -1,0 +1,81 @@
+package dataplane
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Text prints the state as `bridge` and `tc` would, one line for each port,
+// VLAN, entry and qdisc. It is for golden files and for people.
+func (s *State) Text(c *Config) string {
+	var b strings.Builder
+	if s.Bridge != nil {
+		s.Bridge.text(&b, c)
+	}
+	for _, e := range s.Egress {
+		e.text(&b, c)
+	}
+	return b.String()
+}
+
+func (br *Bridge) text(b *strings.Builder, c *Config) {
+	if !br.Exists {
+		fmt.Fprintf(b, "link %s does not exist\n", c.Bridge)
+		return
+	}
+	n := map[bool]int{true: 1}
+	s := br.Settings
+	fmt.Fprintf(b, "link %s type bridge vlan_filtering %d vlan_default_pvid %d mcast_snooping %d mcast_querier %d stp_state %d\n",
+		c.Bridge, n[s.VLANFiltering], s.DefaultPVID, n[s.McastSnooping], n[s.McastQuerier], n[s.STP])
+	for _, v := range br.Self {
+		fmt.Fprintf(b, "  vlan vid %d dev %s self\n", v, c.Bridge)
+	}
+	for _, p := range br.Ports {
+		if !p.Enslaved {
+			fmt.Fprintf(b, "link %s is not a port of %s\n", c.ifname(p.Port), c.Bridge)
+			continue
+		}
+		fmt.Fprintf(b, "link %s master %s %s\n", c.ifname(p.Port), c.Bridge, p.Flags)
+		for _, v := range p.VLANs {
+			fmt.Fprintf(b, "  vlan %s\n", vlanText(c, p.Port, v))
+		}
+	}
+	for _, e := range br.FDB {
+		fmt.Fprintf(b, "fdb %s\n", fdbText(c, e))
+	}
+	for _, g := range br.MDB {
+		fmt.Fprintf(b, "mdb %s\n", mdbText(c, g))
+	}
+}
+
+func (e *Egress) text(b *strings.Builder, c *Config) {
+	dev := c.ifname(e.Port)
+	if !e.Rooted {
+		root := e.Root
+		if root == "" {
+			root = "default"
+		}
+		fmt.Fprintf(b, "qdisc dev %s root %s\n", dev, root)
+		return
+	}
+	fmt.Fprintf(b, "qdisc dev %s root taprio num_tc %d\n", dev, c.ClassMap.Classes())
+	if e.Oper != nil {
+		fmt.Fprintf(b, "  oper %s\n", e.Oper)
+	}
+	if e.Admin != nil {
+		fmt.Fprintf(b, "  admin %s\n", e.Admin)
+	}
+	for cl, s := range e.Shapers {
+		if s != (Shaper{}) {
+			fmt.Fprintf(b, "  class %d %s\n", cl, s)
+		}
+	}
+	for cl, n := range e.MaxSDU {
+		if n > 0 {
+			fmt.Fprintf(b, "  class %d max-sdu %d\n", cl, n)
+		}
+	}
+	if e.Classifier {
+		fmt.Fprintf(b, "filter dev %s egress flower vlan_prio 0..7 skbedit priority 0..7\n", dev)
+	}
+}
