@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -136,31 +137,28 @@ func loopbackUp() error {
 	return nil
 }
 
-// runProgram runs the job with the serial lines as its output and collects every
-// child until the program itself has ended; what it left running dies with it.
+// runProgram runs the job and collects every child until the program itself has
+// ended; what it left running dies with it.
 func runProgram(j job) (status int, err error) {
-	files := make([]uintptr, 3)
-	for i, name := range []string{"/dev/null", "/dev/ttyS0", "/dev/ttyS1"} {
-		f, err := os.OpenFile(name, os.O_RDWR|unix.O_NOCTTY, 0)
-		if err != nil {
-			return 0, err
-		}
-		defer f.Close()
-		files[i] = f.Fd()
-		if i == 0 {
-			continue
-		}
-		if err := makeRaw(int(files[i])); err != nil {
-			return 0, fmt.Errorf("%s: %w", name, err)
-		}
-		defer drain(int(files[i]))
+	stdin, err := os.Open("/dev/null")
+	if err != nil {
+		return 0, err
+	}
+	out, err := newOutput("/dev/ttyS0")
+	if err != nil {
+		return 0, err
+	}
+	errs, err := newOutput("/dev/ttyS1")
+	if err != nil {
+		return 0, err
 	}
 	env := guestEnv(j)
 	path, status, err := lookProgram(j.Args[0], j.Dir, env)
 	if err == nil {
 		var pid int
 		pid, err = syscall.ForkExec(path, j.Args, &syscall.ProcAttr{
-			Dir: j.Dir, Env: env, Files: files, Sys: &syscall.SysProcAttr{Setsid: true},
+			Dir: j.Dir, Env: env, Sys: &syscall.SysProcAttr{Setsid: true},
+			Files: []uintptr{stdin.Fd(), out.w.Fd(), errs.w.Fd()},
 		})
 		status = 126
 		if err == nil {
@@ -168,10 +166,45 @@ func runProgram(j job) (status int, err error) {
 		}
 	}
 	if err != nil {
-		_, _ = unix.Write(int(files[2]), fmt.Appendf(nil, "umlrun: %s: %v\n", j.Args[0], err))
+		fmt.Fprintf(errs.w, "umlrun: %s: %v\n", j.Args[0], err)
 	}
 	_ = unix.Kill(-1, unix.SIGKILL)
-	return status, nil
+	return status, errors.Join(out.finish(), errs.finish())
+}
+
+// output carries one stream of the program over a serial line. The program gets a
+// pipe, as it mostly would on the host, because many print otherwise to a terminal.
+type output struct {
+	tty, w *os.File
+	done   chan error
+}
+
+func newOutput(line string) (*output, error) {
+	tty, err := os.OpenFile(line, os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		return nil, err
+	}
+	if err := makeRaw(int(tty.Fd())); err != nil {
+		return nil, fmt.Errorf("%s: %w", line, err)
+	}
+	r, w, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	o := &output{tty, w, make(chan error)}
+	go func() {
+		_, err := io.Copy(tty, r)
+		o.done <- err
+	}()
+	return o, nil
+}
+
+// finish returns when the host has everything; all writers have to be gone.
+func (o *output) finish() error {
+	o.w.Close()
+	err := <-o.done
+	drain(int(o.tty.Fd()))
+	return err
 }
 
 // collect waits for all children until pid is among them.

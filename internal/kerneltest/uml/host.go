@@ -16,6 +16,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -37,6 +38,7 @@ type job struct {
 const envJob = "TSN_UML_JOB"
 
 func run(ctx context.Context, c Config) (int, error) {
+	sweep()
 	dir, err := writeJob(c)
 	if err != nil {
 		return 1, fmt.Errorf("uml: prepare the guest: %w", err)
@@ -48,6 +50,9 @@ func run(ctx context.Context, c Config) (int, error) {
 		return 1, fmt.Errorf("uml: %w", err)
 	}
 	defer log.Close()
+	if err := unix.Flock(int(log.Fd()), unix.LOCK_EX); err != nil {
+		return 1, fmt.Errorf("uml: lock the job folder: %w", err)
+	}
 
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -66,6 +71,25 @@ func run(ctx context.Context, c Config) (int, error) {
 	out.wait()
 	errs.wait()
 	return result(ctx, dir, err)
+}
+
+const jobPrefix = "tsn-uml-"
+
+// sweep removes the job folders of runs that were killed. A run keeps its kernel
+// log locked; a young folder may be about to be.
+func sweep() {
+	logs, _ := filepath.Glob(filepath.Join(os.TempDir(), jobPrefix+"*", "kernel.log"))
+	for _, name := range logs {
+		f, err := os.Open(name)
+		if err != nil {
+			continue // another user's
+		}
+		st, err := f.Stat()
+		if err == nil && time.Since(st.ModTime()) > time.Minute && unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil {
+			os.RemoveAll(filepath.Dir(name))
+		}
+		f.Close()
+	}
 }
 
 // writeJob makes the job folder. The guest's init is a link in it, so that no path
@@ -90,7 +114,7 @@ func writeJob(c Config) (dir string, err error) {
 	if err != nil {
 		return "", err
 	}
-	dir, err = os.MkdirTemp("", "tsn-uml-")
+	dir, err = os.MkdirTemp("", jobPrefix)
 	if err != nil {
 		return "", err
 	}
