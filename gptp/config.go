@@ -1,0 +1,166 @@
+package gptp
+
+import (
+	"errors"
+	"fmt"
+	"sort"
+
+	tsn "tsnswitch"
+	"tsnswitch/gptp/ptpmsg"
+)
+
+// Config is everything an Instance is told at construction. DefaultConfig
+// fills it; where a comment names a default, the zero value means it.
+type Config struct {
+	SystemMAC     tsn.MAC              // source address of every frame
+	ClockIdentity ptpmsg.ClockIdentity // default: SystemMAC with FF-FE in the middle
+	Domain        uint8                // domainNumber of this PTP Instance
+
+	// MinorVersion is minorVersionPTP. 802.1AS-2020 says 1; the default here is
+	// 0, because receivers must ignore it but some PHYs match on it, and every
+	// peer accepts 0.
+	MinorVersion uint8
+
+	Priority1             uint8  // default 246; 255: never grand master; 0 is reserved (8.6.2.1)
+	Priority2             uint8  // default 248
+	ClockClass            uint8  // default 248
+	Accuracy              uint8  // clockAccuracy; default 0xFE, unknown
+	Variance              uint16 // offsetScaledLogVariance; default 0x4E5D
+	TimeSource            uint8  // default 0xA0, internal oscillator
+	CurrentUtcOffset      int16  // seconds that TAI is ahead of UTC
+	CurrentUtcOffsetValid bool   // ignored, and announced false, while CurrentUtcOffset is 0
+
+	// Source is ClockSource: the time this node gives as grand master. The zero
+	// value is the identity, gPTP time = LocalClock.
+	Source tsn.ClockRelation
+
+	// StepThreshold is the smallest correction of the clock, in ns, that is
+	// called a step: Synced goes false and a Notice is given. Default 20000.
+	StepThreshold int64
+
+	Ports []PortConfig
+	Seed  uint64 // of initial sequenceIds, the only random thing
+}
+
+// PortConfig is one PTP Port. DefaultPort fills it.
+type PortConfig struct {
+	Port     tsn.Port
+	Disabled bool // ptpPortEnabled FALSE
+
+	NeighborPropDelayThresh int64 // meanLinkDelayThresh, ns; default 800: hardware stamps on copper
+	DelayAsymmetry          int64 // ns that the way in is longer than meanLinkDelay (8.3)
+
+	// Logarithms to base 2 of intervals in seconds, -7..6. Zero means one second.
+	LogSyncInterval, LogAnnounceInterval, LogPdelayReqInterval int8
+
+	SyncReceiptTimeout     uint8 // sync intervals; default 3
+	AnnounceReceiptTimeout uint8 // announce intervals; default 3
+	AllowedLostResponses   uint8 // default 9
+	AllowedFaults          uint8 // default 9
+	RateRatioWindow        uint8 // exchanges the neighborRateRatio slope is taken over, 3..16; default 8
+}
+
+// DefaultPort is a port with the standard's intervals: Sync 1/8 s, Announce and
+// Pdelay_Req 1 s.
+func DefaultPort(p tsn.Port) PortConfig { return PortConfig{Port: p, LogSyncInterval: -3} }
+
+// DefaultConfig is a grand master capable node with default ports.
+func DefaultConfig(mac tsn.MAC, ports ...tsn.Port) Config {
+	c := Config{SystemMAC: mac}
+	for _, p := range ports {
+		c.Ports = append(c.Ports, DefaultPort(p))
+	}
+	return c
+}
+
+// Bounds of logarithmic intervals, configured or received: 1/128 s to 64 s.
+const minLogInterval, maxLogInterval = -7, 6
+
+// normal returns the configuration with defaults filled in and ports sorted,
+// or every reason why it cannot be meant.
+func (c Config) normal() (Config, error) {
+	var errs []error
+	bad := func(format string, a ...any) { errs = append(errs, fmt.Errorf(format, a...)) }
+	if c.SystemMAC.IsZero() || c.SystemMAC.IsGroup() {
+		bad("system address %s is not an individual address", c.SystemMAC)
+	}
+	if c.ClockIdentity == (ptpmsg.ClockIdentity{}) {
+		c.ClockIdentity = ptpmsg.ClockIdentityFromMAC(c.SystemMAC)
+	}
+	if c.MinorVersion > 15 {
+		bad("minor version %d does not fit in 4 bits", c.MinorVersion)
+	}
+	if c.Domain > 127 {
+		bad("domain %d is outside 0..127", c.Domain)
+	}
+	if len(c.Ports) == 0 {
+		bad("no ports")
+	}
+	orElse(&c.Priority1, 246)
+	orElse(&c.Priority2, 248)
+	orElse(&c.ClockClass, 248)
+	orElse(&c.Accuracy, 0xFE)
+	orElse(&c.Variance, 0x4E5D)
+	orElse(&c.TimeSource, 0xA0)
+	orElse(&c.StepThreshold, 20_000)
+	c.Source.PTP.Domain = c.Domain
+	c.Ports = append([]PortConfig(nil), c.Ports...)
+	sort.Slice(c.Ports, func(i, j int) bool { return c.Ports[i].Port < c.Ports[j].Port })
+	for i := range c.Ports {
+		if i > 0 && c.Ports[i].Port == c.Ports[i-1].Port {
+			bad("port %d is given twice", c.Ports[i].Port)
+		}
+		if err := c.Ports[i].normalise(); err != nil {
+			bad("port %d: %w", c.Ports[i].Port, err)
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return c, fmt.Errorf("gptp configuration: %w", err)
+	}
+	return c, nil
+}
+
+func (p *PortConfig) normalise() error {
+	var errs []error
+	bad := func(format string, a ...any) { errs = append(errs, fmt.Errorf(format, a...)) }
+	if p.Port == tsn.NoPort || p.Port > 4095 {
+		bad("number is outside 1..4095")
+	}
+	orElse(&p.NeighborPropDelayThresh, 800)
+	orElse(&p.SyncReceiptTimeout, 3)
+	orElse(&p.AnnounceReceiptTimeout, 3)
+	orElse(&p.AllowedLostResponses, 9)
+	orElse(&p.AllowedFaults, 9)
+	orElse(&p.RateRatioWindow, 8)
+	if p.NeighborPropDelayThresh < 0 || p.NeighborPropDelayThresh > 1_000_000_000 {
+		bad("neighborPropDelayThresh %d ns is outside 0..1s", p.NeighborPropDelayThresh)
+	}
+	if p.RateRatioWindow < 3 || p.RateRatioWindow > linkWindow {
+		bad("rate ratio window %d is outside 3..%d", p.RateRatioWindow, linkWindow)
+	}
+	for _, l := range []struct {
+		name string
+		v    int8
+	}{{"sync", p.LogSyncInterval}, {"announce", p.LogAnnounceInterval}, {"pdelay", p.LogPdelayReqInterval}} {
+		if l.v < minLogInterval || l.v > maxLogInterval {
+			bad("log %s interval %d is outside %d..%d", l.name, l.v, minLogInterval, maxLogInterval)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func orElse[T comparable](v *T, def T) {
+	var zero T
+	if *v == zero {
+		*v = def
+	}
+}
+
+// intervalNS is 2^log seconds, with log held within bounds a peer cannot abuse.
+func intervalNS(log int8) int64 {
+	log = max(minLogInterval, min(maxLogInterval, log))
+	if log < 0 {
+		return 1_000_000_000 >> -log
+	}
+	return 1_000_000_000 << log
+}

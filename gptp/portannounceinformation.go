@@ -1,0 +1,130 @@
+package gptp
+
+import (
+	tsn "tsnswitch"
+	"tsnswitch/gptp/ptpmsg"
+)
+
+// infoIs says where a port's priority vector comes from (10.3.10.3).
+type infoIs uint8
+
+const (
+	infoDisabled infoIs = iota
+	infoReceived
+	infoMine
+	infoAged
+)
+
+// PortState is a port's role in the tree of time (table 10-2).
+type PortState uint8
+
+// The states.
+const (
+	DisabledPort PortState = iota // not asCapable
+	MasterPort                    // gives time
+	SlavePort                     // takes time
+	PassivePort                   // another way to a master that has a better one
+)
+
+// String gives the standard's name.
+func (s PortState) String() string {
+	return [...]string{"DisabledPort", "MasterPort", "SlavePort", "PassivePort"}[s&3]
+}
+
+// MarshalText prints the state as String does.
+func (s PortState) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// announceInfo is what a qualified Announce says beside its priority vector.
+type announceInfo struct {
+	path        []ptpmsg.ClockIdentity
+	properties  timeProperties
+	logInterval int8
+}
+
+// portAnnounceInformation is PortAnnounceInformation (10.3.12): the best
+// information this port has, and when it is too old.
+type portAnnounceInformation struct {
+	p        *port
+	is       infoIs
+	state    PortState      // set by PortStateSelection
+	priority priorityVector // portPriorityVector
+	info     announceInfo
+
+	announceTimeout tsn.Instant // Never unless is == infoReceived
+	syncTimeout     tsn.Instant // Never unless state == SlavePort
+	syncInterval    int64       // last told by the neighbour, ns
+}
+
+func (m *portAnnounceInformation) init(p *port) {
+	m.p, m.announceTimeout, m.syncTimeout = p, tsn.Never, tsn.Never
+	m.syncInterval = intervalNS(p.cfg.LogSyncInterval)
+}
+
+// capableChanged enters DISABLED, or leaves it for AGED.
+func (m *portAnnounceInformation) capableChanged() {
+	if m.p.req.asCapable {
+		m.age()
+		return
+	}
+	m.is, m.info = infoDisabled, announceInfo{}
+	m.announceTimeout, m.syncTimeout = tsn.Never, tsn.Never
+	m.p.in.bmca.reselect = true
+}
+
+// age enters AGED: selection will make the port a master.
+func (m *portAnnounceInformation) age() {
+	m.is, m.info = infoAged, announceInfo{}
+	m.announceTimeout, m.syncTimeout = tsn.Never, tsn.Never
+	m.p.in.bmca.reselect = true
+}
+
+// received is rcvInfo (10.3.12.2.1) and the states behind it.
+func (m *portAnnounceInformation) received(v priorityVector, info announceInfo) {
+	same := m.is == infoReceived && v.source == m.priority.source
+	switch {
+	case same && v.compare(m.priority) == 0: // RepeatedMasterInfo
+	case same || v.compare(m.priority) < 0: // SuperiorMasterInfo
+		m.is, m.priority = infoReceived, v
+		m.p.in.bmca.reselect = true
+	default: // InferiorMasterInfo, OtherInfo
+		return
+	}
+	m.info = info
+	m.announceTimeout = m.p.in.now.Add(int64(m.p.cfg.AnnounceReceiptTimeout) * intervalNS(info.logInterval))
+	if m.state == SlavePort {
+		m.p.in.bmca.refresh(m)
+	}
+}
+
+// syncReceived restarts the sync receipt time-out.
+func (m *portAnnounceInformation) syncReceived(logInterval int8) {
+	m.syncInterval = intervalNS(logInterval)
+	m.armSync()
+}
+
+func (m *portAnnounceInformation) armSync() {
+	m.syncTimeout = tsn.Never
+	if m.state == SlavePort {
+		m.syncTimeout = m.p.in.now.Add(int64(m.p.cfg.SyncReceiptTimeout) * m.syncInterval)
+	}
+}
+
+// putOff moves the time-outs by how long this node itself was stalled.
+func (m *portAnnounceInformation) putOff(late int64) {
+	m.announceTimeout = m.announceTimeout.Add(late)
+	m.syncTimeout = m.syncTimeout.Add(late)
+}
+
+func (m *portAnnounceInformation) timer() {
+	now := m.p.in.now
+	switch {
+	case now >= m.syncTimeout:
+		m.p.count.SyncReceiptTimeouts++
+		m.p.in.notice(NoticeSyncTimeout, m.p.cfg.Port, "")
+		m.age()
+	case now >= m.announceTimeout:
+		m.p.count.AnnounceReceiptTimeouts++
+		m.p.in.notice(NoticeAnnounceTimeout, m.p.cfg.Port, "")
+		m.age()
+	}
+}

@@ -1,0 +1,42 @@
+package gptp
+
+import (
+	"slices"
+
+	tsn "tsnswitch"
+	"tsnswitch/gptp/ptpmsg"
+)
+
+// maxStepsRemoved: an Announce from further away is not qualified (10.3.11.2.1).
+const maxStepsRemoved = 255
+
+// receiveAnnounce is PortAnnounceReceive (10.3.11): it passes qualified
+// Announces on. One suffices; 1588's foreign master list is not used.
+func (p *port) receiveAnnounce(a *ptpmsg.Announce) {
+	self := p.id.Clock
+	path, _ := a.PathTrace(nil)
+	switch {
+	case !p.req.asCapable:
+		p.count.Unexpected++
+	case a.Source.Clock == self, a.StepsRemoved >= maxStepsRemoved, a.Priority1 == 255:
+		p.count.AnnounceDiscarded++
+	case slices.Contains(path, self):
+		p.count.AnnounceDiscarded++
+		if !p.announceLoop {
+			p.announceLoop = true
+			p.in.notice(NoticeAnnounceLoop, p.cfg.Port, a.Source.String())
+		}
+	default:
+		p.announceLoop = false
+		p.info.received(priorityVector{
+			root:   makeSystemIdentity(a.Priority1, a.Quality, a.Priority2, a.GrandMaster),
+			steps:  a.StepsRemoved,
+			source: a.Source,
+			port:   tsn.Port(p.id.Port),
+		}, announceInfo{
+			path:        path,
+			properties:  timeProperties{flags: a.Flags & timeFlags, utcOffset: a.CurrentUtcOffset, timeSource: a.TimeSource},
+			logInterval: a.LogInterval,
+		})
+	}
+}

@@ -1,0 +1,59 @@
+package gptp
+
+import (
+	tsn "tsnswitch"
+	"tsnswitch/gptp/ptpmsg"
+)
+
+// portAnnounceTransmit is PortAnnounceTransmit (10.3.16): a master port
+// announces at once when it has something new to say, and every interval.
+type portAnnounceTransmit struct {
+	p       *port
+	seq     uint16
+	next    tsn.Instant
+	pending bool // newInfo
+}
+
+func (m *portAnnounceTransmit) init(p *port, seq uint16) { m.p, m.seq, m.next = p, seq, tsn.Never }
+
+func (m *portAnnounceTransmit) newInfo() { m.pending = true }
+
+func (m *portAnnounceTransmit) stateChanged() {
+	if m.p.info.state != MasterPort {
+		m.pending, m.next = false, tsn.Never
+	}
+}
+
+func (m *portAnnounceTransmit) timer() {
+	now := m.p.in.now
+	if !m.p.in.bmca.gmPresent {
+		m.next = tsn.Never // nothing to announce; newInfo stays pending
+		return
+	}
+	if m.p.info.state != MasterPort || (!m.pending && now < m.next) {
+		return
+	}
+	m.pending = false
+	m.next = now.Add(intervalNS(m.p.cfg.LogAnnounceInterval))
+	m.transmit()
+}
+
+// transmit is txAnnounce (10.3.16.2.1).
+func (m *portAnnounceTransmit) transmit() {
+	b := &m.p.in.bmca
+	m.seq++
+	a := &ptpmsg.Announce{
+		Header:           m.p.header(b.properties.flags, m.seq, 5, m.p.cfg.LogAnnounceInterval),
+		CurrentUtcOffset: b.properties.utcOffset,
+		Priority1:        b.gm.root.priority1(),
+		Quality:          b.gm.root.quality(),
+		Priority2:        b.gm.root.priority2(),
+		GrandMaster:      b.gm.root.clock(),
+		StepsRemoved:     b.gm.steps,
+		TimeSource:       b.properties.timeSource,
+	}
+	if len(b.path) <= ptpmsg.MaxPathTrace {
+		a.TLVs = []ptpmsg.TLV{ptpmsg.PathTraceTLV(b.path)}
+	}
+	m.p.sendGeneral(a)
+}

@@ -1,0 +1,159 @@
+package gptp
+
+import (
+	"math"
+
+	tsn "tsnswitch"
+	"tsnswitch/gptp/ptpmsg"
+)
+
+// Status is what an Instance can tell about itself.
+type Status struct {
+	ClockIdentity ptpmsg.ClockIdentity   `json:"clockIdentity"`
+	Domain        uint8                  `json:"domain"`
+	GrandMaster   ptpmsg.ClockIdentity   `json:"grandMaster"`
+	GMPresent     bool                   `json:"gmPresent"` // someone, perhaps this node, gives time
+	IsGM          bool                   `json:"isGrandMaster"`
+	Holdover      bool                   `json:"holdover"` // grand master with the time of an earlier one
+	StepsRemoved  uint16                 `json:"stepsRemoved"`
+	PathTrace     []ptpmsg.ClockIdentity `json:"pathTrace"` // grand master first, this node last
+
+	CurrentUtcOffset      int16 `json:"currentUtcOffset"` // s
+	CurrentUtcOffsetValid bool  `json:"currentUtcOffsetValid"`
+	TimeSource            uint8 `json:"timeSource"`
+
+	GmTimeBaseIndicator uint16         `json:"gmTimeBaseIndicator"`
+	LastGmPhaseChangeNS int64          `json:"lastGmPhaseChangeNs"`
+	Synced              bool           `json:"synced"`
+	Relation            RelationStatus `json:"relation"`
+	Offset              OffsetStatus   `json:"offset"`
+	Ports               []PortStatus   `json:"ports"`
+}
+
+// RelationStatus is a tsn.ClockRelation for people and JSON.
+type RelationStatus struct {
+	LocalNS int64   `json:"localNs"`
+	PTPNS   int64   `json:"ptpNs"`
+	RatePPB float64 `json:"ratePpb"`
+}
+
+// OffsetStatus tells what Syncs found this clock ahead by, before correction.
+type OffsetStatus struct {
+	LastNS   int64   `json:"lastNs"`
+	RMSNS    float64 `json:"rmsNs"`
+	MaxNS    int64   `json:"maxNs"`    // largest magnitude
+	Window   int     `json:"window"`   // Syncs that rms and max are over
+	Outliers uint64  `json:"outliers"` // Syncs not believed, since start
+}
+
+// PortStatus is one port.
+type PortStatus struct {
+	Port              tsn.Port            `json:"port"`
+	Up                bool                `json:"up"`
+	State             PortState           `json:"state"`
+	AsCapable         bool                `json:"asCapable"`
+	AsCapableReason   Reason              `json:"asCapableReason"` // why not; empty if it is
+	Neighbor          ptpmsg.PortIdentity `json:"-"`
+	NeighborIdentity  string              `json:"neighborIdentity"` // empty until one answered
+	MeanLinkDelayNS   float64             `json:"meanLinkDelayNs"`
+	ThresholdNS       int64               `json:"neighborPropDelayThreshNs"`
+	NeighborRateRatio float64             `json:"neighborRateRatio"`
+	Counters          Counters            `json:"counters"`
+}
+
+// MessageCounters counts messages by type.
+type MessageCounters struct {
+	Sync               uint64 `json:"sync"`
+	FollowUp           uint64 `json:"followUp"`
+	PdelayReq          uint64 `json:"pdelayReq"`
+	PdelayResp         uint64 `json:"pdelayResp"`
+	PdelayRespFollowUp uint64 `json:"pdelayRespFollowUp"`
+	Announce           uint64 `json:"announce"`
+	Signaling          uint64 `json:"signaling"`
+}
+
+func (c *MessageCounters) add(t ptpmsg.MessageType) {
+	switch t {
+	case ptpmsg.TypeSync:
+		c.Sync++
+	case ptpmsg.TypeFollowUp:
+		c.FollowUp++
+	case ptpmsg.TypePdelayReq:
+		c.PdelayReq++
+	case ptpmsg.TypePdelayResp:
+		c.PdelayResp++
+	case ptpmsg.TypePdelayRespFollowUp:
+		c.PdelayRespFollowUp++
+	case ptpmsg.TypeAnnounce:
+		c.Announce++
+	case ptpmsg.TypeSignaling:
+		c.Signaling++
+	}
+}
+
+// Counters counts what a port sent, took and dropped, and why (14.10).
+type Counters struct {
+	Rx MessageCounters `json:"rx"`
+	Tx MessageCounters `json:"tx"`
+
+	Malformed         uint64 `json:"malformed"`         // would not decode
+	NotGPTP           uint64 `json:"notGptp"`           // another address, EtherType, tag or message type
+	OtherDomain       uint64 `json:"otherDomain"`       // another domainNumber or majorSdoId
+	Unexpected        uint64 `json:"unexpected"`        // nobody waits for it: late, foreign sequenceId or source
+	OneStep           uint64 `json:"oneStep"`           // one-step Sync
+	NoInformation     uint64 `json:"noInformation"`     // Follow_Up without information TLV
+	AnnounceDiscarded uint64 `json:"announceDiscarded"` // not qualified: loop, 255 steps, not GM capable
+
+	LostTransmitStamps uint64 `json:"lostTransmitStamps"` // the driver said none will come
+	LateTransmitStamps uint64 `json:"lateTransmitStamps"` // it came when the machine had gone on
+	LostReceiveStamps  uint64 `json:"lostReceiveStamps"`
+	LostResponses      uint64 `json:"lostResponses"` // Pdelay_Resp or its follow-up
+	LostFollowUps      uint64 `json:"lostFollowUps"` // Sync without Follow_Up
+	MultipleResponses  uint64 `json:"multipleResponses"`
+
+	SyncReceiptTimeouts     uint64 `json:"syncReceiptTimeouts"`
+	AnnounceReceiptTimeouts uint64 `json:"announceReceiptTimeouts"`
+}
+
+// Status returns a copy of everything; nothing in it changes later.
+func (i *Instance) Status() Status {
+	b, c := &i.bmca, &i.slave
+	s := Status{
+		ClockIdentity: i.cfg.ClockIdentity, Domain: i.cfg.Domain, GrandMaster: i.GrandMaster(),
+		GMPresent: b.gmPresent, IsGM: i.IsGrandMaster(), Holdover: i.master.holdover,
+		StepsRemoved: b.gm.steps, PathTrace: append([]ptpmsg.ClockIdentity{}, b.path...),
+		CurrentUtcOffset:      b.properties.utcOffset,
+		CurrentUtcOffsetValid: b.properties.flags&ptpmsg.FlagCurrentUtcOffsetValid != 0,
+		TimeSource:            b.properties.timeSource,
+		GmTimeBaseIndicator:   c.gmTimeBaseIndicator,
+		Synced:                c.synced,
+		Relation:              RelationStatus{int64(c.relation.Local), c.relation.PTP.NS, c.relation.RatePPB},
+		Ports:                 make([]PortStatus, 0, len(i.ports)),
+	}
+	phase := c.lastGmPhaseChange
+	if s.IsGM {
+		s.GmTimeBaseIndicator, phase = i.master.timeBaseIndicator, i.master.lastPhaseChange
+	}
+	s.LastGmPhaseChangeNS, _ = phase.NS()
+	o := &c.servo.stats
+	s.Offset = OffsetStatus{LastNS: o.last, Outliers: o.outliers}
+	s.Offset.Window, s.Offset.RMSNS, s.Offset.MaxNS = o.window()
+	s.Offset.RMSNS = math.Round(s.Offset.RMSNS*10) / 10
+	for _, p := range i.ports {
+		s.Ports = append(s.Ports, p.status())
+	}
+	return s
+}
+
+func (p *port) status() PortStatus {
+	s := PortStatus{
+		Port: p.cfg.Port, Up: p.up, State: p.info.state,
+		AsCapable: p.req.asCapable, AsCapableReason: p.req.reason,
+		Neighbor: p.req.peer, MeanLinkDelayNS: p.req.link.meanDelay, ThresholdNS: p.cfg.NeighborPropDelayThresh,
+		NeighborRateRatio: p.req.link.rateRatio, Counters: p.count,
+	}
+	if p.req.peer != (ptpmsg.PortIdentity{}) {
+		s.NeighborIdentity = p.req.peer.String()
+	}
+	return s
+}
