@@ -1,0 +1,255 @@
+package config
+
+import (
+	"cmp"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+
+	"tsnswitch"
+)
+
+// Checks made after decoding. Each names the key, what is wrong with it, and
+// what is allowed.
+
+// maxPorts is what one bridge may have here; the standard's limit is 4095.
+const maxPorts = 255
+
+func (d *document) oneOf(key, v string, allowed ...string) {
+	switch {
+	case v == "" && d.absent(key):
+		d.bad(key, "is missing; allowed: %s", strings.Join(allowed, ", "))
+	case !slices.Contains(allowed, v):
+		d.bad(key, "is %q; allowed: %s", v, strings.Join(allowed, ", "))
+	}
+}
+
+// within checks a number, printing it and its bounds as their type prints.
+func within[T cmp.Ordered](d *document, key string, v, low, high T) {
+	if v < low || v > high {
+		d.bad(key, "%v is outside %v..%v", v, low, high)
+	}
+}
+
+func (d *document) name(key, v string) {
+	switch {
+	case v == "" && d.absent(key):
+		d.bad(key, "is missing")
+	case !nameForm.MatchString(v):
+		d.bad(key, "%q is not a name: 1 to 63 letters, digits, '-', '.' or '_', a letter or digit at both ends", v)
+	}
+}
+
+func (d *document) ifname(key, v string) {
+	switch {
+	case v == "" && d.absent(key):
+		d.bad(key, "is missing")
+	case !ifnameForm.MatchString(v):
+		d.bad(key, "%q is not an interface name: 1 to 15 characters, no space, '/' or ':'", v)
+	}
+}
+
+func (d *document) individual(key string, m tsn.MAC) {
+	switch {
+	case m.IsZero() && d.absent(key):
+		d.bad(key, "is missing; an address like 02:00:00:00:00:01")
+	case m.IsZero() || m.IsGroup():
+		d.bad(key, "%s is not the address of one station; an individual address is wanted", m)
+	}
+}
+
+func (d *document) vid(key string, v tsn.VID) {
+	if !v.Valid() {
+		d.bad(key, "%d is outside 1..4094", v)
+	}
+}
+
+// unique faults the second of two equal values.
+func unique[T comparable](d *document, seen map[T]string, key string, v T) {
+	if first, ok := seen[v]; ok {
+		d.bad(key, "%v is already that of %s", v, first)
+		return
+	}
+	seen[v] = key
+}
+
+func (c *Daemon) check(d *document) {
+	d.oneOf("role", c.Role, RoleBridge, RoleEndStation)
+	d.name("name", c.Name)
+	d.individual("systemId", c.SystemID)
+	if c.Role == RoleBridge {
+		d.ifname("bridge.name", c.Bridge.Name)
+	} else if c.Bridge != (Bridge{}) {
+		d.bad("bridge", "an end station has no bridge; remove it or set role: bridge")
+	}
+	if c.StateDir == "" {
+		d.bad("stateDir", "is empty; a directory is wanted")
+	}
+	c.checkAPI(d)
+	d.oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
+	d.oneOf("log.format", c.Log.Format, "text", "json")
+	c.checkManagement(d)
+	c.checkPorts(d)
+	c.checkSPB(d)
+	c.GPTP.check(d)
+	c.QBV.check(d)
+	c.SRP.check(d)
+	names := map[string]string{}
+	for i, p := range c.EndStation.Peers {
+		key := fmt.Sprintf("endStation.peers[%d]", i)
+		d.name(key+".name", p.Name)
+		unique(d, names, key+".name", p.Name)
+		if !p.Address.IsValid() {
+			d.bad(key+".address", "is missing")
+		}
+	}
+	if c.Role == RoleBridge && len(c.EndStation.Peers) > 0 {
+		d.bad("endStation", "a bridge finds its peers through SPB; remove it or set role: end-station")
+	}
+}
+
+func (c *Daemon) checkAPI(d *document) {
+	if n := len(c.API.Socket); n == 0 || n > 107 {
+		d.bad("api.socket", "the path is %d octets long; 1..107 are allowed", n)
+	}
+	t := c.API.TLS
+	if some, all := t != (TLS{}), t.Cert != "" && t.Key != "" && t.CA != ""; some && !all {
+		d.bad("api.tls", "cert, key and ca are wanted together")
+	} else if c.API.Listen.IsValid() && !all {
+		d.bad("api.listen", "needs api.tls: other daemons are known by their certificates")
+	}
+}
+
+func (c *Daemon) checkManagement(d *document) {
+	m := c.Management
+	if m.VID == 0 && !m.Address.IsValid() {
+		return
+	}
+	d.vid("management.vid", m.VID)
+	d.ifname("management.device", m.Device)
+	if !m.Address.IsValid() {
+		d.bad("management.address", "is missing; like 10.255.0.1/24")
+	}
+	if c.Role == RoleBridge && !slices.ContainsFunc(c.SPB.BaseVIDs, func(b BaseVID) bool { return b.VID == m.VID }) {
+		d.bad("management.vid", "%d is not one of spb.baseVids, so nothing would carry it", m.VID)
+	}
+}
+
+func (c *Daemon) checkPorts(d *document) {
+	switch n := len(c.Ports); {
+	case c.Role == RoleEndStation && n != 1:
+		d.bad("ports", "an end station has one port, not %d", n)
+	case n == 0 || n > maxPorts:
+		d.bad("ports", "%d ports; 1..%d are allowed", n, maxPorts)
+	}
+	numbers, ifnames, macs := map[tsn.Port]string{}, map[string]string{}, map[tsn.MAC]string{}
+	for i, p := range c.Ports {
+		key := fmt.Sprintf("ports[%d]", i)
+		within(d, key+".port", p.Port, 1, 4095)
+		unique(d, numbers, key+".port", p.Port)
+		d.ifname(key+".ifname", p.Ifname)
+		unique(d, ifnames, key+".ifname", p.Ifname)
+		if c.Role == RoleEndStation {
+			d.oneOf(key+".role", p.Role, RoleEndStation)
+		} else {
+			d.oneOf(key+".role", p.Role, "fabric", "edge")
+		}
+		p.check(d, key)
+		if len(p.Stations) > 0 && p.Role != "edge" {
+			d.bad(key+".stations", "stations are behind edge ports; this one is %s", p.Role)
+		}
+		within(d, key+".stations", len(p.Stations), 0, 256)
+		for j, s := range p.Stations {
+			sk := fmt.Sprintf("%s.stations[%d]", key, j)
+			d.individual(sk+".mac", s.MAC)
+			unique(d, macs, sk+".mac", s.MAC)
+			if s.Name != "" {
+				d.name(sk+".name", s.Name)
+			}
+		}
+	}
+}
+
+func (p Port) check(d *document, key string) {
+	within(d, key+".metric", p.Metric, 1, 1<<24-1)
+	within(d, key+".queues", p.Queues, 1, 16)
+	within(d, key+".gateLimit", p.GateLimit, 2, 4096)
+	within(d, key+".neighborPropDelayThresh", p.NeighborPropDelayThresh, 1, 1e9)
+	if p.PVID != 0 {
+		d.vid(key+".pvid", p.PVID)
+	} else if p.Untagged {
+		d.bad(key+".untagged", "needs a pvid")
+	}
+	if p.Role == "fabric" && (p.PVID != 0 || len(p.Tagged) > 0) {
+		d.bad(key, "a fabric port carries the Base VIDs and no other VLAN; remove pvid and tagged")
+	}
+	vids := map[tsn.VID]string{}
+	if p.PVID != 0 {
+		vids[p.PVID] = "pvid"
+	}
+	for j, v := range p.Tagged {
+		vk := fmt.Sprintf("%s.tagged[%d]", key, j)
+		d.vid(vk, v)
+		unique(d, vids, vk, v)
+	}
+}
+
+func (c *Daemon) checkSPB(d *document) {
+	s := c.SPB
+	if !areaForm.MatchString(s.Area) {
+		d.bad("spb.area", "%q is not an area address: 1 to 13 octets in hexadecimal, like 49.0001", s.Area)
+	}
+	within(d, "spb.helloInterval", s.HelloInterval, 100e6, 60e9)
+	within(d, "spb.helloMultiplier", s.HelloMultiplier, 2, 100)
+	within(d, "spb.maxNodes", s.MaxNodes, 2, 4096)
+	if n := len(s.BaseVIDs); c.Role == RoleBridge {
+		within(d, "spb.baseVids", n, 1, 16)
+	}
+	vids := map[tsn.VID]string{}
+	for i, b := range s.BaseVIDs {
+		key := fmt.Sprintf("spb.baseVids[%d]", i)
+		d.vid(key+".vid", b.VID)
+		unique(d, vids, key+".vid", b.VID)
+		within(d, key+".ect", b.ECT, 1, 16)
+	}
+}
+
+func (g GPTP) check(d *document) {
+	within(d, "gptp.domain", g.Domain, 0, 127)
+	within(d, "gptp.neighborPropDelayThresh", g.NeighborPropDelayThresh, 1, 1e9)
+	within(d, "gptp.syncReceiptTimeout", g.SyncReceiptTimeout, 2, 255)
+	within(d, "gptp.announceReceiptTimeout", g.AnnounceReceiptTimeout, 2, 255)
+	within(d, "gptp.gateOffsetBound", g.GateOffsetBound, 1, 1e9)
+	k := g.Clock
+	d.oneOf("gptp.clock.kind", k.Kind, "virtual", "system", "phc")
+	within(d, "gptp.clock.ppm", k.PPM, -500, 500)
+	within(d, "gptp.clock.offset", k.Offset, -Duration(math.MaxInt64/4), Duration(math.MaxInt64/4))
+	if k.Kind != "virtual" && (k.PPM != 0 || k.Offset != 0) {
+		d.bad("gptp.clock", "offset and ppm are those of a virtual clock; this one is %s", k.Kind)
+	}
+	if k.Kind == "virtual" && k.Steer {
+		d.bad("gptp.clock.steer", "a virtual clock is never steered; use kind: system or phc")
+	}
+}
+
+func (q QBV) check(d *document) {
+	within(d, "qbv.guardOctets", q.GuardOctets, 0, 16384)
+	within(d, "qbv.jitter", q.Jitter, 0, 10e6)
+	within(d, "qbv.minInterval", q.MinInterval, 0, 10e6)
+	within(d, "qbv.maxCycle", q.MaxCycle, 10e3, 10e9)
+	d.oneOf("qbv.offload", q.Offload, "none", "full")
+	within(d, "qbv.leadTime", q.LeadTime, 100e6, 60e9)
+}
+
+func (s SRP) check(d *document) {
+	within(d, "srp.maxStreams", s.MaxStreams, 1, 65536)
+	within(d, "srp.maxGroups", s.MaxGroups, 1, 65536)
+	within(d, "srp.maxOwners", s.MaxOwners, 1, 4096)
+	within(d, "srp.shares.sr", s.Shares.SR, 0, 100)
+	within(d, "srp.shares.scheduled", s.Shares.Scheduled, 0, 100)
+	within(d, "srp.shares.total", s.Shares.Total, 0, 100)
+	if s.StreamVID != 0 {
+		d.vid("srp.streamVid", s.StreamVID)
+	}
+}

@@ -1,0 +1,283 @@
+package config
+
+import (
+	"fmt"
+	"net/netip"
+	"os"
+	"regexp"
+
+	"go.yaml.in/yaml/v3"
+
+	"tsnswitch"
+)
+
+// Roles of a daemon.
+const (
+	RoleBridge     = "bridge"
+	RoleEndStation = "end-station"
+)
+
+// APIPort and MetricsPort are the TCP ports used when none is given.
+const (
+	APIPort     = 9465
+	MetricsPort = 9464
+)
+
+// Daemon is what one tsnswitchd runs with. ParseDaemon returns it complete:
+// defaults that depend on other keys are filled in.
+type Daemon struct {
+	Role       string     `yaml:"role"` // RoleBridge, RoleEndStation
+	Name       string     `yaml:"name"`
+	SystemID   tsn.MAC    `yaml:"systemId"`
+	Bridge     Bridge     `yaml:"bridge,omitempty"` // of RoleBridge
+	StateDir   string     `yaml:"stateDir"`
+	API        API        `yaml:"api"`
+	Metrics    Metrics    `yaml:"metrics"`
+	Log        Log        `yaml:"log"`
+	Management Management `yaml:"management,omitempty"`
+	Ports      []Port     `yaml:"ports"`
+	SPB        SPB        `yaml:"spb"`
+	GPTP       GPTP       `yaml:"gptp"`
+	QBV        QBV        `yaml:"qbv"`
+	SRP        SRP        `yaml:"srp"`
+	EndStation EndStation `yaml:"endStation,omitempty"` // of RoleEndStation
+}
+
+// Bridge is the kernel's bridge device.
+type Bridge struct {
+	Name   string `yaml:"name,omitempty"`
+	Create bool   `yaml:"create,omitempty"` // make it if it is missing
+}
+
+// API says where calls are taken. Listen is for other daemons and needs TLS.
+type API struct {
+	Socket string   `yaml:"socket"`
+	Listen AddrPort `yaml:"listen,omitempty"`
+	TLS    TLS      `yaml:"tls,omitempty"`
+}
+
+// TLS names PEM files; all three or none.
+type TLS struct {
+	Cert string `yaml:"cert,omitempty"`
+	Key  string `yaml:"key,omitempty"`
+	CA   string `yaml:"ca,omitempty"`
+}
+
+// Metrics is where Prometheus reads.
+type Metrics struct {
+	Listen AddrPort `yaml:"listen,omitempty"`
+}
+
+// Log is what is logged, to standard error.
+type Log struct {
+	Level  string `yaml:"level"`  // debug, info, warn, error
+	Format string `yaml:"format"` // text, json
+}
+
+// Management is how the node is reached in-band: Address on VLAN VID.
+type Management struct {
+	VID     tsn.VID `yaml:"vid,omitempty"`
+	Address Prefix  `yaml:"address,omitempty"`
+	Device  string  `yaml:"device,omitempty"` // the VLAN device to make
+}
+
+// Port is a port of the bridge, or the end station's only one.
+type Port struct {
+	Port   tsn.Port `yaml:"port"`
+	Ifname string   `yaml:"ifname"`
+	Role   string   `yaml:"role"`           // fabric, edge, end-station
+	Rate   Rate     `yaml:"rate,omitempty"` // 0: what the link says
+	Metric uint32   `yaml:"metric"`
+	Queues int      `yaml:"queues"`
+	// GateLimit is how many entries a gate control list may have.
+	GateLimit int `yaml:"gateLimit"`
+	// PVID is the VLAN of untagged frames (0: they are dropped); Untagged
+	// says that its frames leave without tag. Tagged are further VLANs of an
+	// edge port; fabric ports carry every Base VID.
+	PVID     tsn.VID   `yaml:"pvid,omitempty"`
+	Untagged bool      `yaml:"untagged,omitempty"`
+	Tagged   []tsn.VID `yaml:"tagged,omitempty,flow"`
+	// Locked is the ingress check; nil means yes on fabric ports.
+	Locked                  *bool     `yaml:"locked,omitempty"`
+	NeighborPropDelayThresh Duration  `yaml:"neighborPropDelayThresh"`
+	Stations                []Station `yaml:"stations,omitempty"`
+}
+
+// PortRole returns the vocabulary's value.
+func (p Port) PortRole() tsn.PortRole {
+	switch p.Role {
+	case "fabric":
+		return tsn.RoleFabric
+	case RoleEndStation:
+		return tsn.RoleEndStation
+	}
+	return tsn.RoleEdge
+}
+
+// IsLocked reports whether the ingress check is wanted.
+func (p Port) IsLocked() bool {
+	if p.Locked == nil {
+		return p.Role == "fabric"
+	}
+	return *p.Locked
+}
+
+func (p *Port) setDefaults() { p.Metric, p.Queues, p.GateLimit = 100, 8, 256 }
+
+// Station is an end station behind an edge port; Address is where its own
+// daemon answers, if it has one.
+type Station struct {
+	MAC     tsn.MAC `yaml:"mac"`
+	Name    string  `yaml:"name,omitempty"`
+	Address Addr    `yaml:"address,omitempty"`
+}
+
+// SPB is IS-IS-SPB (802.1aq).
+type SPB struct {
+	Priority        uint16    `yaml:"priority"` // bridge priority; lower wins ties
+	Area            string    `yaml:"area"`     // area address, hexadecimal octets: 49.0001
+	BaseVIDs        []BaseVID `yaml:"baseVids,omitempty"`
+	HelloInterval   Duration  `yaml:"helloInterval"`
+	HelloMultiplier int       `yaml:"helloMultiplier"`
+	MaxNodes        int       `yaml:"maxNodes"`
+}
+
+// BaseVID is a VLAN and the ECT algorithm (00-80-C2-<ect>) of its trees.
+type BaseVID struct {
+	VID tsn.VID `yaml:"vid"`
+	ECT uint8   `yaml:"ect"`
+}
+
+func (b *BaseVID) setDefaults() { b.ECT = 1 }
+
+// GPTP is 802.1AS.
+type GPTP struct {
+	Domain                  uint8    `yaml:"domain"`
+	Priority1               uint8    `yaml:"priority1"` // 255: never grand master
+	NeighborPropDelayThresh Duration `yaml:"neighborPropDelayThresh"`
+	SyncReceiptTimeout      int      `yaml:"syncReceiptTimeout"`
+	AnnounceReceiptTimeout  int      `yaml:"announceReceiptTimeout"`
+	Clock                   Clock    `yaml:"clock"`
+	// GateOffsetBound is how far a gate clock may be from gPTP time before
+	// schedules are refused.
+	GateOffsetBound Duration `yaml:"gateOffsetBound"`
+}
+
+// Clock is the LocalClock. A virtual clock is CLOCK_TAI with an offset and a
+// frequency error; nothing is steered unless Steer.
+type Clock struct {
+	Kind   string   `yaml:"kind"` // virtual, system, phc
+	Offset Duration `yaml:"offset,omitempty"`
+	PPM    float64  `yaml:"ppm,omitempty"`
+	Steer  bool     `yaml:"steer,omitempty"`
+}
+
+// QBV is gates and their planning.
+type QBV struct {
+	GuardOctets Size     `yaml:"guardOctets"` // of the largest frame kept out of windows
+	Jitter      Duration `yaml:"jitter"`      // added to both ends of each window
+	MinInterval Duration `yaml:"minInterval"` // of a gate entry; 0: one minimum frame
+	MaxCycle    Duration `yaml:"maxCycle"`
+	Offload     string   `yaml:"offload"`  // none, full
+	LeadTime    Duration `yaml:"leadTime"` // from commit to base time
+}
+
+// SRP is admission.
+type SRP struct {
+	MaxStreams int     `yaml:"maxStreams"`
+	MaxGroups  int     `yaml:"maxGroups"`
+	MaxOwners  int     `yaml:"maxOwners"`
+	Shares     Shares  `yaml:"shares"`
+	StreamVID  tsn.VID `yaml:"streamVid,omitempty"` // of streams that ask for none
+}
+
+// Shares are percents of a port's rate that streams may reserve.
+type Shares struct {
+	SR        int `yaml:"sr"`
+	Scheduled int `yaml:"scheduled"`
+	Total     int `yaml:"total"`
+}
+
+// EndStation is what only an end station needs: the daemons it may call.
+type EndStation struct {
+	Peers []NamedAddr `yaml:"peers,omitempty"`
+}
+
+// NamedAddr is a node and its management address.
+type NamedAddr struct {
+	Name    string `yaml:"name"`
+	Address Addr   `yaml:"address"`
+}
+
+// DefaultDaemon is a daemon of which only the required keys are missing.
+func DefaultDaemon() Daemon {
+	return Daemon{
+		StateDir: "/var/lib/tsnswitchd",
+		API:      API{Socket: "/run/tsnswitchd/tsnswitchd.sock"},
+		Metrics:  Metrics{AddrPort{netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), MetricsPort)}},
+		Log:      Log{Level: "info", Format: "text"},
+		SPB:      SPB{Priority: 0x8000, Area: "49.0001", HelloInterval: 3e9, HelloMultiplier: 3, MaxNodes: 1024},
+		GPTP: GPTP{
+			Priority1: 246, NeighborPropDelayThresh: 800, SyncReceiptTimeout: 3, AnnounceReceiptTimeout: 3,
+			Clock: Clock{Kind: "virtual"}, GateOffsetBound: 1e6,
+		},
+		QBV: QBV{GuardOctets: 1542, MaxCycle: 1e9, Offload: "none", LeadTime: 2e9},
+		SRP: SRP{MaxStreams: 512, MaxGroups: 512, MaxOwners: 64, Shares: Shares{75, 75, 75}},
+	}
+}
+
+// LoadDaemon reads and checks a file; the error is Errors unless the file
+// cannot be read.
+func LoadDaemon(file string) (*Daemon, error) {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("configuration: %w", err)
+	}
+	return ParseDaemon(file, data)
+}
+
+// ParseDaemon checks a document; file is its name in errors.
+func ParseDaemon(file string, data []byte) (*Daemon, error) {
+	c := DefaultDaemon()
+	d, ok := decode(file, data, &c)
+	if ok {
+		c.resolve()
+		c.check(d)
+	}
+	if err := d.err(); err != nil {
+		return nil, err
+	}
+	return &c, nil
+}
+
+// Marshal returns YAML that ParseDaemon reads back to the same value.
+func (c *Daemon) Marshal() ([]byte, error) { return yaml.Marshal(c) }
+
+// resolve fills defaults that depend on other keys.
+func (c *Daemon) resolve() {
+	if c.Role == RoleBridge && c.Bridge.Name == "" {
+		c.Bridge.Name = "br0"
+	}
+	if m := &c.Management; m.Device == "" && m.VID != 0 {
+		base := c.Bridge.Name
+		if c.Role == RoleEndStation && len(c.Ports) > 0 {
+			base = c.Ports[0].Ifname
+		}
+		m.Device = fmt.Sprintf("%s.%d", base, m.VID)
+	}
+	if a := c.Management.Address; !c.API.Listen.IsValid() && a.IsValid() && c.API.TLS != (TLS{}) {
+		c.API.Listen = AddrPort{netip.AddrPortFrom(a.Addr(), APIPort)}
+	}
+	for i := range c.Ports {
+		p := &c.Ports[i]
+		if p.NeighborPropDelayThresh == 0 {
+			p.NeighborPropDelayThresh = c.GPTP.NeighborPropDelayThresh
+		}
+	}
+}
+
+var (
+	nameForm   = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$`)
+	ifnameForm = regexp.MustCompile(`^[^\s/:]{1,15}$`)
+	areaForm   = regexp.MustCompile(`^[0-9a-fA-F]{2}(\.?[0-9a-fA-F]{2}){0,12}$`)
+)
