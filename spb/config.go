@@ -1,0 +1,249 @@
+package spb
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+
+	tsn "tsnswitch"
+	"tsnswitch/spb/isispdu"
+)
+
+// Config is what an Instance is built from. Times are nanoseconds; zero means
+// the default in brackets.
+type Config struct {
+	SystemID            tsn.MAC // address of the bridge, also its nodal B-MAC
+	Priority            uint16  // bridge priority, lower is preferred
+	HostName            string
+	ManagementAddresses []netip.Addr
+	AreaAddress         []byte // [13 zero octets]
+	BaseVIDs            []BaseVID
+	Ports               []PortConfig
+	EndStations         []EndStation
+	Overload            bool // do not use this bridge for transit
+
+	HelloInterval      int64  // [1 s]
+	HoldMultiplier     uint16 // [3] holding time in hello intervals
+	CSNPInterval       int64  // [10 s]
+	RetransmitInterval int64  // minimumLSPTransmissionInterval [5 s]
+	AckDelay           int64  // partialSNPInterval for acknowledgements [20 ms]
+	LSPHoldDown        int64  // minimumLSPGenerationInterval [50 ms]
+	SPFHoldDown        int64  // [5 ms]
+	MaxAge             int64  // [1200 s]
+	ZeroAgeLifetime    int64  // [60 s]
+	RefreshInterval    int64  // maximumLSPGenerationInterval [900 s], less up to 10 % of jitter
+
+	Caps Caps
+	Seed uint64 // of all jitter
+	// Parallel runs f(0) to f(n-1) in any order, perhaps at once. nil runs
+	// them one after another.
+	Parallel func(n int, f func(i int))
+}
+
+// BaseVID runs ECT algorithm 00-80-C2-<Algorithm> (1 to 16) on a VLAN.
+type BaseVID struct {
+	VID       tsn.VID `json:"vid"`
+	Algorithm uint8   `json:"algorithm"`
+}
+
+// PortConfig is a port of the bridge: RoleEdge or RoleFabric.
+type PortConfig struct {
+	Port   tsn.Port
+	Role   tsn.PortRole
+	Metric uint32 // 0: from the link's rate
+	// PVID is the VLAN of untagged frames on an edge port, 0: none. Untagged
+	// makes frames of that VLAN leave without a tag.
+	PVID     tsn.VID
+	Untagged bool
+	Locked   bool // edge port: take frames only from its own stations
+}
+
+// EndStation is an attached end station. Its address and name are flooded.
+type EndStation struct {
+	MAC               tsn.MAC    `json:"mac"`
+	Port              tsn.Port   `json:"port"`
+	Name              string     `json:"name,omitempty"`
+	ManagementAddress netip.Addr `json:"managementAddress,omitzero"`
+}
+
+// Caps bound what neighbours can make this node store. Zero means the default
+// in brackets; what does not fit is dropped and counted.
+type Caps struct {
+	MaxLSPs     int // fragments in the database [8192]
+	MaxStations int // SPBM-SI addresses taken from one node [4096]
+	MaxRecords  int // station records taken from one node [4096]
+}
+
+const (
+	millisecond = int64(1_000_000)
+	second      = 1000 * millisecond
+	maxName     = 64 // octets of a host or station name
+)
+
+func setDefault[T int | int64 | uint16](v *T, d T) {
+	if *v == 0 {
+		*v = d
+	}
+}
+
+// withDefaults returns a deep enough copy with every default filled in and
+// lists in ascending order.
+func (c Config) withDefaults() Config {
+	if len(c.AreaAddress) == 0 {
+		c.AreaAddress = make([]byte, 13)
+	}
+	setDefault(&c.HelloInterval, second)
+	setDefault(&c.HoldMultiplier, 3)
+	setDefault(&c.CSNPInterval, 10*second)
+	setDefault(&c.RetransmitInterval, 5*second)
+	setDefault(&c.AckDelay, 20*millisecond)
+	setDefault(&c.LSPHoldDown, 50*millisecond)
+	setDefault(&c.SPFHoldDown, 5*millisecond)
+	setDefault(&c.MaxAge, 1200*second)
+	setDefault(&c.ZeroAgeLifetime, 60*second)
+	setDefault(&c.RefreshInterval, 900*second)
+	setDefault(&c.Caps.MaxLSPs, 8192)
+	setDefault(&c.Caps.MaxStations, 4096)
+	setDefault(&c.Caps.MaxRecords, 4096)
+	c.BaseVIDs = slices.Clone(c.BaseVIDs)
+	slices.SortFunc(c.BaseVIDs, func(a, b BaseVID) int { return int(a.VID) - int(b.VID) })
+	c.Ports = slices.Clone(c.Ports)
+	slices.SortFunc(c.Ports, func(a, b PortConfig) int { return int(a.Port) - int(b.Port) })
+	c.ManagementAddresses = slices.Clone(c.ManagementAddresses)
+	if c.Parallel == nil {
+		c.Parallel = func(n int, f func(i int)) {
+			for i := range n {
+				f(i)
+			}
+		}
+	}
+	return c
+}
+
+// Validate reports everything that cannot be meant, joined into one error.
+func (c Config) Validate() error {
+	c = c.withDefaults()
+	var errs []error
+	bad := func(format string, a ...any) { errs = append(errs, fmt.Errorf("spb: "+format, a...)) }
+	if c.SystemID.IsZero() || c.SystemID.IsGroup() {
+		bad("system id %s is not an individual address", c.SystemID)
+	}
+	if len(c.HostName) > maxName {
+		bad("host name has %d octets, at most %d", len(c.HostName), maxName)
+	}
+	if len(c.AreaAddress) > 13 {
+		bad("area address has %d octets, at most 13", len(c.AreaAddress))
+	}
+	if len(c.ManagementAddresses) > 8 {
+		bad("%d management addresses, at most 8", len(c.ManagementAddresses))
+	}
+	for _, a := range c.ManagementAddresses {
+		if !a.IsValid() {
+			bad("a management address is not set")
+		}
+	}
+	if len(c.BaseVIDs) == 0 || len(c.BaseVIDs) > 16 {
+		bad("%d base VIDs: want 1 to 16", len(c.BaseVIDs))
+	}
+	for i, b := range c.BaseVIDs {
+		if !b.VID.Valid() || (i > 0 && c.BaseVIDs[i-1].VID == b.VID) {
+			bad("base VID %d is outside 1..4094 or given twice", b.VID)
+		}
+		if b.Algorithm < 1 || b.Algorithm > 16 {
+			bad("base VID %d: ECT algorithm %d is outside 1..16", b.VID, b.Algorithm)
+		}
+	}
+	errs = append(errs, c.validatePorts(), c.validateTimes())
+	if err := validateStations(c, c.EndStations); err != nil {
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+func (c Config) validatePorts() error {
+	var errs []error
+	for i, p := range c.Ports {
+		bad := func(what string) { errs = append(errs, fmt.Errorf("spb: port %d: %s", p.Port, what)) }
+		if p.Port == tsn.NoPort || p.Port > 4095 {
+			bad("number is outside 1..4095")
+		}
+		if i > 0 && c.Ports[i-1].Port == p.Port {
+			bad("given twice")
+		}
+		if p.Role != tsn.RoleEdge && p.Role != tsn.RoleFabric {
+			bad("role " + p.Role.String() + ": a bridge port is edge or fabric")
+		}
+		if p.Metric >= isispdu.MaxMetric {
+			bad("metric is outside 1..16777214")
+		}
+		if p.PVID > 4094 {
+			bad("PVID is outside 1..4094")
+		}
+		if p.Role == tsn.RoleFabric && p.PVID != 0 {
+			bad("a fabric port has no PVID: untagged frames there are IS-IS only")
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (c Config) validateTimes() error {
+	for _, t := range []struct {
+		name   string
+		v, max int64
+	}{
+		{"hello interval", c.HelloInterval, 3600 * second},
+		{"CSNP interval", c.CSNPInterval, 3600 * second},
+		{"retransmit interval", c.RetransmitInterval, 3600 * second},
+		{"acknowledgement delay", c.AckDelay, 60 * second},
+		{"LSP hold-down", c.LSPHoldDown, 120 * second},
+		{"SPF hold-down", c.SPFHoldDown, 120 * second},
+		{"maximum age", c.MaxAge, 65535 * second},
+		{"zero age lifetime", c.ZeroAgeLifetime, 65535 * second},
+		{"refresh interval", c.RefreshInterval, c.MaxAge * 3 / 4},
+	} {
+		if t.v < millisecond || t.v > t.max {
+			return fmt.Errorf("spb: %s of %d ns is outside 1 ms..%d s", t.name, t.v, t.max/second)
+		}
+	}
+	if h := c.holdingTime(); h > 65535 {
+		return fmt.Errorf("spb: holding time of %d s does not fit the hello", h)
+	}
+	return nil
+}
+
+// holdingTime is what hellos announce, in whole seconds.
+func (c Config) holdingTime() int64 {
+	return (c.HelloInterval*int64(c.HoldMultiplier) + second - 1) / second
+}
+
+func validateStations(c Config, stations []EndStation) error {
+	var errs []error
+	seen := map[tsn.MAC]bool{c.SystemID: true}
+	for _, s := range stations {
+		bad := func(what string) { errs = append(errs, fmt.Errorf("spb: end station %s: %s", s.MAC, what)) }
+		if s.MAC.IsZero() || s.MAC.IsGroup() {
+			bad("not an individual address")
+		}
+		if seen[s.MAC] {
+			bad("given twice, or the bridge's own address")
+		}
+		seen[s.MAC] = true
+		if len(s.Name) > maxName {
+			bad(fmt.Sprintf("name has %d octets, at most %d", len(s.Name), maxName))
+		}
+		if !slices.ContainsFunc(c.Ports, func(p PortConfig) bool { return p.Port == s.Port && p.Role == tsn.RoleEdge }) {
+			bad(fmt.Sprintf("port %d is not an edge port of this bridge", s.Port))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// metricOf is the link metric of a rate, as the path cost of 802.1Q table
+// 13-4: 20000 for 1 Gbit/s, and for a rate that is not known.
+func metricOf(rate tsn.Rate) uint32 {
+	if rate == 0 {
+		rate = tsn.Gbps
+	}
+	return uint32(min(max(20_000*uint64(tsn.Gbps)/uint64(rate), 1), isispdu.MaxMetric-1))
+}

@@ -1,0 +1,46 @@
+package spb
+
+// Counters only grow.
+type Counters struct {
+	Received         PDUCounters  `json:"received"`
+	Sent             PDUCounters  `json:"sent"`
+	Drops            DropCounters `json:"drops"`
+	AdjacencyChanges uint64       `json:"adjacencyChanges"`
+	Originations     uint64       `json:"originations"`    // own fragments built
+	Retransmissions  uint64       `json:"retransmissions"` // LSPs sent again unacknowledged
+	Purges           uint64       `json:"purges"`          // LSPs seen with, or aged to, lifetime 0
+	SPFRuns          uint64       `json:"spfRuns"`
+	ForwardingSets   uint64       `json:"forwardingSets"` // Forwarding effects
+}
+
+// PDUCounters counts frames and what was in them.
+type PDUCounters struct {
+	Frames uint64 `json:"frames"`
+	IIH    uint64 `json:"iih"`
+	LSP    uint64 `json:"lsp"`
+	CSNP   uint64 `json:"csnp"`
+	PSNP   uint64 `json:"psnp"`
+}
+
+// DropCounters counts frames and entries not acted on, by reason.
+type DropCounters struct {
+	NotFabricPort   uint64 `json:"notFabricPort"`   // edge port, or port down
+	Malformed       uint64 `json:"malformed"`       // frame or PDU structure
+	Unsupported     uint64 `json:"unsupported"`     // PDU type SPB does not use
+	OwnFrame        uint64 `json:"ownFrame"`        // our own source address came back
+	AreaMismatch    uint64 `json:"areaMismatch"`    // hello without our area or level
+	DuplicateSystem uint64 `json:"duplicateSystem"` // hello with our system id
+	NoThreeWay      uint64 `json:"noThreeWay"`      // hello without a usable TLV 240
+	NotForUs        uint64 `json:"notForUs"`        // hello naming another neighbour or circuit
+	NoAdjacency     uint64 `json:"noAdjacency"`     // LSP or SNP before Up
+	BadChecksum     uint64 `json:"badChecksum"`
+	BadLSP          uint64 `json:"badLsp"`       // sequence number 0, too large
+	DatabaseFull    uint64 `json:"databaseFull"` // Caps.MaxLSPs
+	SNPSource       uint64 `json:"snpSource"`    // SNP not from the neighbour
+	StationsOverCap uint64 `json:"stationsOverCap"`
+	RecordsOverCap  uint64 `json:"recordsOverCap"`
+	BadRecord       uint64 `json:"badRecord"` // station record that does not decode
+}
+
+// Counters returns a copy.
+func (i *Instance) Counters() Counters { return i.counters }

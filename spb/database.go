@@ -1,0 +1,259 @@
+package spb
+
+import (
+	"bytes"
+	"slices"
+
+	tsn "tsnswitch"
+	"tsnswitch/spb/isispdu"
+)
+
+// database is the link-state database (ISO/IEC 10589 7.3.16).
+type database struct {
+	lsps    map[isispdu.LSPID]*storedLSP
+	order   []isispdu.LSPID // ascending
+	nextAge tsn.Instant
+	full    bool // told already
+}
+
+// storedLSP is one LSP fragment. raw is what was received, so that flooding
+// passes on every octet but the lifetime.
+type storedLSP struct {
+	pdu *isispdu.LSP
+	raw []byte
+	// expires is when the lifetime reaches zero; for a purge, when the header is
+	// forgotten (ZeroAgeLifetime).
+	expires tsn.Instant
+	purged  bool
+}
+
+func (d *database) init() {
+	d.lsps = map[isispdu.LSPID]*storedLSP{}
+	d.nextAge = tsn.Never
+}
+
+func (d *database) put(l *storedLSP) {
+	id := l.pdu.ID
+	if _, ok := d.lsps[id]; !ok {
+		at, _ := slices.BinarySearchFunc(d.order, id, isispdu.LSPID.Compare)
+		d.order = slices.Insert(d.order, at, id)
+	}
+	d.lsps[id] = l
+	d.nextAge = min(d.nextAge, l.expires)
+}
+
+func (d *database) remove(id isispdu.LSPID) {
+	delete(d.lsps, id)
+	if at, ok := slices.BinarySearchFunc(d.order, id, isispdu.LSPID.Compare); ok {
+		d.order = slices.Delete(d.order, at, at+1)
+	}
+	d.full = false
+}
+
+// lifetime is the RemainingLifetime to send, in seconds; a live LSP never
+// says 0, which would be a purge.
+func (l *storedLSP) lifetime(now tsn.Instant) uint16 {
+	if l.purged {
+		return 0
+	}
+	return uint16(min(max((l.expires.Sub(now)+second-1)/second, 1), 65535))
+}
+
+func (l *storedLSP) entry(now tsn.Instant) isispdu.LSPEntry {
+	e := l.pdu.Entry()
+	e.RemainingLifetime = l.lifetime(now)
+	return e
+}
+
+// order is the outcome of comparing a received description with ours.
+type order uint8
+
+const (
+	older order = iota
+	same
+	newer
+	confused // same sequence number, other content (7.3.16.2)
+)
+
+// compare tells what e is compared to the stored LSP (7.3.16.1).
+func (l *storedLSP) compare(e isispdu.LSPEntry) order {
+	purge := e.RemainingLifetime == 0
+	switch seq := l.pdu.SequenceNumber; {
+	case e.SequenceNumber > seq:
+		return newer
+	case e.SequenceNumber < seq:
+		return older
+	case purge && !l.purged:
+		return newer
+	case !purge && l.purged:
+		return older
+	case !purge && e.Checksum != l.pdu.Checksum:
+		return confused
+	}
+	return same
+}
+
+// receiveLSP is ISO/IEC 10589 7.3.15.1 on a point-to-point circuit.
+func (i *Instance) receiveLSP(p *port, l *isispdu.LSP, raw []byte) {
+	c := &i.counters.Drops
+	purge := l.RemainingLifetime == 0
+	if !isispdu.ChecksumOK(raw) && (!purge || l.Checksum != 0) {
+		c.BadChecksum++
+		return
+	}
+	if l.SequenceNumber == 0 || len(raw) > isispdu.ReceiveLSPBufferSize {
+		c.BadLSP++
+		return
+	}
+	if purge {
+		i.counters.Purges++
+	}
+	if l.ID.System() == i.cfg.SystemID && !(purge && i.db.lsps[l.ID] == nil) {
+		i.receiveOwnLSP(p, l, raw)
+		return
+	}
+	have := i.db.lsps[l.ID]
+	if have == nil {
+		i.receiveUnknownLSP(p, l, raw)
+		return
+	}
+	switch have.compare(l.Entry()) {
+	case newer:
+		i.acceptLSP(p, l, raw)
+	case same:
+		delete(p.srm, l.ID)
+		i.setSSN(p, l.ID, i.cfg.AckDelay)
+	case older:
+		i.setSRM(p, l.ID, 0)
+		delete(p.ssn, l.ID)
+	case confused:
+		i.purge(have.pdu)
+	}
+}
+
+func (i *Instance) receiveUnknownLSP(p *port, l *isispdu.LSP, raw []byte) {
+	switch {
+	case l.RemainingLifetime == 0:
+		// 7.3.16.4: acknowledge a purge of what we do not have, keep nothing.
+		i.sendPSNP(p, []isispdu.LSPEntry{l.Entry()})
+	case len(i.db.order) >= i.cfg.Caps.MaxLSPs:
+		i.counters.Drops.DatabaseFull++
+		if !i.db.full {
+			i.db.full = true
+			i.notice(NoticeDatabaseFull, p.cfg.Port, "LSP "+l.ID.String()+" dropped: raise the cap or find who floods")
+		}
+	default:
+		i.acceptLSP(p, l, raw)
+	}
+}
+
+// acceptLSP stores a newer LSP and floods it on every other circuit.
+func (i *Instance) acceptLSP(p *port, l *isispdu.LSP, raw []byte) {
+	// RFC 7987: the lifetime on the wire is not protected, so a small one must
+	// not make the LSP die early here.
+	life := max(int64(l.RemainingLifetime)*second, i.cfg.MaxAge)
+	s := &storedLSP{pdu: l, raw: bytes.Clone(raw), expires: i.now.Add(life), purged: l.RemainingLifetime == 0}
+	if s.purged {
+		s.expires = i.now.Add(i.cfg.ZeroAgeLifetime)
+	}
+	i.store(s)
+	for _, q := range i.ports {
+		if q == p {
+			delete(q.srm, l.ID)
+			i.setSSN(q, l.ID, i.cfg.AckDelay)
+		} else {
+			i.setSRM(q, l.ID, 0)
+			delete(q.ssn, l.ID)
+		}
+	}
+}
+
+// store puts an LSP into the database and asks for an SPF run if anything but
+// the sequence number changed.
+func (i *Instance) store(s *storedLSP) {
+	const body = 26 // flags and TLVs
+	old := i.db.lsps[s.pdu.ID]
+	if old == nil || old.purged != s.purged || !bytes.Equal(old.raw[body:], s.raw[body:]) {
+		i.top.dirty = true
+	}
+	i.db.put(s)
+}
+
+// receiveOwnLSP handles an LSP that claims to come from us: one of an earlier
+// life, or a purge of a live one (7.3.16.1, 7.3.16.4).
+func (i *Instance) receiveOwnLSP(p *port, l *isispdu.LSP, raw []byte) {
+	have := i.db.lsps[l.ID]
+	if have == nil || have.purged {
+		if have != nil && have.compare(l.Entry()) != newer {
+			if have.compare(l.Entry()) == older {
+				i.setSRM(p, l.ID, 0)
+			} else {
+				delete(p.srm, l.ID)
+				i.setSSN(p, l.ID, i.cfg.AckDelay)
+			}
+			return
+		}
+		i.own.raise(l.ID, l.SequenceNumber)
+		if i.own.uses(l.ID) { // in the next origination, with a higher number
+			i.own.dirty = true
+			return
+		}
+		i.purge(l)
+		return
+	}
+	switch have.compare(l.Entry()) {
+	case newer, confused:
+		i.notice(NoticeOwnLSPNewer, p.cfg.Port, l.ID.String())
+		i.own.raise(l.ID, l.SequenceNumber)
+		i.own.dirty = true
+		i.own.holdUntil = i.now
+	case same:
+		delete(p.srm, l.ID)
+		i.setSSN(p, l.ID, i.cfg.AckDelay)
+	case older:
+		i.setSRM(p, l.ID, 0)
+		delete(p.ssn, l.ID)
+	}
+}
+
+// purge replaces an LSP by its header with lifetime zero and floods that on
+// every circuit (7.3.16.4).
+func (i *Instance) purge(l *isispdu.LSP) {
+	i.counters.Purges++
+	head := &isispdu.LSP{Header: l.Header, ID: l.ID, SequenceNumber: l.SequenceNumber, Flags: l.Flags}
+	raw, err := head.Seal()
+	if err != nil {
+		panic("spb: LSP header does not encode: " + err.Error())
+	}
+	i.store(&storedLSP{pdu: head, raw: raw, expires: i.now.Add(i.cfg.ZeroAgeLifetime), purged: true})
+	for _, q := range i.ports {
+		i.setSRM(q, l.ID, 0)
+		delete(q.ssn, l.ID)
+	}
+}
+
+// ageDatabase purges what has reached age MaxAge and forgets what has been
+// purged for ZeroAgeLifetime.
+func (i *Instance) ageDatabase() {
+	if i.now < i.db.nextAge {
+		return
+	}
+	for _, id := range slices.Clone(i.db.order) {
+		l := i.db.lsps[id]
+		switch {
+		case l.expires > i.now:
+		case l.purged:
+			i.db.remove(id)
+			for _, p := range i.ports {
+				delete(p.srm, id)
+				delete(p.ssn, id)
+			}
+		default:
+			i.purge(l.pdu)
+		}
+	}
+	i.db.nextAge = tsn.Never
+	for _, l := range i.db.lsps {
+		i.db.nextAge = min(i.db.nextAge, l.expires)
+	}
+}

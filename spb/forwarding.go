@@ -1,0 +1,206 @@
+package spb
+
+import (
+	"cmp"
+	"slices"
+
+	tsn "tsnswitch"
+	"tsnswitch/spb/isispdu"
+)
+
+func (i *Instance) spfDeadline() tsn.Instant {
+	if i.top.dirty {
+		return i.top.nextRun
+	}
+	return tsn.Never
+}
+
+// computeForwarding runs SPF if the database changed, the first time at once
+// and then not before SPFHoldDown, and reports what is different.
+func (i *Instance) computeForwarding() {
+	if i.spfDeadline() > i.now {
+		return
+	}
+	t := &i.top
+	t.dirty = false
+	t.nextRun = i.now.Add(i.cfg.SPFHoldDown)
+	t.nodes = i.collectNodes()
+	t.buildGraph()
+	i.computeTrees()
+	t.generation++
+	duplicates := t.duplicates
+	state := i.bridgeState()
+	if t.duplicates > duplicates {
+		i.notice(NoticeDuplicateStation, tsn.NoPort, "an end station's address is claimed by several bridges; the lowest BridgeID has it")
+	}
+	if t.sent == nil || !sameState(*t.sent, state) {
+		t.sent = &state
+		i.counters.ForwardingSets++
+		i.effects = append(i.effects, Forwarding{State: cloneState(state)})
+	}
+	i.effects = append(i.effects, TopologyChanged{Generation: t.generation})
+}
+
+// computeTrees breaks the ties for each algorithm in use, over one Dijkstra.
+func (i *Instance) computeTrees() {
+	i.counters.SPFRuns++
+	t := &i.top
+	t.trees = [17]*tree{}
+	var algorithms []uint8
+	for _, b := range i.cfg.BaseVIDs {
+		if !slices.Contains(algorithms, b.Algorithm) {
+			algorithms = append(algorithms, b.Algorithm)
+		}
+	}
+	self := t.findNode(i.cfg.SystemID)
+	if self < 0 {
+		return // our own LSP is purged: sequence numbers ran out
+	}
+	s := t.graph.shortest(self)
+	i.cfg.Parallel(len(algorithms), func(k int) {
+		t.trees[algorithms[k]] = t.graph.tree(s, algorithms[k])
+	})
+}
+
+// firstPorts is the port of this bridge towards every node; NoPort for itself
+// and for what cannot be reached.
+func (t *topology) firstPorts(tr *tree) []tsn.Port {
+	ports := make([]tsn.Port, len(t.nodes))
+	if tr == nil {
+		return ports
+	}
+	for _, v := range tr.settled {
+		switch u := tr.parent[v]; {
+		case u < 0:
+		case u == tr.root:
+			ports[v] = t.graph.edges[tr.link[v]].port
+		default:
+			ports[v] = ports[u]
+		}
+	}
+	return ports
+}
+
+// bridgeState is everything the bridge shall forward.
+func (i *Instance) bridgeState() tsn.BridgeState {
+	var s tsn.BridgeState
+	for _, b := range i.cfg.BaseVIDs {
+		s.OwnedVIDs = append(s.OwnedVIDs, b.VID)
+	}
+	for _, p := range i.cfg.Ports {
+		s.Ports = append(s.Ports, i.bridgePort(p))
+	}
+	i.top.duplicates = 0
+	for _, b := range i.cfg.BaseVIDs {
+		s.FDB = append(s.FDB, i.fdb(b)...)
+	}
+	return s
+}
+
+func (i *Instance) bridgePort(c PortConfig) tsn.BridgePort {
+	p := tsn.BridgePort{Port: c.Port, Role: c.Role, Locked: c.Locked, McastFlood: true, BcastFlood: true}
+	if c.Role == tsn.RoleFabric {
+		p.Locked = true
+		fp := i.port(c.Port)
+		p.BcastFlood = fp.adj.state == isispdu.Up && fp.adj.mismatch == ""
+		p.McastFlood = p.BcastFlood
+	}
+	pvid := c.PVID
+	for _, b := range i.cfg.BaseVIDs {
+		v := tsn.PortVLAN{VID: b.VID, PVID: b.VID == pvid, Untagged: b.VID == pvid && c.Untagged}
+		p.VLANs = append(p.VLANs, v)
+	}
+	if pvid != 0 && !slices.ContainsFunc(p.VLANs, func(v tsn.PortVLAN) bool { return v.PVID }) {
+		p.VLANs = append(p.VLANs, tsn.PortVLAN{VID: pvid, PVID: true, Untagged: c.Untagged})
+		slices.SortFunc(p.VLANs, func(a, b tsn.PortVLAN) int { return cmp.Compare(a.VID, b.VID) })
+	}
+	return p
+}
+
+// fdb is the static entries of one Base VID: every other bridge, and every
+// end station by its owner.
+func (i *Instance) fdb(b BaseVID) []tsn.FDBEntry {
+	t := &i.top
+	ports := t.firstPorts(t.trees[b.Algorithm])
+	self := t.findNode(i.cfg.SystemID)
+	var out []tsn.FDBEntry
+	add := func(mac tsn.MAC, port tsn.Port) {
+		if port != tsn.NoPort {
+			out = append(out, tsn.FDBEntry{MAC: mac, VID: b.VID, Port: port})
+		}
+	}
+	for k, n := range t.nodes {
+		add(n.system, ports[k])
+	}
+	owners, duplicates := t.owners(b.VID)
+	t.duplicates += duplicates
+	for _, o := range owners {
+		port := ports[o.node]
+		if o.node == self {
+			port = i.stationPort(o.mac)
+		}
+		add(o.mac, port)
+	}
+	slices.SortFunc(out, func(a, b tsn.FDBEntry) int { return compareMAC(a.MAC, b.MAC) })
+	return out
+}
+
+func (i *Instance) stationPort(mac tsn.MAC) tsn.Port {
+	k, ok := slices.BinarySearchFunc(i.stations, mac, func(s EndStation, m tsn.MAC) int { return compareMAC(s.MAC, m) })
+	if !ok {
+		return tsn.NoPort
+	}
+	return i.stations[k].Port
+}
+
+// owner says which node a station belongs to.
+type owner struct {
+	mac  tsn.MAC
+	node int32
+}
+
+// owners lists the stations advertised in a VLAN, ascending. An address
+// claimed by several nodes goes to the lowest BridgeID, one that is a
+// bridge's own stays with the bridge. duplicates counts the claims that lost.
+func (t *topology) owners(vid tsn.VID) (all []owner, duplicates int) {
+	for k, n := range t.nodes {
+		if !n.spb {
+			continue
+		}
+		for _, a := range n.addrs {
+			if a.vid == vid && !a.mac.IsGroup() && !a.mac.IsZero() && t.findNode(a.mac) < 0 {
+				all = append(all, owner{a.mac, int32(k)})
+			}
+		}
+	}
+	slices.SortFunc(all, func(a, b owner) int {
+		ida, idb := t.nodes[a.node].bridgeID, t.nodes[b.node].bridgeID
+		return cmp.Or(compareMAC(a.mac, b.mac), slices.Compare(ida[:], idb[:]))
+	})
+	all = slices.CompactFunc(all, func(a, b owner) bool {
+		if a.mac == b.mac && a.node != b.node {
+			duplicates++
+		}
+		return a.mac == b.mac
+	})
+	return all, duplicates
+}
+
+func sameState(a, b tsn.BridgeState) bool {
+	return slices.Equal(a.OwnedVIDs, b.OwnedVIDs) && slices.Equal(a.FDB, b.FDB) &&
+		slices.EqualFunc(a.Ports, b.Ports, func(p, q tsn.BridgePort) bool {
+			same := slices.Equal(p.VLANs, q.VLANs)
+			p.VLANs, q.VLANs = nil, nil
+			return same && p.Port == q.Port && p.Role == q.Role && p.Locked == q.Locked &&
+				p.McastFlood == q.McastFlood && p.BcastFlood == q.BcastFlood
+		})
+}
+
+// cloneState makes the effect the driver's own.
+func cloneState(s tsn.BridgeState) tsn.BridgeState {
+	s.OwnedVIDs, s.FDB, s.Ports = slices.Clone(s.OwnedVIDs), slices.Clone(s.FDB), slices.Clone(s.Ports)
+	for k := range s.Ports {
+		s.Ports[k].VLANs = slices.Clone(s.Ports[k].VLANs)
+	}
+	return s
+}

@@ -1,0 +1,264 @@
+package spb
+
+import (
+	"errors"
+	"slices"
+
+	tsn "tsnswitch"
+	"tsnswitch/spb/isispdu"
+)
+
+// Events beside tsn.Received, tsn.LinkChanged and tsn.Timeout.
+type (
+	// SetEndStations replaces the list of attached end stations. A list that
+	// does not validate is refused with a Notice and changes nothing.
+	SetEndStations struct{ Stations []EndStation }
+	// SetOverload asks others to stop or resume transit through this bridge.
+	SetOverload struct{ On bool }
+)
+
+// Effects beside tsn.Send and tsn.Notice.
+type (
+	// Forwarding is the whole bridge state wanted now; sent when it changes.
+	Forwarding struct{ State tsn.BridgeState }
+	// TopologyChanged says that Path and Tree may answer differently. It comes
+	// after the Forwarding of the same change.
+	TopologyChanged struct{ Generation uint64 }
+)
+
+// Kinds of tsn.Notice.
+const (
+	NoticeAdjacencyUp       = "adjacency-up"
+	NoticeAdjacencyDown     = "adjacency-down"
+	NoticeSPBMismatch       = "spb-mismatch"
+	NoticeDuplicateSystem   = "duplicate-system-id"
+	NoticeDuplicateStation  = "duplicate-station"
+	NoticeDatabaseFull      = "database-full"
+	NoticeOwnLSPNewer       = "own-lsp-newer"
+	NoticeLSPTooLarge       = "own-lsp-too-large"
+	NoticeSequenceExhausted = "sequence-exhausted"
+	NoticeBadEndStations    = "end-stations-refused"
+)
+
+// Instance is the IS-IS-SPB process of one bridge. It is a tsn.Machine.
+type Instance struct {
+	cfg      Config
+	rng      prng
+	now      tsn.Instant
+	effects  []tsn.Effect
+	counters Counters
+
+	ports    []*port // ascending
+	stations []EndStation
+	overload bool
+	mcid     isispdu.MCID
+
+	db  database
+	own originator
+	top topology
+}
+
+// port is a fabric port with its adjacency and its flooding state.
+type port struct {
+	cfg  PortConfig
+	up   bool
+	rate tsn.Rate
+	adj  adjacency
+
+	nextHello, nextCSNP tsn.Instant
+	// srm holds when an LSP is due to be sent (ISO/IEC 10589 SRMflag), ssn when
+	// it is due in a PSNP (SSNflag). An absent key is a clear flag.
+	srm map[isispdu.LSPID]srmFlag
+	ssn map[isispdu.LSPID]tsn.Instant
+	// sendAfter spaces bursts of LSPs.
+	sendAfter tsn.Instant
+}
+
+// New checks cfg and returns an Instance with every port down. The first Step
+// sends the LSP into the own database and the first Forwarding.
+func New(cfg Config) (*Instance, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	cfg = cfg.withDefaults()
+	i := &Instance{cfg: cfg, rng: prng{cfg.Seed}, overload: cfg.Overload, mcid: makeMCID(cfg.BaseVIDs)}
+	i.setStations(cfg.EndStations)
+	for _, p := range cfg.Ports {
+		if p.Role == tsn.RoleFabric {
+			i.ports = append(i.ports, &port{cfg: p, adj: adjacency{state: isispdu.Down, expires: tsn.Never}, nextHello: tsn.Never, nextCSNP: tsn.Never})
+		}
+	}
+	i.db.init()
+	i.own.init()
+	i.top.init()
+	return i, nil
+}
+
+// Step handles tsn.Received, tsn.LinkChanged, tsn.Timeout, SetEndStations and
+// SetOverload; see tsn.Machine.
+func (i *Instance) Step(now tsn.Instant, ev tsn.Event) []tsn.Effect {
+	i.now = max(now, i.now)
+	i.effects = nil
+	switch ev := ev.(type) {
+	case tsn.Received:
+		i.received(ev)
+	case tsn.LinkChanged:
+		i.linkChanged(ev)
+	case SetEndStations:
+		if err := validateStations(i.cfg, ev.Stations); err != nil {
+			i.notice(NoticeBadEndStations, tsn.NoPort, err.Error())
+			break
+		}
+		i.setStations(ev.Stations)
+		i.own.dirty, i.top.dirty = true, true
+	case SetOverload:
+		i.own.dirty = i.own.dirty || i.overload != ev.On
+		i.overload = ev.On
+	}
+	i.expireAdjacencies()
+	i.ageDatabase()
+	i.originate()
+	i.hello()
+	i.flood()
+	i.computeForwarding()
+	return i.effects
+}
+
+// Deadline is the earliest of all timers.
+func (i *Instance) Deadline() tsn.Instant {
+	d := min(i.db.nextAge, i.originateDeadline(), i.spfDeadline())
+	for _, p := range i.ports {
+		d = min(d, p.nextHello, p.nextCSNP, p.adj.expires, p.floodDeadline())
+	}
+	return d
+}
+
+func (i *Instance) setStations(s []EndStation) {
+	i.stations = slices.Clone(s)
+	slices.SortFunc(i.stations, func(a, b EndStation) int { return compareMAC(a.MAC, b.MAC) })
+}
+
+func (i *Instance) linkChanged(ev tsn.LinkChanged) {
+	p := i.port(ev.Port)
+	if p == nil {
+		return
+	}
+	if p.rate != ev.Rate {
+		p.rate = ev.Rate
+		i.own.dirty = i.own.dirty || p.adj.state == isispdu.Up
+	}
+	if p.up == ev.Up {
+		return
+	}
+	p.up = ev.Up
+	if !p.up {
+		i.adjacencyDown(p, "link down")
+		p.nextHello = tsn.Never
+		return
+	}
+	p.nextHello = i.now
+}
+
+// received sorts frames out; every dropped frame is counted.
+func (i *Instance) received(ev tsn.Received) {
+	c := &i.counters.Drops
+	p := i.port(ev.Port)
+	if p == nil || !p.up {
+		c.NotFabricPort++
+		return
+	}
+	_, src, b, err := isispdu.ParseFrame(ev.Frame)
+	if errors.Is(err, isispdu.ErrNotISIS) {
+		return // not ours to judge
+	}
+	i.counters.Received.Frames++
+	if err != nil {
+		c.Malformed++
+		return
+	}
+	if src == i.cfg.SystemID {
+		c.OwnFrame++
+		return
+	}
+	pdu, err := isispdu.Parse(b)
+	if errors.As(err, &isispdu.ErrUnsupported{}) {
+		c.Unsupported++
+		return
+	}
+	if err != nil {
+		c.Malformed++
+		return
+	}
+	b = b[:isispdu.Length(b)]
+	if hello, ok := pdu.(*isispdu.IIH); ok {
+		i.counters.Received.IIH++
+		i.receiveIIH(p, hello)
+		return
+	}
+	// ISO/IEC 10589 7.3.15.1: without an adjacency only hellos count.
+	if p.adj.state != isispdu.Up {
+		c.NoAdjacency++
+		return
+	}
+	switch pdu := pdu.(type) {
+	case *isispdu.LSP:
+		i.counters.Received.LSP++
+		i.receiveLSP(p, pdu, b)
+	case *isispdu.CSNP:
+		i.counters.Received.CSNP++
+		i.receiveCSNP(p, pdu)
+	case *isispdu.PSNP:
+		i.counters.Received.PSNP++
+		i.receivePSNP(p, pdu)
+	}
+}
+
+func (i *Instance) port(n tsn.Port) *port {
+	for _, p := range i.ports {
+		if p.cfg.Port == n {
+			return p
+		}
+	}
+	return nil
+}
+
+func (i *Instance) notice(kind string, p tsn.Port, detail string) {
+	i.effects = append(i.effects, tsn.Notice{Kind: kind, Port: p, Detail: detail})
+}
+
+// send wraps an encoded PDU into a frame of the control class.
+func (i *Instance) send(p *port, pdu []byte) {
+	i.counters.Sent.Frames++
+	frame := isispdu.AppendFrame(make([]byte, 0, 17+len(pdu)), isispdu.AllISs, i.cfg.SystemID, pdu)
+	i.effects = append(i.effects, tsn.Send{Port: p.cfg.Port, Frame: frame, Priority: 7})
+}
+
+// mustAppend encodes a PDU whose size the sender bounds.
+func mustAppend(p isispdu.PDU) []byte {
+	b, err := p.Append(nil)
+	if err != nil {
+		panic("spb: own PDU does not encode: " + err.Error())
+	}
+	return b
+}
+
+func compareMAC(a, b tsn.MAC) int { return slices.Compare(a[:], b[:]) }
+
+// prng is splitmix64: small, seeded, the same on every machine.
+type prng struct{ state uint64 }
+
+func (r *prng) next() uint64 {
+	r.state += 0x9e3779b97f4a7c15
+	z := r.state
+	z = (z ^ z>>30) * 0xbf58476d1ce4e5b9
+	z = (z ^ z>>27) * 0x94d049bb133111eb
+	return z ^ z>>31
+}
+
+// below returns a number in 0..n-1.
+func (r *prng) below(n int64) int64 {
+	if n <= 0 {
+		return 0
+	}
+	return int64(r.next() % uint64(n))
+}

@@ -1,0 +1,265 @@
+package spb
+
+import (
+	"fmt"
+	"testing"
+
+	tsn "tsnswitch"
+	"tsnswitch/spb/isispdu"
+)
+
+func topologies() map[string]func(testing.TB) *lab {
+	m := map[string]func(testing.TB) *lab{
+		"pair":     func(t testing.TB) *lab { return newLab(t, 2, line(2), nil) },
+		"line4":    func(t testing.TB) *lab { return newLab(t, 4, line(4), nil) },
+		"ring3":    func(t testing.TB) *lab { return newLab(t, 3, ring(3), nil) },
+		"ring4":    func(t testing.TB) *lab { return newLab(t, 4, ring(4), nil) },
+		"parallel": func(t testing.TB) *lab { return newLab(t, 3, [][2]int{{0, 1}, {0, 1}, {1, 0}, {1, 2}, {2, 1}}, nil) },
+	}
+	for seed := range uint64(4) {
+		m[fmt.Sprintf("random30-%d", seed)] = func(t testing.TB) *lab {
+			return newLab(t, 30, random(seed, 30, 30), func(k int, c *Config) {
+				r := prng{seed*1000 + uint64(k)}
+				c.Priority = uint16(r.below(4)) << 12
+				for n := range c.Ports {
+					c.Ports[n].Metric = uint32(r.below(3)+1) * 10
+				}
+			})
+		}
+	}
+	return m
+}
+
+// From power on: adjacencies within milliseconds, equal databases, complete
+// and loop-free forwarding, every broadcast exactly once, Path agrees with FDB.
+func TestNetworkConverges(t *testing.T) {
+	for name, make := range topologies() {
+		t.Run(name, func(t *testing.T) {
+			l := make(t)
+			l.allUp()
+			l.run(200 * millisecond)
+			for k, n := range l.nodes {
+				for _, nb := range n.Neighbours() {
+					if nb.State != "Up" {
+						t.Fatalf("b%d port %d is %s after 200 ms", k+1, nb.Port, nb.State)
+					}
+				}
+			}
+			l.sameDatabases()
+			l.checkForwarding()
+		})
+	}
+}
+
+// Each link of each network is cut and repaired: forwarding is complete again
+// at once, within milliseconds of the event, and nothing stays behind.
+func TestNetworkReconverges(t *testing.T) {
+	for _, name := range []string{"ring3", "ring4", "parallel", "random30-1"} {
+		t.Run(name, func(t *testing.T) {
+			l := topologies()[name](t)
+			l.allUp()
+			l.run(second)
+			for n := range l.links {
+				if n > 35 {
+					break // enough of the large network
+				}
+				if n < len(l.nodes)-1 && name == "random30-1" {
+					continue // a tree link: may part the network
+				}
+				l.setLink(n, false)
+				cut := l.now
+				l.run(500 * millisecond)
+				l.sameDatabases()
+				l.checkForwarding()
+				for k := range l.nodes {
+					if took := l.nodes[k].changedAt.Sub(cut); took > 10*millisecond {
+						t.Errorf("link %d: b%d changed its forwarding %d us after the cut", n, k+1, took/1000)
+					}
+				}
+				l.setLink(n, true)
+				l.run(500 * millisecond)
+				l.sameDatabases()
+				l.checkForwarding()
+			}
+		})
+	}
+}
+
+// A cut that the carrier does not show is found by the holding time.
+func TestHoldingTime(t *testing.T) {
+	l := newLab(t, 4, ring(4), nil)
+	l.allUp()
+	l.run(second)
+	l.tap = func(from int, s tsn.Send) bool { // link 0 goes silent both ways
+		link := l.links[0]
+		return !(from == link.node[0] && s.Port == link.port[0]) && !(from == link.node[1] && s.Port == link.port[1])
+	}
+	l.run(3100 * millisecond)
+	l.sameDatabases()
+	if s := l.nodes[0].Neighbours()[0].State; s != "Down" {
+		t.Fatalf("b1 port 1 is %s", s)
+	}
+	for _, nb := range []struct{ node, port int }{{0, 1}, {1, 1}} {
+		p := l.nodes[nb.node].bridgePort(tsn.Port(nb.port))
+		if p.BcastFlood || p.McastFlood || !p.Locked {
+			t.Errorf("b%d port %d floods without an adjacency: %+v", nb.node+1, nb.port, p)
+		}
+	}
+	l.unicast(vidA, 0, stationMAC(0), stationMAC(1))
+}
+
+// The two halves of a parted network keep their own forwarding; addresses of
+// the other half are gone.
+func TestPartition(t *testing.T) {
+	l := newLab(t, 4, line(4), nil)
+	l.allUp()
+	l.run(second)
+	l.setLink(1, false)
+	l.run(second)
+	if p := l.nodes[0].fdbPort(vidA, stationMAC(3)); p != tsn.NoPort {
+		t.Errorf("h4 is still behind port %d", p)
+	}
+	l.unicast(vidA, 0, stationMAC(0), stationMAC(1))
+	if _, err := l.nodes[0].Path(vidA, stationMAC(0), stationMAC(3)); err == nil {
+		t.Error("there is a path into the other half")
+	}
+}
+
+// A node that restarts with sequence number 1 takes over from its own stale
+// LSP (ISO/IEC 10589 7.3.16.1).
+func TestRestart(t *testing.T) {
+	l := newLab(t, 4, ring(4), nil)
+	l.allUp()
+	l.run(second)
+	for range 5 { // drive the sequence number up
+		l.step(2, SetEndStations{})
+		l.run(100 * millisecond)
+		l.step(2, SetEndStations{Stations: l.nodes[2].cfg.EndStations})
+		l.run(100 * millisecond)
+	}
+	before := l.nodes[2].Database()[2].SequenceNumber
+	l.nodes[2].cfg.EndStations = []EndStation{{MAC: stationMAC(77), Port: emptyPort, Name: "new"}}
+	l.start(2)
+	for side := range 2 {
+		link := l.links[1+side]
+		l.step(2, tsn.LinkChanged{Port: link.port[1-side], Up: true, Rate: tsn.Gbps})
+	}
+	l.run(500 * millisecond)
+	l.sameDatabases()
+	for _, d := range l.nodes[0].Database() {
+		if d.ID.System() == nodeMAC(2) && d.SequenceNumber <= before {
+			t.Errorf("sequence number %d, was %d before the restart", d.SequenceNumber, before)
+		}
+	}
+	if m, err := l.nodes[0].Resolve("new"); err != nil || m != stationMAC(77) {
+		t.Errorf("%v %v", m, err)
+	}
+	l.unicast(vidA, 0, stationMAC(0), stationMAC(77))
+}
+
+// Frames are lost at random; retransmission and periodic CSNPs still make the
+// databases equal (ISO/IEC 10589 7.3.15).
+func TestLoss(t *testing.T) {
+	l := newLab(t, 10, random(7, 10, 6), nil)
+	r := prng{99}
+	l.tap = func(int, tsn.Send) bool { return r.below(10) >= 3 }
+	l.allUp()
+	l.run(20 * second)
+	l.tap = nil
+	l.run(12 * second)
+	l.sameDatabases()
+	l.checkForwarding()
+	var n uint64
+	for _, node := range l.nodes {
+		n += node.Counters().Retransmissions
+	}
+	if n == 0 {
+		t.Error("nothing was sent again: the test lost nothing that mattered")
+	}
+}
+
+// Overload: no path leads through the bridge, its own stations stay reachable.
+func TestOverload(t *testing.T) {
+	l := newLab(t, 4, ring(4), nil)
+	l.allUp()
+	l.run(second)
+	l.step(1, SetOverload{On: true})
+	l.run(second)
+	path, err := l.nodes[0].Path(vidA, stationMAC(0), stationMAC(2))
+	if err != nil || len(path) != 3 || path[1].System != nodeMAC(3) {
+		t.Errorf("%v %v", path, err)
+	}
+	l.unicast(vidA, 0, stationMAC(0), stationMAC(1))
+}
+
+// A quiet network stays alive over hours: refreshes come in time, nothing ages
+// out, nothing grows.
+func TestRefresh(t *testing.T) {
+	l := newLab(t, 3, ring(3), func(_ int, c *Config) { c.HelloInterval = 10 * second })
+	l.allUp()
+	l.run(3600 * second)
+	l.sameDatabases()
+	l.checkForwarding()
+	for _, d := range l.nodes[0].Database() {
+		if d.SequenceNumber < 4 || d.RemainingLifetime < 200 {
+			t.Errorf("%s: sequence %d, lifetime %d after an hour", d.ID, d.SequenceNumber, d.RemainingLifetime)
+		}
+	}
+	if len(l.queue) > 40 {
+		t.Errorf("%d events are queued for 3 idle nodes", len(l.queue))
+	}
+	if n := l.nodes[0].Counters().Purges; n != 0 {
+		t.Errorf("%d purges", n)
+	}
+}
+
+// The LSPs of a dead node age out everywhere, and are forgotten ZeroAgeLifetime
+// later (ISO/IEC 10589 7.3.16.4).
+func TestAgeing(t *testing.T) {
+	l := newLab(t, 3, line(3), func(_ int, c *Config) { c.HelloInterval = 10 * second })
+	l.allUp()
+	l.run(second)
+	l.nodes[2].dead = true
+	l.run(1201 * second)
+	var got isispdu.LSPID
+	for _, d := range l.nodes[0].Database() {
+		if d.RemainingLifetime == 0 {
+			got = d.ID
+		}
+	}
+	if got != isispdu.MakeLSPID(nodeMAC(2), 0) {
+		t.Errorf("purged: %s\n%s", got, l.databaseText(0))
+	}
+	l.sameDatabases()
+	l.run(70 * second)
+	if n := len(l.nodes[0].Database()); n != 2 {
+		t.Errorf("%d LSPs are left:\n%s", n, l.databaseText(0))
+	}
+}
+
+// More stations than one LSP holds: fragments, which go when the stations go.
+func TestFragments(t *testing.T) {
+	l := newLab(t, 2, line(2), nil)
+	l.allUp()
+	l.run(second)
+	var many []EndStation
+	for k := range 300 {
+		many = append(many, EndStation{MAC: stationMAC(1000 + k), Port: edgePort, Name: fmt.Sprintf("station-%d", k)})
+	}
+	l.step(0, SetEndStations{Stations: many})
+	l.run(second)
+	l.sameDatabases()
+	if n := l.nodes[1].Status().LSPs; n < 5 {
+		t.Errorf("%d fragments", n)
+	}
+	if n := len(l.nodes[1].Stations()); n != 301 {
+		t.Errorf("%d stations", n)
+	}
+	l.unicast(vidB, 1, stationMAC(1), stationMAC(1299))
+	l.step(0, SetEndStations{Stations: many[:1]})
+	l.run(second)
+	l.sameDatabases()
+	if n := l.nodes[1].Status().LSPs; n != 2 {
+		t.Errorf("%d live fragments after shrinking", n)
+	}
+}

@@ -1,0 +1,203 @@
+package spb
+
+import (
+	"bytes"
+	"math"
+	"slices"
+
+	tsn "tsnswitch"
+	"tsnswitch/spb/isispdu"
+)
+
+// originator builds the own LSP: as many fragments as it takes.
+type originator struct {
+	dirty     bool
+	holdUntil tsn.Instant // no origination before
+	refreshAt tsn.Instant
+	// sequence is the last number used or seen for each own fragment.
+	sequence [256]uint32
+	used     int // fragments 0..used-1 are in use
+	// blockedUntil: a sequence number ran out, start again when every copy is
+	// gone (ISO/IEC 10589 7.3.16.1).
+	blockedUntil tsn.Instant
+}
+
+func (o *originator) init() {
+	o.dirty = true
+	o.refreshAt = tsn.Never
+}
+
+func (o *originator) uses(id isispdu.LSPID) bool {
+	return id.Pseudonode() == 0 && int(id.Fragment()) < o.used
+}
+
+// raise takes note of a number seen on the wire: the next one is higher.
+func (o *originator) raise(id isispdu.LSPID, seq uint32) {
+	if id.Pseudonode() == 0 {
+		o.sequence[id.Fragment()] = max(o.sequence[id.Fragment()], seq)
+	}
+}
+
+func (i *Instance) originateDeadline() tsn.Instant {
+	d := i.own.refreshAt
+	if i.own.dirty {
+		d = min(d, i.own.holdUntil)
+	}
+	return max(d, i.own.blockedUntil)
+}
+
+// originate rebuilds the own LSP when something changed or it is time to
+// refresh. The first change goes out at once, the next waits LSPHoldDown.
+func (i *Instance) originate() {
+	if i.originateDeadline() > i.now {
+		return
+	}
+	refresh := i.own.refreshAt <= i.now
+	i.own.dirty = false
+	fragments, fits := i.packFragments()
+	if !fits {
+		i.notice(NoticeLSPTooLarge, tsn.NoPort, "more end stations than 256 LSP fragments hold: the rest is not advertised")
+	}
+	for n, tlvs := range fragments {
+		i.originateFragment(uint8(n), tlvs, refresh)
+	}
+	for n := len(fragments); n < i.own.used; n++ {
+		if l := i.db.lsps[isispdu.MakeLSPID(i.cfg.SystemID, uint8(n))]; l != nil && !l.purged {
+			i.purge(l.pdu)
+		}
+	}
+	i.own.used = len(fragments)
+	i.own.holdUntil = i.now.Add(i.cfg.LSPHoldDown)
+	if refresh || i.own.refreshAt == tsn.Never {
+		i.own.refreshAt = i.now.Add(i.cfg.RefreshInterval - i.rng.below(i.cfg.RefreshInterval/10))
+	}
+}
+
+// originateFragment floods a fragment if its content, or the number of a copy
+// seen elsewhere, makes that necessary.
+func (i *Instance) originateFragment(n uint8, tlvs []isispdu.TLV, refresh bool) {
+	l := &isispdu.LSP{
+		RemainingLifetime: uint16(i.cfg.MaxAge / second), ID: isispdu.MakeLSPID(i.cfg.SystemID, n),
+		SequenceNumber: i.own.sequence[n], Flags: isispdu.FlagLevel1, TLVs: tlvs,
+	}
+	if i.overload {
+		l.Flags |= isispdu.FlagOverload
+	}
+	raw := mustAppend(l)
+	if have := i.db.lsps[l.ID]; have != nil && !have.purged && !refresh &&
+		have.pdu.SequenceNumber == l.SequenceNumber && bytes.Equal(have.raw[26:], raw[26:]) {
+		return
+	}
+	if l.SequenceNumber == math.MaxUint32 {
+		i.sequenceExhausted(l)
+		return
+	}
+	l.SequenceNumber++
+	i.own.sequence[n] = l.SequenceNumber
+	raw, err := l.Seal()
+	if err != nil {
+		panic("spb: own LSP does not encode: " + err.Error())
+	}
+	i.counters.Originations++
+	i.store(&storedLSP{pdu: l, raw: raw, expires: i.now.Add(i.cfg.MaxAge)})
+	for _, p := range i.ports {
+		i.setSRM(p, l.ID, 0)
+		delete(p.ssn, l.ID)
+	}
+}
+
+func (i *Instance) sequenceExhausted(l *isispdu.LSP) {
+	i.notice(NoticeSequenceExhausted, tsn.NoPort, l.ID.String()+": silent until every copy has aged out")
+	i.purge(l)
+	i.own.sequence[l.ID.Fragment()] = 0
+	i.own.blockedUntil = i.now.Add(i.cfg.MaxAge + i.cfg.ZeroAgeLifetime + second)
+	i.own.dirty = true
+}
+
+// packFragments lays the TLVs out in fragments of at most
+// ReceiveLSPBufferSize octets, topology first.
+func (i *Instance) packFragments() (fragments [][]isispdu.TLV, fits bool) {
+	const room = isispdu.ReceiveLSPBufferSize - 27
+	left := 0
+	for _, t := range i.ownTLVs() {
+		n := isispdu.TLVLen(t)
+		if len(fragments) == 0 || n > left {
+			if len(fragments) == 256 {
+				return fragments, false
+			}
+			fragments, left = append(fragments, nil), room
+		}
+		last := len(fragments) - 1
+		fragments[last] = append(fragments[last], t)
+		left -= n
+	}
+	return fragments, true
+}
+
+// ownTLVs is everything this node says about itself. What must be in fragment
+// 0 comes first and always fits it.
+func (i *Instance) ownTLVs() []isispdu.TLV {
+	out := i.identityTLVs()
+	if i.cfg.HostName != "" {
+		out = append(out, &isispdu.Hostname{Name: i.cfg.HostName})
+	}
+	inst := &isispdu.SPBInst{
+		CISTRoot:       tsn.MakeBridgeID(i.cfg.Priority, i.cfg.SystemID),
+		BridgePriority: i.cfg.Priority,
+		Source:         uint32(i.cfg.SystemID.Uint64() & 0xfffff),
+	}
+	for _, b := range i.cfg.BaseVIDs {
+		inst.Trees = append(inst.Trees, isispdu.MakeSPBTree(isispdu.ECTAlgorithm(b.Algorithm), b.VID))
+	}
+	mt := &isispdu.MTCapability{SubTLVs: []isispdu.TLV{inst}}
+	if i.overload {
+		mt.MT |= isispdu.MTOverload
+	}
+	out = append(out, mt)
+	for part := range slices.Chunk(i.ownNeighbors(), 255/neighborLen) {
+		out = append(out, &isispdu.ExtISReach{Neighbors: part})
+	}
+	var addresses []isispdu.TLV
+	for _, s := range i.stations {
+		for _, b := range i.cfg.BaseVIDs {
+			addresses = append(addresses, &isispdu.SPBMSI{BMAC: s.MAC, Word: uint16(b.VID)})
+		}
+	}
+	for part := range slices.Chunk(addresses, (255-2)/10) {
+		out = append(out, &isispdu.MTCapability{SubTLVs: part})
+	}
+	return append(out, stationRecords(i.stations)...)
+}
+
+// neighborLen is a neighbour with its two sub-TLVs.
+const neighborLen = 11 + 2 + 8 + 2 + 6
+
+// ownNeighbors lists the adjacencies that are Up, by port.
+func (i *Instance) ownNeighbors() []isispdu.ExtISNeighbor {
+	var out []isispdu.ExtISNeighbor
+	for _, p := range i.ports {
+		if p.adj.state != isispdu.Up {
+			continue
+		}
+		m := p.metric()
+		out = append(out, isispdu.ExtISNeighbor{
+			ID: isispdu.MakeNodeID(p.adj.neighbor), Metric: min(m, isispdu.MaxMetric-1),
+			SubTLVs: []isispdu.TLV{
+				&isispdu.LinkIDs{Local: uint32(p.cfg.Port), Remote: p.adj.circuit},
+				&isispdu.SPBMetric{Metric: m, NumPorts: 1, PortID: p.cfg.Port},
+			},
+		})
+	}
+	return out
+}
+
+// metric is the SPB link metric of a port whose adjacency is Up.
+func (p *port) metric() uint32 {
+	switch {
+	case p.adj.mismatch != "":
+		return isispdu.MaxMetric
+	case p.cfg.Metric != 0:
+		return p.cfg.Metric
+	}
+	return metricOf(p.rate)
+}

@@ -1,0 +1,64 @@
+package spb
+
+import (
+	"encoding/binary"
+	"net/netip"
+
+	tsn "tsnswitch"
+	"tsnswitch/spb/isispdu"
+)
+
+// GENINFO application of the switch (RFC 6823): not registered, from the top
+// of the space. Strictly, RFC 6823 s4 wants such data in an IS-IS instance of
+// its own; it travels in the one there is, because it names what the
+// SPBM-SI sub-TLVs beside it reach.
+const (
+	applicationStations = 65534
+	recordStation       = 1
+)
+
+// Record 1, one attached end station:
+//
+//	octets  0-5  MAC address
+//	        6-7  port of the advertising bridge
+//	        8    length of the management address: 0, 4 or 16
+//	        9-   management address, then the name in UTF-8 up to the end
+func appendStation(b []byte, s EndStation) []byte {
+	b = append(b, s.MAC[:]...)
+	b = binary.BigEndian.AppendUint16(b, uint16(s.Port))
+	addr := s.ManagementAddress.Unmap().WithZone("").AsSlice()
+	b = append(append(b, byte(len(addr))), addr...)
+	return append(b, s.Name...)
+}
+
+func parseStation(v []byte) (s EndStation, ok bool) {
+	if len(v) < 9 {
+		return s, false
+	}
+	n := int(v[8])
+	if (n != 0 && n != 4 && n != 16) || len(v) < 9+n || len(v) > 9+n+maxName {
+		return s, false
+	}
+	s.MAC, s.Port = tsn.MAC(v[:6]), tsn.Port(binary.BigEndian.Uint16(v[6:]))
+	s.ManagementAddress, _ = netip.AddrFromSlice(v[9 : 9+n])
+	s.Name = string(v[9+n:])
+	return s, !s.MAC.IsGroup()
+}
+
+// stationRecords packs the records into as few GENINFO TLVs as they need.
+func stationRecords(stations []EndStation) []isispdu.TLV {
+	var out []isispdu.TLV
+	var last *isispdu.GenInfo
+	left := 0
+	for _, s := range stations {
+		r := &isispdu.Raw{Type: recordStation, Value: appendStation(nil, s)}
+		if n := isispdu.TLVLen(r); n > left {
+			last = &isispdu.GenInfo{Flags: isispdu.GenInfoS, Application: applicationStations}
+			out = append(out, last)
+			left = 255 - 3
+		}
+		last.Records = append(last.Records, r)
+		left -= isispdu.TLVLen(r)
+	}
+	return out
+}

@@ -1,0 +1,244 @@
+package spb
+
+import (
+	"cmp"
+	"net/netip"
+	"slices"
+
+	tsn "tsnswitch"
+	"tsnswitch/spb/isispdu"
+)
+
+// topology is what the database means: nodes, the graph between them, the
+// trees of this bridge, and what follows for forwarding.
+type topology struct {
+	dirty      bool
+	nextRun    tsn.Instant // SPFHoldDown
+	generation uint64
+	nodes      []node // ascending system id
+	graph      graph
+	trees      [17]*tree // of this bridge, for the algorithms in use
+	sent       *tsn.BridgeState
+	duplicates int // stations claimed by more than one node
+}
+
+func (t *topology) init() { t.dirty = true }
+
+// node is one system, put together from its LSP fragments.
+type node struct {
+	system    tsn.MAC
+	bridgeID  tsn.BridgeID
+	spb       bool // has SPB-Inst in fragment 0
+	overload  bool
+	hostName  string
+	addresses []netip.Addr
+	links     []halfLink
+	addrs     []bMAC // SPBM-SI, in advertised order
+	records   []EndStation
+}
+
+// halfLink is one end of a link as its own system advertises it.
+type halfLink struct {
+	to            tsn.MAC
+	metric        uint32
+	port          tsn.Port
+	local, remote uint32 // link identifiers; hasIDs tells whether advertised
+	hasIDs        bool
+}
+
+// bMAC is an address that a node says it reaches in a VLAN.
+type bMAC struct {
+	mac tsn.MAC
+	vid tsn.VID
+}
+
+// collectNodes reads the database. Nodes without a live fragment 0 do not
+// count (ISO/IEC 10589 7.2.5).
+func (i *Instance) collectNodes() []node {
+	var nodes []node
+	for _, id := range i.db.order {
+		l := i.db.lsps[id]
+		if l.purged || id.Pseudonode() != 0 {
+			continue // RFC 6329 s7: pseudonodes are ignored
+		}
+		if id.Fragment() == 0 {
+			nodes = append(nodes, node{system: id.System(), overload: l.pdu.Flags&isispdu.FlagOverload != 0})
+		}
+		if len(nodes) > 0 && nodes[len(nodes)-1].system == id.System() {
+			i.readFragment(&nodes[len(nodes)-1], l.pdu)
+		}
+	}
+	for k := range nodes {
+		if n := &nodes[k]; n.system == i.cfg.SystemID {
+			// Bad news is acted on before it may be advertised (LSPHoldDown):
+			// a link that is down must not be in a path.
+			n.links = slices.DeleteFunc(n.links, func(h halfLink) bool {
+				p := i.port(h.port)
+				return p == nil || p.adj.state != isispdu.Up || p.adj.mismatch != ""
+			})
+		}
+	}
+	return nodes
+}
+
+func (i *Instance) readFragment(n *node, l *isispdu.LSP) {
+	for _, t := range l.TLVs {
+		switch t := t.(type) {
+		case *isispdu.Hostname:
+			n.hostName = t.Name
+		case *isispdu.Interfaces:
+			n.addresses = append(n.addresses, t.Addresses...)
+		case *isispdu.ExtISReach:
+			n.readNeighbors(t)
+		case *isispdu.MTCapability:
+			i.readCapability(n, t, l.ID.Fragment())
+		case *isispdu.GenInfo:
+			i.readRecords(n, t)
+		}
+	}
+}
+
+func (n *node) readNeighbors(t *isispdu.ExtISReach) {
+	for _, nb := range t.Neighbors {
+		m, ok := isispdu.Find[*isispdu.SPBMetric](nb.SubTLVs)
+		// RFC 6329 s14.2: no SPB-Metric, no SPB on the adjacency.
+		if !ok || m.Metric == isispdu.MaxMetric || nb.ID.Pseudonode() != 0 {
+			continue
+		}
+		h := halfLink{to: nb.ID.System(), metric: m.Metric, port: m.PortID}
+		if ids, ok := isispdu.Find[*isispdu.LinkIDs](nb.SubTLVs); ok {
+			h.local, h.remote, h.hasIDs = ids.Local, ids.Remote, true
+		}
+		n.links = append(n.links, h)
+	}
+}
+
+func (i *Instance) readCapability(n *node, t *isispdu.MTCapability, fragment uint8) {
+	if t.MT&0xfff != 0 {
+		return // another topology
+	}
+	n.overload = n.overload || t.MT&isispdu.MTOverload != 0
+	for _, sub := range t.SubTLVs {
+		switch sub := sub.(type) {
+		case *isispdu.SPBInst:
+			if fragment == 0 && !n.spb {
+				n.spb, n.bridgeID = true, tsn.MakeBridgeID(sub.BridgePriority, n.system)
+			}
+		case *isispdu.SPBMSI:
+			if len(n.addrs) >= i.cfg.Caps.MaxStations {
+				i.counters.Drops.StationsOverCap++
+				continue
+			}
+			n.addrs = append(n.addrs, bMAC{sub.BMAC, sub.BaseVID()})
+		}
+	}
+}
+
+func (i *Instance) readRecords(n *node, t *isispdu.GenInfo) {
+	if t.Application != applicationStations {
+		return
+	}
+	for _, r := range t.Records {
+		raw := r.(*isispdu.Raw)
+		if raw.Type != recordStation {
+			continue // a later kind of record
+		}
+		s, ok := parseStation(raw.Value)
+		switch {
+		case !ok:
+			i.counters.Drops.BadRecord++
+		case len(n.records) >= i.cfg.Caps.MaxRecords:
+			i.counters.Drops.RecordsOverCap++
+		default:
+			n.records = append(n.records, s)
+		}
+	}
+}
+
+// findNode returns the index of a system, or -1.
+func (t *topology) findNode(sys tsn.MAC) int32 {
+	k, ok := slices.BinarySearchFunc(t.nodes, sys, func(n node, m tsn.MAC) int { return compareMAC(n.system, m) })
+	if !ok {
+		return -1
+	}
+	return int32(k)
+}
+
+// buildGraph keeps the links that both ends advertise (ISO/IEC 10589 7.2.6),
+// one for each pair of nodes.
+func (t *topology) buildGraph() {
+	n := len(t.nodes)
+	g := graph{id: make([]tsn.BridgeID, n), transit: make([]bool, n), first: make([]int32, n+1)}
+	lists := make([][]edge, n)
+	for u := range t.nodes {
+		a := &t.nodes[u]
+		g.id[u], g.transit[u] = a.bridgeID, !a.overload
+		links := slices.Clone(a.links)
+		slices.SortFunc(links, compareLinks)
+		for len(links) > 0 {
+			k := 1
+			for k < len(links) && links[k].to == links[0].to {
+				k++
+			}
+			v := t.findNode(links[0].to)
+			if v > int32(u) && a.spb && t.nodes[v].spb {
+				if e, ok := bestLink(a, &t.nodes[v], links[:k]); ok {
+					e.to = v
+					lists[u] = append(lists[u], e)
+					e.to, e.port, e.farPort = int32(u), e.farPort, e.port
+					lists[v] = append(lists[v], e)
+				}
+			}
+			links = links[k:]
+		}
+	}
+	for u, l := range lists {
+		slices.SortFunc(l, func(a, b edge) int { return cmp.Compare(a.to, b.to) })
+		g.edges = append(g.edges, l...)
+		g.first[u+1] = int32(len(g.edges))
+	}
+	t.graph = g
+}
+
+func compareLinks(a, b halfLink) int {
+	return cmp.Or(compareMAC(a.to, b.to), cmp.Compare(a.metric, b.metric), cmp.Compare(a.port, b.port))
+}
+
+// bestLink picks one of the parallel links between a and b; ours are those
+// that a advertises. The link's metric is the larger of both ends'; among the
+// cheapest the lowest port of the bridge with the lower BridgeID counts.
+func bestLink(a, b *node, ours []halfLink) (best edge, ok bool) {
+	var theirs []halfLink
+	for _, h := range b.links {
+		if h.to == a.system {
+			theirs = append(theirs, h)
+		}
+	}
+	slices.SortFunc(theirs, compareLinks)
+	aFirst := slices.Compare(a.bridgeID[:], b.bridgeID[:]) < 0
+	for _, h := range ours {
+		k := slices.IndexFunc(theirs, func(f halfLink) bool { return matches(h, f) })
+		if k < 0 {
+			continue
+		}
+		f := theirs[k]
+		theirs = slices.Delete(theirs, k, k+1)
+		e := edge{metric: max(h.metric, f.metric), port: h.port, farPort: f.port}
+		rank := func(e edge) tsn.Port {
+			if aFirst {
+				return e.port
+			}
+			return e.farPort
+		}
+		if !ok || e.metric < best.metric || (e.metric == best.metric && rank(e) < rank(best)) {
+			best, ok = e, true
+		}
+	}
+	return best, ok
+}
+
+// matches tells whether two half links may be ends of one link. Without
+// identifiers any two may be: then they pair up in order.
+func matches(h, f halfLink) bool {
+	return !h.hasIDs || !f.hasIDs || (h.local == f.remote && h.remote == f.local)
+}
