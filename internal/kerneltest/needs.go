@@ -17,7 +17,7 @@ type Needs struct {
 	NetDevSim                bool // devices that accept offload and have a PTP clock
 	MST                      bool // a state per MST instance on bridge ports
 
-	OwnKernel  bool // exactly the project's own kernel, see `make kernel`
+	OwnKernel  bool // all that the project's own kernel has, see `make kernel`
 	TimeTravel bool // its virtual time: exact, and only while every task sleeps
 
 	// Timeout limits one run in a guest, in real time; 0 is two minutes. It is

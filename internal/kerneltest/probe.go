@@ -1,8 +1,10 @@
 package kerneltest
 
 import (
+	"compress/gzip"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"strings"
 
@@ -21,10 +23,7 @@ func Probe(f Feature) error {
 	case TimeTravel:
 		return probeTimeTravel()
 	case OwnKernel:
-		if os.Getenv(envKernel) != kernel.Path() {
-			return &MissingError{f, "this is another kernel; run `make kernel` to build it"}
-		}
-		return nil
+		return probeOwnKernel()
 	}
 	if os.Geteuid() != 0 {
 		return &MissingError{Root, "this is an ordinary user"}
@@ -190,6 +189,28 @@ func attribute(list []byte, kind uint16) []byte {
 		if a.Attr.Type&nl.NLA_TYPE_MASK == kind {
 			return a.Value
 		}
+	}
+	return nil
+}
+
+// probeOwnKernel looks at how the running kernel was configured, which says more
+// than where it came from.
+func probeOwnKernel() error {
+	f, err := os.Open("/proc/config.gz")
+	if err != nil {
+		return &MissingError{OwnKernel, "this is another kernel; run `make kernel` to build it"}
+	}
+	defer f.Close()
+	z, err := gzip.NewReader(f)
+	if err != nil {
+		return err
+	}
+	config, err := io.ReadAll(z)
+	if err != nil {
+		return err
+	}
+	if unset := kernel.Unset(string(config)); len(unset) > 0 {
+		return &MissingError{OwnKernel, "this kernel is configured without " + unset[0] + "; run `make kernel` to build one"}
 	}
 	return nil
 }

@@ -34,10 +34,6 @@ import (
 	"tsnswitch/internal/kerneltest/uml"
 )
 
-// envKernel tells a guest which kernel it runs on: in there the path of the
-// executable cannot be seen.
-const envKernel = "TSN_UML_KERNEL"
-
 const (
 	defaultTimeout = 2 * time.Minute
 	margin         = 5 * time.Second // to report in, before the test binary's own limit
@@ -87,10 +83,9 @@ func runInGuest(t *testing.T, n Needs, missing string) {
 		t.Fatal(err)
 	}
 	limit := timeout(t, n)
-	e := &echo{t: t, name: t.Name()}
+	e := &echo{log: t.Log, name: t.Name()}
 	c := uml.Config{
 		Args:    append([]string{self}, guestFlags(t.Name(), limit, n.TimeTravel)...),
-		SetEnv:  []string{envKernel + "=" + k},
 		Kernel:  k,
 		Timeout: limit + margin/2, // the test binary's own limit tells more
 		Stdout:  e, Stderr: e,
@@ -162,7 +157,7 @@ func guestFlags(test string, limit time.Duration, timeTravel bool) []string {
 // echo logs the guest's lines as they come, and reads the test's verdict and, for
 // a skip, its reason from them.
 type echo struct {
-	t    *testing.T
+	log  func(...any)
 	name string
 
 	mu      sync.Mutex // stdout and stderr come from two goroutines
@@ -203,5 +198,5 @@ func (e *echo) line(l string) {
 		return // noise of a test in a test
 	}
 	e.last = text
-	e.t.Log(l)
+	e.log(l)
 }

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 )
 
 //go:embed config.fragment
@@ -34,4 +35,21 @@ func Path() string {
 		cache = filepath.Join(base, "tsnswitch")
 	}
 	return filepath.Join(cache, "kernel", ID(), "linux")
+}
+
+// Unset lists the options of the fragment that a kernel's whole configuration, as in
+// its .config or /proc/config.gz, does not have: none if it is as good as our own.
+func Unset(config string) []string {
+	have := map[string]bool{}
+	for line := range strings.Lines(config) {
+		have[strings.TrimSpace(line)] = true
+	}
+	var unset []string
+	for line := range strings.Lines(string(fragment)) {
+		line = strings.TrimSpace(line)
+		if strings.HasSuffix(line, "=y") && !have[line] {
+			unset = append(unset, strings.TrimSuffix(line, "=y"))
+		}
+	}
+	return unset
 }
