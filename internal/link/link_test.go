@@ -174,12 +174,7 @@ func warmUp(t *testing.T, l *Ports, rx sink, src tsn.MAC) {
 	t.Fatal("no frame has an ingress stamp")
 }
 
-func clockRealtime(t *testing.T) int64 {
-	t.Helper()
-	var ts unix.Timespec
-	must(t, unix.ClockGettime(unix.CLOCK_REALTIME, &ts))
-	return ts.Nano()
-}
+func clockRealtime(t *testing.T) int64 { t.Helper(); return readClock(t, unix.CLOCK_REALTIME) }
 
 // A stamp that does not come in time costs one message, never the port.
 func TestGPTPLostStamp(t *testing.T) {
@@ -228,6 +223,38 @@ func TestGPTPSendFailure(t *testing.T) {
 		t.Errorf("after the link came back: %+v", got)
 	}
 	if c := countersOf(t, l, 1, GPTP); c.SendFailed != 1 || c.StampMissing != 1 || c.Sent != 1 {
+		t.Errorf("counters %+v", c)
+	}
+}
+
+// When the count of OPT_ID is in doubt the socket is replaced: what was in
+// flight is answered without a stamp, what comes later is matched again.
+func TestGPTPReopen(t *testing.T) {
+	ownNetNS(t)
+	addVeth(t, "a", "b")
+	tx := newSink()
+	l := open(t, Config{Clock: realtime{}, Timing: tx.put, Ports: []PortConfig{{Port: 1, Ifname: "a", GPTP: true}}})
+	next(t, tx, linkUp)
+	frame := gptpFrame(macOf(t, "a"), 0)
+	answers := map[uint64]int{}
+	for tag := uint64(1); tag <= 30; tag++ {
+		must(t, l.Send(tsn.Send{Port: 1, Frame: frame, Tag: tag}))
+		if tag%10 == 0 {
+			l.ports[1].gptp.reopen()
+		}
+		answers[next(t, tx, always[tsn.Sent]).Tag]++
+	}
+	for start := time.Now(); countersOf(t, l, 1, GPTP).Opens < 2 && time.Since(start) < patience; {
+		runtime.Gosched()
+	}
+	must(t, l.Send(tsn.Send{Port: 1, Frame: frame, Tag: 31}))
+	answers[next(t, tx, always[tsn.Sent]).Tag]++
+	for tag := uint64(1); tag <= 31; tag++ {
+		if answers[tag] != 1 {
+			t.Errorf("tag %d was answered %d times", tag, answers[tag])
+		}
+	}
+	if c := countersOf(t, l, 1, GPTP); c.Opens < 2 {
 		t.Errorf("counters %+v", c)
 	}
 }

@@ -23,11 +23,8 @@ type adjustable interface {
 // Steered is a kernel clock that follows gPTP time: the system clock, so that
 // software gates run on gPTP time, or a PHC. LocalClock is the oscillator
 // under it, with our own adjustments undone (802.1AS-2020 10.1: LocalClock is
-// free-running). No other program may adjust the clock at the same time.
-//
-// Proven here: the account and the control law, against a simulated clock.
-// Not proven: the effect on a real kernel clock, which needs a machine (or
-// User-mode Linux) of its own.
+// free-running). No other program (ntpd, chronyd, phc2sys) may
+// adjust the clock at the same time.
 type Steered struct {
 	clock     adjustable
 	stepAbove int64
