@@ -16,7 +16,8 @@
 //
 //	model.go    what a port can execute, and the check of a list against it
 //	kernel.go   how software taprio differs from the standard, and the remedy
-//	admin.go    the Instance: staging, commit at a base time, confirmation
+//	admin.go    the Instance: stage, commit, abort; listconfig.go each port's way
+//	            from Admin to Oper, confirmed by reading the kernel back
 //	problem.go  the planner's input and output
 //	plan.go     no-wait first fit; gates.go turns windows into gate entries
 //	verify.go   the independent checker

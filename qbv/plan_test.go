@@ -183,8 +183,9 @@ func TestPlansVerify(t *testing.T) {
 			t.Fatalf("%v", err)
 		}
 	})
-	if planned == 0 {
-		t.Error("nothing could be planned: the property was not tested")
+	t.Logf("%d problems had a plan", planned)
+	if planned < 10 {
+		t.Error("hardly anything could be planned: the property was not tested")
 	}
 }
 
@@ -423,12 +424,12 @@ func benchmarkPlan(b *testing.B, m mesh, n int) {
 	for _, ps := range s.Ports {
 		entries = max(entries, len(ps.List.Entries))
 	}
-	b.ReportMetric(float64(entries), "entries")
 	for b.Loop() {
 		if _, err := Plan(p); err != nil {
 			b.Fatal(err)
 		}
 	}
+	b.ReportMetric(float64(entries), "entries")
 }
 
 func BenchmarkPlan100(b *testing.B)  { benchmarkPlan(b, mesh{4, 4}, 100) }
