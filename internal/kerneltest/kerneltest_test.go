@@ -105,8 +105,8 @@ func TestNetNS(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if at := link.Attrs(); at.NumTxQueues != 4 || at.NumRxQueues != 4 {
-			t.Errorf("%d and %d queues, want 4", at.NumTxQueues, at.NumRxQueues)
+		if n := link.Attrs().NumTxQueues; n != 4 { // a kernel for one CPU does not tell the other number
+			t.Errorf("%d transmit queues, want 4", n)
 		}
 	})
 }

@@ -32,23 +32,23 @@ need_tools() {
 	[ -n "$missing" ] || return 0
 	[ "$(id -u)" = 0 ] || die "missing build tools; as root run: apt-get install$missing"
 	say "installing$missing"
-	# shellcheck disable=SC2086 # the list is meant to split
-	apt-get install -qq -y --no-install-recommends $missing >/dev/null ||
-		die "apt-get install$missing failed; try apt-get update first"
+	# shellcheck disable=SC2086 # $missing is meant to split
+	apt-get install -qq -y --no-install-recommends $missing >/dev/null || {
+		apt-get update -qq && apt-get install -qq -y --no-install-recommends $missing >/dev/null
+	} || die "apt-get install$missing failed"
 }
 
-# apt_private runs apt-get on a list of its own: the release's backports suite at
-# the address and with the keyring of the machine's first configured source.
+# apt_private runs apt-get on a list of its own: the release's backports suite, at
+# the address and with the keyring of the machine's own Debian source.
 apt_private() {
 	priv=$work/apt
-	if [ ! -e "$priv/sources.list" ]; then
-		mkdir -p "$priv/lists/partial" "$priv/archives/partial"
-		uri=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Label: Debian' | head -n1)
-		[ -n "$uri" ] || uri=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | head -n1)
-		[ -n "$uri" ] || die "apt has no source configured, so $source cannot be fetched"
-		keys=/usr/share/keyrings/debian-archive-keyring.gpg
-		echo "deb [signed-by=$keys] $uri $(. /etc/os-release && echo "$VERSION_CODENAME")-backports main" >"$priv/sources.list"
-	fi
+	mkdir -p "$priv/lists/partial" "$priv/archives/partial"
+	uri=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Label: Debian' | head -n1)
+	[ -n "$uri" ] || die "apt has no source of Debian's, so $source cannot be fetched"
+	keys=/usr/share/keyrings/debian-archive-keyring.gpg
+	signed=
+	[ ! -e $keys ] || signed="[signed-by=$keys]"
+	echo "deb $signed $uri $(. /etc/os-release && echo "$VERSION_CODENAME")-backports main" >"$priv/sources.list"
 	apt-get -qq -o APT::Sandbox::User=root -o Dir::State::lists="$priv/lists" -o Dir::Cache="$priv" \
 		-o Dir::Etc::sourcelist="$priv/sources.list" -o Dir::Etc::sourceparts=- "$@"
 }
@@ -88,20 +88,20 @@ configure() {
 	done
 }
 
-build() {
-	say "compiling (about 15 CPU minutes)"
-	export KBUILD_BUILD_TIMESTAMP=@0 KBUILD_BUILD_USER=tsnswitch KBUILD_BUILD_HOST=tsnswitch
-	um -j"$(nproc)" linux >"$work/build.log" 2>&1 &
-	make=$!
-	while kill -0 $make 2>/dev/null; do
-		i=0
-		while [ $i -lt 30 ] && kill -0 $make 2>/dev/null; do
-			sleep 1
-			i=$((i + 1))
-		done
-		say "$(find "$work/obj" -name '*.o' | wc -l) objects so far"
+# progress prints how far a build is, until it is killed.
+progress() {
+	while sleep 30 >/dev/null 2>&1 9>&-; do
+		say "$(find "$work/obj" -name '*.o' | wc -l) of about 1170 objects"
 	done
-	wait $make || {
+}
+
+build() {
+	say "compiling (about 10 CPU minutes)"
+	export KBUILD_BUILD_TIMESTAMP=@0 KBUILD_BUILD_USER=tsnswitch KBUILD_BUILD_HOST=tsnswitch
+	progress &
+	ticker=$!
+	trap 'kill $ticker 2>/dev/null' EXIT
+	um -j"$(nproc)" linux >"$work/build.log" 2>&1 || {
 		tail -n 20 "$work/build.log" >&2
 		die "the build failed (see $work/build.log)"
 	}
