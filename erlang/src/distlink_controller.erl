@@ -1,0 +1,251 @@
+%% The distribution controller: one process that owns the socket of one
+%% connection, runs distlink_link and moves packets between it and the VM.
+%%
+%%     VM --dist_ctrl_get_data--> distlink_stream --> distlink_link --> socket
+%%     VM <--dist_ctrl_put_data--------------------- distlink_link <-- socket
+-module(distlink_controller).
+
+-export([connect/3, accept/5, supervisor/2, send/2, recv/3, handshake_complete/3, tick/1, address/1, stats/1]).
+-export([init_client/3, init_server/5]).
+
+-define(PULL, 128).   % VM packets taken before datagrams are looked at again
+-define(DRAIN, 64).   % datagrams taken before the VM is looked at again
+
+-record(c, {socket, peer, link, budget, supervisor, mon, handle, streams, node,
+            received = queue:new(), waiting, more_vm = false, more_socket = true,
+            refused = 0, unsent = 0, full = 0, vm_full = false, dropped_send = 0}).
+
+%% connect(Ip, Port, SetupMs) -> {ok, Controller} | {error, Reason}
+connect(Ip, Port, SetupMs) ->
+    {Pid, Mon} = start(init_client, [self(), {Ip, Port}, SetupMs]),
+    receive
+        {Pid, up} -> erlang:demonitor(Mon, [flush]), {ok, Pid};
+        {'DOWN', Mon, process, Pid, Reason} -> {error, Reason}
+    end.
+
+%% accept(Ip, Port, ListenPort, Params, SetupMs) -> Controller and its monitor.
+accept(Ip, Port, ListenPort, Params, SetupMs) ->
+    start(init_server, [{Ip, Port}, ListenPort, Params, SetupMs, self()]).
+
+start(Function, Args) ->
+    erlang:spawn_opt(?MODULE, Function, Args,
+                     [monitor, {priority, high}, {message_queue_data, off_heap}, {fullsweep_after, 100}]).
+
+%% supervisor(Controller, Pid): Pid and the controller live and die together.
+supervisor(Ctrl, Pid) -> call(Ctrl, {supervisor, Pid}).
+send(Ctrl, Data) -> call(Ctrl, {send, Data}).
+recv(Ctrl, _Length, Timeout) -> call(Ctrl, recv, Timeout).
+handshake_complete(Ctrl, Node, Handle) -> call(Ctrl, {handshake_complete, Node, Handle}).
+address(Ctrl) -> call(Ctrl, address).
+stats(Ctrl) -> call(Ctrl, stats, 5000).
+tick(Ctrl) -> Ctrl ! tick, ok.
+
+call(Ctrl, Request) -> call(Ctrl, Request, infinity).
+call(Ctrl, Request, Timeout) ->
+    Mon = erlang:monitor(process, Ctrl),
+    Ctrl ! {call, {self(), Mon}, Request},
+    receive
+        {Mon, Reply} -> erlang:demonitor(Mon, [flush]), Reply;
+        {'DOWN', Mon, process, _, _} -> {error, closed}
+    after Timeout ->
+            erlang:demonitor(Mon, [flush]),
+            {error, timeout}
+    end.
+
+reply({Pid, Ref}, Reply) -> Pid ! {Ref, Reply}, ok.
+
+now_us() -> erlang:monotonic_time(microsecond).
+
+id() ->
+    <<Id:64>> = distlink_config:random(8),
+    max(Id, 1).
+
+init_client(Parent, Peer, SetupMs) ->
+    process_flag(trap_exit, true),
+    Mon = erlang:monitor(process, Parent),
+    case distlink_config:open(0, Peer) of
+        {ok, Socket} ->
+            {Config, Budget} = distlink_config:link_config(Socket, SetupMs * 1000),
+            C = #c{socket = Socket, peer = Peer, budget = Budget, supervisor = Parent, mon = Mon,
+                   link = distlink_link:client(Config, id(), now_us()), streams = distlink_stream:new()},
+            connecting(flush(C), Parent);
+        {error, Reason} -> exit(Reason)
+    end.
+
+%% The loop until the peer has answered.
+connecting(C, Parent) ->
+    case distlink_link:state(C#c.link) of
+        open ->
+            Parent ! {self(), up},
+            loop(C);
+        connecting -> connecting(step(C), Parent)
+    end.
+
+init_server(Peer, ListenPort, Params, SetupMs, Acceptor) ->
+    process_flag(trap_exit, true),
+    Mon = erlang:monitor(process, Acceptor),
+    case distlink_config:open(ListenPort, Peer) of
+        {ok, Socket} ->
+            {Config, Budget} = distlink_config:link_config(Socket, SetupMs * 1000),
+            Link = distlink_link:server(Config, id(), Params, now_us()),
+            C = #c{socket = Socket, peer = Peer, budget = Budget, supervisor = Acceptor, mon = Mon,
+                   link = Link, streams = distlink_stream:new()},
+            loop(transmit([distlink_link:accept_packet(Link)], C));
+        {error, Reason} -> exit(Reason)
+    end.
+
+loop(C) -> loop(step(C)).
+
+%% step waits for one thing, then does all there is to do and sends once: that
+%% is where small packets come to share a datagram.
+step(C0) ->
+    C1 = receive Message -> handle(Message, C0) after timeout(C0) -> C0 end,
+    C2 = drain(?DRAIN, C1),
+    C3 = pull(C2),
+    Link = distlink_link:timers(now_us(), C3#c.link),
+    C4 = put_data(C3#c{link = Link}),
+    %% Credit or acknowledgements may have made room for more of the VM's data.
+    check(flush(C4)).
+
+timeout(#c{more_socket = true}) -> 0;
+timeout(#c{more_vm = true}) -> 0;
+timeout(#c{link = Link, vm_full = Full, budget = Budget}) ->
+    case distlink_link:deadline(Link) of
+        infinity -> infinity;
+        At ->
+            case Full andalso distlink_link:queued(Link) < Budget of
+                true -> 0;
+                false -> max(0, (At - now_us() + 999) div 1000)
+            end
+    end.
+
+handle({'$socket', _, select, _}, C) -> C#c{more_socket = true};
+handle({'$socket', _, abort, _}, C) -> C#c{more_socket = true};
+handle(dist_data, C) -> C#c{more_vm = true};
+handle(tick, #c{handle = undefined} = C) -> C;
+handle(tick, #c{link = L} = C) -> C#c{link = distlink_link:write(now_us(), 0, false, {0, <<>>}, L)};
+handle({call, From, Request}, C) -> request(Request, From, C);
+handle({init, Params}, #c{link = L} = C) -> init(Params, L, C);
+handle({'DOWN', Mon, process, _, Reason}, #c{mon = Mon} = C) -> orderly(Reason, C);
+handle({'EXIT', Pid, Reason}, #c{supervisor = Pid} = C) -> orderly(Reason, C);
+handle(_, C) -> C.
+
+%% A repeated INIT that met the listening socket before ours was connected.
+init(_Params, L, C) -> transmit([distlink_link:accept_packet(L)], C).
+
+request({supervisor, Pid}, From, C) ->
+    erlang:demonitor(C#c.mon, [flush]),
+    link(Pid),
+    reply(From, ok),
+    C#c{supervisor = Pid, mon = undefined};
+request({send, Data}, From, #c{link = L} = C) ->
+    reply(From, ok),
+    C#c{link = distlink_link:write(now_us(), 0, false, {iolist_size(Data), Data}, L)};
+request(recv, From, #c{received = Q} = C) ->
+    case queue:out(Q) of
+        {{value, M}, Q1} -> reply(From, {ok, binary_to_list(iolist_to_binary(M))}), C#c{received = Q1};
+        {empty, _} -> C#c{waiting = From}
+    end;
+request({handshake_complete, Node, Handle}, From, #c{link = L} = C) ->
+    ok = erlang:dist_ctrl_input_handler(Handle, self()),
+    _ = erlang:dist_ctrl_set_opt(Handle, get_size, true),
+    reply(From, ok),
+    erlang:dist_ctrl_get_data_notification(Handle),
+    distlink:register(Node, self()),
+    C#c{handle = Handle, node = Node, link = distlink_link:barrier(L)};
+request(address, From, C) -> reply(From, C#c.peer), C;
+request(stats, From, #c{link = L} = C) ->
+    S = distlink_link:stats(L),
+    reply(From, {ok, S#{peer => C#c.peer, budget => C#c.budget, vm_suspended => C#c.full,
+                        icmp_refused => C#c.refused, send_errors => C#c.dropped_send}}),
+    C;
+request(_, From, C) -> reply(From, {error, badarg}), C.
+
+%% drain takes the datagrams that are there.
+drain(_, #c{more_socket = false} = C) -> C;
+drain(0, C) -> C;
+drain(N, #c{socket = S} = C) ->
+    case socket:recv(S, 0, [], nowait) of
+        {ok, B} -> drain(N - 1, datagram(B, C));
+        {select, _} -> C#c{more_socket = false};
+        %% An ICMP error is a hint that somebody may have sent: silence, or the
+        %% peer's own RESET, decides.
+        {error, econnrefused} -> drain(N - 1, C#c{refused = C#c.refused + 1});
+        {error, Reason} when Reason =:= ehostunreach; Reason =:= enetunreach; Reason =:= emsgsize ->
+            drain(N - 1, C#c{refused = C#c.refused + 1});
+        {error, Reason} -> exit({distlink_socket, Reason})
+    end.
+
+datagram(<<16#DA, 1:4, 1:4, _/binary>>, C) -> transmit([distlink_link:accept_packet(C#c.link)], C);
+datagram(B, #c{link = L} = C) -> C#c{link = distlink_link:datagram(now_us(), B, L)}.
+
+%% put_data hands what has arrived to the VM, or to the handshake before that.
+put_data(#c{link = L0} = C) ->
+    case distlink_link:deliveries(L0) of
+        {[], _} -> C;
+        {Ms, L} -> put_data(Ms, C#c{link = L})
+    end.
+
+put_data(Ms, #c{handle = undefined, received = Q} = C) ->
+    wake(C#c{received = lists:foldl(fun queue:in/2, Q, Ms)});
+put_data(Ms, #c{handle = H, received = Q} = C) ->
+    %% Packets that came between the last handshake message and its completion.
+    lists:foreach(fun(M) -> erlang:dist_ctrl_put_data(H, M) end, queue:to_list(Q)),
+    lists:foreach(fun(M) -> erlang:dist_ctrl_put_data(H, M) end, Ms),
+    C#c{received = queue:new()}.
+
+wake(#c{waiting = undefined} = C) -> C;
+wake(#c{waiting = From} = C) -> request(recv, From, C#c{waiting = undefined}).
+
+%% pull takes what the VM has, as long as the budget lasts: what stays with the
+%% VM is one queue in which everybody waits, what is here is many streams.
+pull(#c{more_vm = false, vm_full = false} = C) -> C;
+pull(#c{handle = undefined} = C) -> C;
+pull(C) -> pull(?PULL, now_us(), C#c{vm_full = false}).
+
+pull(0, _, C) -> C#c{more_vm = true};
+pull(N, Now, #c{handle = H, link = L, budget = Budget} = C) ->
+    case distlink_link:queued(L) >= Budget of
+        true -> C#c{more_vm = false, vm_full = true, full = C#c.full + 1};
+        false ->
+            case erlang:dist_ctrl_get_data(H) of
+                none ->
+                    erlang:dist_ctrl_get_data_notification(H),
+                    C#c{more_vm = false};
+                {Size, Data} ->
+                    {Stream, Barrier, Streams} = distlink_stream:classify(Data, C#c.streams),
+                    pull(N - 1, Now, C#c{link = distlink_link:write(Now, Stream, Barrier, {Size, Data}, L), streams = Streams})
+            end
+    end.
+
+flush(#c{link = L0} = C) ->
+    {Datagrams, L} = distlink_link:flush(now_us(), L0),
+    transmit(Datagrams, C#c{link = L}).
+
+transmit([], C) -> C;
+transmit([B | T], #c{socket = S} = C) ->
+    case socket:send(S, B, [], 50) of
+        ok -> transmit(T, C);
+        {error, econnrefused} -> % an old ICMP error: the datagram was not sent
+            _ = socket:send(S, B, [], 50),
+            transmit(T, C#c{refused = C#c.refused + 1});
+        _ -> transmit(T, C#c{dropped_send = C#c.dropped_send + 1}) % as if lost on the way
+    end.
+
+%% check ends the process when the link is down: never silent loss.
+check(#c{link = L} = C) ->
+    case distlink_link:state(L) of
+        {closed, Code, Text, _} -> exit(reason(Code, Text));
+        _ -> C
+    end.
+
+reason(0, _) -> connection_closed;
+reason(4, _) -> net_tick_timeout;
+reason(7, _) -> connection_reset;
+reason(8, _) -> setup_timeout;
+reason(Code, Text) -> {distlink, Code, Text}.
+
+%% orderly tells the peer when the VM drops the connection.
+orderly(Reason, #c{link = L} = C) ->
+    _ = flush(C#c{link = distlink_link:close(now_us(), 0, <<"closed">>, L)}),
+    exit(Reason).

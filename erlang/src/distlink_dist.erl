@@ -1,0 +1,283 @@
+%% The carrier: erl -proto_dist distlink. Callbacks of net_kernel (OTP 25).
+%% Nothing here may print through io: `user' does not run when listen is called.
+-module(distlink_dist).
+
+-export([listen/1, listen/2, accept/1, accept_connection/5, setup/5, close/1, select/1, address/0,
+         is_node_name/1, setopts/2, getopts/2]).
+-export([accept_init/2, do_accept/5, do_setup/6]).
+
+-include_lib("kernel/include/net_address.hrl").
+-include_lib("kernel/include/dist_util.hrl").
+
+-define(DFLAG_SEND_SENDER, 16#80000).
+-define(TOKEN_LIFETIME, 10000000). % microseconds
+
+-record(listen, {socket, port}).
+
+select(Node) ->
+    case string:split(atom_to_list(Node), "@") of
+        [_, Host] -> element(1, inet:getaddr(Host, inet)) =:= ok;
+        _ -> false
+    end.
+
+is_node_name(Node) -> dist_util:is_node_name(Node).
+
+setopts(_, _) -> {error, enotsup}.
+getopts(_, _) -> {error, enotsup}.
+
+%% listen(Name) -> {ok, {Listen, Address, Creation}} | {error, Reason}
+listen(Name) ->
+    {ok, Host} = inet:gethostname(),
+    listen(Name, Host).
+
+listen(Name, Host) ->
+    try listen1(Name, Host)
+    catch Class:Reason:Stack ->
+            %% net_kernel would drop where it came from.
+            erlang:display({distlink_listen, Class, Reason, Stack}),
+            {error, Reason}
+    end.
+
+listen1(Name, Host) ->
+    Epmd = net_kernel:epmd_module(),
+    {First, Last} = ports(Epmd, Name, Host),
+    case open(First, Last) of
+        {ok, Socket} ->
+            {ok, #{port := Port, addr := Ip}} = socket:sockname(Socket),
+            case Epmd:register_node(Name, Port, inet) of
+                {ok, Creation} ->
+                    {ok, {#listen{socket = Socket, port = Port}, net_address({Ip, Port}, Host), Creation}};
+                Error ->
+                    _ = socket:close(Socket),
+                    Error
+            end;
+        Error -> Error
+    end.
+
+ports(Epmd, Name, Host) ->
+    Fixed = case erlang:function_exported(Epmd, listen_port_please, 2) of
+                true -> Epmd:listen_port_please(Name, Host);
+                false -> {ok, 0}
+            end,
+    case {Fixed, application:get_env(kernel, inet_dist_listen_min)} of
+        {{ok, Port}, _} when Port > 0 -> {Port, Port};
+        {_, {ok, Min}} when is_integer(Min) -> {Min, application:get_env(kernel, inet_dist_listen_max, Min)};
+        _ -> {0, 0}
+    end.
+
+%% The listening socket may share its port only with its own connections: two
+%% nodes on one address and port would take each other's datagrams. A probe
+%% without reuseport finds that out.
+open(Port, Last) when Port > Last -> {error, eaddrinuse};
+open(0, _) -> distlink_config:open(0, none);
+open(Port, Last) ->
+    case free(Port) of
+        ok -> distlink_config:open(Port, none);
+        {error, eaddrinuse} -> open(Port + 1, Last);
+        Error -> Error
+    end.
+
+free(Port) ->
+    {ok, S} = socket:open(inet, dgram, udp),
+    R = socket:bind(S, #{family => inet, addr => distlink_config:ip(), port => Port}),
+    _ = socket:close(S),
+    case R of {ok, _} -> ok; _ -> R end.
+
+net_address(Address, Host) ->
+    #net_address{address = Address, host = Host, protocol = distlink, family = inet}.
+
+address() ->
+    {ok, Host} = inet:gethostname(),
+    net_address(undefined, Host).
+
+close(#listen{socket = Socket}) -> socket:close(Socket).
+
+%% ---- The door: the listening socket, stateless until a token comes back ----
+
+accept(#listen{socket = Socket} = Listen) ->
+    Pid = spawn_opt(?MODULE, accept_init, [self(), Listen], [link, {priority, max}]),
+    _ = socket:setopt(Socket, {otp, controlling_process}, Pid),
+    Pid ! {self(), go},
+    Pid.
+
+accept_init(Kernel, Listen) ->
+    receive {Kernel, go} -> ok end,
+    accept_loop(Kernel, Listen, distlink_config:random(32), #{}).
+
+%% Known: {Address, SourceId} => Controller, and its monitor => that key.
+accept_loop(Kernel, #listen{socket = Socket} = Listen, Secret, Known0) ->
+    Known = reap(Known0),
+    case socket:recvfrom(Socket, 0, [], nowait) of
+        {ok, {#{addr := Ip, port := Port}, B}} ->
+            accept_loop(Kernel, Listen, Secret, door(Kernel, Listen, Secret, {Ip, Port}, B, Known));
+        {select, {select_info, _, Ref}} ->
+            receive
+                {'$socket', Socket, select, Ref} -> accept_loop(Kernel, Listen, Secret, Known);
+                {'$socket', Socket, abort, {Ref, Reason}} -> exit(Reason);
+                {'DOWN', Mon, process, _, _} ->
+                    _ = socket:cancel(Socket, {select_info, recvfrom, Ref}),
+                    accept_loop(Kernel, Listen, Secret, forget(Mon, Known))
+            end;
+        {error, closed} -> exit(closed);
+        {error, _} -> accept_loop(Kernel, Listen, Secret, Known)
+    end.
+
+reap(Known) ->
+    receive {'DOWN', Mon, process, _, _} -> reap(forget(Mon, Known))
+    after 0 -> Known
+    end.
+
+forget(Mon, Known) ->
+    case maps:take(Mon, Known) of
+        {Key, Known1} -> maps:remove(Key, Known1);
+        error -> Known
+    end.
+
+door(Kernel, Listen, Secret, From, B, Known) ->
+    case distlink_wire:parse(B) of
+        {ok, {init, {Id, _, _, _, _} = Params, Token}, _} ->
+            case Known of
+                #{{From, Id} := Ctrl} -> Ctrl ! {init, Params}, Known;
+                _ -> init(Kernel, Listen, Secret, From, Params, Token, Known)
+            end;
+        {ok, {data, Id, PN, _}, _} ->
+            answer(Listen, From, distlink_wire:reset(Id, PN), B), Known;
+        {ok, {version, 1, _, _, Source}, _} ->
+            answer(Listen, From, distlink_wire:refuse(Source, 1, <<>>), B), Known;
+        _ -> Known
+    end.
+
+%% An answer is never longer than the question.
+answer(#listen{socket = Socket}, {Ip, Port}, Answer, Question) ->
+    case iolist_size(Answer) =< byte_size(Question) of
+        true -> _ = socket:sendto(Socket, Answer, #{family => inet, addr => Ip, port => Port});
+        false -> ok
+    end.
+
+init(_, Listen, Secret, From, {Id, _, _, _, _}, <<>>, Known) ->
+    Token = token(Secret, From, Id, erlang:monotonic_time(microsecond)),
+    _ = answer(Listen, From, distlink_wire:retry(Id, Token), <<0:(128 * 8)>>),
+    Known;
+init(Kernel, #listen{port = Port}, Secret, {Ip, FromPort} = From, {Id, _, _, _, _} = Params, Token, Known) ->
+    case valid(Secret, From, Id, Token) of
+        false -> Known;
+        true ->
+            {Ctrl, Mon} = distlink_controller:accept(Ip, FromPort, Port, Params, 7000),
+            Kernel ! {accept, self(), Ctrl, inet, distlink},
+            receive
+                {Kernel, controller, Pid} ->
+                    _ = distlink_controller:supervisor(Ctrl, Pid),
+                    Pid ! {self(), controller};
+                {Kernel, unsupported_protocol} -> exit(unsupported_protocol)
+            end,
+            Known#{{From, Id} => Ctrl, Mon => {From, Id}}
+    end.
+
+token(Secret, {{A, B, C, D}, Port}, Id, At) ->
+    M = <<At:64/signed, A, B, C, D, Port:16, Id:64>>,
+    <<At:64/signed, (hmac(Secret, M))/binary>>.
+
+valid(Secret, From, Id, <<At:64/signed, _/binary>> = Token) when byte_size(Token) =:= 24 ->
+    Age = erlang:monotonic_time(microsecond) - At,
+    same(Token, token(Secret, From, Id, At)) andalso Age >= 0 andalso Age =< ?TOKEN_LIFETIME;
+valid(_, _, _, _) -> false.
+
+%% In constant time.
+same(A, B) -> lists:foldl(fun({X, Y}, D) -> (X bxor Y) bor D end, 0, lists:zip(binary_to_list(A), binary_to_list(B))) =:= 0.
+
+%% HMAC-MD5 (RFC 2104): MD5 is built into the VM, and crypto may be absent.
+hmac(Secret, M) ->
+    Key = <<Secret/binary, 0:((64 - byte_size(Secret)) * 8)>>,
+    Pad = fun(X) -> << <<(K bxor X)>> || <<K>> <= Key >> end,
+    erlang:md5([Pad(16#5c), erlang:md5([Pad(16#36), M])]).
+
+%% ---- Connections ----------------------------------------------------------
+
+accept_connection(Acceptor, Ctrl, MyNode, Allowed, SetupTime) ->
+    spawn_opt(?MODULE, do_accept, [self(), Acceptor, Ctrl, MyNode, {Allowed, SetupTime}],
+              dist_util:net_ticker_spawn_options()).
+
+do_accept(Kernel, Acceptor, Ctrl, MyNode, {Allowed, SetupTime}) ->
+    receive
+        {Acceptor, controller} ->
+            Timer = dist_util:start_timer(SetupTime),
+            dist_util:handshake_other_started(
+              (hs_data(Ctrl))#hs_data{kernel_pid = Kernel, this_node = MyNode, timer = Timer, allowed = Allowed})
+    end.
+
+setup(Node, Type, MyNode, LongOrShortNames, SetupTime) ->
+    spawn_opt(?MODULE, do_setup, [self(), Node, Type, MyNode, LongOrShortNames, SetupTime],
+              dist_util:net_ticker_spawn_options()).
+
+do_setup(Kernel, Node, Type, MyNode, LongOrShortNames, SetupTime) ->
+    Timer = dist_util:start_timer(SetupTime),
+    {Name, Host} = split(Node, LongOrShortNames),
+    {Ip, Port, Version} = find(Node, Name, Host),
+    dist_util:reset_timer(Timer),
+    case distlink_controller:connect(Ip, Port, min(SetupTime, 7000)) of
+        {ok, Ctrl} ->
+            ok = distlink_controller:supervisor(Ctrl, self()),
+            dist_util:handshake_we_started(
+              (hs_data(Ctrl))#hs_data{kernel_pid = Kernel, other_node = Node, this_node = MyNode, timer = Timer,
+                                      other_version = Version, request_type = Type});
+        {error, Reason} ->
+            ?shutdown2(Node, {distlink_connect, Reason})
+    end.
+
+find(Node, Name, Host) ->
+    Epmd = net_kernel:epmd_module(),
+    case address(Epmd, Name, Host) of
+        {ok, Ip, Port, Version} -> {Ip, Port, Version};
+        {ok, Ip} ->
+            case Epmd:port_please(Name, Ip) of
+                {port, Port, Version} -> {Ip, Port, Version};
+                Error -> ?shutdown2(Node, {distlink_port, Error})
+            end;
+        Error -> ?shutdown2(Node, {distlink_address, Error})
+    end.
+
+address(Epmd, Name, Host) ->
+    case erlang:function_exported(Epmd, address_please, 3) of
+        true -> Epmd:address_please(Name, Host, inet);
+        false -> inet:getaddr(Host, inet)
+    end.
+
+split(Node, LongOrShortNames) ->
+    case string:split(atom_to_list(Node), "@") of
+        [Name, Host] ->
+            Dotted = lists:member($., Host),
+            Ip = inet:parse_ipv4strict_address(Host),
+            if
+                LongOrShortNames =:= longnames, not Dotted, element(1, Ip) =/= ok -> illegal(Node, "needs a long host name");
+                LongOrShortNames =:= shortnames, Dotted -> illegal(Node, "needs a short host name");
+                true -> {Name, Host}
+            end;
+        _ -> illegal(Node, "has no host part")
+    end.
+
+illegal(Node, Why) ->
+    error_logger:error_msg("** distlink: node name ~p ~s **~n", [Node, Why]),
+    ?shutdown(Node).
+
+hs_data(Ctrl) ->
+    #hs_data{socket = Ctrl,
+             this_flags = 0,
+             f_send = fun(C, Data) -> distlink_controller:send(C, Data) end,
+             f_recv = fun(C, Length, Timeout) -> distlink_controller:recv(C, Length, Timeout) end,
+             f_setopts_pre_nodeup = fun(_) -> ok end,
+             f_setopts_post_nodeup = fun(_) -> ok end,
+             f_getll = fun(C) -> {ok, C} end,
+             f_address = fun peer_address/2,
+             f_handshake_complete = fun(C, Node, Handle) -> distlink_controller:handshake_complete(C, Node, Handle) end,
+             mf_tick = fun(C) -> distlink_controller:tick(C) end,
+             mf_setopts = fun(_, _) -> {error, enotsup} end,
+             mf_getopts = fun(_, _) -> {error, enotsup} end,
+             add_flags = ?DFLAG_SEND_SENDER,
+             %% No atom cache: each packet must stand for itself on its stream.
+             reject_flags = dist_util:strict_order_flags()}.
+
+peer_address(Ctrl, Node) ->
+    case {distlink_controller:address(Ctrl), dist_util:split_node(Node)} of
+        {{Ip, Port}, {node, _, Host}} -> net_address({Ip, Port}, Host);
+        _ -> {error, no_node}
+    end.
