@@ -33,6 +33,7 @@ type Counters struct {
 	Received uint64 // frames handed to the machine
 	Sent     uint64 // frames the kernel took
 
+	DroppedQueue uint64 // the socket's queue was full: this process is too slow
 	DroppedRate  uint64 // received above the rate limit
 	DroppedOwn   uint64 // received with our own source address
 	DroppedSize  uint64 // received shorter or longer than the protocol allows
@@ -45,10 +46,10 @@ type Counters struct {
 
 // counters is the live form of Counters.
 type counters struct {
-	received, sent                       atomic.Uint64
-	droppedRate, droppedOwn, droppedSize atomic.Uint64
-	sendFailed, readErrors, opens        atomic.Uint64
-	stampMissing, stampLate              atomic.Uint64
+	received, sent                                     atomic.Uint64
+	droppedQueue, droppedRate, droppedOwn, droppedSize atomic.Uint64
+	sendFailed, readErrors, opens                      atomic.Uint64
+	stampMissing, stampLate                            atomic.Uint64
 }
 
 func (c *counters) snapshot(port tsn.Port, proto Protocol) Counters {
@@ -57,6 +58,7 @@ func (c *counters) snapshot(port tsn.Port, proto Protocol) Counters {
 		Protocol:     proto,
 		Received:     c.received.Load(),
 		Sent:         c.sent.Load(),
+		DroppedQueue: c.droppedQueue.Load(),
 		DroppedRate:  c.droppedRate.Load(),
 		DroppedOwn:   c.droppedOwn.Load(),
 		DroppedSize:  c.droppedSize.Load(),

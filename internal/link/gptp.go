@@ -97,6 +97,19 @@ func (p *gptpPort) close() {
 	p.replace(-1)
 }
 
+// drops adds what the kernel dropped since the last call to the counters. The
+// kernel's own count restarts at each reading.
+func (p *gptpPort) drops() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.fd < 0 {
+		return
+	}
+	if s, err := unix.GetsockoptTpacketStats(p.fd, unix.SOL_PACKET, unix.PACKET_STATISTICS); err == nil {
+		p.n.droppedQueue.Add(uint64(s.Drops))
+	}
+}
+
 // replace swaps the socket. Stamps of the old one cannot come any more, and
 // the OPT_ID of the new one starts again at 0.
 func (p *gptpPort) replace(fd int) {

@@ -71,6 +71,19 @@ func (p *isisPort) open(ifi *net.Interface) error {
 	return nil
 }
 
+// drops adds what the kernel dropped since the last call to the counters. The
+// kernel's own count restarts at each reading.
+func (p *isisPort) drops() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.conn == nil {
+		return
+	}
+	if s, err := p.conn.Stats(); err == nil {
+		p.n.droppedQueue.Add(uint64(s.Drops))
+	}
+}
+
 // close ends the socket and waits for its reader.
 func (p *isisPort) close() {
 	p.mu.Lock()

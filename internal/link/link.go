@@ -8,6 +8,8 @@ import (
 	"sort"
 	"sync"
 
+	"github.com/vishvananda/netlink"
+
 	"tsnswitch"
 )
 
@@ -38,6 +40,8 @@ type Config struct {
 	StampTimeout         int64 // ns; DefaultStampTimeout
 	GPTPLimit, ISISLimit Limit // per port; DefaultGPTPLimit, DefaultISISLimit
 	Logger               *slog.Logger
+
+	subscribe func() (updates chan netlink.LinkUpdate, stop func(), err error) // tests lose events
 }
 
 // PortConfig is one port.
@@ -84,6 +88,9 @@ func (c *Config) setDefaults() {
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.subscribe == nil {
+		c.subscribe = subscribe
 	}
 	if c.Timing == nil {
 		c.Timing = func(tsn.Event) {}
@@ -195,9 +202,11 @@ func (l *Ports) Counters() []Counters {
 	var all []Counters
 	for _, p := range l.sorted() {
 		if p.isis != nil {
+			p.isis.drops()
 			all = append(all, p.isis.n.snapshot(p.Port, ISIS))
 		}
 		if p.gptp != nil {
+			p.gptp.drops()
 			all = append(all, p.gptp.n.snapshot(p.Port, GPTP))
 		}
 	}

@@ -301,6 +301,48 @@ func TestRateLimit(t *testing.T) {
 	}
 }
 
+// A machine that is too slow loses frames in the kernel, counted there.
+func TestQueueDrops(t *testing.T) {
+	ownNetNS(t)
+	addVeth(t, "a", "b")
+	tx, rx := newSink(), newSink()
+	hold, held := make(chan struct{}), make(chan struct{}, 1)
+	defer close(hold)
+	slow := func(ev tsn.Event) {
+		if _, ok := ev.(tsn.Received); ok {
+			select {
+			case held <- struct{}{}:
+			default:
+			}
+			<-hold
+		}
+		rx.put(ev)
+	}
+	ports := func(name string) []PortConfig { return []PortConfig{{Port: 1, Ifname: name, GPTP: true, ISIS: true}} }
+	la := open(t, Config{Clock: realtime{}, Timing: tx.put, Ports: ports("a")})
+	lb := open(t, Config{Clock: realtime{}, Timing: slow, Control: slow, Ports: ports("b")})
+	next(t, tx, linkUp)
+	next(t, rx, linkUp)
+	src := macOf(t, "a")
+	send := func(frame []byte) { must(t, la.Send(tsn.Send{Port: 1, Frame: frame})) }
+	send(gptpFrame(src, 0))
+	<-held
+	send(pdu(isisDAs[0], src, 0))
+	const most = 20_000 // above any default socket buffer
+	for _, proto := range []Protocol{GPTP, ISIS} {
+		for i := 0; i < most && countersOf(t, lb, 1, proto).DroppedQueue == 0; i++ {
+			if proto == GPTP {
+				send(gptpFrame(src, 1))
+			} else {
+				send(pdu(isisDAs[0], src, 1))
+			}
+		}
+		if c := countersOf(t, lb, 1, proto); c.DroppedQueue == 0 {
+			t.Errorf("%v: %+v", proto, c)
+		}
+	}
+}
+
 // Carrier, rate, and an interface that is deleted and made again.
 func TestLinkEvents(t *testing.T) {
 	ownNetNS(t)
@@ -352,6 +394,31 @@ func TestLinkEvents(t *testing.T) {
 	}
 }
 
+// Events that the kernel dropped are made good: after a lost subscription the
+// links are read again, and followed again.
+func TestLinkEventsLost(t *testing.T) {
+	ownNetNS(t)
+	addVeth(t, "a", "b")
+	deaf := make(chan netlink.LinkUpdate)
+	calls := 0
+	control := newSink()
+	open(t, Config{
+		Control: control.put, Ports: []PortConfig{{Port: 1, Ifname: "a", ISIS: true}},
+		subscribe: func() (chan netlink.LinkUpdate, func(), error) {
+			if calls++; calls == 1 {
+				return deaf, func() {}, nil
+			}
+			return subscribe()
+		},
+	})
+	next(t, control, linkUp)
+	must(t, netlink.LinkSetDown(getLink(t, "b")))
+	close(deaf)
+	next(t, control, linkDown)
+	setUp(t, "b")
+	next(t, control, linkUp)
+}
+
 func TestSendRefuses(t *testing.T) {
 	ownNetNS(t)
 	addVeth(t, "a", "b")
@@ -380,6 +447,26 @@ func TestOpenRefuses(t *testing.T) {
 	} {
 		if _, err := Open(cfg); err == nil {
 			t.Errorf("%s: opened", name)
+		}
+	}
+}
+
+// How long a tagged frame takes from Send to its Sent event.
+func BenchmarkSendToSent(b *testing.B) {
+	ownNetNS(b)
+	addVeth(b, "a", "b")
+	tx := newSink()
+	l, err := Open(Config{Clock: realtime{}, Timing: tx.put, Ports: []PortConfig{{Port: 1, Ifname: "a", GPTP: true}}})
+	must(b, err)
+	defer l.Close()
+	next(b, tx, linkUp)
+	frame := gptpFrame(macOf(b, "a"), 0)
+	tag := uint64(0)
+	for b.Loop() {
+		tag++
+		must(b, l.Send(tsn.Send{Port: 1, Frame: frame, Priority: 7, Tag: tag}))
+		if got := next(b, tx, always[tsn.Sent]); !got.Stamped {
+			b.Fatal("no stamp")
 		}
 	}
 }

@@ -20,7 +20,7 @@ const patience = 5 * time.Second
 
 // ownNetNS moves the test's thread into a fresh network namespace. The thread
 // stays locked, so that it ends with the test and the namespace with it.
-func ownNetNS(t *testing.T) {
+func ownNetNS(t testing.TB) {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("network namespaces: needs root")
@@ -31,7 +31,7 @@ func ownNetNS(t *testing.T) {
 	}
 }
 
-func must(t *testing.T, err error) {
+func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
@@ -39,7 +39,7 @@ func must(t *testing.T, err error) {
 }
 
 // addVeth makes the pair a, b and sets both up.
-func addVeth(t *testing.T, a, b string) {
+func addVeth(t testing.TB, a, b string) {
 	t.Helper()
 	err := netlink.LinkAdd(&netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: a}, PeerName: b})
 	if err != nil {
@@ -49,16 +49,16 @@ func addVeth(t *testing.T, a, b string) {
 	setUp(t, b)
 }
 
-func getLink(t *testing.T, name string) netlink.Link {
+func getLink(t testing.TB, name string) netlink.Link {
 	t.Helper()
 	l, err := netlink.LinkByName(name)
 	must(t, err)
 	return l
 }
 
-func setUp(t *testing.T, name string) { t.Helper(); must(t, netlink.LinkSetUp(getLink(t, name))) }
+func setUp(t testing.TB, name string) { t.Helper(); must(t, netlink.LinkSetUp(getLink(t, name))) }
 
-func macOf(t *testing.T, name string) tsn.MAC {
+func macOf(t testing.TB, name string) tsn.MAC {
 	t.Helper()
 	return tsn.MAC(getLink(t, name).Attrs().HardwareAddr)
 }
@@ -71,7 +71,7 @@ func newSink() sink { return make(sink, 4096) }
 func (s sink) put(ev tsn.Event) { s <- ev }
 
 // next returns the next event of type E for which want holds, and drops others.
-func next[E any](t *testing.T, s sink, want func(E) bool) E {
+func next[E any](t testing.TB, s sink, want func(E) bool) E {
 	t.Helper()
 	timer := time.NewTimer(patience)
 	defer timer.Stop()
@@ -94,7 +94,7 @@ func linkUp(e tsn.LinkChanged) bool   { return e.Up }
 func linkDown(e tsn.LinkChanged) bool { return !e.Up }
 
 // open opens the ports and closes them with the test.
-func open(t *testing.T, cfg Config) *Ports {
+func open(t testing.TB, cfg Config) *Ports {
 	t.Helper()
 	l, err := Open(cfg)
 	must(t, err)
@@ -103,7 +103,7 @@ func open(t *testing.T, cfg Config) *Ports {
 }
 
 // countersOf returns the counters of one socket.
-func countersOf(t *testing.T, l *Ports, port tsn.Port, proto Protocol) Counters {
+func countersOf(t testing.TB, l *Ports, port tsn.Port, proto Protocol) Counters {
 	t.Helper()
 	for _, c := range l.Counters() {
 		if c.Port == port && c.Protocol == proto {

@@ -59,7 +59,7 @@ func enter(ns int) error {
 // follow is the watcher's loop. It reports on opened when every interface
 // that exists has its sockets; an error there ends it.
 func (l *Ports) follow(opened chan<- error) {
-	updates, stop, err := subscribe()
+	updates, stop, err := l.cfg.subscribe()
 	defer func() { stop() }()
 	if err == nil {
 		err = l.openAll()
@@ -84,7 +84,7 @@ func (l *Ports) follow(opened chan<- error) {
 			// was missed, resync sees the result of it.
 			stop()
 			l.cfg.Logger.Warn("link events were lost; reading every link again")
-			if updates, stop, err = subscribe(); err != nil {
+			if updates, stop, err = l.cfg.subscribe(); err != nil {
 				l.cfg.Logger.Error("link events are not available; trying again", "err", err)
 				updates = l.closedAfter(resubscribeAfter)
 			}
