@@ -111,6 +111,9 @@ func planAdd(have *State, t *Target, do func(Op)) {
 	}
 	for _, e := range t.Bridge.FDB {
 		i, ok := slices.BinarySearchFunc(have.Bridge.FDB, e, compareFDB)
+		if slices.Contains(have.Bridge.Kernel, e) {
+			continue
+		}
 		if !ok || have.Bridge.FDB[i] != e {
 			do(SetFDB{e})
 		}

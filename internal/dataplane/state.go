@@ -22,18 +22,22 @@ type Bridge struct {
 	Ports    []BridgePort
 	FDB      []tsn.FDBEntry // static entries; Port NoPort: the bridge itself
 	MDB      []GroupPort    // permanent L2 entries
+	// Kernel holds the entries that the kernel makes for the addresses of the
+	// bridge and its ports, as Port NoPort: they are never removed, and a
+	// wanted one that is among them is there already.
+	Kernel []tsn.FDBEntry
 }
 
 // BridgeSettings are the properties the switch relies on.
 type BridgeSettings struct {
-	VLANFiltering, McastSnooping, McastQuerier, STP bool
-	DefaultPVID                                     tsn.VID
+	Up, VLANFiltering, McastSnooping, McastQuerier, STP bool
+	DefaultPVID                                         tsn.VID
 }
 
 // wantedSettings: L2 MDB entries need snooping; a querier would let the
 // bridge prune what nobody reported; a default PVID would put every new port
 // into a VLAN before it is locked.
-var wantedSettings = BridgeSettings{VLANFiltering: true, McastSnooping: true}
+var wantedSettings = BridgeSettings{Up: true, VLANFiltering: true, McastSnooping: true}
 
 // Flags are the bridge port flags.
 type Flags struct{ Locked, Learning, Flood, McastFlood, BcastFlood bool }
@@ -112,7 +116,7 @@ func (s State) Clone() State {
 	if s.Bridge != nil {
 		b := *s.Bridge
 		b.Self, b.FDB, b.MDB = slices.Clone(b.Self), slices.Clone(b.FDB), slices.Clone(b.MDB)
-		b.Ports = slices.Clone(b.Ports)
+		b.Ports, b.Kernel = slices.Clone(b.Ports), slices.Clone(b.Kernel)
 		for i := range b.Ports {
 			b.Ports[i].VLANs = slices.Clone(b.Ports[i].VLANs)
 		}

@@ -1,0 +1,45 @@
+package dataplane
+
+// Counters reads what every port has sent, by class, and what its classifier
+// has seen, by priority. They start again when the root qdisc is made anew,
+// and a class's when its shaper comes or goes.
+func (k *Kernel) Counters() ([]Counters, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if err := k.k.refresh(); err != nil {
+		return nil, err
+	}
+	qs, err := k.k.c.qdiscs()
+	if err != nil {
+		return nil, err
+	}
+	var out []Counters
+	for _, p := range k.k.cfg.Ports {
+		c, err := k.k.counters(p, qs)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, c)
+	}
+	return out, nil
+}
+
+func (k *kernel) counters(p PortConfig, qs []qdisc) (Counters, error) {
+	c := Counters{Port: p.Port}
+	index := k.links[p.Ifname].index
+	for _, q := range qs {
+		if q.index == index && q.parent == netlinkRoot {
+			c.Dropped += q.dropped
+		}
+		if class, ours := k.classOf(q, index); ours {
+			c.Class[class] = ClassCounters{Frames: q.frames, Octets: q.octets, Dropped: q.dropped, Backlog: q.backlog}
+			c.Dropped += q.dropped
+		}
+	}
+	if !hasClsact(qs, index) {
+		return c, nil
+	}
+	_, _, hits, err := k.c.filters(index)
+	c.Priority = hits
+	return c, err
+}

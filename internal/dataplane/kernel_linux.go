@@ -1,0 +1,117 @@
+package dataplane
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	tsn "tsnswitch"
+)
+
+// Kernel is the Linux kernel's bridge and qdiscs in one network namespace.
+// Its methods may be called from any goroutine.
+type Kernel struct {
+	mu sync.Mutex
+	k  kernel
+}
+
+// Open connects to the kernel in the network namespace of the calling thread,
+// and finds out once per process what this kernel can do, by trying it in a
+// namespace of its own. It changes nothing; see Lock for the exclusive right.
+func Open(cfg Config) (*Kernel, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	k := &Kernel{k: kernel{cfg: cfg, probed: probeOnce(), carrier: map[tsn.Port]uint32{}, refused: map[tsn.Port]map[string]error{}}}
+	k.k.cl = classes{n: cfg.ClassMap.Classes(), order: k.k.probed.order}
+	if cfg.Offload == OffloadFull {
+		k.k.cl.order = HighestFirst // the driver has the standard's numbers
+	}
+	if err := k.k.open(); err != nil {
+		return nil, err
+	}
+	if err := k.k.refresh(); err != nil {
+		k.Close()
+		return nil, err
+	}
+	return k, nil
+}
+
+// Close releases the sockets. The kernel's state stays.
+func (k *Kernel) Close() error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.k.close()
+}
+
+// Set makes the kernel equal to d; see Reconcile. Setting the same again
+// changes nothing, except that the schedule of a port whose link went down and
+// up is sent again: call Set after such an event.
+func (k *Kernel) Set(ctx context.Context, d tsn.DesiredState) (Report, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return Reconcile(ctx, &k.k, d)
+}
+
+// Diff lists the steps that Set would take now.
+func (k *Kernel) Diff(d tsn.DesiredState) ([]Change, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return Difference(&k.k, d)
+}
+
+// Read returns what the kernel holds now.
+func (k *Kernel) Read() (State, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.k.Read()
+}
+
+// Config returns the configuration the data plane was opened with.
+func (k *Kernel) Config() *Config { return &k.k.cfg }
+
+// GateLimits are the bounds of the port's gate control lists.
+func (k *Kernel) GateLimits(p tsn.Port) GateLimits {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.k.GateLimits(p)
+}
+
+// Order says which class the kernel serves first, and how that is known.
+func (k *Kernel) Order() (Order, string) { return k.k.cl.order, k.k.probed.why }
+
+// Writes counts the modifying requests made so far.
+func (k *Kernel) Writes() int {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.k.c.writes
+}
+
+// pollEvery bounds AwaitOper's polling: the kernel tells no event.
+const pollEvery = 5 * time.Millisecond
+
+// AwaitOper waits until the port has no pending schedule.
+func (k *Kernel) AwaitOper(ctx context.Context, p tsn.Port) error {
+	return poll(ctx, func() (bool, error) {
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		return k.k.operational(p)
+	})
+}
+
+func poll(ctx context.Context, done func() (bool, error)) error {
+	tick := time.NewTicker(pollEvery)
+	defer tick.Stop()
+	for {
+		ok, err := done()
+		if ok || err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("the schedule has not started: %w", ctx.Err())
+		case <-tick.C:
+		}
+	}
+}

@@ -1,0 +1,265 @@
+package dataplane
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"github.com/mdlayher/netlink"
+
+	tsn "tsnswitch"
+)
+
+// Attributes of taprio (linux/pkt_sched.h).
+const (
+	taprioPriomap   = 1
+	taprioEntryList = 2
+	taprioBaseTime  = 3
+	taprioClockID   = 5
+	taprioAdmin     = 7
+	taprioCycleTime = 8
+	taprioExtension = 9
+	taprioFlags     = 10
+	taprioTCEntry   = 12
+
+	taprioEntry                                     = 1
+	entryIndex, entryCmd, entryGateMask, entryLimit = 1, 2, 3, 4
+	tcEntryIndex, tcEntryMaxSDU                     = 1, 2
+
+	taprioFullOffload = 1 << 1
+	sizeofMqprioQopt  = 82
+	clockTAI          = 11
+	// taprioAllOpen is the mask for which taprio does not look at entries'
+	// ends: frames flow even where its timer stands still.
+	taprioAllOpen = 0xffffffff
+)
+
+// Order says which of the kernel's traffic classes taprio serves first.
+type Order uint8
+
+// HighestFirst is the standard's order; LowestFirst that of software taprio
+// before kernel 6.3.
+const (
+	HighestFirst Order = iota
+	LowestFirst
+)
+
+func (o Order) String() string {
+	if o == LowestFirst {
+		return "lowest first"
+	}
+	return "highest first"
+}
+
+// classes converts between the standard's classes and the kernel's, which
+// number them from the other end where the lowest is served first.
+type classes struct {
+	n     int
+	order Order
+}
+
+func (cl classes) tc(c tsn.TrafficClass) int {
+	if cl.order == LowestFirst {
+		return cl.n - 1 - int(c)
+	}
+	return int(c)
+}
+
+// class is the inverse of tc; it maps 0..n-1 onto itself.
+func (cl classes) class(tc int) tsn.TrafficClass {
+	return tsn.TrafficClass(cl.tc(tsn.TrafficClass(tc)))
+}
+
+func (cl classes) toMask(g tsn.GateMask) (m uint32) {
+	for c := range cl.n {
+		if g.Has(tsn.TrafficClass(c)) {
+			m |= 1 << cl.tc(tsn.TrafficClass(c))
+		}
+	}
+	return m
+}
+
+func (cl classes) fromMask(m uint32) (g tsn.GateMask) {
+	for tc := range cl.n {
+		if m&(1<<tc) != 0 {
+			g |= 1 << cl.class(tc)
+		}
+	}
+	return g
+}
+
+// taprioRoot is what is fixed while the qdisc lives.
+type taprioRoot struct {
+	Qopt    [sizeofMqprioQopt]byte // struct tc_mqprio_qopt
+	ClockID int32                  // -1 in full offload
+	Flags   uint32
+}
+
+// root returns the wanted root: one queue for each class, skb priorities 0..7
+// by the class map, higher ones as priority 0.
+func (cl classes) root(m tsn.ClassMap, o Offload) taprioRoot {
+	r := taprioRoot{ClockID: clockTAI}
+	if o == OffloadFull {
+		r.ClockID, r.Flags = -1, taprioFullOffload
+	}
+	r.Qopt[0] = uint8(cl.n)
+	for prio := range 16 {
+		p := 0
+		if prio < len(m) {
+			p = prio
+		}
+		r.Qopt[1+prio] = uint8(cl.tc(m[p]))
+	}
+	for tc := range cl.n {
+		binary.NativeEndian.PutUint16(r.Qopt[18+2*tc:], 1)          // count
+		binary.NativeEndian.PutUint16(r.Qopt[50+2*tc:], uint16(tc)) // offset
+	}
+	return r
+}
+
+// equal ignores the hw octet, which the kernel fills as it likes.
+func (r taprioRoot) equal(o taprioRoot) bool {
+	r.Qopt[17], o.Qopt[17] = 0, 0
+	return r.Qopt == o.Qopt && r.Flags == o.Flags && (r.ClockID == o.ClockID || r.Flags&taprioFullOffload != 0)
+}
+
+// encodeTaprio writes the options of taprio; root is nil when a schedule is
+// replaced, since the kernel refuses to change what it holds.
+func (cl classes) encodeTaprio(ae *netlink.AttributeEncoder, root *taprioRoot, flags uint32, s *Schedule, sdu *[tsn.MaxTrafficClasses]uint32) {
+	if root != nil {
+		ae.Bytes(taprioPriomap, root.Qopt[:])
+		if root.ClockID >= 0 {
+			ae.Int32(taprioClockID, root.ClockID)
+		}
+		flags = root.Flags
+	}
+	ae.Uint32(taprioFlags, flags)
+	ae.Int64(taprioBaseTime, s.Base)
+	ae.Int64(taprioCycleTime, s.Cycle)
+	ae.Int64(taprioExtension, s.Extension)
+	ae.Nested(taprioEntryList, func(ae *netlink.AttributeEncoder) error {
+		for i, e := range s.Entries {
+			mask := cl.toMask(e.Gates)
+			if s.allOpen(cl.n) {
+				mask = taprioAllOpen
+			}
+			ae.Nested(taprioEntry, func(ae *netlink.AttributeEncoder) error {
+				ae.Uint32(entryIndex, uint32(i))
+				ae.Uint8(entryCmd, 0) // SetGateStates
+				ae.Uint32(entryGateMask, mask)
+				ae.Uint32(entryLimit, uint32(e.Interval))
+				return nil
+			})
+		}
+		return nil
+	})
+	if sdu == nil {
+		return
+	}
+	for c := range cl.n {
+		ae.Nested(taprioTCEntry, func(ae *netlink.AttributeEncoder) error {
+			ae.Uint32(tcEntryIndex, uint32(cl.tc(tsn.TrafficClass(c))))
+			ae.Uint32(tcEntryMaxSDU, sdu[c])
+			return nil
+		})
+	}
+}
+
+// taprioState is the options as they are dumped.
+type taprioState struct {
+	Root        taprioRoot
+	Oper, Admin *Schedule
+	MaxSDU      [tsn.MaxTrafficClasses]uint32
+	HasMaxSDU   bool // the kernel knows max-sdu
+}
+
+// decodeTaprio reads the options from a dump. A schedule with anything else
+// than SetGateStates entries is not ours and shows with its gates closed.
+func (cl classes) decodeTaprio(b []byte) (taprioState, error) {
+	t := taprioState{Root: taprioRoot{ClockID: -1}}
+	var oper, admin Schedule
+	hasOper, hasAdmin := false, false
+	err := each(b, func(ad *netlink.AttributeDecoder) {
+		switch ad.Type() {
+		case taprioPriomap:
+			copy(t.Root.Qopt[:], ad.Bytes())
+		case taprioClockID:
+			t.Root.ClockID = ad.Int32()
+		case taprioFlags:
+			t.Root.Flags = ad.Uint32()
+		case taprioTCEntry:
+			t.HasMaxSDU = true
+			nested(ad, cl.maxSDU(&t))
+		case taprioAdmin:
+			hasAdmin = true
+			nested(ad, func(ad *netlink.AttributeDecoder) { cl.schedule(&admin, ad) })
+		default:
+			hasOper = cl.schedule(&oper, ad) || hasOper
+		}
+	})
+	if err != nil {
+		return t, fmt.Errorf("taprio options: %w", err)
+	}
+	for _, s := range []struct {
+		has bool
+		s   *Schedule
+		to  **Schedule
+	}{{hasOper, &oper, &t.Oper}, {hasAdmin, &admin, &t.Admin}} {
+		if !s.has {
+			continue
+		}
+		if s.s.Cycle <= 0 {
+			return t, fmt.Errorf("taprio options: a schedule with a cycle of %d ns", s.s.Cycle)
+		}
+		*s.to = s.s
+	}
+	return t, nil
+}
+
+// maxSDU collects one traffic class's entry; the index comes first.
+func (cl classes) maxSDU(t *taprioState) func(*netlink.AttributeDecoder) {
+	tc := uint32(tsn.MaxTrafficClasses)
+	return func(ad *netlink.AttributeDecoder) {
+		switch ad.Type() {
+		case tcEntryIndex:
+			tc = ad.Uint32()
+		case tcEntryMaxSDU:
+			if tc < uint32(cl.n) {
+				t.MaxSDU[cl.class(int(tc))] = ad.Uint32()
+			}
+		}
+	}
+}
+
+// schedule takes an attribute if it belongs to a schedule.
+func (cl classes) schedule(s *Schedule, ad *netlink.AttributeDecoder) bool {
+	switch ad.Type() {
+	case taprioBaseTime:
+		s.Base = ad.Int64()
+	case taprioCycleTime:
+		s.Cycle = ad.Int64()
+	case taprioExtension:
+		s.Extension = ad.Int64()
+	case taprioEntryList:
+		nested(ad, func(ad *netlink.AttributeDecoder) {
+			var e tsn.GateEntry
+			var cmd uint8
+			nested(ad, func(ad *netlink.AttributeDecoder) {
+				switch ad.Type() {
+				case entryCmd:
+					cmd = ad.Uint8()
+				case entryGateMask:
+					e.Gates = cl.fromMask(ad.Uint32())
+				case entryLimit:
+					e.Interval = int64(ad.Uint32())
+				}
+			})
+			if cmd != 0 {
+				e.Gates = 0
+			}
+			s.Entries = append(s.Entries, e)
+		})
+	default:
+		return false
+	}
+	return true
+}
