@@ -36,7 +36,8 @@ import (
 
 const (
 	defaultTimeout = 2 * time.Minute
-	margin         = 5 * time.Second // to report in, before the test binary's own limit
+	bootTime       = 10 * time.Second // that, with a crowded host, is not the test's
+	reportTime     = 3 * time.Second  // between the end of a guest and the limit of go test
 )
 
 // Inside reports whether this process runs in a guest.
@@ -87,7 +88,7 @@ func runInGuest(t *testing.T, n Needs, missing string) {
 	c := uml.Config{
 		Args:    append([]string{self}, guestFlags(t.Name(), limit, n.TimeTravel)...),
 		Kernel:  k,
-		Timeout: limit + margin/2, // the test binary's own limit tells more
+		Timeout: limit + bootTime, // the guest's own limit, which comes first, tells more
 		Stdout:  e, Stderr: e,
 	}
 	if n.TimeTravel {
@@ -111,17 +112,18 @@ func runInGuest(t *testing.T, n Needs, missing string) {
 	}
 }
 
-// timeout is the limit of one run: what n says, cut to what the test binary has left.
+// timeout is the limit for the test in the guest: what n says, cut to what the test
+// binary has left.
 func timeout(t *testing.T, n Needs) time.Duration {
 	limit := n.Timeout
 	if limit == 0 {
 		limit = defaultTimeout
 	}
 	if end, ok := t.Deadline(); ok {
-		limit = min(limit, time.Until(end)-margin)
+		limit = min(limit, time.Until(end)-bootTime-reportTime)
 	}
 	if limit <= 0 {
-		t.Fatal("no time is left to start a guest: raise -timeout")
+		t.Fatal("no time is left to start a guest: raise -timeout of go test")
 	}
 	return limit
 }
@@ -194,7 +196,7 @@ func (e *echo) line(l string) {
 		}
 	}
 	switch {
-	case text == "" || text == "PASS" || strings.HasPrefix(l, "=== "):
+	case text == "" || text == "PASS" || text == "FAIL" || strings.HasPrefix(l, "=== "):
 		return // noise of a test in a test
 	}
 	e.last = text

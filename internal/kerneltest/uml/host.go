@@ -168,6 +168,7 @@ const envParent = "TSN_UML_PARENT"
 // starts the kernel and ends with it. The kernel is not pid 1 itself because a
 // panic ends in abort, and pid 1 survives its own abort.
 func parent() {
+	_ = unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{}) // for the same abort
 	files := []uintptr{0, 1, 2, 3, 4}
 	pid, err := syscall.ForkExec(os.Args[1], os.Args[1:], &syscall.ProcAttr{
 		Env: os.Environ(), Files: files, Sys: &syscall.SysProcAttr{Setpgid: true},
@@ -228,8 +229,6 @@ func memoryDir() string {
 
 // await waits for the kernel's end and kills it when ctx ends first.
 func await(ctx context.Context, cmd *exec.Cmd) error {
-	none := unix.Rlimit{} // a panic ends in abort: no core files
-	_ = unix.Prlimit(cmd.Process.Pid, unix.RLIMIT_CORE, &none, nil)
 	ended := make(chan struct{})
 	var killer sync.WaitGroup
 	killer.Go(func() {
