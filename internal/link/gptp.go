@@ -194,7 +194,10 @@ func (p *gptpPort) transmit(s tsn.Send) error {
 	if tagged {
 		oob = p.flags.sendControl()
 	}
-	_, err := unix.SendmsgN(p.fd, s.Frame, oob, nil, unix.MSG_DONTWAIT)
+	err := retryDown(func() error {
+		_, err := unix.SendmsgN(p.fd, s.Frame, oob, nil, unix.MSG_DONTWAIT)
+		return err
+	})
 	if err != nil {
 		if tagged && spentKey(err) {
 			p.reopen()
@@ -212,6 +215,17 @@ func (p *gptpPort) transmit(s tsn.Send) error {
 		p.lose(s.Tag)
 	}
 	return nil
+}
+
+// retryDown sends a second time if the first says that the link is down: a
+// link that was down leaves that error on the socket for whoever comes next,
+// and taking it clears it.
+func retryDown(send func() error) error {
+	err := send()
+	if errors.Is(err, unix.ENETDOWN) {
+		err = send()
+	}
+	return err
 }
 
 // lose makes run report tag as not stamped.

@@ -146,8 +146,10 @@ func (p *isisPort) transmit(s tsn.Send) error {
 	if err := p.conn.SetWriteDeadline(time.Now().Add(sendPatience)); err != nil {
 		return err
 	}
-	_, err := p.conn.WriteTo(s.Frame, &packet.Addr{HardwareAddr: net.HardwareAddr(s.Frame[:6])})
-	return err
+	return retryDown(func() error {
+		_, err := p.conn.WriteTo(s.Frame, &packet.Addr{HardwareAddr: net.HardwareAddr(s.Frame[:6])})
+		return err
+	})
 }
 
 func setPriority(conn *packet.Conn, priority int) error {

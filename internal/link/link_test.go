@@ -470,3 +470,24 @@ func BenchmarkSendToSent(b *testing.B) {
 		}
 	}
 }
+
+// A socket that was opened, or left, on a link that was down reports that
+// once to the first sender, even if the link is up by then.
+func TestRetryDown(t *testing.T) {
+	for _, tc := range []struct {
+		answers []error
+		calls   int
+		want    error
+	}{
+		{[]error{nil}, 1, nil},
+		{[]error{unix.ENETDOWN, nil}, 2, nil},
+		{[]error{unix.ENETDOWN, unix.ENETDOWN}, 2, unix.ENETDOWN},
+		{[]error{unix.ENOBUFS}, 1, unix.ENOBUFS}, // may have spent an OPT_ID
+	} {
+		calls := 0
+		err := retryDown(func() error { calls++; return tc.answers[calls-1] })
+		if calls != tc.calls || !errors.Is(err, tc.want) {
+			t.Errorf("%v: %d calls, %v", tc.answers, calls, err)
+		}
+	}
+}
