@@ -16,7 +16,9 @@ var ErrNoPHC = errors.New("interface has no PTP hardware clock; use software tim
 // gates in offload. All ports of one switch chip share one. Software stamps
 // are converted by a comparison with CLOCK_REALTIME made when they are used.
 //
-// Untested: no hardware with a PHC was available.
+// Opening, reading and steering are proven on the clock of netdevsim. Untested
+// for want of hardware: frames stamped by it, and the comparison, which needs a
+// driver with PTP_SYS_OFFSET_EXTENDED.
 type PHC struct {
 	*Steered
 	Device string // such as /dev/ptp0
