@@ -28,7 +28,7 @@ func TestAccuracyHardwareStamps(t *testing.T) {
 			s := newSim(t, 1)
 			n := s.chain(hops+1, nil)
 			for i, x := range n {
-				x.hardware().clock(int64(i)*1_000_003_017, []float64{100, -100}[i%2])
+				x.hardware().clock(int64(i)*1_000_003_017, []float64{99.7317, -98.1113}[i%2])
 				x.reaction = 10 * millisecond
 			}
 			last := n[hops]

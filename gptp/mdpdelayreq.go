@@ -43,13 +43,15 @@ func (r Reason) String() string {
 func (r Reason) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
 
 // The quick start: a port asks every 1/8 s after link up, until this many
-// exchanges are complete or this many requests are out. A peer that starts
-// asking later sets off another burst, at most one in quickPause.
+// exchanges are complete or this many requests are out. A neighbour that begins
+// to ask later (it was silent for quickSilence) sets off another burst, at most
+// one in quickPause.
 const (
 	quickInterval  = 125_000_000
 	quickExchanges = 8
 	quickRequests  = 16
-	quickPause     = 10_000_000_000
+	quickPause     = 2_500_000_000
+	quickSilence   = 5_000_000_000
 )
 
 // multipleAllowed is how many requests in a row may draw several answers
@@ -84,6 +86,8 @@ type mdPdelayReq struct {
 	quickLeft  int // requests
 	quickDone  int // exchanges
 	quickSince tsn.Instant
+	heard      ptpmsg.PortIdentity // who asked last
+	heardAt    tsn.Instant
 
 	peer ptpmsg.PortIdentity
 	link linkEstimate
@@ -120,8 +124,11 @@ func (m *mdPdelayReq) quicken() {
 
 // heardRequest is told that the neighbour asks: if we gave up asking quickly
 // before it was there, begin again.
-func (m *mdPdelayReq) heardRequest() {
-	if m.running && !m.asCapable && m.quickLeft == 0 && m.p.in.now.Sub(m.quickSince) >= quickPause {
+func (m *mdPdelayReq) heardRequest(from ptpmsg.PortIdentity) {
+	now := m.p.in.now
+	isNew := from != m.heard || now.Sub(m.heardAt) > quickSilence
+	m.heard, m.heardAt = from, now
+	if isNew && m.running && !m.asCapable && m.quickLeft == 0 && now.Sub(m.quickSince) >= quickPause {
 		m.quicken()
 		m.next = m.p.in.now
 	}
@@ -177,6 +184,9 @@ func (m *mdPdelayReq) lost(why Reason) {
 	if m.lostResponses <= m.p.cfg.AllowedLostResponses {
 		m.lostResponses++
 		m.explain(why)
+		if m.asCapable {
+			m.quickLeft = 0 // or a stall in the quick start would cost the port
+		}
 		return
 	}
 	m.link.reset()

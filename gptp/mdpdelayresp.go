@@ -16,7 +16,7 @@ type mdPdelayResp struct {
 }
 
 func (m *mdPdelayResp) request(r *ptpmsg.PdelayReq, at tsn.LocalTime, stamped bool) {
-	m.p.req.heardRequest()
+	m.p.req.heardRequest(r.Source)
 	if !stamped {
 		m.p.count.LostReceiveStamps++
 		return

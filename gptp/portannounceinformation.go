@@ -85,6 +85,7 @@ func (m *portAnnounceInformation) received(v priorityVector, info announceInfo) 
 	case same && v.compare(m.priority) == 0: // RepeatedMasterInfo
 	case same || v.compare(m.priority) < 0: // SuperiorMasterInfo
 		m.is, m.priority = infoReceived, v
+		m.armSync() // a new grand master has its first Sync to send yet
 		m.p.in.bmca.reselect = true
 	default: // InferiorMasterInfo, OtherInfo
 		return

@@ -1,0 +1,204 @@
+package gptp
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/json"
+	"flag"
+	"hash/fnv"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	tsn "tsnswitch"
+	"tsnswitch/gptp/ptpmsg"
+)
+
+var update = flag.Bool("update", false, "rewrite the files in testdata")
+
+var _ tsn.Machine = (*Instance)(nil)
+
+// Two nodes from link up to synchronized, as text: testdata/startup.trace.
+func TestTraceOfStartUp(t *testing.T) {
+	s := newSim(t, 13)
+	s.trace = &strings.Builder{}
+	n := s.chain(2, nil)
+	n[0].hardware().clock(1000*second, 50)
+	n[1].hardware().clock(0, -50)
+	s.run(1700 * millisecond)
+	golden(t, "startup.trace", s.trace.String())
+}
+
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	path := filepath.Join("testdata", name)
+	if *update {
+		if err := os.MkdirAll("testdata", 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatalf("%v (write it with go test -run %s -update)", err, t.Name())
+	}
+	g, w := strings.Split(got, "\n"), strings.Split(string(want), "\n")
+	for i := range max(len(g), len(w)) {
+		if i >= len(g) || i >= len(w) || g[i] != w[i] {
+			t.Fatalf("%s differs from line %d on (rewrite with -update if that is meant)\ngot  %q\nwant %q",
+				path, i+1, at(g, i), at(w, i))
+		}
+	}
+}
+
+func at(s []string, i int) string {
+	if i < len(s) {
+		return s[i]
+	}
+	return "the end"
+}
+
+// The same run gives the same trace, octet for octet.
+func TestRunsRepeat(t *testing.T) {
+	run := func() uint64 {
+		s, _, _ := ring(t)
+		s.trace = &strings.Builder{}
+		s.run(5 * second)
+		h := fnv.New64a()
+		h.Write([]byte(s.trace.String()))
+		return h.Sum64()
+	}
+	if a, b := run(), run(); a != b {
+		t.Fatalf("%x and %x", a, b)
+	}
+}
+
+// A configuration that cannot be meant is refused with every reason.
+func TestConfigErrors(t *testing.T) {
+	mac := tsn.MAC{2, 0, 0, 0, 0, 1}
+	for _, c := range []struct {
+		name   string
+		change func(*Config)
+		want   string
+	}{
+		{"no address", func(c *Config) { c.SystemMAC = tsn.MAC{} }, "system address"},
+		{"no ports", func(c *Config) { c.Ports = nil }, "no ports"},
+		{"a port twice", func(c *Config) { c.Ports = append(c.Ports, c.Ports[0]) }, "given twice"},
+		{"port 0", func(c *Config) { c.Ports[0].Port = 0 }, "outside 1..4095"},
+		{"interval", func(c *Config) { c.Ports[0].LogSyncInterval = -8 }, "log sync interval -8"},
+		{"threshold", func(c *Config) { c.Ports[0].NeighborPropDelayThresh = -1 }, "neighborPropDelayThresh"},
+		{"window", func(c *Config) { c.Ports[0].RateRatioWindow = 2 }, "rate ratio window"},
+		{"domain", func(c *Config) { c.Domain = 128 }, "domain 128"},
+		{"minor version", func(c *Config) { c.MinorVersion = 16 }, "minor version"},
+	} {
+		cfg := DefaultConfig(mac, 1, 2)
+		c.change(&cfg)
+		if in, err := New(cfg); in != nil || err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v", c.name, err)
+		}
+	}
+	in, err := New(DefaultConfig(mac, 2, 1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c := in.cfg; c.Priority1 != 246 || c.ClockIdentity != ptpmsg.ClockIdentityFromMAC(mac) || c.Ports[0].Port != 1 ||
+		c.Ports[0].NeighborPropDelayThresh != 800 || c.Ports[0].AllowedFaults != 9 {
+		t.Errorf("%+v", c)
+	}
+}
+
+// Status as JSON: lower camel case, states, reasons and identities as text.
+func TestStatusJSON(t *testing.T) {
+	s := soloRelay(t, nil)
+	b, err := json.Marshal(s.Status())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		`"grandMaster":"090909.fffe.000001"`, `"isGrandMaster":false`, `"stepsRemoved":1`, `"state":"SlavePort"`, `"asCapable":true`,
+		`"asCapableReason":""`, `"pathTrace":["090909.fffe.000001","020000.fffe.000001"]`, `"neighborRateRatio":1.00005`,
+		`"neighborIdentity":"090909.fffe.000001-1"`, `"pdelayRespFollowUp":3`, `"rmsNs":0`,
+	} {
+		if !bytes.Contains(b, []byte(want)) {
+			t.Errorf("no %s in %s", want, b)
+		}
+	}
+}
+
+// An Instance of another domain says so in every message and relation.
+func TestDomain(t *testing.T) {
+	s := newSim(t, 14)
+	n := s.chain(2, func(_ int, c *Config) { c.Domain = 3 })
+	s.spy = func(_ *simNode, _ tsn.Port, f []byte) bool {
+		if f[14+4] != 3 {
+			t.Errorf("domain %d in %s", f[18], describe(f))
+		}
+		return true
+	}
+	s.run(3 * second)
+	if !n[1].Synced() || n[1].Relation().PTP.Domain != 3 || n[0].Relation().PTP.Domain != 3 {
+		t.Errorf("%+v %+v", n[1].Relation(), n[0].Relation())
+	}
+}
+
+// An Instance survives any sequence of events: it neither panics nor loops nor
+// grows, its deadline moves on, and every frame it sends can be decoded.
+func FuzzInstance(f *testing.F) {
+	s := newSolo(f, 2, nil)
+	s.capable(1)
+	var seed []byte
+	for _, m := range []ptpmsg.Message{
+		&ptpmsg.PdelayReq{Header: head(neighbour, 0, 1, 0)}, announceFrom(1, 0, neighbour.Clock),
+		&ptpmsg.Sync{Header: head(neighbour, ptpmsg.FlagTwoStep, 1, -3)},
+		&ptpmsg.FollowUp{Header: head(neighbour, 0, 1, -3), TLVs: []ptpmsg.TLV{ptpmsg.FollowUpInformation{}.TLV()}},
+	} {
+		frame := ptpmsg.AppendFrame(nil, tsn.MAC{9}, m)
+		seed = append(append(seed, 0, 1, 10, byte(len(frame))), frame...)
+	}
+	f.Add(seed)
+	f.Add(append([]byte{1, 1, 0, 1, 4, 0, 0, 0, 5, 1, 9, 0}, seed...))
+	f.Fuzz(func(t *testing.T, script []byte) {
+		s := newSolo(t, 2, nil)
+		s.capable(1)
+		s.link(2, true)
+		for steps := 0; len(script) >= 4 && steps < 500; steps++ {
+			kind, port, dt, n := script[0]%6, tsn.Port(script[1]%3), int64(script[2])*10*millisecond, int(script[3])
+			script = script[4:]
+			s.at += dt
+			n = min(n, len(script))
+			body := script[:n]
+			switch kind {
+			case 0:
+				s.step(tsn.Received{Port: port, Frame: bytes.Clone(body), Ingress: tsn.LocalTime(s.at), Stamped: n%2 == 0})
+				script = script[n:]
+			case 1:
+				s.step(tsn.LinkChanged{Port: port, Up: n%2 == 0})
+			case 2:
+				s.step(tsn.Sent{Port: port, Tag: s.tag - uint64(n%4), Egress: tsn.LocalTime(s.at), Stamped: n%5 != 0})
+			case 3:
+				var raw [8]byte
+				copy(raw[:], body)
+				s.step(SetSource{Relation: tsn.ClockRelation{Local: tsn.LocalTime(s.at), PTP: tsn.PTPTime{NS: int64(binary.LittleEndian.Uint64(raw[:]))}}, Jump: n%2 == 0})
+			case 4:
+				if s.port(1).req.next < tsn.Instant(s.at+10*second) && s.port(1).up {
+					s.exchange(1, answer{source: neighbour, delay: int64(n), noSent: n%7 == 1, noResponse: n%11 == 1, copies: n % 2})
+				}
+			case 5:
+				s.step(tsn.Timeout{})
+			}
+			if d := s.Deadline(); d <= tsn.Instant(s.at) {
+				t.Fatalf("deadline %d at %d", d, s.at)
+			}
+			if len(s.out) > 64 {
+				t.Fatalf("%d messages for one event", len(s.out))
+			}
+			s.out = nil
+		}
+		if _, err := json.Marshal(s.Status()); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
