@@ -1,10 +1,8 @@
 package kerneltest
 
 import (
-	"compress/gzip"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"strings"
 
@@ -12,7 +10,7 @@ import (
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 
-	"tsnswitch/internal/kerneltest/kernel"
+	"tsnswitch/internal/kerneltest/uml"
 )
 
 // Probe tries out one feature in a network namespace of its own and leaves nothing
@@ -196,21 +194,14 @@ func attribute(list []byte, kind uint16) []byte {
 // probeOwnKernel looks at how the running kernel was configured, which says more
 // than where it came from.
 func probeOwnKernel() error {
-	f, err := os.Open("/proc/config.gz")
-	if err != nil {
+	lacks, err := uml.OwnLacks()
+	switch {
+	case errors.Is(err, os.ErrNotExist):
 		return &MissingError{OwnKernel, "this is another kernel; run `make kernel` to build it"}
-	}
-	defer f.Close()
-	z, err := gzip.NewReader(f)
-	if err != nil {
+	case err != nil:
 		return err
-	}
-	config, err := io.ReadAll(z)
-	if err != nil {
-		return err
-	}
-	if unset := kernel.Unset(string(config)); len(unset) > 0 {
-		return &MissingError{OwnKernel, "this kernel is configured without " + unset[0] + "; run `make kernel` to build one"}
+	case len(lacks) > 0:
+		return &MissingError{OwnKernel, "this kernel is built without " + lacks[0] + "; run `make kernel` to build one"}
 	}
 	return nil
 }
