@@ -16,10 +16,12 @@
 //
 //	model.go    what a port can execute, and the check of a list against it
 //	kernel.go   how software taprio differs from the standard, and the remedy
+//	request.go  events, effects and refusals of the Instance
 //	admin.go    the Instance: stage, commit, abort; listconfig.go each port's way
 //	            from Admin to Oper, confirmed by reading the kernel back
 //	problem.go  the planner's input and output
-//	plan.go     no-wait first fit; gates.go turns windows into gate entries
+//	plan.go     no-wait first fit; explain.go says why not; gates.go turns
+//	            windows into gate entries
 //	verify.go   the independent checker
 //	gantt.go    the picture as text; ganttsvg.go as SVG
 //

@@ -25,6 +25,7 @@ type gateBuilder struct {
 	guard       int64 // ns before each window; 0 for none
 	minInterval int64
 	others      tsn.GateMask
+	software    bool // the list ends in a guard entry
 }
 
 const scheduledGate = tsn.GateMask(1 << tsn.ClassScheduled)
@@ -57,7 +58,7 @@ func (pl *planner) gates(offsets []int64) (out []PortSchedule, starved int, err 
 		}
 		list := tsn.GateControlList{CycleTime: b.cycle, Entries: entries}
 		need := link.Rate.TransmitTime(MaxFrameOctets)
-		if longestOpen(&list, tsn.ClassControl, true) < need {
+		if longestOpen(&list, tsn.ClassControl, b.software) < need {
 			return nil, l, pl.infeasibleLink(l, users[l], fmt.Sprintf("has no %d ns left in its cycle of %d ns for control traffic", need, b.cycle))
 		}
 		out = append(out, PortSchedule{Hop: link.From, List: list})
@@ -79,6 +80,7 @@ func (pl *planner) builder(l int) gateBuilder {
 		guard:       pl.problem.Links[l].Rate.TransmitTime(pl.problem.GuardOctets),
 		minInterval: pl.problem.MinInterval,
 		others:      tsn.GateMask(1<<pl.problem.ClassMap.Classes()-1) &^ scheduledGate,
+		software:    !pl.problem.HardwareGates,
 	}
 	if b.guard > 0 {
 		b.guard = max(b.guard, b.minInterval)
@@ -87,10 +89,10 @@ func (pl *planner) builder(l int) gateBuilder {
 }
 
 // controlTime is what control traffic needs at the end of a cycle: its frame,
-// and the guard band of a window that opens the next cycle.
+// the guard band of a window that opens the next cycle, the guard entry.
 func (pl *planner) controlTime(l int) int64 {
 	frame := pl.problem.Links[l].Rate.TransmitTime(MaxFrameOctets)
-	return max(frame, pl.problem.MinInterval) + pl.builder(l).guard
+	return max(frame, pl.problem.MinInterval) + max(pl.builder(l).guard, pl.problem.MinInterval)
 }
 
 // linkCycle is the least common multiple of the intervals on a link; it
@@ -204,5 +206,9 @@ func (b gateBuilder) entries(spans []span) []tsn.GateEntry {
 		rest = min(max(rest, b.minInterval), tail)
 	}
 	gap(tail, rest)
-	return mergeEqual(out)
+	out = mergeEqual(out)
+	if b.software {
+		out = ForSoftwareTaprio(&tsn.GateControlList{Entries: out}, b.minInterval).Entries
+	}
+	return out
 }

@@ -4,8 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
-
-	"tsnswitch"
 )
 
 // Plan finds a schedule along the given paths in which no frame waits between
@@ -265,10 +263,7 @@ func (pl *planner) firstFit(links [][]reservation, i int) (int64, *Infeasible) {
 		begin := at
 		for n := range t.hops {
 			h := &t.hops[n]
-			// A window does not run over the end of an interval, so none runs over the end of a cycle.
-			if o := mod(at+h.open, t.period); !pl.problem.WrapWindows && o+h.window > t.period {
-				at += t.period - o
-			}
+			at += pl.avoidEnd(at+h.open, h.window, t.period)
 			pl.work -= len(links[h.link])
 			for _, r := range links[h.link] {
 				g := gcd(t.period, r.period)
@@ -297,57 +292,15 @@ func (pl *planner) firstFit(links [][]reservation, i int) (int64, *Infeasible) {
 	return 0, pl.blocked(i, blocks, "finds no free window in its interval")
 }
 
-// blockers counts collisions by link and remembers with whom.
-type blockers struct {
-	links []blockedLink
-}
-
-type blockedLink struct {
-	link, count int
-	tasks       []int
-}
-
-const maxBlocking = 8
-
-func (b *blockers) add(link, task int) {
-	i := slices.IndexFunc(b.links, func(l blockedLink) bool { return l.link == link })
-	if i < 0 {
-		i = len(b.links)
-		b.links = append(b.links, blockedLink{link: link})
+// avoidEnd returns how much later a window at open has to be so that it ends
+// within an interval, a guard entry before its end; then no window touches the
+// end of a cycle. Hardware gates need no such thing.
+func (pl *planner) avoidEnd(open, window, period int64) int64 {
+	o := mod(open, period)
+	if pl.problem.HardwareGates || o+window+pl.problem.MinInterval <= period {
+		return 0
 	}
-	l := &b.links[i]
-	l.count++
-	if task != controlTask && len(l.tasks) < maxBlocking && !slices.Contains(l.tasks, task) {
-		l.tasks = append(l.tasks, task)
-	}
-}
-
-// blocked names the link with most collisions.
-func (pl *planner) blocked(i int, b blockers, reason string) *Infeasible {
-	e := &Infeasible{Stream: pl.problem.Streams[i].Stream.ID, Reason: reason}
-	if len(b.links) == 0 {
-		return e
-	}
-	worst := slices.MaxFunc(b.links, func(x, y blockedLink) int { return cmp.Or(cmp.Compare(x.count, y.count), cmp.Compare(y.link, x.link)) })
-	e.Link = pl.problem.Links[worst.link].From
-	for _, t := range worst.tasks {
-		e.Blocking = append(e.Blocking, pl.problem.Streams[t].Stream.ID)
-	}
-	slices.SortFunc(e.Blocking, compareID)
-	return e
-}
-
-func (pl *planner) incompatible(i int, h *taskHop, r reservation, g int64) *Infeasible {
-	e := &Infeasible{Stream: pl.problem.Streams[i].Stream.ID, Link: pl.problem.Links[h.link].From}
-	who := "control traffic"
-	if r.task != controlTask {
-		id := pl.problem.Streams[r.task].Stream.ID
-		who = "the other"
-		e.Blocking = []tsn.StreamID{id}
-	}
-	e.Reason = fmt.Sprintf("can never avoid %s: intervals of %d and %d ns leave %d ns in common, windows of %d and %d ns are needed",
-		who, pl.tasks[i].period, r.period, g, h.length, r.length)
-	return e
+	return period - o
 }
 
 // schedule writes the result in the caller's terms.

@@ -127,9 +127,17 @@ func TestPlanLine(t *testing.T) {
 		t.Errorf("worst latency %d, want %d", s.Streams[0].WorstLatency, want)
 	}
 	for _, p := range s.Ports {
-		if err := Validate(ForSoftwareTaprio(&p.List, 20_000), SoftwareLimits(100*tsn.Mbps)); err != nil {
+		again := ForSoftwareTaprio(&p.List, 20_000)
+		if !sameGates(again, &p.List) {
+			t.Errorf("the list is not as software taprio needs it: %s", p.List.String())
+		}
+		if err := Validate(again, SoftwareLimits(100*tsn.Mbps)); err != nil {
 			t.Errorf("as software taprio: %v", err)
 		}
+	}
+	m := mesh{3, 1}
+	if l := s.Lists(m.bridge(1, 0)); len(l) != 3 || l[0].Port != 1 || l[2].Port != 5 {
+		t.Errorf("lists of the middle bridge: %v", l)
 	}
 }
 
@@ -137,14 +145,14 @@ func TestPlanLine(t *testing.T) {
 func draw(t *rapid.T) Problem {
 	m := mesh{rapid.IntRange(2, 3).Draw(t, "w"), rapid.IntRange(1, 3).Draw(t, "h")}
 	p := Problem{
-		Links:       m.links(rapid.SampledFrom([]tsn.Rate{100 * tsn.Mbps, tsn.Gbps}).Draw(t, "rate"), rapid.SampledFrom([]int{0, 8, 64}).Draw(t, "entries")),
-		SyncError:   rapid.Int64Range(0, 2000).Draw(t, "sync"),
-		Jitter:      rapid.Int64Range(0, 20_000).Draw(t, "jitter"),
-		MinInterval: rapid.SampledFrom([]int64{0, 1000, 50_000}).Draw(t, "minimum"),
-		GuardOctets: rapid.SampledFrom([]int{0, -1, 300}).Draw(t, "guard"),
-		WrapWindows: rapid.Bool().Draw(t, "wrap"),
-		ShortFrames: rapid.Bool().Draw(t, "short"),
-		Work:        200_000,
+		Links:         m.links(rapid.SampledFrom([]tsn.Rate{100 * tsn.Mbps, tsn.Gbps}).Draw(t, "rate"), rapid.SampledFrom([]int{0, 8, 64}).Draw(t, "entries")),
+		SyncError:     rapid.Int64Range(0, 2000).Draw(t, "sync"),
+		Jitter:        rapid.Int64Range(0, 20_000).Draw(t, "jitter"),
+		MinInterval:   rapid.SampledFrom([]int64{0, 1000, 50_000}).Draw(t, "minimum"),
+		GuardOctets:   rapid.SampledFrom([]int{0, -1, 300}).Draw(t, "guard"),
+		HardwareGates: rapid.Bool().Draw(t, "wrap"),
+		ShortFrames:   rapid.Bool().Draw(t, "short"),
+		Work:          200_000,
 	}
 	for i := range p.Links { // unlike rates make bursts spread and bunch
 		if rapid.IntRange(0, 3).Draw(t, "slow") == 0 {
@@ -181,6 +189,12 @@ func TestPlansVerify(t *testing.T) {
 		planned++
 		if err := Verify(p, s); err != nil {
 			t.Fatalf("%v", err)
+		}
+		for _, ps := range s.Ports {
+			last := ps.List.Entries[len(ps.List.Entries)-1]
+			if !p.HardwareGates && (last.Gates.Has(tsn.ClassScheduled) || last.Interval >= 2*max(p.MinInterval, 1)) {
+				t.Fatalf("%v does not end in a guard entry", ps.List.String())
+			}
 		}
 	})
 	t.Logf("%d problems had a plan", planned)
@@ -231,10 +245,8 @@ func TestMutationsFail(t *testing.T) {
 		case 8: // a guard band opens
 			entry(func(g tsn.GateMask) bool { return g == 0 }).Gates = 1
 		case 9: // the schedule runs late
-			e := entry(scheduled)
 			list.Entries = slices.Insert(list.Entries, 0, tsn.GateEntry{Gates: 0xb, Interval: delta})
 			list.Entries[len(list.Entries)-1].Interval -= delta
-			_ = e
 		case 10:
 			s.Streams = slices.Delete(s.Streams, si, si+1)
 		case 11:
@@ -297,7 +309,7 @@ func TestInfeasible(t *testing.T) {
 		{
 			"full link names link and blockers",
 			[]StreamPath{m.stream(1, 0, 0, 1, 0, 100_000, 1500, 3), m.stream(2, 0, 0, 1, 0, 100_000, 1500, 3), m.stream(3, 0, 0, 1, 0, 100_000, 1500, 3)},
-			func(p *Problem) { p.WrapWindows = true },
+			func(p *Problem) { p.HardwareGates = true },
 			[]string{"finds no free window", "stream 02-00-00-00-10-00:0003", "in the way: 02-00-00-00-10-00:0001, 02-00-00-00-10-00:0002", shared},
 		},
 		{
@@ -327,7 +339,7 @@ func TestInfeasible(t *testing.T) {
 		{
 			"no room for control",
 			[]StreamPath{m.stream(1, 0, 0, 1, 0, 100_000, 1500, 7)},
-			func(p *Problem) { p.WrapWindows = true; p.Streams[0].Stream.MaxLatency = 1_000_000 },
+			func(p *Problem) { p.HardwareGates = true; p.Streams[0].Stream.MaxLatency = 1_000_000 },
 			[]string{"can never avoid control traffic", shared},
 		},
 		{

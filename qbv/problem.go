@@ -32,11 +32,12 @@ type Problem struct {
 	// reach the next system early, and the windows of others are kept clear of
 	// that. Without it a short frame may leave in an earlier window of its class.
 	ShortFrames bool `json:"shortFrames,omitempty"`
-	// WrapWindows allows windows that begin at the end of a port's cycle and
-	// end in the next. Where a frame must end within its gate entry (see
-	// Limits.PerEntry) that would cut it, so it is for hardware gates. It
-	// matters when windows are long compared with the intervals.
-	WrapWindows bool `json:"wrapWindows,omitempty"`
+	// HardwareGates says that no port runs software taprio. Otherwise every
+	// list ends in a guard entry (see ForSoftwareTaprio), no window reaches
+	// into it or over the end of the cycle, and control traffic fits within one
+	// entry (see Limits.PerEntry). That costs room when windows are long
+	// compared with the intervals.
+	HardwareGates bool `json:"hardwareGates,omitempty"`
 
 	MinInterval int64 `json:"minIntervalNs"` // shortest gate entry; 0 means 1
 	MaxCycle    int64 `json:"maxCycleNs"`    // limit of the hyperperiod; 0 means MaxSoftwareCycle
@@ -135,6 +136,19 @@ func (e *Infeasible) Error() string {
 type ProblemError struct{ Reason string }
 
 func (e *ProblemError) Error() string { return "schedule problem: " + e.Reason }
+
+// Lists returns the gate control lists of one system, ascending port: what its
+// Stage event takes. Ports that carry no stream are not in it; a port that had
+// gates under the schedule before and is not in it now needs a nil list.
+func (s *Schedule) Lists(system tsn.MAC) []PortList {
+	var out []PortList
+	for _, p := range s.Ports {
+		if p.Hop.System == system {
+			out = append(out, PortList{p.Hop.Port, clone(&p.List)})
+		}
+	}
+	return out
+}
 
 func compareHop(a, b tsn.Hop) int {
 	return cmp.Or(bytes.Compare(a.System[:], b.System[:]), cmp.Compare(a.Port, b.Port))

@@ -156,7 +156,7 @@ func (v *verifier) ports(s *Schedule) {
 		l := v.problem.Links[li]
 		limits := Limits{
 			Classes: v.problem.ClassMap.Classes(), MaxEntries: l.MaxEntries, MinInterval: v.problem.MinInterval,
-			MaxCycle: v.problem.MaxCycle, ControlOctets: MaxFrameOctets, Rate: l.Rate, PerEntry: true,
+			MaxCycle: v.problem.MaxCycle, ControlOctets: MaxFrameOctets, Rate: l.Rate, PerEntry: !v.problem.HardwareGates,
 		}
 		if err := Validate(&ps.List, limits); err != nil {
 			v.bad("%s port %d: %v", ps.Hop.System, ps.Hop.Port, err)
