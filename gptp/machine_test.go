@@ -186,6 +186,7 @@ func FuzzInstance(f *testing.F) {
 				if s.port(1).req.next < tsn.Instant(s.at+10*second) && s.port(1).up {
 					s.exchange(1, answer{source: neighbour, delay: int64(n), noSent: n%7 == 1, noResponse: n%11 == 1, copies: n % 2})
 				}
+				s.step(tsn.Timeout{})
 			case 5:
 				s.step(tsn.Timeout{})
 			}
