@@ -29,7 +29,8 @@ type Config struct {
 	RetransmitInterval int64  // minimumLSPTransmissionInterval [5 s]
 	AckDelay           int64  // partialSNPInterval for acknowledgements [20 ms]
 	LSPHoldDown        int64  // minimumLSPGenerationInterval [50 ms]
-	SPFHoldDown        int64  // [5 ms]
+	SPFHoldDown        int64  // between SPF runs [5 ms]; doubles up to
+	SPFMaxHoldDown     int64  // while changes keep coming [200 ms]
 	MaxAge             int64  // [1200 s]
 	ZeroAgeLifetime    int64  // [60 s]
 	RefreshInterval    int64  // maximumLSPGenerationInterval [900 s], less up to 10 % of jitter
@@ -100,6 +101,7 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.AckDelay, 20*millisecond)
 	setDefault(&c.LSPHoldDown, 50*millisecond)
 	setDefault(&c.SPFHoldDown, 5*millisecond)
+	setDefault(&c.SPFMaxHoldDown, max(200*millisecond, c.SPFHoldDown))
 	setDefault(&c.MaxAge, 1200*second)
 	setDefault(&c.ZeroAgeLifetime, 60*second)
 	setDefault(&c.RefreshInterval, 900*second)
@@ -198,6 +200,7 @@ func (c Config) validateTimes() error {
 		{"acknowledgement delay", c.AckDelay, 60 * second},
 		{"LSP hold-down", c.LSPHoldDown, 120 * second},
 		{"SPF hold-down", c.SPFHoldDown, 120 * second},
+		{"maximum SPF hold-down", c.SPFMaxHoldDown, 120 * second},
 		{"maximum age", c.MaxAge, 65535 * second},
 		{"zero age lifetime", c.ZeroAgeLifetime, 65535 * second},
 		{"refresh interval", c.RefreshInterval, c.MaxAge * 3 / 4},

@@ -15,15 +15,21 @@ func (i *Instance) spfDeadline() tsn.Instant {
 	return tsn.Never
 }
 
-// computeForwarding runs SPF if the database changed, the first time at once
-// and then not before SPFHoldDown, and reports what is different.
+// computeForwarding runs SPF if the database changed: at once after a quiet
+// time, otherwise when the hold-down is over, which doubles while changes keep
+// coming. It reports what is different.
 func (i *Instance) computeForwarding() {
 	if i.spfDeadline() > i.now {
 		return
 	}
 	t := &i.top
 	t.dirty = false
-	t.nextRun = i.now.Add(i.cfg.SPFHoldDown)
+	if i.now == t.nextRun { // had to wait
+		t.hold = min(2*t.hold, i.cfg.SPFMaxHoldDown)
+	} else {
+		t.hold = i.cfg.SPFHoldDown
+	}
+	t.nextRun = i.now.Add(t.hold)
 	t.nodes = i.collectNodes()
 	t.buildGraph()
 	i.computeTrees()

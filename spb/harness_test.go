@@ -6,7 +6,6 @@ import (
 	"testing"
 
 	tsn "tsnswitch"
-	"tsnswitch/spb/isispdu"
 )
 
 // A network of instances in virtual time: frames take wireDelay, everything
@@ -356,8 +355,6 @@ func (l *lab) checkForwarding() {
 		}
 	}
 }
-
-func isisType(frame []byte) isispdu.Type { return isispdu.Type(frame[21] & 0x1f) }
 
 func ring(n int) [][2]int {
 	var out [][2]int

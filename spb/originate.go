@@ -16,6 +16,9 @@ type originator struct {
 	refreshAt tsn.Instant
 	// sequence is the last number used or seen for each own fragment.
 	sequence [256]uint32
+	// overtake: somebody holds another LSP of that number or a higher one, so
+	// the next one goes out even if nothing changed.
+	overtake [256]bool
 	used     int // fragments 0..used-1 are in use
 	// blockedUntil: a sequence number ran out, start again when every copy is
 	// gone (ISO/IEC 10589 7.3.16.1).
@@ -34,7 +37,8 @@ func (o *originator) uses(id isispdu.LSPID) bool {
 // raise takes note of a number seen on the wire: the next one is higher.
 func (o *originator) raise(id isispdu.LSPID, seq uint32) {
 	if id.Pseudonode() == 0 {
-		o.sequence[id.Fragment()] = max(o.sequence[id.Fragment()], seq)
+		n := id.Fragment()
+		o.sequence[n], o.overtake[n] = max(o.sequence[n], seq), true
 	}
 }
 
@@ -84,8 +88,7 @@ func (i *Instance) originateFragment(n uint8, tlvs []isispdu.TLV, refresh bool) 
 		l.Flags |= isispdu.FlagOverload
 	}
 	raw := mustAppend(l)
-	if have := i.db.lsps[l.ID]; have != nil && !have.purged && !refresh &&
-		have.pdu.SequenceNumber == l.SequenceNumber && bytes.Equal(have.raw[26:], raw[26:]) {
+	if have := i.db.lsps[l.ID]; have != nil && !have.purged && !refresh && !i.own.overtake[n] && bytes.Equal(have.raw[26:], raw[26:]) {
 		return
 	}
 	if l.SequenceNumber == math.MaxUint32 {
@@ -93,7 +96,7 @@ func (i *Instance) originateFragment(n uint8, tlvs []isispdu.TLV, refresh bool) 
 		return
 	}
 	l.SequenceNumber++
-	i.own.sequence[n] = l.SequenceNumber
+	i.own.sequence[n], i.own.overtake[n] = l.SequenceNumber, false
 	raw, err := l.Seal()
 	if err != nil {
 		panic("spb: own LSP does not encode: " + err.Error())

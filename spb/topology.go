@@ -13,7 +13,8 @@ import (
 // trees of this bridge, and what follows for forwarding.
 type topology struct {
 	dirty      bool
-	nextRun    tsn.Instant // SPFHoldDown
+	nextRun    tsn.Instant // not before
+	hold       int64       // the hold-down after the last run
 	generation uint64
 	nodes      []node // ascending system id
 	graph      graph

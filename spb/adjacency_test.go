@@ -1,0 +1,154 @@
+package spb
+
+import (
+	"testing"
+
+	tsn "tsnswitch"
+	"tsnswitch/spb/isispdu"
+)
+
+// RFC 5303 s3.2: the state table, every cell, from the outside.
+func TestThreeWayTable(t *testing.T) {
+	const (
+		down = isispdu.Down
+		init = isispdu.Initializing
+		up   = isispdu.Up
+	)
+	for _, c := range []struct{ own, received, want isispdu.ThreeWayState }{
+		{down, down, init}, {down, init, up}, {down, up, down},
+		{init, down, init}, {init, init, up}, {init, up, up},
+		{up, down, init}, {up, init, up}, {up, up, up},
+	} {
+		p := newPeer(t, nil)
+		switch c.own {
+		case init:
+			p.receive(1, p.hello(1, down))
+		case up:
+			p.receive(1, p.hello(1, init))
+		}
+		if s := p.inst.Neighbours()[0].State; s != c.own.String() {
+			t.Fatalf("start: %s, want %s", s, c.own)
+		}
+		p.receive(1, p.hello(1, c.received))
+		if s := p.inst.Neighbours()[0].State; s != c.want.String() {
+			t.Errorf("%s receives %s: %s, want %s", c.own, c.received, s, c.want)
+		}
+		// Every change of state is told to the neighbour at once.
+		told := false
+		for _, pdu := range p.sent[1] {
+			if h, ok := pdu.(*isispdu.IIH); ok {
+				tw, _ := isispdu.Find[*isispdu.ThreeWay](h.TLVs)
+				told = tw.State == c.want
+			}
+		}
+		if told != (c.own != c.want) {
+			t.Errorf("%s receives %s: hello sent %t", c.own, c.received, told)
+		}
+	}
+}
+
+// RFC 5303 s3.2: a hello that names another neighbour or circuit is dropped;
+// RFC 6329 s7: so is one without TLV 240; ISO/IEC 10589 8.2.5.2: area, level.
+func TestHelloRefused(t *testing.T) {
+	threeWay := func(h *isispdu.IIH) *isispdu.ThreeWay {
+		tw, _ := isispdu.Find[*isispdu.ThreeWay](h.TLVs)
+		return tw
+	}
+	for name, c := range map[string]struct {
+		damage  func(*isispdu.IIH)
+		counter func(*DropCounters) uint64
+	}{
+		"other system":  {func(h *isispdu.IIH) { threeWay(h).NeighborSystemID = nodeMAC(9) }, func(d *DropCounters) uint64 { return d.NotForUs }},
+		"other circuit": {func(h *isispdu.IIH) { threeWay(h).NeighborCircuitID = 9 }, func(d *DropCounters) uint64 { return d.NotForUs }},
+		"no three-way":  {func(h *isispdu.IIH) { threeWay(h).Fields = 0 }, func(d *DropCounters) uint64 { return d.NoThreeWay }},
+		"no holding":    {func(h *isispdu.IIH) { h.HoldingTime = 0 }, func(d *DropCounters) uint64 { return d.NoThreeWay }},
+		"level 2":       {func(h *isispdu.IIH) { h.CircuitType = isispdu.CircuitLevel2 }, func(d *DropCounters) uint64 { return d.AreaMismatch }},
+		"other area":    {func(h *isispdu.IIH) { h.TLVs[0] = &isispdu.AreaAddresses{Areas: [][]byte{{1}}} }, func(d *DropCounters) uint64 { return d.AreaMismatch }},
+		"our system id": {func(h *isispdu.IIH) { h.SourceID = nodeMAC(0) }, func(d *DropCounters) uint64 { return d.DuplicateSystem }},
+	} {
+		p := newPeer(t, nil)
+		h := p.hello(1, isispdu.Initializing)
+		c.damage(h)
+		p.receive(1, h)
+		drops := p.inst.Counters().Drops
+		if s := p.inst.Neighbours()[0].State; s != "Down" || c.counter(&drops) != 1 {
+			t.Errorf("%s: %s, counters %+v", name, s, drops)
+		}
+	}
+}
+
+// RFC 6329 s13: without NLPID C1, with another MCID or another ECT algorithm,
+// the adjacency comes up but its metric is infinite and it carries nothing.
+func TestSPBMismatch(t *testing.T) {
+	for name, damage := range map[string]func(*isispdu.IIH){
+		"nlpid": func(h *isispdu.IIH) { h.TLVs[1] = &isispdu.Protocols{NLPIDs: []byte{0xcc}} },
+		"mcid": func(h *isispdu.IIH) {
+			c, _ := isispdu.Find[*isispdu.MTPortCap](h.TLVs)
+			c.SubTLVs[0] = &isispdu.SPBMCID{}
+		},
+		"ect": func(h *isispdu.IIH) {
+			c, _ := isispdu.Find[*isispdu.MTPortCap](h.TLVs)
+			c.SubTLVs[1] = &isispdu.SPBBVID{Tuples: []isispdu.BVIDTuple{isispdu.MakeBVIDTuple(isispdu.ECTAlgorithm(2), vidA, true)}}
+		},
+	} {
+		p := newPeer(t, nil)
+		h := p.hello(1, isispdu.Initializing)
+		damage(h)
+		p.receive(1, h)
+		n := p.inst.Neighbours()[0]
+		if n.State != "Up" || n.Metric != isispdu.MaxMetric || n.Mismatch == "" {
+			t.Errorf("%s: %+v", name, n)
+		}
+		if p.inst.top.sent.Ports[0].BcastFlood {
+			t.Errorf("%s: broadcast goes over the link", name)
+		}
+		p.receive(1, p.hello(1, isispdu.Up)) // put right
+		if n := p.inst.Neighbours()[0]; n.Metric != 20000 || n.Mismatch != "" {
+			t.Errorf("%s, put right: %+v", name, n)
+		}
+	}
+}
+
+// A neighbour that is replaced by another goes through Down.
+func TestNeighborReplaced(t *testing.T) {
+	p := newPeer(t, nil).up()
+	h := p.hello(1, isispdu.Up)
+	h.SourceID = nodeMAC(50)
+	p.receive(1, h)
+	if s := p.inst.Neighbours()[0].State; s != "Down" {
+		t.Errorf("state %s: Up heard from a stranger", s)
+	}
+	h = p.hello(1, isispdu.Initializing)
+	h.SourceID = nodeMAC(50)
+	p.receive(1, h)
+	if n := p.inst.Neighbours()[0]; n.State != "Up" || n.SystemID != nodeMAC(50) {
+		t.Errorf("%+v", n)
+	}
+}
+
+// Hellos come every interval less at most a quarter, and carry the holding time.
+func TestHelloTimer(t *testing.T) {
+	p := newPeer(t, func(c *Config) { c.HelloInterval, c.HoldMultiplier = 400*millisecond, 4 })
+	p.wait(10 * second)
+	n := len(p.sent[1])
+	if n < 25 || n > 34 {
+		t.Errorf("%d hellos in 10 s", n)
+	}
+	if h := p.sent[1][0].(*isispdu.IIH); h.HoldingTime != 2 { // 1.6 s, rounded up
+		t.Errorf("holding time %d", h.HoldingTime)
+	}
+}
+
+// Carrier loss is acted on in the same Step: new LSP on the other port, new
+// forwarding state.
+func TestLinkDownAtOnce(t *testing.T) {
+	p := newPeer(t, nil).up()
+	p.state = nil
+	p.step(tsn.LinkChanged{Port: 1, Up: false})
+	if len(p.lspsSent(2)) != 1 || p.state == nil || p.state.Ports[0].BcastFlood {
+		t.Errorf("sent %v, state %+v", p.lspsSent(2), p.state)
+	}
+	if len(p.notices) != 1 || p.notices[0].Kind != NoticeAdjacencyDown || p.notices[0].Port != 1 {
+		t.Errorf("%+v", p.notices)
+	}
+}
