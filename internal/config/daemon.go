@@ -1,10 +1,12 @@
 package config
 
 import (
+	"encoding/hex"
 	"fmt"
 	"net/netip"
 	"os"
 	"regexp"
+	"strings"
 
 	"go.yaml.in/yaml/v3"
 
@@ -134,12 +136,22 @@ type Station struct {
 
 // SPB is IS-IS-SPB (802.1aq).
 type SPB struct {
-	Priority        uint16    `yaml:"priority"` // bridge priority; lower wins ties
-	Area            string    `yaml:"area"`     // area address, hexadecimal octets: 49.0001
+	Priority        uint16    `yaml:"priority"`       // bridge priority; lower wins ties
+	Area            string    `yaml:"area,omitempty"` // see AreaAddress
 	BaseVIDs        []BaseVID `yaml:"baseVids,omitempty"`
 	HelloInterval   Duration  `yaml:"helloInterval"`
 	HelloMultiplier int       `yaml:"helloMultiplier"`
 	MaxNodes        int       `yaml:"maxNodes"`
+}
+
+// AreaAddress returns the octets of Area, or nil for the default: the 13 zero
+// octets of an IS-IS that serves SPB alone (RFC 6329 section 9).
+func (s SPB) AreaAddress() []byte {
+	b, err := hex.DecodeString(strings.ReplaceAll(s.Area, ".", ""))
+	if err != nil || len(b) == 0 {
+		return nil
+	}
+	return b
 }
 
 // BaseVID is a VLAN and the ECT algorithm (00-80-C2-<ect>) of its trees.
@@ -216,7 +228,7 @@ func DefaultDaemon() Daemon {
 		API:      API{Socket: "/run/tsnswitchd/tsnswitchd.sock"},
 		Metrics:  Metrics{AddrPort{netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), MetricsPort)}},
 		Log:      Log{Level: "info", Format: "text"},
-		SPB:      SPB{Priority: 0x8000, Area: "49.0001", HelloInterval: 3e9, HelloMultiplier: 3, MaxNodes: 1024},
+		SPB:      SPB{Priority: 0x8000, HelloInterval: 1e9, HelloMultiplier: 3, MaxNodes: 1024},
 		GPTP: GPTP{
 			Priority1: 246, NeighborPropDelayThresh: 800, SyncReceiptTimeout: 3, AnnounceReceiptTimeout: 3,
 			Clock: Clock{Kind: "virtual"}, GateOffsetBound: 1e6,
@@ -279,5 +291,5 @@ func (c *Daemon) resolve() {
 var (
 	nameForm   = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$`)
 	ifnameForm = regexp.MustCompile(`^[^\s/:]{1,15}$`)
-	areaForm   = regexp.MustCompile(`^[0-9a-fA-F]{2}(\.?[0-9a-fA-F]{2}){0,12}$`)
+	areaForm   = regexp.MustCompile(`^$|^[0-9a-fA-F]{2}(\.?[0-9a-fA-F]{2}){0,12}$`)
 )

@@ -98,7 +98,7 @@ func (e *End) UnmarshalText(b []byte) error {
 
 // Fabric is what all bridges have in common.
 type Fabric struct {
-	Area          string    `yaml:"area"`
+	Area          string    `yaml:"area,omitempty"`
 	BaseVIDs      []BaseVID `yaml:"baseVids"` // default: the three below
 	DataVID       tsn.VID   `yaml:"dataVid"`  // hosts' untagged frames
 	StreamVID     tsn.VID   `yaml:"streamVid"`
@@ -153,7 +153,7 @@ func defaultNetwork() Network {
 	net := func(s string) Prefix { return Prefix{netip.MustParsePrefix(s)} }
 	return Network{
 		Fabric: Fabric{
-			Area: "49.0001", DataVID: 100, StreamVID: 101, ManagementVID: 4001, HelloInterval: 3e9,
+			DataVID: 100, StreamVID: 101, ManagementVID: 4001, HelloInterval: 1e9,
 			DataNet: net("10.0.0.0/16"), StreamNet: net("10.1.0.0/16"), ManagementNet: net("10.255.0.0/16"),
 		},
 		GPTP: NetworkGPTP{NeighborPropDelayThresh: 800, GateOffsetBound: 1e6},

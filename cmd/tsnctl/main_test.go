@@ -1,0 +1,245 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"flag"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/rogpeppe/go-internal/testscript"
+	"pgregory.net/rapid"
+
+	"tsnswitch"
+	"tsnswitch/internal/api"
+	"tsnswitch/internal/api/apitest"
+)
+
+var update = flag.Bool("update", false, "rewrite golden files and scripts")
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"tsnctl": main})
+}
+
+// daemon serves a fake b1 that knows b2, until the returned function is called.
+func daemon(t interface{ Fatal(...any) }, socket string) func() {
+	b1, b2 := apitest.New("b1"), apitest.New("b2")
+	b1.Remotes = map[string]api.Switch{"b2": b2}
+	b1.EventList = []api.Event{
+		{Seq: 1, Time: 1_700_000_000_000_000_000, Node: "b1", Kind: "link-up", Port: 1, Detail: "100 Mbit/s"},
+		{Seq: 2, Time: 1_700_000_001_500_000_000, Node: "b1", Kind: "stream-failed", Detail: strings.Repeat("because ", 20)},
+	}
+	failed := api.StreamState{
+		Stream: apitest.Stream(7), Owner: "b1", State: api.StreamFailed, Failure: tsn.FailureMaxLatency,
+		Reason: "the new path over b4 takes 9.2 ms, of 8 ms allowed; ask for a larger latency or restore the link b1-b2",
+	}
+	failed.Stream.Name = "a-stream-with-a-rather-long-name-that-somebody-chose"
+	b1.Streams = []api.StreamState{failed}
+	l, err := api.ListenUnix(socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = api.Serve(ctx, l, api.LocalHandler(b1), slog.New(slog.DiscardHandler))
+	}()
+	return func() { cancel(); <-done }
+}
+
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:           "testdata/script",
+		UpdateScripts: *update,
+		Setup: func(e *testscript.Env) error {
+			socket := filepath.Join(e.WorkDir, "s")
+			e.Setenv("TSNSWITCH_SOCKET", socket)
+			e.Defer(daemon(e.T(), socket))
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			// code N command...: runs it and wants that exit status.
+			"code": func(ts *testscript.TestScript, _ bool, args []string) {
+				var out, errOut bytes.Buffer
+				cmd := append([]string{"--socket", ts.Getenv("TSNSWITCH_SOCKET")}, args[1:]...)
+				got := run(context.Background(), cmd, &out, &errOut)
+				ts.Check(os.WriteFile(ts.MkAbs("out"), out.Bytes(), 0o644))
+				ts.Check(os.WriteFile(ts.MkAbs("err"), errOut.Bytes(), 0o644))
+				ts.Logf("[out]\n%s[err]\n%s", out.String(), errOut.String())
+				if want := args[0]; want != string(rune('0'+got)) {
+					ts.Fatalf("exit status %d, want %s", got, want)
+				}
+			},
+		},
+	})
+}
+
+// commands are all that print; each has a golden text, fits the page, and
+// prints JSON that parses.
+var commands = map[string]string{
+	"status":           "status",
+	"doctor":           "doctor",
+	"diff":             "diff",
+	"diff-kernel":      "diff --kernel",
+	"dist":             "dist",
+	"gptp":             "gptp",
+	"spb-neighbours":   "spb neighbours",
+	"spb-database":     "spb database",
+	"spb-nodes":        "spb nodes",
+	"spb-paths":        "spb paths --from A --to B --vlan 100",
+	"spb-why":          "spb why B",
+	"stream-add":       "stream add --talker A --listener B --interval 10ms --size 1400 --frames 2 --within 8ms --name x",
+	"stream-add-dry":   "stream add --talker A --listener B --interval 10ms --size 46B --destination 91:e0:f0:00:0e:80 --id 02-00-00-00-01-01:0009 --pcp 3 --vlan 101 --dry-run",
+	"stream-list":      "stream list",
+	"stream-show":      "stream show 02-00-00-00-01-01:0007",
+	"schedule-plan":    "schedule plan",
+	"schedule-apply":   "schedule apply",
+	"schedule-show":    "schedule show",
+	"events":           "events --since 1 --count 2",
+	"help":             "--help",
+	"help-stream-add":  "stream add --help",
+	"help-doctor":      "doctor --help",
+	"help-schedule":    "schedule apply --help",
+	"unknown-node":     "status --node b9",
+	"refused":          "stream add --talker A --listener B --interval 100us --size 1500 --frames 10",
+	"not-there":        "stream remove nothing",
+	"usage-no-command": "frobnicate",
+}
+
+func TestOutput(t *testing.T) {
+	for name, line := range commands {
+		t.Run(name, func(t *testing.T) {
+			socket := filepath.Join(t.TempDir(), "s")
+			t.Cleanup(daemon(t, socket))
+			t.Setenv("TSNSWITCH_SOCKET", "/run/tsnswitchd/tsnswitchd.sock") // what help prints
+			var out bytes.Buffer
+			args := append([]string{"--socket", socket}, strings.Fields(line)...)
+			code := run(t.Context(), args, &out, &out)
+			fits(t, out.String())
+			golden(t, filepath.Join("testdata/golden", name+".txt"), "$ tsnctl "+line+"\n"+out.String()+exitText(code))
+
+			if strings.HasPrefix(name, "help") || strings.HasPrefix(name, "usage") {
+				return
+			}
+			var jsonOut, jsonErr bytes.Buffer
+			run(t.Context(), append(args, "--json"), &jsonOut, &jsonErr)
+			if code != exitOK {
+				jsonOut = jsonErr
+			}
+			dec := json.NewDecoder(&jsonOut)
+			for n := 0; ; n++ {
+				var v any
+				if err := dec.Decode(&v); err != nil {
+					if n == 0 {
+						t.Errorf("no JSON: %v", err)
+					}
+					break
+				}
+			}
+		})
+	}
+}
+
+func exitText(code int) string { return "[exit " + string(rune('0'+code)) + "]\n" }
+
+func fits(t interface{ Errorf(string, ...any) }, text string) {
+	for _, l := range strings.Split(text, "\n") {
+		if n := utf8.RuneCountInString(l); n > width {
+			t.Errorf("%d columns: %q", n, l)
+		}
+	}
+}
+
+func golden(t *testing.T, file, got string) {
+	t.Helper()
+	if *update {
+		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(string(want), got); d != "" {
+		t.Errorf("%s (-want +got; -update rewrites it):\n%s", file, d)
+	}
+}
+
+// Whatever a daemon says, a page keeps its width and loses no word of the
+// last column.
+func TestPageProperties(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		n := rapid.IntRange(1, 9).Draw(t, "columns")
+		tab := table{}
+		for range n {
+			tab.head = append(tab.head, rapid.StringMatching(`>?[A-Z]{1,12}`).Draw(t, "head"))
+		}
+		var words []string
+		for range rapid.IntRange(0, 5).Draw(t, "rows") {
+			var cells []any
+			for range n {
+				cells = append(cells, rapid.StringMatching(`[a-zö]{0,30}( [a-z]{1,12}){0,9}`).Draw(t, "cell"))
+			}
+			words = append(words, strings.Fields(cells[n-1].(string))...)
+			tab.row(cells...)
+		}
+		var out bytes.Buffer
+		p := &page{w: &out}
+		p.table(tab)
+		p.wrap(rapid.StringMatching(`[a-z]{0,20}`).Draw(t, "lead"), "  ", rapid.String().Draw(t, "text"))
+		fits(t, out.String())
+		flat := strings.Join(strings.Fields(out.String()), "")
+		for _, w := range words {
+			if len(w) < 20 && !strings.Contains(flat, w) {
+				t.Fatalf("%q is lost:\n%s", w, out.String())
+			}
+		}
+	})
+}
+
+// The chart counts exactly the open time, whatever the list.
+func TestOpenTimes(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		l := &tsn.GateControlList{}
+		for range rapid.IntRange(1, 10).Draw(t, "entries") {
+			l.Entries = append(l.Entries, tsn.GateEntry{
+				Gates:    tsn.GateMask(rapid.Uint8().Draw(t, "gates")),
+				Interval: rapid.Int64Range(1, 50).Draw(t, "interval"),
+			})
+		}
+		l.CycleTime = rapid.Int64Range(1, 600).Draw(t, "cycle")
+		for c := range tsn.TrafficClass(8) {
+			open := openTimes(l, c)
+			for ns := range l.CycleTime {
+				// 802.1Q 8.6.9.4.5: the last entry holds until the cycle ends.
+				i, left := 0, ns
+				for i < len(l.Entries)-1 && left >= l.Entries[i].Interval {
+					left -= l.Entries[i].Interval
+					i++
+				}
+				if want := l.Entries[i].Gates.Has(c); (overlap(open, ns, ns+1) == 1) != want {
+					t.Fatalf("class %d at %d: open %v of %+v", c, ns, !want, l)
+				}
+			}
+		}
+	})
+}
+
+func TestDur(t *testing.T) {
+	for ns, want := range map[int64]string{
+		0: "0ns", 999: "999ns", -1250: "-1.25us", 1_260_000: "1.26ms", 8e6: "8ms", 75e9: "75s", 125e9: "2m5s",
+		3661e9: "1h1m", 90_000e9: "1d1h",
+	} {
+		if got := dur(ns); got != want {
+			t.Errorf("%d: %s, want %s", ns, got, want)
+		}
+	}
+}

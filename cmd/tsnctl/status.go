@@ -1,0 +1,81 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"tsnswitch/internal/api"
+)
+
+func (a *app) status() *cobra.Command {
+	return &cobra.Command{
+		Use:     "status",
+		Short:   "Show a node on one page",
+		Example: "  tsnctl status\n  tsnctl status --node b3 -o json",
+		Args:    cobra.NoArgs,
+		RunE: a.call(func(ctx context.Context, sw api.Switch, _ []string) error {
+			s, err := sw.Status(ctx)
+			if err != nil {
+				return err
+			}
+			return show(a, s, printStatus)
+		}),
+	}
+}
+
+func printStatus(p *page, s *api.Status) {
+	p.printf("%s, %s %s, version %s, up %s", s.Node, s.Role, s.System, dash(s.Version), dur(s.Uptime))
+	p.blank()
+	t := table{head: []string{">PORT", "IFNAME", "ROLE", "LINK", ">RATE", "~NEIGHBOUR", ">RESERVED", "GATES"}}
+	for _, port := range s.Ports {
+		link, gates := "down", "open"
+		if port.Up {
+			link = "up"
+		}
+		if port.Gated {
+			gates = "scheduled"
+		}
+		t.row(port.Port, port.Ifname, port.Role, link, port.Rate, dash(port.Neighbour), port.Reserved, gates)
+	}
+	p.table(t)
+	p.blank()
+	field := func(name, format string, a ...any) {
+		p.wrap(fmt.Sprintf("%-10s", name), "            ", fmt.Sprintf(format, a...))
+	}
+	field("SPB", "%s, %s, %s, database %s, %s", plural(s.SPB.Adjacencies, "adjacency", "adjacencies"),
+		plural(s.SPB.Nodes, "node", "nodes"), plural(s.SPB.LSPs, "LSP", "LSPs"), dash(s.SPB.LSDBDigest), plural(int(s.SPB.SPFRuns), "SPF run", "SPF runs"))
+	switch g := s.GPTP; {
+	case g.IsGrandmaster:
+		field("gPTP", "grand master")
+	case g.Synchronized:
+		field("gPTP", "synchronized to %s, offset %s", dash(g.Grandmaster), dur(g.Offset))
+	default:
+		field("gPTP", "not synchronized; see tsnctl gptp")
+	}
+	if sc := s.Schedule; sc.State == api.ScheduleNone {
+		field("Schedule", "none: all gates open")
+	} else {
+		field("Schedule", "%s %s, cycle %s, base %s", sc.ID, sc.State, dur(sc.Cycle), seconds(sc.Base.NS))
+	}
+	field("Streams", "%d owned, %d here, %d scheduled, %d failed", s.Streams.Owned, s.Streams.Here, s.Streams.Scheduled, s.Streams.Failed)
+	switch k := s.Kernel; {
+	case k.Error != "":
+		field("Kernel", "%s", k.Error)
+	case k.InSync:
+		field("Kernel", "as desired")
+	default:
+		field("Kernel", "%s; see tsnctl diff", plural(k.Differences, "difference", "differences"))
+	}
+	for _, d := range s.Degraded {
+		field("Degraded", "%s", d)
+	}
+	for _, c := range s.Counters {
+		at := ""
+		if c.Port != 0 {
+			at = fmt.Sprintf(" port %d", c.Port)
+		}
+		field("Counter", "%s%s: %d", c.Name, at, c.Value)
+	}
+}
