@@ -56,6 +56,7 @@ var may = map[string][]string{
 	"internal/config":         {"", "spb", "gptp", "qbv", "srp"},
 
 	"internal/api":                                {"", "internal/api/tsnswitchv1", "internal/api/tsnswitchv1/tsnswitchv1connect"},
+	"internal/api/apitest":                        {"", "internal/api"},
 	"internal/api/tsnswitchv1":                    {},
 	"internal/api/tsnswitchv1/tsnswitchv1connect": {"internal/api/tsnswitchv1"},
 
