@@ -1,0 +1,187 @@
+// Package beamtest runs real Erlang nodes and a bad network for tests. Nodes
+// need no epmd: all use one port, each on its own loopback address.
+package beamtest
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+var compiled struct {
+	sync.Once
+	dir string
+	err error
+}
+
+// Code compiles the Erlang sources and returns the code path. Without Erlang
+// the test is skipped.
+func Code(t *testing.T) string {
+	t.Helper()
+	for _, tool := range []string{"erl", "erlc"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			t.Skipf("%s is not installed (Debian: apt-get install erlang-base)", tool)
+		}
+	}
+	compiled.Do(func() {
+		_, file, _, _ := runtime.Caller(0)
+		root := filepath.Join(filepath.Dir(file), "..", "..", "erlang")
+		src, _ := filepath.Glob(filepath.Join(root, "src", "*.erl"))
+		test, _ := filepath.Glob(filepath.Join(root, "test", "*.erl"))
+		if compiled.dir, compiled.err = os.MkdirTemp("", "distlink-ebin"); compiled.err != nil {
+			return
+		}
+		out, err := exec.Command("erlc", append(append([]string{"-Wall", "-Werror", "-o", compiled.dir}, src...), test...)...).CombinedOutput()
+		if err != nil {
+			compiled.err = fmt.Errorf("erlc: %w\n%s", err, out)
+		}
+	})
+	if compiled.err != nil {
+		t.Fatal(compiled.err)
+	}
+	return compiled.dir
+}
+
+// Cleanup removes what Code made; call it at the end of TestMain.
+func Cleanup() {
+	if compiled.dir != "" {
+		_ = os.RemoveAll(compiled.dir)
+	}
+}
+
+// Port finds a UDP port that is free on every given address.
+func Port(t *testing.T, addresses ...string) int {
+	t.Helper()
+next:
+	for range 50 {
+		c, err := net.ListenPacket("udp4", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		port := c.LocalAddr().(*net.UDPAddr).Port
+		_ = c.Close()
+		for _, a := range addresses {
+			c, err := net.ListenPacket("udp4", net.JoinHostPort(a, strconv.Itoa(port)))
+			if err != nil {
+				continue next
+			}
+			_ = c.Close()
+		}
+		return port
+	}
+	t.Fatal("no free port")
+	return 0
+}
+
+// Node is a running BEAM.
+type Node struct {
+	Name  string
+	cmd   *exec.Cmd
+	lines chan string
+	t     *testing.T
+}
+
+// Start boots a node; eval runs in it and prints lines. The node is killed at
+// the end of the test.
+func Start(t *testing.T, carrier, name string, port int, eval string, args ...string) *Node {
+	t.Helper()
+	argv := append([]string{
+		"-noshell", "-setcookie", "c", "-pa", Code(t), "-proto_dist", carrier, "-name", name,
+		"-start_epmd", "false", "-erl_epmd_port", strconv.Itoa(port),
+	}, args...)
+	cmd := exec.Command("erl", append(argv, "-eval", "io:format(\"booted~n\"), "+eval+".")...)
+	cmd.Env = append(os.Environ(), "ERL_CRASH_DUMP=/dev/null")
+	out, w := io.Pipe()
+	cmd.Stdout, cmd.Stderr = w, w
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	n := &Node{Name: name, cmd: cmd, lines: make(chan string, 1000), t: t}
+	waited := make(chan struct{})
+	go func() {
+		_ = cmd.Wait()
+		_ = w.Close()
+		close(waited)
+	}()
+	go func() {
+		defer close(n.lines)
+		s := bufio.NewScanner(out)
+		s.Buffer(nil, 1<<20)
+		for s.Scan() {
+			n.lines <- s.Text()
+		}
+	}()
+	t.Cleanup(func() {
+		n.Kill()
+		<-waited
+	})
+	n.Expect("booted", 20*time.Second)
+	return n
+}
+
+// BootFails runs a node that must not come up and returns what it printed.
+func BootFails(t *testing.T, carrier, name string, port int, args ...string) string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "erl", append([]string{
+		"-noshell", "-setcookie", "c", "-pa", Code(t), "-proto_dist", carrier, "-name", name,
+		"-start_epmd", "false", "-erl_epmd_port", strconv.Itoa(port), "-eval", "halt(0).",
+	}, args...)...)
+	cmd.Env = append(os.Environ(), "ERL_CRASH_DUMP=/dev/null")
+	out, err := cmd.CombinedOutput()
+	if err == nil || ctx.Err() != nil {
+		t.Fatalf("node came up or hangs: %v\n%s", err, out)
+	}
+	return string(out)
+}
+
+// Kill is kill -9.
+func (n *Node) Kill() { _ = n.cmd.Process.Kill() }
+
+// Line returns the node's next line.
+func (n *Node) Line(within time.Duration) string {
+	n.t.Helper()
+	select {
+	case l, ok := <-n.lines:
+		if !ok {
+			n.t.Fatalf("%s has ended", n.Name)
+		}
+		return l
+	case <-time.After(within):
+		n.t.Fatalf("%s prints nothing for %v", n.Name, within)
+		return ""
+	}
+}
+
+// Expect reads lines up to one that contains text, and returns that.
+func (n *Node) Expect(text string, within time.Duration) string {
+	n.t.Helper()
+	var seen []string
+	deadline := time.After(within)
+	for {
+		select {
+		case l, ok := <-n.lines:
+			seen = append(seen, l)
+			if !ok {
+				n.t.Fatalf("%s has ended without %q:\n%s", n.Name, text, strings.Join(seen, "\n"))
+			}
+			if strings.Contains(l, text) {
+				return l
+			}
+		case <-deadline:
+			n.t.Fatalf("%s does not print %q within %v:\n%s", n.Name, text, within, strings.Join(seen, "\n"))
+		}
+	}
+}

@@ -1,0 +1,79 @@
+package erldist
+
+// Control message tags (ERTS user's guide, "Protocol between Connected Nodes").
+const (
+	OpLink       = 1
+	OpSend       = 2
+	OpExit       = 3
+	OpRegSend    = 6
+	OpExit2      = 8
+	OpMonitorP   = 19
+	OpDemonitorP = 20
+	OpSendSender = 22
+	OpAliasSend  = 33
+)
+
+const passThrough = 112
+
+// Message is a control message with its payload, if it has one.
+type Message struct {
+	Control Tuple
+	Payload Term // nil if there is none
+}
+
+// Op is the tag of the control message, 0 if it has none.
+func (m Message) Op() int64 {
+	if len(m.Control) == 0 {
+		return 0
+	}
+	op, _ := m.Control[0].(int64)
+	return op
+}
+
+// ParseMessage parses a packet of a connected node. ok is false for a tick.
+func ParseMessage(b []byte) (m Message, ok bool, err error) {
+	if len(b) == 0 {
+		return m, false, nil
+	}
+	switch {
+	case len(b) > 2 && b[0] == passThrough && b[1] == etfVersion:
+		b = b[2:]
+	case len(b) > 3 && b[0] == etfVersion && b[1] == 68 && b[2] == 0: // header without atom references
+		b = b[3:]
+	default:
+		return m, false, bad("packet %x", b[:min(len(b), 4)])
+	}
+	t, b, err := ParseTerm(b)
+	if err != nil {
+		return m, false, err
+	}
+	if m.Control, ok = t.(Tuple); !ok {
+		return m, false, bad("control message is a %T", t)
+	}
+	if len(b) == 0 {
+		return m, true, nil
+	}
+	if b[0] == etfVersion {
+		b = b[1:]
+	}
+	m.Payload, _, err = ParseTerm(b)
+	return m, err == nil, err
+}
+
+// AppendRegSend appends the packet that sends payload to a registered name.
+func AppendRegSend(b []byte, from Pid, name Atom, payload Term) ([]byte, error) {
+	return appendMessage(b, Tuple{int64(OpRegSend), from, Atom(""), name}, payload)
+}
+
+// AppendSend appends the packet that sends payload to a process.
+func AppendSend(b []byte, to Pid, payload Term) ([]byte, error) {
+	return appendMessage(b, Tuple{int64(OpSend), Atom(""), to}, payload)
+}
+
+func appendMessage(b []byte, control Tuple, payload Term) ([]byte, error) {
+	b, err := AppendTerm(append(b, passThrough, etfVersion), control)
+	if err != nil {
+		return b, err
+	}
+	return AppendTerm(append(b, etfVersion), payload)
+}

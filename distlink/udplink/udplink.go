@@ -1,0 +1,288 @@
+// Package udplink runs distlink connections over UDP sockets: the adapter
+// between the pure core and the kernel.
+//
+//	link, err := udplink.Dial(ctx, "10.20.0.2:40001", udplink.Config{Priority: 6})
+//	link.Send(distlink.Message{Data: b})
+//	m, err := link.Recv()
+//
+// A Dial has its own connected socket; all connections of a Listener share
+// its socket and are told apart by connection id.
+package udplink
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	tsn "tsnswitch"
+	"tsnswitch/distlink"
+)
+
+// Config is what the sockets and connections are made with.
+type Config struct {
+	distlink.Config
+	Priority int    // SO_PRIORITY; 0 leaves the default, 7 needs CAP_NET_ADMIN
+	Device   string // SO_BINDTODEVICE; empty binds to none
+	Queue    int    // octets a Send may leave queued before it waits; 4 MiB
+}
+
+// ErrClosed says that a link was closed by this side.
+var ErrClosed = errors.New("distlink closed")
+
+// DownError says why a link went down.
+type DownError struct{ distlink.Closed }
+
+func (e *DownError) Error() string {
+	who := "this side"
+	if e.Remote {
+		who = "the peer"
+	}
+	return fmt.Sprintf("distlink down: %s (%s, from %s)", e.Code, e.Text, who)
+}
+
+// now is the monotonic clock that the machines are stepped with.
+func now() tsn.Instant { return tsn.Instant(time.Since(epoch)) + 1 }
+
+var epoch = time.Now()
+
+func newID() uint64 {
+	var b [8]byte
+	_, _ = rand.Read(b[:]) // never fails (crypto/rand)
+	return binary.BigEndian.Uint64(b[:]) | 1
+}
+
+// control sets the socket options before the first datagram.
+func (c Config) control(_, _ string, raw syscall.RawConn) error {
+	var err error
+	if e := raw.Control(func(fd uintptr) {
+		if c.Priority > 0 {
+			if e := unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_PRIORITY, c.Priority); e != nil {
+				err = fmt.Errorf("socket priority %d (7 needs CAP_NET_ADMIN): %w", c.Priority, e)
+				return
+			}
+		}
+		if c.Device != "" {
+			if e := unix.BindToDevice(int(fd), c.Device); e != nil {
+				err = fmt.Errorf("bind to device %s (does it exist?): %w", c.Device, e)
+				return
+			}
+		}
+		// As much as the kernel gives; the window is what guards the buffer.
+		const want = 4 << 20
+		if unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, want) != nil {
+			_ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, want)
+		}
+	}); e != nil {
+		return e
+	}
+	return err
+}
+
+// window fits the credit to the receive buffer: the kernel charges a small
+// datagram for several times its length.
+func (c *Config) window(conn *net.UDPConn) {
+	if c.Window != 0 {
+		return
+	}
+	c.Window = 64 << 10
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return
+	}
+	_ = raw.Control(func(fd uintptr) {
+		if n, err := unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF); err == nil {
+			c.Window = uint64(min(max(n/4, 32<<10), 1<<20))
+		}
+	})
+}
+
+// Dial connects to a distlink listener at host:port.
+func Dial(ctx context.Context, address string, cfg Config) (*Link, error) {
+	d := net.Dialer{Control: cfg.control}
+	c, err := d.DialContext(ctx, "udp4", address)
+	if err != nil {
+		return nil, fmt.Errorf("distlink dial %s: %w", address, err)
+	}
+	conn := c.(*net.UDPConn)
+	cfg.window(conn)
+	l := newLink(distlink.NewClient(cfg.Config, newID()), cfg, conn.RemoteAddr().(*net.UDPAddr).AddrPort(),
+		func(b []byte) { _, _ = conn.Write(b) }, // a datagram not sent is a datagram lost
+		func() { _ = conn.Close() })
+	go l.readSocket(conn)
+	l.step(tsn.Timeout{})
+	select {
+	case <-l.up:
+		return l, nil
+	case <-l.down:
+		return nil, fmt.Errorf("distlink dial %s: %w", address, l.err)
+	case <-ctx.Done():
+		_ = l.Close()
+		return nil, fmt.Errorf("distlink dial %s: %w", address, ctx.Err())
+	}
+}
+
+// readSocket feeds a dialled link until its socket is closed.
+func (l *Link) readSocket(conn *net.UDPConn) {
+	buf := make([]byte, 65536)
+	for {
+		n, err := conn.Read(buf)
+		switch {
+		case errors.Is(err, net.ErrClosed):
+			return
+		case err != nil: // an ICMP error is a hint only; silence decides
+			continue
+		}
+		l.step(distlink.Datagram{Data: append([]byte(nil), buf[:n]...)})
+	}
+}
+
+// Listener accepts connections on one UDP socket.
+type Listener struct {
+	conn   *net.UDPConn
+	cfg    Config
+	door   *distlink.Listener
+	accept chan *Link
+	done   chan struct{}
+	once   sync.Once
+
+	mu    sync.Mutex
+	links map[uint64]*Link // by the id that the peer's packets carry
+	inits map[initKey]*Link
+}
+
+type initKey struct {
+	from netip.AddrPort
+	id   uint64
+}
+
+const acceptBacklog = 64
+
+// Listen opens a listener on address, which may have port 0.
+func Listen(ctx context.Context, address string, cfg Config) (*Listener, error) {
+	lc := net.ListenConfig{Control: cfg.control}
+	pc, err := lc.ListenPacket(ctx, "udp4", address)
+	if err != nil {
+		return nil, fmt.Errorf("distlink listen %s: %w", address, err)
+	}
+	conn := pc.(*net.UDPConn)
+	cfg.window(conn)
+	var secret [32]byte
+	_, _ = rand.Read(secret[:])
+	l := &Listener{
+		conn: conn, cfg: cfg, door: distlink.NewListener(cfg.Config, secret, newID),
+		accept: make(chan *Link, acceptBacklog), done: make(chan struct{}),
+		links: map[uint64]*Link{}, inits: map[initKey]*Link{},
+	}
+	go l.read()
+	return l, nil
+}
+
+// Addr is the address listened on.
+func (l *Listener) Addr() netip.AddrPort { return l.conn.LocalAddr().(*net.UDPAddr).AddrPort() }
+
+// Stats returns the counters of the door.
+func (l *Listener) Stats() distlink.ListenerStats {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.door.Stats()
+}
+
+// Accept returns the next connection.
+func (l *Listener) Accept() (*Link, error) {
+	select {
+	case link := <-l.accept:
+		return link, nil
+	case <-l.done:
+		return nil, ErrClosed
+	}
+}
+
+// Close closes the listener and its connections.
+func (l *Listener) Close() error {
+	l.once.Do(func() {
+		close(l.done)
+		l.mu.Lock()
+		links := make([]*Link, 0, len(l.links))
+		for _, link := range l.links {
+			links = append(links, link)
+		}
+		l.mu.Unlock()
+		for _, link := range links {
+			_ = link.Close()
+		}
+		_ = l.conn.Close()
+	})
+	return nil
+}
+
+func (l *Listener) read() {
+	buf := make([]byte, 65536)
+	for {
+		n, from, err := l.conn.ReadFromUDPAddrPort(buf)
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		if err == nil {
+			l.datagram(netip.AddrPortFrom(from.Addr().Unmap(), from.Port()), append([]byte(nil), buf[:n]...))
+		}
+	}
+}
+
+func (l *Listener) datagram(from netip.AddrPort, b []byte) {
+	p, _, err := distlink.ParsePacket(b)
+	l.mu.Lock()
+	link := l.links[p.DestID]
+	if p.Type == distlink.TypeInit {
+		link = l.inits[initKey{from, p.Params.SourceID}]
+	}
+	if p.Type == distlink.TypeReset {
+		for _, c := range l.links {
+			if c.remote == from && c.conn.RemoteID() == p.ResetID {
+				link = c
+			}
+		}
+	}
+	if err != nil || link == nil {
+		effects := l.door.Step(now(), distlink.Incoming{From: from, Data: b})
+		l.newLinks(effects)
+		l.mu.Unlock()
+		return
+	}
+	l.mu.Unlock()
+	if link.remote == from { // connections do not move in this version
+		link.step(distlink.Datagram{Data: b})
+	}
+}
+
+// newLinks carries out the effects of the door, with mu held.
+func (l *Listener) newLinks(effects []tsn.Effect) {
+	for _, e := range effects {
+		switch e := e.(type) {
+		case distlink.Reply:
+			_, _ = l.conn.WriteToUDPAddrPort(e.Data, e.To)
+		case distlink.Accept:
+			id, key := e.Conn.ID(), initKey{e.From, e.Conn.RemoteID()}
+			link := newLink(e.Conn, l.cfg, e.From, func(b []byte) { _, _ = l.conn.WriteToUDPAddrPort(b, e.From) }, func() {
+				l.mu.Lock()
+				defer l.mu.Unlock()
+				delete(l.links, id)
+				delete(l.inits, key)
+			})
+			l.links[id], l.inits[key] = link, link
+			select {
+			case l.accept <- link:
+			default: // nobody accepts
+				go func() { _ = link.Close() }()
+			}
+		}
+	}
+}

@@ -1,0 +1,170 @@
+// Package erlang_test runs the Erlang carrier in real nodes on loopback.
+package erlang_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"tsnswitch/distlink/beamtest"
+)
+
+const patience = 30 * time.Second
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	beamtest.Cleanup()
+	os.Exit(code)
+}
+
+const (
+	addrA, addrB, addrRelay = "127.0.0.1", "127.0.0.2", "127.0.0.3"
+	sleep                   = "receive after infinity -> ok end"
+)
+
+// checkLines reads the lines of distlink_bench:check/1.
+func checkLines(t *testing.T, a *beamtest.Node) {
+	t.Helper()
+	for {
+		l := a.Line(patience)
+		if l == "checked ok" {
+			return
+		}
+		if strings.Contains(l, `"ok":false`) || strings.HasPrefix(l, "checked") {
+			t.Error(l)
+		}
+		if strings.HasPrefix(l, "checked") {
+			return
+		}
+	}
+}
+
+func check(peer string) string {
+	return fmt.Sprintf(`io:format("checked ~p~n", [distlink_bench:check('%s')]), %s`, peer, sleep)
+}
+
+// Ping, message, link, monitor, 1 MB and order between two nodes.
+func TestCheckOverLoopback(t *testing.T) {
+	port := beamtest.Port(t, addrA, addrB)
+	b := beamtest.Start(t, "distlink", "b@"+addrB, port, sleep, "-distlink_ip", addrB)
+	a := beamtest.Start(t, "distlink", "a@"+addrA, port, check(b.Name), "-distlink_ip", addrA, "-distlink_rate", "1000000", "-distlink_priority", "6")
+	checkLines(t, a)
+}
+
+// The same through a network that loses, duplicates and reorders.
+func TestCheckThroughLossyRelay(t *testing.T) {
+	port := beamtest.Port(t, addrA, addrB, addrRelay)
+	name := "b@" + addrRelay // its address is the relay's
+	relay := beamtest.NewRelay(t, fmt.Sprintf("%s:%d", addrRelay, port), fmt.Sprintf("%s:%d", addrB, port),
+		&beamtest.Relay{Loss: 0.02, Duplicate: 0.02, Reorder: 0.02, Late: 2 * time.Millisecond})
+	beamtest.Start(t, "distlink", name, port, sleep, "-distlink_ip", addrB)
+	a := beamtest.Start(t, "distlink", "a@"+addrA, port,
+		fmt.Sprintf(`[ok = distlink_bench:check('%s') || _ <- lists:seq(1, 3)], {ok, S} = distlink:stats('%s'), io:format("checked ok~nretransmitted ~p~n", [maps:get(retransmitted, S)]), %s`, name, name, sleep), "-distlink_ip", addrA)
+	checkLines(t, a)
+	if l := a.Expect("retransmitted", patience); l == "retransmitted 0" || relay.Drops() == 0 {
+		t.Errorf("%s with %d drops: the network was too good for a test", l, relay.Drops())
+	}
+}
+
+const watchDown = `net_kernel:monitor_nodes(true, #{node_type => all, nodedown_reason => true}), pong = net_adm:ping('%s'), io:format("connected~n"),
+ receive {nodedown, _, #{nodedown_reason := R}} -> io:format("nodedown ~p~n", [R]) end, ` + sleep
+
+// kill -9 of the peer is nodedown within the keep-alive bound.
+func TestPeerKilled(t *testing.T) {
+	port := beamtest.Port(t, addrA, addrB)
+	b := beamtest.Start(t, "distlink", "b@"+addrB, port, sleep, "-distlink_ip", addrB)
+	a := beamtest.Start(t, "distlink", "a@"+addrA, port, fmt.Sprintf(watchDown, b.Name), "-distlink_ip", addrA)
+	a.Expect("connected", patience)
+	b.Kill()
+	start := time.Now()
+	a.Expect("nodedown net_tick_timeout", patience)
+	if took := time.Since(start); took > 2500*time.Millisecond {
+		t.Errorf("nodedown after %v, keep-alive is 1.5 s", took)
+	}
+}
+
+// A disconnect is told to the peer: nodedown long before the keep-alive.
+func TestPeerDisconnects(t *testing.T) {
+	port := beamtest.Port(t, addrA, addrB)
+	b := beamtest.Start(t, "distlink", "b@"+addrB, port,
+		`net_kernel:monitor_nodes(true), receive {nodeup, N} -> receive after 300 -> ok end, io:format("leaving~n"), erlang:disconnect_node(N) end, `+sleep, "-distlink_ip", addrB)
+	a := beamtest.Start(t, "distlink", "a@"+addrA, port, fmt.Sprintf(watchDown, b.Name), "-distlink_ip", addrA)
+	a.Expect("connected", patience)
+	b.Expect("leaving", patience)
+	start := time.Now()
+	a.Expect("nodedown connection_closed", patience)
+	if took := time.Since(start); took > time.Second {
+		t.Errorf("nodedown after %v", took)
+	}
+}
+
+// Total loss in the middle of traffic is nodedown on both sides, never silence.
+func TestBlackHole(t *testing.T) {
+	port := beamtest.Port(t, addrA, addrB, addrRelay)
+	name := "b@" + addrRelay
+	relay := beamtest.NewRelay(t, fmt.Sprintf("%s:%d", addrRelay, port), fmt.Sprintf("%s:%d", addrB, port), &beamtest.Relay{})
+	b := beamtest.Start(t, "distlink", name, port,
+		`net_kernel:monitor_nodes(true), receive {nodedown, _} -> io:format("nodedown~n") end, `+sleep, "-distlink_ip", addrB, "-distlink_keepalive", "400")
+	a := beamtest.Start(t, "distlink", "a@"+addrA, port,
+		fmt.Sprintf(`spawn(fun() -> receive after 200 -> ok end, F = fun F() -> {x, '%s'} ! binary:copy(<<0>>, 1000), receive after 1 -> F() end end, F() end), `, name)+fmt.Sprintf(watchDown, name),
+		"-distlink_ip", addrA, "-distlink_keepalive", "400")
+	a.Expect("connected", patience)
+	relay.Black()
+	start := time.Now()
+	a.Expect("nodedown net_tick_timeout", patience)
+	b.Expect("nodedown", patience)
+	if took := time.Since(start); took > 1500*time.Millisecond {
+		t.Errorf("nodedown after %v, keep-alive is 0.4 s", took)
+	}
+}
+
+// The wrong cookie and a closed port give pang and no crash.
+func TestRefused(t *testing.T) {
+	port := beamtest.Port(t, addrA, addrB)
+	b := beamtest.Start(t, "distlink", "b@"+addrB, port, sleep, "-distlink_ip", addrB)
+	a := beamtest.Start(t, "distlink", "a@"+addrA, port,
+		fmt.Sprintf(`erlang:set_cookie('%[1]s', wrong), io:format("~p~n", [net_adm:ping('%[1]s')]), erlang:set_cookie('%[1]s', c), io:format("~p~n", [net_adm:ping('%[1]s')]), %[2]s`, b.Name, sleep),
+		"-distlink_ip", addrA)
+	a.Expect("pang", patience)
+	a.Expect("pong", patience)
+}
+
+// A bad option stops the boot with words, not with a hang.
+func TestBadOption(t *testing.T) {
+	out := beamtest.BootFails(t, "distlink", "a@"+addrA, beamtest.Port(t, addrA), "-distlink_ip", addrA, "-distlink_rate", "fast")
+	if !strings.Contains(out, "distlink_rate") {
+		t.Errorf("the message does not name the option:\n%s", out)
+	}
+}
+
+// The Go package's golden packets.
+func TestGoldenVectors(t *testing.T) {
+	file, err := filepath.Abs("../distlink/testdata/vectors.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	port := beamtest.Port(t, addrA)
+	a := beamtest.Start(t, "distlink", "a@"+addrA, port, fmt.Sprintf(`distlink_vectors:check("%s"), %s`, file, sleep), "-distlink_ip", addrA)
+	good := 0
+	for l := a.Line(patience); l != "end"; l = a.Line(patience) {
+		if !strings.HasPrefix(l, "ok ") {
+			t.Error(l)
+			continue
+		}
+		good++
+	}
+	if good < 14 {
+		t.Errorf("only %d vectors", good)
+	}
+}
+
+// The benchmark's checks are about Erlang, not about us: stock TCP passes too.
+func TestBenchOverTCP(t *testing.T) {
+	port := beamtest.Port(t, addrA, addrB)
+	b := beamtest.Start(t, "inet_tcp", "b@"+addrB, port, sleep, "-kernel", "inet_dist_use_interface", "{127,0,0,2}")
+	a := beamtest.Start(t, "inet_tcp", "a@"+addrA, port, check(b.Name), "-kernel", "inet_dist_use_interface", "{127,0,0,1}")
+	checkLines(t, a)
+}
