@@ -172,16 +172,10 @@ func (k *kernel) readEgress(p PortConfig, qs []qdisc) (Egress, error) {
 			e.Stalled = l.carrier != k.carrier[p.Port]
 		}
 	}
-	for _, q := range qs {
-		c, ours := k.classOf(q, l.index)
-		if !ours || !e.Rooted || q.kind != "cbs" {
-			continue
+	if e.Rooted {
+		if err := k.readShapers(&e, l.index, qs); err != nil {
+			return e, err
 		}
-		s, err := decodeCBS(q.options)
-		if err != nil {
-			return e, fmt.Errorf("class %d: cbs options: %w", c, err)
-		}
-		e.Shapers[c] = s
 	}
 	if !hasClsact(qs, l.index) {
 		return e, nil
@@ -189,6 +183,31 @@ func (k *kernel) readEgress(p PortConfig, qs []qdisc) (Egress, error) {
 	ok, _, _, err := k.c.filters(l.index)
 	e.Classifier = ok
 	return e, err
+}
+
+func (k *kernel) readShapers(e *Egress, index int, qs []qdisc) (err error) {
+	for _, q := range qs {
+		for c := range tsn.TrafficClass(k.cl.n) {
+			if q.index != index || q.kind != "cbs" || q.parent != k.cbsParent(c) {
+				continue
+			}
+			if e.Shapers[c], err = decodeCBS(q.options); err != nil {
+				return fmt.Errorf("class %d: cbs options: %w", c, err)
+			}
+		}
+	}
+	return nil
+}
+
+// parent names the class as a class of the root.
+func (k *kernel) parent(c tsn.TrafficClass) uint32 { return uint32(rootHandle | (k.cl.tc(c) + 1)) }
+
+// cbsParent is where the cbs of a class hangs.
+func (k *kernel) cbsParent(c tsn.TrafficClass) uint32 {
+	if k.cfg.Offload == OffloadFull {
+		return k.parent(c)
+	}
+	return uint32(prioHandle+int(c)<<16) | 1
 }
 
 const netlinkRoot = 0xffffffff // TC_H_ROOT
@@ -331,7 +350,7 @@ func (k *kernel) installRoot(ctx context.Context, p tsn.Port) error {
 	}
 	root := k.cl.root(k.cfg.ClassMap, k.cfg.Offload)
 	err = k.c.setQdisc(netlink.Create|netlink.Replace, index, rootHandle, netlinkRoot, "taprio", func(ae *netlink.AttributeEncoder) {
-		k.cl.encodeTaprio(ae, &root, 0, AllOpen(k.cl.n), nil)
+		k.cl.encodeTaprio(ae, root, false, AllOpen(k.cl.n), nil)
 	})
 	if err != nil {
 		if k.cfg.Offload == OffloadFull && errors.Is(err, unix.EOPNOTSUPP) {
@@ -380,15 +399,18 @@ func (k *kernel) installClassifier(p tsn.Port) error {
 }
 
 func (k *kernel) setShaper(o SetShaper) error {
-	index, tc := k.index(o.Port), k.cl.tc(o.Class)
-	parent, handle := uint32(rootHandle|(tc+1)), uint32(cbsHandle+int(o.Class)<<16)
+	index, handle := k.index(o.Port), uint32(cbsHandle+int(o.Class)<<16)
 	switch {
 	case o.Shaper == (Shaper{}):
-		return k.c.setPfifo(index, parent)
+		return k.c.setPfifo(index, k.parent(o.Class))
 	case o.Change: // by handle alone, see the package documentation
 		return k.c.setQdisc(0, index, handle, 0, "cbs", encodeCBS(o.Shaper))
+	case k.cfg.Offload == OffloadNone:
+		if err := k.c.setPrio(index, uint32(prioHandle+int(o.Class)<<16), k.parent(o.Class)); err != nil {
+			return fmt.Errorf("prio above cbs: %w", err)
+		}
 	}
-	return k.c.setQdisc(netlink.Create|netlink.Replace, index, handle, parent, "cbs", encodeCBS(o.Shaper))
+	return k.c.setQdisc(netlink.Create|netlink.Replace, index, handle, k.cbsParent(o.Class), "cbs", encodeCBS(o.Shaper))
 }
 
 func (k *kernel) setSchedule(o SetSchedule) error {
@@ -396,9 +418,9 @@ func (k *kernel) setSchedule(o SetSchedule) error {
 	if k.probed.missing[FeatureMaxSDU] == "" {
 		sdu = &o.MaxSDU
 	}
-	flags := k.cl.root(k.cfg.ClassMap, k.cfg.Offload).Flags
+	root := k.cl.root(k.cfg.ClassMap, k.cfg.Offload)
 	err := k.c.setQdisc(netlink.Replace, k.index(o.Port), rootHandle, netlinkRoot, "taprio", func(ae *netlink.AttributeEncoder) {
-		k.cl.encodeTaprio(ae, nil, flags, o.Schedule, sdu)
+		k.cl.encodeTaprio(ae, root, true, o.Schedule, sdu)
 	})
 	if err == nil {
 		k.sent(o.Port)

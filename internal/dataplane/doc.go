@@ -29,6 +29,10 @@
 //     taprio never looks at its timer.
 //   - Naming the handle of an existing child together with its parent grafts
 //     it again and ignores the new parameters: a cbs is changed by handle only.
+//   - taprio keeps one frame for ever in a cbs that is its direct child, so a
+//     prio of one band stands between them.
+//   - An FDB entry can neither be made nor removed while its port is outside
+//     the entry's VLAN.
 //   - cbs computes with the link speed that ethtool tells (10 Gbit/s on veth),
 //     whatever rate the switch was configured with.
 package dataplane

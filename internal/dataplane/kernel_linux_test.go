@@ -1,66 +1,45 @@
 package dataplane_test
 
 import (
-	"context"
-	"errors"
+	"os"
 	"slices"
 	"testing"
-	"time"
 
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+	"pgregory.net/rapid"
 
 	tsn "tsnswitch"
 	"tsnswitch/internal/dataplane"
 	"tsnswitch/internal/kerneltest"
 )
 
-var needs = kerneltest.Needs{Taprio: true, CBS: true, Flower: true, VLANFiltering: true, VLANDevices: true}
-
-// lab is a switch with three ports, each to a host's namespace.
-type lab struct {
-	sw   *kerneltest.NetNS
-	host [3]*kerneltest.NetNS // interface h0
-}
-
-func newLab(t *testing.T) *lab {
-	l := &lab{sw: kerneltest.NewNetNS(t)}
-	for i := range l.host {
-		l.host[i] = kerneltest.NewNetNS(t)
-		kerneltest.VethPair(t, 8, kerneltest.End{NS: l.sw, Name: config().Ports[i].Ifname}, kerneltest.End{NS: l.host[i], Name: "h0"})
-	}
-	return l
-}
-
-func (l *lab) open(t *testing.T, cfg dataplane.Config) (k *dataplane.Kernel) {
-	t.Helper()
-	l.sw.Do(func() {
-		var err error
-		if k, err = dataplane.Open(cfg); err != nil {
-			t.Fatal(err)
-		}
+// TestKernel is one test, so that the guest kernel boots once.
+func TestKernel(t *testing.T) {
+	needs := kerneltest.Needs{Taprio: true, CBS: true, Flower: true, VLANFiltering: true}
+	kerneltest.Run(t, needs, func(t *testing.T) {
+		t.Run("Features", testFeatures)
+		t.Run("EqualAndAdopted", testEqualAndAdopted)
+		t.Run("RandomWalk", testRandomWalk)
+		t.Run("Locked", testLocked)
+		t.Run("Multicast", testMulticast)
+		t.Run("Ring", testRing)
+		t.Run("ForwardedClass", testForwardedClass)
+		t.Run("Gates", testGates)
+		t.Run("ManyEntries", testManyEntries)
+		t.Run("EndStation", testEndStation)
+		t.Run("Lock", testLock)
 	})
-	t.Cleanup(func() { k.Close() })
-	return k
 }
 
-// realConfig is config with gate clock and PTP time the same.
-func realConfig() dataplane.Config {
-	c := config()
-	c.PTPToGate = func(_ tsn.Port, t tsn.PTPTime) (int64, error) { return t.NS, nil }
-	return c
-}
+var (
+	macA = tsn.MAC{2, 0, 0, 0, 0, 1} // behind port 1
+	macB = tsn.MAC{2, 0, 0, 0, 0, 2} // behind port 2
+	macC = tsn.MAC{2, 0, 0, 0, 0, 3} // behind port 3
+	grp  = tsn.MAC{0x73, 0, 0, 0, 0, 1}
+)
 
-func set(t *testing.T, k *dataplane.Kernel, d tsn.DesiredState) dataplane.Report {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
-	defer cancel()
-	r, err := k.Set(ctx, d)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return r
-}
-
+// fabricState: ports 1 and 2 to bridges, port 3 to an end station.
 func fabricState() tsn.DesiredState {
 	v := []tsn.PortVLAN{{VID: 10}, {VID: 20}}
 	return tsn.DesiredState{
@@ -71,8 +50,13 @@ func fabricState() tsn.DesiredState {
 				{Port: 2, Role: tsn.RoleFabric, Locked: true, BcastFlood: true, VLANs: v},
 				{Port: 3, Flood: true, McastFlood: true, BcastFlood: true, VLANs: []tsn.PortVLAN{{VID: 10, PVID: true, Untagged: true}}},
 			},
-			FDB: []tsn.FDBEntry{{MAC: tsn.MAC{2, 0, 0, 0, 0, 1}, VID: 10, Port: 1}, {MAC: tsn.MAC{2, 0, 0, 0, 0, 2}, VID: 10, Port: 2}, {MAC: tsn.MAC{2, 0, 0, 0, 0, 9}, VID: 10}},
-			MDB: []tsn.MDBEntry{{Group: tsn.MAC{0x73, 0, 0, 0, 0, 1}, VID: 10, Ports: []tsn.Port{0, 1, 3}}},
+			FDB: []tsn.FDBEntry{
+				{MAC: macA, VID: 10, Port: 1},
+				{MAC: macB, VID: 10, Port: 2},
+				{MAC: macC, VID: 10, Port: 3},
+				{MAC: tsn.MAC{2, 0, 0, 0, 0, 9}, VID: 10}, // the bridge itself
+			},
+			MDB: []tsn.MDBEntry{{Group: grp, VID: 10, Ports: []tsn.Port{0, 1, 3}}},
 		},
 		Egress: []tsn.PortEgress{
 			{Port: 1, ClassMap: tsn.DefaultClassMap, IdleSlope: [8]tsn.Rate{1: 20 * tsn.Mbps}, MaxSDU: [8]uint32{2: 500}},
@@ -82,47 +66,348 @@ func fabricState() tsn.DesiredState {
 	}
 }
 
-// TestKernelEqualAndAdopted: after Set the kernel holds the state; a second
-// Set, and the first Set of a new process, make no modifying request.
-func TestKernelEqualAndAdopted(t *testing.T) {
-	kerneltest.Run(t, needs, func(t *testing.T) {
-		l := newLab(t)
-		k := l.open(t, realConfig())
-		order, why := k.Order()
-		t.Logf("class order %v: %s", order, why)
-		for _, f := range k.Features() {
-			t.Logf("%+v", f)
+func testFeatures(t *testing.T) {
+	l := newLab(t)
+	k := open(t, l.sw, realConfig())
+	_, why := k.Order()
+	t.Logf("class order: %s", why)
+	for _, f := range k.Features() {
+		want := dataplane.FeatureOK
+		switch f.Name {
+		case dataplane.FeatureTimestamping:
+			want = dataplane.FeatureDegraded
+		case dataplane.FeaturePHC, dataplane.FeatureMACMerge:
+			want = dataplane.FeatureMissing
 		}
-		d := fabricState()
-		for _, c := range set(t, k, d).Applied {
-			t.Log(c)
+		if f.State != want || f.State != dataplane.FeatureOK && f.Why == "" {
+			t.Errorf("%+v, want %v on veth", f, want)
 		}
-		s, err := k.Read()
-		if err != nil {
+	}
+	c := realConfig()
+	c.NumQueues = 9
+	_, err := open(t, l.sw, c).Set(t.Context(), fabricState())
+	isErr(t, err, dataplane.ErrNotSupported)
+}
+
+// After Set the kernel holds the state; a second Set, and the first Set of a
+// new process, make no modifying request; what is in other VLANs survives.
+func testEqualAndAdopted(t *testing.T) {
+	l := newLab(t)
+	k := open(t, l.sw, realConfig())
+	d := fabricState()
+	set(t, k, d)
+	s := read(t, k)
+	text := s.Text(k.Config())
+	if golden := "testdata/kernel.golden"; *update {
+		if err := os.WriteFile(golden, []byte(text), 0o644); err != nil {
 			t.Fatal(err)
 		}
-		t.Log("\n" + s.Text(k.Config()))
-		if n := k.Writes(); n == 0 {
-			t.Error("no write was counted")
+	} else if want, err := os.ReadFile(golden); err != nil || string(want) != text {
+		t.Errorf("%s differs (-update rewrites it): %v\n%s", golden, err, text)
+	}
+	if k.Writes() == 0 {
+		t.Error("no write was counted")
+	}
+	n := k.Writes()
+	set(t, k, d)
+	if k.Writes() != n {
+		t.Errorf("a second Set wrote %d times", k.Writes()-n)
+	}
+
+	h := l.sw.Netlink()
+	p1, err := h.LinkByName("p1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	foreign := &netlink.Neigh{
+		LinkIndex: p1.Attrs().Index, Family: unix.AF_BRIDGE, State: netlink.NUD_NOARP, Flags: netlink.NTF_MASTER,
+		Vlan: 20, HardwareAddr: []byte{2, 0, 0, 0, 9, 9},
+	}
+	if err := h.NeighAdd(foreign); err != nil {
+		t.Fatal(err)
+	}
+	d.Bridge.OwnedVIDs = []tsn.VID{10} // 20 is somebody else's now
+	again := open(t, l.sw, realConfig())
+	set(t, again, d)
+	if again.Writes() != 0 {
+		t.Errorf("adoption wrote %d times", again.Writes())
+	}
+	if s := read(t, again); !slices.Contains(s.Bridge.FDB, tsn.FDBEntry{MAC: tsn.MAC{2, 0, 0, 0, 9, 9}, VID: 20, Port: 1}) {
+		t.Error("the foreign entry is gone")
+	}
+	d.Bridge.OwnedVIDs = vids
+	set(t, again, d)
+	if again.Writes() != 1 {
+		t.Errorf("%d writes to remove one entry", again.Writes())
+	}
+}
+
+// From any state, also one that others have meddled with, to any other.
+func testRandomWalk(t *testing.T) {
+	l := newLab(t)
+	k := open(t, l.sw, realConfig())
+	h := l.sw.Netlink()
+	for seed := range 8 {
+		d := rapid.Custom(func(rt *rapid.T) tsn.DesiredState { return drawDesired(rt, 0) }).Example(seed)
+		for i := range d.Egress {
+			if g := d.Egress[i].Gates; g != nil {
+				g.BaseTime.NS += tai(t) + 100_000_000
+			}
 		}
+		if seed == 4 {
+			p2, err := h.LinkByName("p2")
+			if err != nil {
+				t.Fatal(err)
+			}
+			prio := netlink.NewPrio(netlink.QdiscAttrs{LinkIndex: p2.Attrs().Index, Handle: netlink.MakeHandle(5, 0), Parent: netlink.HANDLE_ROOT})
+			if err := h.QdiscReplace(prio); err != nil {
+				t.Fatal(err)
+			}
+			if err := h.LinkSetNoMaster(p2); err != nil {
+				t.Fatal(err)
+			}
+		}
+		r, err := k.Set(bounded(t), d)
+		if err != nil {
+			t.Fatalf("seed %d: %v\n%v", seed, err, r)
+		}
+		awaitAll(t, k)
+		s := read(t, k)
+		checkEqual(t, s, d)
 		n := k.Writes()
 		set(t, k, d)
 		if k.Writes() != n {
-			t.Errorf("a second Set wrote %d times", k.Writes()-n)
+			t.Fatalf("seed %d: a second Set wrote %d times", seed, k.Writes()-n)
 		}
-		again := l.open(t, realConfig())
-		set(t, again, d)
-		if again.Writes() != 0 {
-			t.Errorf("adoption wrote %d times", again.Writes())
-		}
-		if c, err := again.Diff(tsn.DesiredState{Bridge: &tsn.BridgeState{OwnedVIDs: vids}}); err != nil || len(c) == 0 {
-			t.Errorf("the diff to an empty state: %v, %v", c, err)
-		}
-	})
+	}
 }
 
-var (
-	_ = errors.Is
-	_ = slices.Equal[[]int]
-	_ = netlink.LinkByName
-)
+// 802.1aq's ingress check: a source is taken only where its entry points.
+func testLocked(t *testing.T) {
+	l := newLab(t)
+	set(t, open(t, l.sw, realConfig()), fabricState())
+	a, c := socket(t, l.host[0], "h0"), socket(t, l.host[2], "h0")
+	send(t, a,
+		frame(macC, macB, 10, 0, 1),                   // B is behind port 2
+		frame(macC, tsn.MAC{2, 0, 0, 0, 7}, 10, 0, 2), // nobody knows this one
+		frame(tsn.Broadcast, macB, 10, 0, 3),
+		frame(grp, macB, 10, 0, 4),
+		frame(macC, macA, 20, 0, 5), // port 3 is not in VLAN 20
+		frame(macC, macA, 10, 0, 9))
+	if got := receive(t, c, 9); !slices.Equal(got, []byte{9}) {
+		t.Errorf("frames %v came through, want only 9", got)
+	}
+}
+
+// A group entry confines its group; with snooping on, a group without an entry
+// is still flooded to ports with mcast_flood, and to no other.
+func testMulticast(t *testing.T) {
+	l := newLab(t)
+	set(t, open(t, l.sw, realConfig()), fabricState())
+	a, b, c := socket(t, l.host[0], "h0"), socket(t, l.host[1], "h0"), socket(t, l.host[2], "h0")
+	send(t, a,
+		frame(grp, macA, 10, 0, 1),
+		frame(tsn.MAC{0x73, 0, 0, 0, 0, 7}, macA, 10, 0, 2),
+		frame(tsn.MAC{1, 0, 0x5e, 1, 1, 1}, macA, 10, 0, 3),
+		frame(tsn.MAC{0x33, 0x33, 0, 0, 1, 1}, macA, 10, 0, 4),
+		frame(tsn.Broadcast, macA, 10, 0, 9))
+	if got := receive(t, c, 9); !slices.Equal(got, []byte{1, 2, 3, 4, 9}) {
+		t.Errorf("the edge port got %v, want all", got)
+	}
+	if got := receive(t, b, 9); !slices.Equal(got, []byte{9}) {
+		t.Errorf("the fabric port without an entry got %v, want only the broadcast", got)
+	}
+}
+
+// Broadcast over a ring of three bridges reaches each host once: reverse path.
+func testRing(t *testing.T) {
+	var sw, host [3]*kerneltest.NetNS
+	for i := range sw {
+		sw[i], host[i] = kerneltest.NewNetNS(t), kerneltest.NewNetNS(t)
+		kerneltest.VethPair(t, 8, kerneltest.End{NS: sw[i], Name: "p3"}, kerneltest.End{NS: host[i], Name: "h0"})
+	}
+	for i := range sw { // port 1 to the next, port 2 from the one before
+		kerneltest.VethPair(t, 8, kerneltest.End{NS: sw[i], Name: "p1"}, kerneltest.End{NS: sw[(i+1)%3], Name: "p2"})
+	}
+	macs := []tsn.MAC{macA, macB, macC}
+	var fd [3]int
+	var ks [3]*dataplane.Kernel
+	for i := range sw {
+		d := fabricState()
+		d.Bridge.MDB = nil
+		d.Bridge.FDB = nil
+		for j, m := range macs {
+			d.Bridge.FDB = append(d.Bridge.FDB, tsn.FDBEntry{MAC: m, VID: 10, Port: [3]tsn.Port{3, 1, 2}[(j-i+3)%3]})
+		}
+		ks[i] = open(t, sw[i], realConfig())
+		set(t, ks[i], d)
+		fd[i] = socket(t, host[i], "h0")
+	}
+	const n = 20
+	var want []byte
+	for i := range byte(n) {
+		send(t, fd[0], frame(tsn.Broadcast, macA, 0, 0, i))
+		want = append(want, i)
+	}
+	for i := 1; i < 3; i++ {
+		if got := receive(t, fd[i], n-1); !slices.Equal(got, want) {
+			t.Errorf("host %d got %v, want each frame once", i, got)
+		}
+	}
+	send(t, fd[1], frame(macA, macB, 0, 0, n)) // and nothing came back to the sender before this
+	if got := receive(t, fd[0], n); len(got) != 1 {
+		t.Errorf("the sender got %v back", got)
+	}
+}
+
+// A transit port queues forwarded frames in the class of their PCP.
+func testForwardedClass(t *testing.T) {
+	l := newLab(t)
+	k := open(t, l.sw, realConfig())
+	set(t, k, fabricState())
+	a, b := socket(t, l.host[0], "h0"), socket(t, l.host[1], "h0")
+	const n = 50
+	for i := range byte(n) {
+		send(t, a, frame(macB, macA, 10, 6, i))
+	}
+	send(t, a, frame(macB, macA, 10, 2, n), frame(macB, macA, 10, 7, n+1), frame(macB, macA, 10, 0, n+2))
+	receive(t, b, n+2)
+	cs, err := k.Counters()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := cs[1]
+	if c.Port != 2 || c.Class[tsn.ClassScheduled].Frames != n || c.Priority[6] != n ||
+		c.Class[tsn.ClassSR].Frames != 1 || c.Class[tsn.ClassControl].Frames != 1 || c.Class[tsn.ClassBestEffort].Frames < 1 {
+		t.Errorf("counters %+v: want %d frames in class 2", c, n)
+	}
+}
+
+// Admin and oper schedules, their refusals, and shapers under live gates.
+func testGates(t *testing.T) {
+	l := newLab(t)
+	k := open(t, l.sw, realConfig())
+	d := fabricState()
+	set(t, k, d)
+	list := func(base int64) *tsn.GateControlList {
+		return &tsn.GateControlList{
+			BaseTime: tsn.PTPTime{NS: base}, CycleTime: 5_000_000,
+			Entries: []tsn.GateEntry{{Gates: 0xc, Interval: 2_000_000}, {Gates: 0xb, Interval: 2_900_000}, {Gates: 0x8, Interval: 100_000}},
+		}
+	}
+	gate := &d.Egress[1].Gates
+	*gate = list(tai(t) - 1)
+	_, err := k.Set(t.Context(), d)
+	isErr(t, err, dataplane.ErrBaseTime)
+
+	base := tai(t) + 600_000_000
+	*gate = list(base)
+	set(t, k, d)
+	e := read(t, k).EgressOf(2)
+	if e.Admin == nil || e.Admin.Base != base || !slices.Equal(e.Admin.Entries, (*gate).Entries) || len(e.Oper.Entries) != 1 {
+		t.Errorf("admin %v, oper %v", e.Admin, e.Oper)
+	}
+	*gate = nil
+	d.Bridge.FDB = d.Bridge.FDB[:2]
+	r, err := k.Set(t.Context(), d)
+	isErr(t, err, dataplane.ErrPending)
+	if len(r.Applied) != 2 {
+		t.Errorf("%v was done beside, want two FDB entries removed", r.Applied)
+	}
+	awaitAll(t, k)
+	if now := tai(t); now < base-dataplane.AllOpenCycle {
+		t.Errorf("operational %d ns early", base-now)
+	}
+	e = read(t, k).EgressOf(2)
+	if e.Admin != nil || e.Oper.Base != base || len(e.Oper.Entries) != 3 {
+		t.Errorf("admin %v, oper %v", e.Admin, e.Oper)
+	}
+
+	// Grafting a shaper may stop the gates: frames of every class pass after.
+	*gate = list(base)
+	for _, slope := range []tsn.Rate{30 * tsn.Mbps, 40 * tsn.Mbps, 0} {
+		d.Egress[1].IdleSlope[1] = slope
+		set(t, k, d)
+		awaitAll(t, k)
+		a, b := socket(t, l.host[0], "h0"), socket(t, l.host[1], "h0")
+		for _, pcp := range []tsn.PCP{0, 2, 6, 7} {
+			send(t, a, frame(macB, macA, 10, pcp, byte(pcp)))
+			receive(t, b, byte(pcp))
+		}
+	}
+	*gate = nil
+	set(t, k, d)
+	awaitAll(t, k)
+	if e := read(t, k).EgressOf(2); len(e.Oper.Entries) != 1 {
+		t.Errorf("gates removed: oper %v", e.Oper)
+	}
+}
+
+// A list of the greatest length allowed can be read back beside another.
+func testManyEntries(t *testing.T) {
+	l := newLab(t)
+	k := open(t, l.sw, realConfig())
+	d := fabricState()
+	n := k.GateLimits(1).Entries
+	for range 2 {
+		g := &tsn.GateControlList{CycleTime: int64(n) * 250_000, BaseTime: tsn.PTPTime{NS: tai(t) + 300_000_000}}
+		for i := range n {
+			g.Entries = append(g.Entries, tsn.GateEntry{Gates: tsn.GateMask(8 | i%8), Interval: 250_000})
+		}
+		d.Egress[0].Gates = g
+		set(t, k, d)
+		if e := read(t, k).EgressOf(1); e.Admin == nil || !slices.Equal(e.Admin.Entries, g.Entries) {
+			t.Errorf("%d entries were not read back", n)
+		}
+		awaitAll(t, k)
+	}
+	d.Egress[0].Gates.Entries = append(d.Egress[0].Gates.Entries, tsn.GateEntry{Interval: 1000})
+	d.Egress[0].Gates.CycleTime += 1000
+	_, err := k.Set(t.Context(), d)
+	isErr(t, err, dataplane.ErrInvalid)
+}
+
+// One port and no bridge.
+func testEndStation(t *testing.T) {
+	l := newLab(t)
+	c := realConfig()
+	c.Bridge, c.Ports = "", c.Ports[:1]
+	k := open(t, l.sw, c)
+	d := tsn.DesiredState{Egress: []tsn.PortEgress{{Port: 1, ClassMap: tsn.DefaultClassMap, IdleSlope: [8]tsn.Rate{1: 5 * tsn.Mbps}}}}
+	set(t, k, d)
+	n := k.Writes()
+	set(t, k, d)
+	if k.Writes() != n {
+		t.Error("the second Set wrote")
+	}
+}
+
+// One owner for an interface, in each namespace.
+func testLock(t *testing.T) {
+	l := newLab(t)
+	lock := func(ns *kerneltest.NetNS, c dataplane.Config) (o *dataplane.Ownership, err error) {
+		ns.Do(func() { o, err = dataplane.Lock(c) })
+		return o, err
+	}
+	first, err := lock(l.sw, config())
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := config()
+	other.Bridge, other.Ports = "br1", other.Ports[2:]
+	_, err = lock(l.sw, other)
+	isErr(t, err, dataplane.ErrBusy)
+	t.Log(err)
+	elsewhere, err := lock(l.host[0], config())
+	if err != nil {
+		t.Errorf("the same names in another namespace: %v", err)
+	} else {
+		elsewhere.Release()
+	}
+	first.Release()
+	second, err := lock(l.sw, other)
+	if err != nil {
+		t.Fatalf("after the release: %v", err)
+	}
+	second.Release()
+}

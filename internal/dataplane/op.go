@@ -115,9 +115,11 @@ func (o SetVLAN) Do(s *State) {
 	s.Sort()
 }
 
-// Do ends the membership.
+// Do ends the membership. With the bridge's own goes its part in the VLAN's
+// groups; those of ports stay.
 func (o DelVLAN) Do(s *State) {
 	if o.Port == tsn.NoPort {
+		s.Bridge.MDB = slices.DeleteFunc(s.Bridge.MDB, func(g GroupPort) bool { return g.Port == tsn.NoPort && g.VID == o.VID })
 		s.Bridge.Self = slices.DeleteFunc(s.Bridge.Self, func(v tsn.VID) bool { return v == o.VID })
 		return
 	}
@@ -180,7 +182,7 @@ func (o EnsureBridge) Text(c *Config) string {
 	if o.Create {
 		verb = "add"
 	}
-	return fmt.Sprintf("link %s %s type bridge vlan_filtering 1 vlan_default_pvid 0 mcast_snooping 1 mcast_querier 0 stp_state 0", verb, c.Bridge)
+	return fmt.Sprintf("link %s %s up type bridge vlan_filtering 1 vlan_default_pvid 0 mcast_snooping 1 mcast_querier 0 stp_state 0", verb, c.Bridge)
 }
 
 // Text prints the op.

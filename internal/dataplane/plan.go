@@ -79,6 +79,9 @@ func planRemove(have *State, t *Target, do func(Op)) {
 	}
 	for _, e := range slices.Clone(have.Bridge.FDB) {
 		if _, ok := slices.BinarySearchFunc(t.Bridge.FDB, e, compareFDB); !ok && owned(e.VID) {
+			if !have.Bridge.member(e.Port, e.VID) { // the kernel wants it to be
+				do(SetVLAN{e.Port, tsn.PortVLAN{VID: e.VID}})
+			}
 			do(DelFDB{e})
 		}
 	}

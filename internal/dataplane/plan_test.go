@@ -3,6 +3,7 @@ package dataplane_test
 import (
 	"context"
 	"errors"
+	"flag"
 	"slices"
 	"testing"
 
@@ -14,6 +15,8 @@ import (
 )
 
 var (
+	update = flag.Bool("update", false, "rewrite the golden files")
+
 	vids  = []tsn.VID{10, 20, 30} // owned; 99 is foreign
 	ports = []tsn.Port{1, 2, 3}
 )
@@ -65,8 +68,8 @@ func drawDesired(t *rapid.T, base int64) tsn.DesiredState {
 	}
 	for _, v := range vids {
 		for m := byte(1); m <= 3; m++ {
-			if flag() {
-				br.FDB = append(br.FDB, tsn.FDBEntry{MAC: tsn.MAC{2, 0, 0, 0, 0, m}, VID: v, Port: rapid.SampledFrom(ports).Draw(t, "port")})
+			if in := members(br, v); len(in) > 0 && flag() {
+				br.FDB = append(br.FDB, tsn.FDBEntry{MAC: tsn.MAC{2, 0, 0, 0, 0, m}, VID: v, Port: rapid.SampledFrom(in).Draw(t, "port")})
 			}
 			if ps := subset(t, append([]tsn.Port{0}, ports...), "group"); len(ps) > 0 {
 				br.MDB = append(br.MDB, tsn.MDBEntry{Group: tsn.MAC{0x73, 0, 0, 0, 0, m}, VID: v, Ports: ps})
@@ -91,6 +94,18 @@ func drawDesired(t *rapid.T, base int64) tsn.DesiredState {
 		d.Egress = append(d.Egress, e)
 	}
 	return d
+}
+
+func members(br *tsn.BridgeState, v tsn.VID) (in []tsn.Port) {
+	if slices.Contains(br.SelfVLANs, v) {
+		in = append(in, tsn.NoPort)
+	}
+	for _, p := range br.Ports {
+		if slices.ContainsFunc(p.VLANs, func(x tsn.PortVLAN) bool { return x.VID == v }) {
+			in = append(in, p.Port)
+		}
+	}
+	return in
 }
 
 // TestAnyTransitionEndsEqual walks over random states, with foreign entries
@@ -139,7 +154,7 @@ func meddle(t *rapid.T, s *dataplane.State) {
 }
 
 // checkEqual compares the parts directly, without Plan.
-func checkEqual(t *rapid.T, s dataplane.State, d tsn.DesiredState) {
+func checkEqual(t interface{ Fatalf(string, ...any) }, s dataplane.State, d tsn.DesiredState) {
 	var fdb []tsn.FDBEntry
 	for _, e := range s.Bridge.FDB {
 		if e.VID != 99 {
@@ -300,10 +315,11 @@ func TestInvalidWritesNothing(t *testing.T) {
 		"two PVIDs": func(d *tsn.DesiredState) {
 			d.Bridge.Ports[0].VLANs = []tsn.PortVLAN{{VID: 10, PVID: true}, {VID: 20, PVID: true}}
 		},
-		"FDB outside": func(d *tsn.DesiredState) { d.Bridge.FDB = []tsn.FDBEntry{{MAC: uc, VID: 99, Port: 1}} },
-		"FDB group":   func(d *tsn.DesiredState) { d.Bridge.FDB = []tsn.FDBEntry{{MAC: tsn.MAC{3}, VID: 10, Port: 1}} },
-		"FDB port":    func(d *tsn.DesiredState) { d.Bridge.FDB = []tsn.FDBEntry{{MAC: uc, VID: 10, Port: 8}} },
-		"MDB unicast": func(d *tsn.DesiredState) { d.Bridge.MDB = []tsn.MDBEntry{{Group: uc, VID: 10, Ports: ports}} },
+		"FDB outside":          func(d *tsn.DesiredState) { d.Bridge.FDB = []tsn.FDBEntry{{MAC: uc, VID: 99, Port: 1}} },
+		"FDB group":            func(d *tsn.DesiredState) { d.Bridge.FDB = []tsn.FDBEntry{{MAC: tsn.MAC{3}, VID: 10, Port: 1}} },
+		"FDB port not in VLAN": func(d *tsn.DesiredState) { d.Bridge.FDB = []tsn.FDBEntry{{MAC: uc, VID: 20, Port: 1}} },
+		"FDB port":             func(d *tsn.DesiredState) { d.Bridge.FDB = []tsn.FDBEntry{{MAC: uc, VID: 10, Port: 8}} },
+		"MDB unicast":          func(d *tsn.DesiredState) { d.Bridge.MDB = []tsn.MDBEntry{{Group: uc, VID: 10, Ports: ports}} },
 		"MDB IP": func(d *tsn.DesiredState) {
 			d.Bridge.MDB = []tsn.MDBEntry{{Group: tsn.MAC{1, 0, 0x5e, 1}, VID: 10, Ports: ports}}
 		},

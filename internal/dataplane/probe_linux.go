@@ -67,25 +67,26 @@ func (p *probed) run() error {
 	}
 	defer c.Close()
 	note := func(feature string, err error) {
-		if err != nil {
+		if err != nil && p.missing[feature] == "" {
 			p.missing[feature] = "the kernel refuses it: " + err.Error()
 		}
 	}
 	note(FeatureVLANFiltering, p.bridge(c, note))
 	note(FeatureClassifier, c.setFilters(a, 0, false))
-	note(FeatureCBS, c.setQdisc(netlink.Create|netlink.Replace, a, cbsHandle, netlinkRoot, "cbs",
+	note(FeatureCBS, c.setPrio(a, prioHandle, netlinkRoot))
+	note(FeatureCBS, c.setQdisc(netlink.Create|netlink.Replace, a, cbsHandle, prioHandle|1, "cbs",
 		encodeCBS(Shaper{IdleSlope: 1000, SendSlope: -9000, HiCredit: 100, LoCredit: -1400})))
 	cl := classes{n: 2}
 	root := cl.root(tsn.ClassMap{7: 1}, OffloadNone)
 	closed := &Schedule{Cycle: AllOpenCycle, Entries: []tsn.GateEntry{{Interval: AllOpenCycle}}}
 	err = c.setQdisc(netlink.Create|netlink.Replace, a, rootHandle, netlinkRoot, "taprio", func(ae *netlink.AttributeEncoder) {
-		cl.encodeTaprio(ae, &root, 0, closed, nil)
+		cl.encodeTaprio(ae, root, false, closed, nil)
 	})
 	note(FeatureTaprio, err)
 	if err != nil {
 		return err
 	}
-	return p.classOrder(c, cl, a)
+	return p.classOrder(c, cl, a, root)
 }
 
 // probeLinks makes a veth pair with two queues, p0 and p1, both up.
@@ -142,7 +143,7 @@ func (p *probed) bridge(c *conn, note func(string, error)) error {
 
 // classOrder queues one frame in each of two classes behind closed gates, the
 // lower first, opens them and looks which leaves first.
-func (p *probed) classOrder(c *conn, cl classes, index int) error {
+func (p *probed) classOrder(c *conn, cl classes, index int, root taprioRoot) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	started := func() (bool, error) {
@@ -176,7 +177,7 @@ func (p *probed) classOrder(c *conn, cl classes, index int) error {
 		}
 	}
 	err = c.setQdisc(netlink.Replace, index, rootHandle, netlinkRoot, "taprio", func(ae *netlink.AttributeEncoder) {
-		cl.encodeTaprio(ae, nil, 0, AllOpen(cl.n), nil)
+		cl.encodeTaprio(ae, root, true, AllOpen(cl.n), nil)
 	})
 	if err != nil {
 		return err

@@ -9,11 +9,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Handles of our qdiscs: the root, and the cbs of each class. A class of the
-// root is named by its queue, counted from 1.
+// Handles of our qdiscs. A class of the root is named by its queue, counted
+// from 1. In software a prio of one used band stands between taprio and cbs:
+//
+//	root taprio 0a00: ── 0a00:queue ── prio 0a1c: ── 0a1c:1 ── cbs 0a0c+1:
+//
+// since taprio looks at the next frame of its child and then asks for one more
+// instead of taking that, by which cbs keeps one frame for ever; prio does
+// both right.
 const (
 	rootHandle  = 0x0a00 << 16
 	cbsHandle   = 0x0a01 << 16 // plus class << 16
+	prioHandle  = 0x0a11 << 16 // plus class << 16
 	clsact      = 0xfffffff1
 	clsactMajor = 0xffff << 16
 	atEgress    = 0xfffffff3
@@ -115,6 +122,21 @@ func decodeCBS(options []byte) (s Shaper, err error) {
 		}
 	})
 	return s, err
+}
+
+// encodePrio is struct tc_prio_qopt: two bands (the fewest there are), every
+// priority in the first.
+func encodePrio() []byte {
+	b := make([]byte, 20)
+	binary.NativeEndian.PutUint32(b, 2)
+	return b
+}
+
+func (c *conn) setPrio(index int, handle, parent uint32) error {
+	return c.modify(unix.RTM_NEWQDISC, netlink.Create|netlink.Replace, tcmsg(index, handle, parent, 0), func(ae *netlink.AttributeEncoder) {
+		ae.String(nl.TCA_KIND, "prio")
+		ae.Bytes(nl.TCA_OPTIONS, encodePrio())
+	})
 }
 
 // setPfifo replaces a class's child by a plain queue. Deleting the child

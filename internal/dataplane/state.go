@@ -158,8 +158,17 @@ func (b *Bridge) port(p tsn.Port) *BridgePort {
 	return nil
 }
 
+// member reports whether the port, or for NoPort the bridge itself, is in the VLAN.
+func (b *Bridge) member(p tsn.Port, v tsn.VID) bool {
+	if p == tsn.NoPort {
+		return slices.Contains(b.Self, v)
+	}
+	bp := b.port(p)
+	return bp != nil && slices.ContainsFunc(bp.VLANs, func(x tsn.PortVLAN) bool { return x.VID == v })
+}
+
 // EgressOf returns the port's egress state, nil if the port is unknown.
-func (s *State) EgressOf(p tsn.Port) *Egress {
+func (s State) EgressOf(p tsn.Port) *Egress {
 	for i := range s.Egress {
 		if s.Egress[i].Port == p {
 			return &s.Egress[i]

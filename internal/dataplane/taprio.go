@@ -122,17 +122,16 @@ func (r taprioRoot) equal(o taprioRoot) bool {
 	return r.Qopt == o.Qopt && r.Flags == o.Flags && (r.ClockID == o.ClockID || r.Flags&taprioFullOffload != 0)
 }
 
-// encodeTaprio writes the options of taprio; root is nil when a schedule is
-// replaced, since the kernel refuses to change what it holds.
-func (cl classes) encodeTaprio(ae *netlink.AttributeEncoder, root *taprioRoot, flags uint32, s *Schedule, sdu *[tsn.MaxTrafficClasses]uint32) {
-	if root != nil {
+// encodeTaprio writes the options of taprio. The map is left out when a
+// schedule is replaced; clock and flags must then be the same as at first.
+func (cl classes) encodeTaprio(ae *netlink.AttributeEncoder, root taprioRoot, replace bool, s *Schedule, sdu *[tsn.MaxTrafficClasses]uint32) {
+	if !replace {
 		ae.Bytes(taprioPriomap, root.Qopt[:])
-		if root.ClockID >= 0 {
-			ae.Int32(taprioClockID, root.ClockID)
-		}
-		flags = root.Flags
 	}
-	ae.Uint32(taprioFlags, flags)
+	if root.ClockID >= 0 {
+		ae.Int32(taprioClockID, root.ClockID)
+	}
+	ae.Uint32(taprioFlags, root.Flags)
 	ae.Int64(taprioBaseTime, s.Base)
 	ae.Int64(taprioCycleTime, s.Cycle)
 	ae.Int64(taprioExtension, s.Extension)

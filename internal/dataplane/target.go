@@ -129,6 +129,8 @@ func (t *Target) entries(k Backend, d *tsn.BridgeState) (errs []error) {
 			errs = append(errs, invalid("FDB entry %s vlan %d: port %d is not configured", e.MAC, e.VID, e.Port))
 		case !slices.Contains(d.OwnedVIDs, e.VID):
 			errs = append(errs, invalid("FDB entry %s: VLAN %d is not in OwnedVIDs", e.MAC, e.VID))
+		case !t.Bridge.member(e.Port, e.VID):
+			errs = append(errs, invalid("FDB entry %s vlan %d: port %d (0 is the bridge itself) is not in the VLAN, and the kernel refuses such entries", e.MAC, e.VID, e.Port))
 		case i > 0 && compareFDB(d.FDB[i-1], e) >= 0:
 			errs = append(errs, invalid("FDB entry %s vlan %d is double or out of order", e.MAC, e.VID))
 		}

@@ -7,7 +7,7 @@ import (
 
 // Text prints the state as `bridge` and `tc` would, one line for each port,
 // VLAN, entry and qdisc. It is for golden files and for people.
-func (s *State) Text(c *Config) string {
+func (s State) Text(c *Config) string {
 	var b strings.Builder
 	if s.Bridge != nil {
 		s.Bridge.text(&b, c)
@@ -25,8 +25,9 @@ func (br *Bridge) text(b *strings.Builder, c *Config) {
 	}
 	n := map[bool]int{true: 1}
 	s := br.Settings
-	fmt.Fprintf(b, "link %s type bridge vlan_filtering %d vlan_default_pvid %d mcast_snooping %d mcast_querier %d stp_state %d\n",
-		c.Bridge, n[s.VLANFiltering], s.DefaultPVID, n[s.McastSnooping], n[s.McastQuerier], n[s.STP])
+	updown := map[bool]string{true: "up", false: "down"}[s.Up]
+	fmt.Fprintf(b, "link %s %s type bridge vlan_filtering %d vlan_default_pvid %d mcast_snooping %d mcast_querier %d stp_state %d\n",
+		c.Bridge, updown, n[s.VLANFiltering], s.DefaultPVID, n[s.McastSnooping], n[s.McastQuerier], n[s.STP])
 	for _, v := range br.Self {
 		fmt.Fprintf(b, "  vlan vid %d dev %s self\n", v, c.Bridge)
 	}

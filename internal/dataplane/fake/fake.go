@@ -120,8 +120,34 @@ func (k *Kernel) Apply(_ context.Context, op dataplane.Op) error {
 			return err
 		}
 	}
+	if err := k.inVLAN(op); err != nil {
+		return err
+	}
 	op.Do(&k.state)
 	k.Writes++
+	return nil
+}
+
+// inVLAN is the kernel's rule that an entry's port is in the entry's VLAN.
+func (k *Kernel) inVLAN(op dataplane.Op) error {
+	var e tsn.FDBEntry
+	switch o := op.(type) {
+	case dataplane.SetFDB:
+		e = o.Entry
+	case dataplane.DelFDB:
+		e = o.Entry
+	default:
+		return nil
+	}
+	in := slices.Contains(k.state.Bridge.Self, e.VID)
+	for _, p := range k.state.Bridge.Ports {
+		if p.Port == e.Port {
+			in = slices.ContainsFunc(p.VLANs, func(v tsn.PortVLAN) bool { return v.VID == e.VID })
+		}
+	}
+	if !in {
+		return fmt.Errorf("invalid argument: port %d is not in VLAN %d", e.Port, e.VID)
+	}
 	return nil
 }
 

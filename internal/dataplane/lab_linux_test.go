@@ -1,0 +1,152 @@
+package dataplane_test
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	tsn "tsnswitch"
+	"tsnswitch/internal/dataplane"
+	"tsnswitch/internal/kerneltest"
+)
+
+// lab is a switch with three ports, each to a host's namespace.
+type lab struct {
+	sw   *kerneltest.NetNS
+	host [3]*kerneltest.NetNS // interface h0
+}
+
+func newLab(t *testing.T) *lab {
+	l := &lab{sw: kerneltest.NewNetNS(t)}
+	for i := range l.host {
+		l.host[i] = kerneltest.NewNetNS(t)
+		kerneltest.VethPair(t, 8, kerneltest.End{NS: l.sw, Name: config().Ports[i].Ifname}, kerneltest.End{NS: l.host[i], Name: "h0"})
+	}
+	return l
+}
+
+func open(t *testing.T, ns *kerneltest.NetNS, cfg dataplane.Config) (k *dataplane.Kernel) {
+	t.Helper()
+	ns.Do(func() {
+		var err error
+		if k, err = dataplane.Open(cfg); err != nil {
+			t.Fatal(err)
+		}
+	})
+	t.Cleanup(func() { k.Close() })
+	return k
+}
+
+// realConfig is config with PTP time in the gate clock's place.
+func realConfig() dataplane.Config {
+	c := config()
+	c.PTPToGate = func(_ tsn.Port, t tsn.PTPTime) (int64, error) { return t.NS, nil }
+	return c
+}
+
+func bounded(t *testing.T) context.Context {
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+func set(t *testing.T, k *dataplane.Kernel, d tsn.DesiredState) dataplane.Report {
+	t.Helper()
+	r, err := k.Set(bounded(t), d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func read(t *testing.T, k *dataplane.Kernel) dataplane.State {
+	t.Helper()
+	s, err := k.Read()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func awaitAll(t *testing.T, k *dataplane.Kernel) {
+	t.Helper()
+	for _, p := range ports {
+		if err := k.AwaitOper(bounded(t), p); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func tai(t *testing.T) int64 {
+	t.Helper()
+	var ts unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_TAI, &ts); err != nil {
+		t.Fatal(err)
+	}
+	return ts.Nano()
+}
+
+const etherType = 0x88b5 // for local experiments
+
+// socket sends and receives whole frames of etherType on h0 of a host.
+func socket(t *testing.T, ns *kerneltest.NetNS, name string) int {
+	t.Helper()
+	fd := -1
+	ns.Do(func() {
+		var err error
+		if fd, err = dataplane.RawSocket(name, etherType); err != nil {
+			t.Fatal(err)
+		}
+	})
+	t.Cleanup(func() { unix.Close(fd) })
+	return fd
+}
+
+// frame is a frame with a serial number; vid 0 is untagged.
+func frame(dst, src tsn.MAC, vid tsn.VID, pcp tsn.PCP, n byte) []byte {
+	b := append(dst[:], src[:]...)
+	if vid > 0 {
+		b = append(b, 0x81, 0)
+		b = binary.BigEndian.AppendUint16(b, uint16(pcp)<<13|uint16(vid))
+	}
+	b = append(b, etherType>>8, etherType&0xff, n)
+	return append(b, make([]byte, 60)...)
+}
+
+func send(t *testing.T, fd int, frames ...[]byte) {
+	t.Helper()
+	for _, f := range frames {
+		if _, err := unix.Write(fd, f); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// receive returns the serial numbers of frames up to and with the one called last.
+func receive(t *testing.T, fd int, last byte) (got []byte) {
+	t.Helper()
+	buf := make([]byte, 200)
+	for {
+		n, from, err := unix.Recvfrom(fd, buf, 0)
+		if err != nil {
+			t.Fatalf("after %v: no frame %d came: %v", got, last, err)
+		}
+		if a, ok := from.(*unix.SockaddrLinklayer); ok && a.Pkttype == unix.PACKET_OUTGOING || n < 15 {
+			continue
+		}
+		if got = append(got, buf[14]); buf[14] == last {
+			return got
+		}
+	}
+}
+
+func isErr(t *testing.T, err, want error) {
+	t.Helper()
+	if !errors.Is(err, want) {
+		t.Errorf("got %v, want %v", err, want)
+	}
+}
