@@ -10,8 +10,10 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"strings"
@@ -28,29 +30,42 @@ func (l *list) String() string     { return strings.Join(*l, " ") }
 func (l *list) Set(s string) error { *l = append(*l, s); return nil }
 
 func main() {
-	c := uml.Config{Stdout: os.Stdout, Stderr: os.Stderr}
-	flag.DurationVar(&c.Timeout, "timeout", time.Minute, "time limit; 0 is none")
-	flag.StringVar(&c.Mem, "mem", "1024M", "memory of the guest, used on demand")
-	flag.StringVar(&c.Kernel, "kernel", "", "the kernel to run (default: $TSN_UML, else linux.uml)")
-	flag.BoolVar(&c.Own, "own", false, "run the project's own kernel (see make kernel)")
-	flag.StringVar(&c.Dir, "dir", "", "working directory of the program (default: the current one)")
-	flag.Var((*list)(&c.Append), "append", "kernel parameter, such as time-travel=inf-cpu; may be repeated")
-	flag.Var((*list)(&c.SetEnv), "env", "`K=V` for the program's environment; may be repeated")
-	flag.Usage = func() {
-		fmt.Fprintln(flag.CommandLine.Output(), "usage: umlrun [flags] program [arguments]")
-		flag.PrintDefaults()
-	}
-	flag.Parse()
-	if c.Args = flag.Args(); len(c.Args) == 0 {
-		flag.Usage()
-		os.Exit(2)
-	}
 	signal.Ignore(syscall.SIGPIPE) // a closed reader ends the guest, then us
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
-	status, err := uml.Run(ctx, c)
+	status := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	stop()
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "umlrun:", err)
-	}
 	os.Exit(status)
+}
+
+// run is the whole command, for args without its name.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	c := uml.Config{Stdout: stdout, Stderr: stderr}
+	fs := flag.NewFlagSet("umlrun", flag.ContinueOnError)
+	fs.SetOutput(stderr)
+	fs.DurationVar(&c.Timeout, "timeout", time.Minute, "time limit; 0 is none")
+	fs.StringVar(&c.Mem, "mem", "1024M", "memory of the guest, used on demand")
+	fs.StringVar(&c.Kernel, "kernel", "", "the kernel to run (default: $TSN_UML, else linux.uml)")
+	fs.BoolVar(&c.Own, "own", false, "run the project's own kernel (see make kernel)")
+	fs.StringVar(&c.Dir, "dir", "", "working directory of the program (default: the current one)")
+	fs.Var((*list)(&c.Append), "append", "kernel `parameter`, such as time-travel=inf-cpu; may be repeated")
+	fs.Var((*list)(&c.SetEnv), "env", "`K=V` for the program's environment; may be repeated")
+	fs.Usage = func() {
+		fmt.Fprintln(stderr, "usage: umlrun [flags] program [arguments]")
+		fs.PrintDefaults()
+	}
+	switch err := fs.Parse(args); {
+	case errors.Is(err, flag.ErrHelp):
+		return 0
+	case err != nil:
+		return 2
+	}
+	if c.Args = fs.Args(); len(c.Args) == 0 {
+		fs.Usage()
+		return 2
+	}
+	status, err := uml.Run(ctx, c)
+	if err != nil {
+		fmt.Fprintln(stderr, "umlrun:", err)
+	}
+	return status
 }
