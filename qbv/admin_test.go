@@ -283,6 +283,25 @@ func TestNotConfirmed(t *testing.T) {
 	b.commitHalf(1)
 }
 
+// Without a configured rate the control check goes by the link's.
+func TestLinkRate(t *testing.T) {
+	lim := testLimits()
+	lim.Rate = 0
+	m, err := New(AdminConfig{Ports: []AdminPort{{Port: 1, Limits: lim}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &bench{t: t, m: m}
+	stage := Stage{1, "s", []PortList{{1, half()}}}
+	b.step(tsn.LinkChanged{Port: 1, Up: true, Rate: 10 * tsn.Mbps})
+	if got := b.step(stage); !strings.Contains(got, "needs 1233600 ns") {
+		t.Errorf("1 ms for a frame of 1.2 ms: %s", got)
+	}
+	b.step(tsn.LinkChanged{Port: 1, Up: true, Rate: 100 * tsn.Mbps})
+	b.expect(b.step(stage), "result 1 <nil>")
+	b.expect(b.step(stage), "result 1 <nil>") // the same stage again
+}
+
 func TestAbortPending(t *testing.T) {
 	b := newBench(t)
 	b.commitHalf(1)

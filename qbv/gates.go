@@ -1,6 +1,7 @@
 package qbv
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"sort"
@@ -126,7 +127,7 @@ func (pl *planner) spans(l int, users []int, offsets []int64, cycle int64) ([]sp
 			out = append(out, span{min(at, cycle-shortest), cycle}, span{0, max(at+h.window-cycle, shortest)})
 		}
 	}
-	slices.SortFunc(out, func(a, b span) int { return int(a.open - b.open) })
+	slices.SortFunc(out, func(a, b span) int { return cmp.Compare(a.open, b.open) })
 	return out, nil
 }
 

@@ -188,13 +188,13 @@ func failedFirst(order, failed []int) []int {
 // orders are the sequences tried first. Tasks are in stream id order, and the
 // sorts are stable, so ties are broken by stream id.
 func (pl *planner) orders() [][]int {
-	load := make([]float64, len(pl.problem.Links))
+	load := make([]int64, len(pl.problem.Links)) // parts in 10^9
 	for _, t := range pl.tasks {
 		for _, h := range t.hops {
-			load[h.link] += float64(h.length) / float64(t.period)
+			load[h.link] += h.length * 1_000_000_000 / t.period
 		}
 	}
-	bottleneck := make([]float64, len(pl.tasks))
+	bottleneck := make([]int64, len(pl.tasks))
 	for i, t := range pl.tasks {
 		for _, h := range t.hops {
 			bottleneck[i] = max(bottleneck[i], load[h.link])

@@ -261,6 +261,29 @@ func TestMutationsFail(t *testing.T) {
 	})
 }
 
+func TestProblemErrors(t *testing.T) {
+	tests := map[string]func(*Problem){
+		"is given twice":                    func(p *Problem) { p.Links = append(p.Links, p.Links[0]) },
+		"has no rate":                       func(p *Problem) { p.Links[0].Rate = 0 },
+		"delays must be 0..10 s":            func(p *Problem) { p.Links[0].ProcessingDelay = -1 },
+		"must be 0..10 s, not -1 ns":        func(p *Problem) { p.Jitter = -1 },
+		"longer than any frame":             func(p *Problem) { p.GuardOctets = 1 << 20 },
+		"stream 02-00-00-00-10-00:0001 is ": func(p *Problem) { p.Streams = append(p.Streams, p.Streams[0]) },
+		"interval: 0 ns is outside":         func(p *Problem) { p.Streams[0].Stream.Interval = 0 },
+		"a path of 0 hops":                  func(p *Problem) { p.Streams[0].Path = nil },
+		"leads to":                          func(p *Problem) { p.Streams[0].Path = slices.Delete(p.Streams[0].Path, 1, 2) },
+	}
+	for want, change := range tests {
+		p := line()
+		change(&p)
+		_, err := Plan(p)
+		var pe *ProblemError
+		if !errors.As(err, &pe) || !strings.Contains(err.Error(), want) {
+			t.Errorf("want %q, got %v", want, err)
+		}
+	}
+}
+
 // Two streams in one window, and a bound that the plan breaks.
 func TestVerifyNotices(t *testing.T) {
 	p := line()
@@ -275,6 +298,24 @@ func TestVerifyNotices(t *testing.T) {
 	}
 	if err := Verify(p, nil); err == nil {
 		t.Error("no schedule was accepted")
+	}
+	for want, change := range map[string]func(*Schedule){
+		"two lists":               func(s *Schedule) { s.Ports = append(s.Ports, s.Ports[0]) },
+		"is no link":              func(s *Schedule) { s.Ports[0].Hop.Port = 99 },
+		"no usable list":          func(s *Schedule) { s.Ports = s.Ports[1:] },
+		"intervals sum to":        func(s *Schedule) { s.Ports[0].List.CycleTime++ },
+		"do not fit the schedule": func(s *Schedule) { s.CycleTime++ },
+		"is there twice":          func(s *Schedule) { s.Streams = append(s.Streams, s.Streams[0]) },
+		"is not as asked for":     func(s *Schedule) { s.Streams[0].Stream.Name = "other" },
+		"slots for":               func(s *Schedule) { s.Streams[0].Slots = s.Streams[0].Slots[1:] },
+		"is not on the path":      func(s *Schedule) { s.Streams[0].Slots[0].Hop.Port = 99 },
+		"injection offset":        func(s *Schedule) { s.Streams[0].InjectionOffset++ },
+	} {
+		s := mustPlan(t, p)
+		change(s)
+		if err := Verify(p, s); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("want %q, got %v", want, err)
+		}
 	}
 }
 

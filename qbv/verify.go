@@ -1,6 +1,7 @@
 package qbv
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -194,7 +195,7 @@ func (v *verifier) link(l Link, ws []window, list *tsn.GateControlList) {
 			all = append(all, o)
 		}
 	}
-	slices.SortStableFunc(all, func(a, b window) int { return int(a.from - b.from) })
+	slices.SortStableFunc(all, func(a, b window) int { return cmp.Compare(a.from, b.from) })
 	for i, w := range all {
 		next := all[(i+1)%len(all)]
 		begin := next.from
