@@ -79,7 +79,7 @@ func (pl *planner) builder(l int) gateBuilder {
 	b := gateBuilder{
 		cycle:       pl.linkCycle(l),
 		guard:       pl.problem.Links[l].Rate.TransmitTime(pl.problem.GuardOctets),
-		minInterval: pl.problem.MinInterval,
+		minInterval: pl.problem.minInterval(pl.problem.Links[l]),
 		others:      tsn.GateMask(1<<pl.problem.ClassMap.Classes()-1) &^ scheduledGate,
 		software:    !pl.problem.HardwareGates,
 	}
@@ -93,7 +93,8 @@ func (pl *planner) builder(l int) gateBuilder {
 // the guard band of a window that opens the next cycle, the guard entry.
 func (pl *planner) controlTime(l int) int64 {
 	frame := pl.problem.Links[l].Rate.TransmitTime(MaxFrameOctets)
-	return max(frame, pl.problem.MinInterval) + max(pl.builder(l).guard, pl.problem.MinInterval)
+	b := pl.builder(l)
+	return max(frame, b.minInterval) + max(b.guard, b.minInterval)
 }
 
 // linkCycle is the least common multiple of the intervals on a link; it
@@ -123,7 +124,7 @@ func (pl *planner) spans(l int, users []int, offsets []int64, cycle int64) ([]sp
 				continue
 			}
 			// Cut in two at the end of the cycle, neither part shorter than an entry.
-			shortest := pl.problem.MinInterval
+			shortest := pl.problem.minInterval(pl.problem.Links[l])
 			out = append(out, span{min(at, cycle-shortest), cycle}, span{0, max(at+h.window-cycle, shortest)})
 		}
 	}

@@ -68,7 +68,7 @@ func newTask(p Problem, i int) (task, error) {
 		slowest = max(slowest, tx)
 		h := taskHop{link: li, start: at, end: at + tx + int64(s.MaxIntervalFrames-1)*slowest}
 		h.open = h.start - margin
-		h.window = max(h.end-h.start+2*margin, p.MinInterval)
+		h.window = max(h.end-h.start+2*margin, p.minInterval(l))
 		h.slot = h.open
 		if n > 0 {
 			h.slot -= p.SyncError + early
@@ -263,7 +263,7 @@ func (pl *planner) firstFit(links [][]reservation, i int) (int64, *Infeasible) {
 		begin := at
 		for n := range t.hops {
 			h := &t.hops[n]
-			at += pl.avoidEnd(at+h.open, h.window, t.period)
+			at += pl.avoidEnd(at+h.open, h, t.period)
 			pl.work -= len(links[h.link])
 			for _, r := range links[h.link] {
 				g := gcd(t.period, r.period)
@@ -295,9 +295,9 @@ func (pl *planner) firstFit(links [][]reservation, i int) (int64, *Infeasible) {
 // avoidEnd returns how much later a window at open has to be so that it ends
 // within an interval, a guard entry before its end; then no window touches the
 // end of a cycle. Hardware gates need no such thing.
-func (pl *planner) avoidEnd(open, window, period int64) int64 {
+func (pl *planner) avoidEnd(open int64, h *taskHop, period int64) int64 {
 	o := mod(open, period)
-	if pl.problem.HardwareGates || o+window+pl.problem.MinInterval <= period {
+	if pl.problem.HardwareGates || o+h.window+pl.problem.minInterval(pl.problem.Links[h.link]) <= period {
 		return 0
 	}
 	return period - o

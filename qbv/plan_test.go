@@ -192,7 +192,8 @@ func TestPlansVerify(t *testing.T) {
 		}
 		for _, ps := range s.Ports {
 			last := ps.List.Entries[len(ps.List.Entries)-1]
-			if !p.HardwareGates && (last.Gates.Has(tsn.ClassScheduled) || last.Interval >= 2*max(p.MinInterval, 1)) {
+			link := p.Links[slices.IndexFunc(p.Links, func(l Link) bool { return l.From == ps.Hop })]
+			if !p.HardwareGates && (last.Gates.Has(tsn.ClassScheduled) || last.Interval >= 2*p.minInterval(link)) {
 				t.Fatalf("%v does not end in a guard entry", ps.List.String())
 			}
 		}

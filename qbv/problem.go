@@ -39,9 +39,12 @@ type Problem struct {
 	// compared with the intervals.
 	HardwareGates bool `json:"hardwareGates,omitempty"`
 
-	MinInterval int64 `json:"minIntervalNs"` // shortest gate entry; 0 means 1
-	MaxCycle    int64 `json:"maxCycleNs"`    // limit of the hyperperiod; 0 means MaxSoftwareCycle
-	Work        int   `json:"work"`          // comparisons to spend; 0 means DefaultWork
+	// MinInterval is the shortest gate entry; 0 means 1. Software taprio takes
+	// none shorter than a 60-octet frame: without HardwareGates that is
+	// the least on each link.
+	MinInterval int64 `json:"minIntervalNs"`
+	MaxCycle    int64 `json:"maxCycleNs"` // limit of the hyperperiod; 0 means MaxSoftwareCycle
+	Work        int   `json:"work"`       // comparisons to spend; 0 means DefaultWork
 }
 
 // DefaultWork bounds a plan: about a second on a slow machine.
@@ -246,6 +249,14 @@ func (p Problem) link(h tsn.Hop) int {
 		return -1
 	}
 	return i
+}
+
+// minInterval is the shortest gate entry of a link's port.
+func (p Problem) minInterval(l Link) int64 {
+	if p.HardwareGates {
+		return p.MinInterval
+	}
+	return max(p.MinInterval, l.Rate.TransmitTime(60))
 }
 
 // margin is added to each side of a window.

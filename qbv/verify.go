@@ -155,10 +155,13 @@ func (v *verifier) ports(s *Schedule) {
 			continue
 		}
 		l := v.problem.Links[li]
-		limits := Limits{
-			Classes: v.problem.ClassMap.Classes(), MaxEntries: l.MaxEntries, MinInterval: v.problem.MinInterval,
-			MaxCycle: v.problem.MaxCycle, ControlOctets: MaxFrameOctets, Rate: l.Rate, PerEntry: !v.problem.HardwareGates,
+		limits := SoftwareLimits(l.Rate)
+		limits.Classes, limits.MaxEntries = v.problem.ClassMap.Classes(), l.MaxEntries
+		limits.MinInterval = max(limits.MinInterval, v.problem.MinInterval)
+		if v.problem.HardwareGates {
+			limits.MinInterval, limits.MaxInterval, limits.PerEntry = v.problem.MinInterval, 0, false
 		}
+		limits.MaxCycle = v.problem.MaxCycle
 		if err := Validate(&ps.List, limits); err != nil {
 			v.bad("%s port %d: %v", ps.Hop.System, ps.Hop.Port, err)
 			continue
