@@ -56,7 +56,7 @@ Exit status: 0 done, 1 refused or failed, 2 the command line is wrong.`,
 		return nil
 	}
 	c.SetUsageTemplate(strings.ReplaceAll(c.UsageTemplate(), ".FlagUsages ", fmt.Sprintf(".FlagUsagesWrapped %d ", width)))
-	c.AddCommand(a.status(), a.doctor(), a.spb(), a.gptp(), a.schedule(), a.stream(), a.dist(), a.diff(), a.events(), a.version())
+	c.AddCommand(a.status(), a.doctor(), a.spb(), a.gptp(), a.schedule(), a.plan(), a.stream(), a.dist(), a.diff(), a.events(), a.version())
 	return c
 }
 
@@ -142,7 +142,12 @@ func (a *app) exit(err error) int {
 		return exitUsage
 	}
 	var e *api.Error
-	if !errors.As(err, &e) {
+	var file config.Errors
+	switch {
+	case errors.As(err, &e):
+	case errors.As(err, &file):
+		e = api.Errorf(api.CodeBadRequest, "%w", file)
+	default:
 		e = api.Errorf(api.CodeInternal, "%w", f.error)
 	}
 	if a.json {

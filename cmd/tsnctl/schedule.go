@@ -19,17 +19,18 @@ func (a *app) schedule() *cobra.Command {
 
 func (a *app) schedulePlan() *cobra.Command {
 	var cycle config.Duration
+	var file string
 	c := &cobra.Command{
 		Use: "plan", Short: "Compute a schedule; change nothing",
-		Example: "  tsnctl schedule plan\n  tsnctl schedule plan --cycle 10ms -o json", Args: cobra.NoArgs,
-		RunE: a.call(func(ctx context.Context, sw api.Switch, _ []string) error {
-			s, err := sw.PlanSchedule(ctx, api.PlanRequest{CycleTime: int64(cycle)})
-			if err != nil {
-				return err
-			}
-			return show(a, s, printSchedule)
+		Long: `Computes the gate lists of the streams that the daemon knows or, with
+--network, of a network file: its bridges choose the paths in virtual time and
+no daemon is asked.`,
+		Example: "  tsnctl schedule plan\n  tsnctl schedule plan --network lab/ring4.yaml -o json", Args: cobra.NoArgs,
+		RunE: a.planFrom(&file, func(ctx context.Context, sw api.Switch) (*api.Schedule, error) {
+			return sw.PlanSchedule(ctx, api.PlanRequest{CycleTime: int64(cycle)})
 		}),
 	}
+	networkFlag(c, &file)
 	c.Flags().Var(&unit[*config.Duration]{v: &cycle, name: "duration"}, "cycle", "cycle time (default: from the streams)")
 	return c
 }

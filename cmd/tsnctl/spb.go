@@ -95,20 +95,22 @@ func (a *app) spbPaths() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return show(a, v, func(p *page, v []api.Path) {
-				for _, path := range v {
-					p.printf("vlan %d (ECT %d): %s to %s, cost %d", path.VLAN, path.ECT, path.From, path.To, path.Cost)
-					for _, h := range path.Hops {
-						p.wrap("  ", "    ", hopText(h))
-					}
-				}
-			})
+			return show(a, v, printPaths)
 		}),
 	}
 	c.Flags().StringVar(&q.From, "from", "", "node or station, name or address (default: this node)")
 	c.Flags().StringVar(&q.To, "to", "", "node or station, name or address (default: every node)")
 	vlanFlag(c, &q.VLAN, "Base VID (default: all)")
 	return c
+}
+
+func printPaths(p *page, v []api.Path) {
+	for _, path := range v {
+		p.printf("vlan %d (ECT %d): %s to %s, cost %d", path.VLAN, path.ECT, path.From, path.To, path.Cost)
+		for _, h := range path.Hops {
+			p.wrap("  ", "    ", hopText(h))
+		}
+	}
 }
 
 func (a *app) spbWhy() *cobra.Command {
