@@ -15,9 +15,15 @@ func TestThreeWayTable(t *testing.T) {
 		up   = isispdu.Up
 	)
 	for _, c := range []struct{ own, received, want isispdu.ThreeWayState }{
-		{down, down, init}, {down, init, up}, {down, up, down},
-		{init, down, init}, {init, init, up}, {init, up, up},
-		{up, down, init}, {up, init, up}, {up, up, up},
+		{down, down, init},
+		{down, init, up},
+		{down, up, down},
+		{init, down, init},
+		{init, init, up},
+		{init, up, up},
+		{up, down, init},
+		{up, init, up},
+		{up, up, up},
 	} {
 		p := newPeer(t, nil)
 		switch c.own {

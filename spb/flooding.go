@@ -249,7 +249,10 @@ func (i *Instance) receiveEntry(p *port, e isispdu.LSPEntry) {
 		delete(p.srm, e.ID)
 	case older:
 		delete(p.ssn, e.ID)
-		i.setSRM(p, e.ID, 0)
+		// A CSNP and a request may both ask for what is on its way already.
+		if f := p.srm[e.ID]; !f.sent || f.due.Sub(i.now) < i.cfg.RetransmitInterval-syncDelay {
+			i.setSRM(p, e.ID, 0)
+		}
 	case newer:
 		delete(p.srm, e.ID)
 		i.setSSN(p, e.ID, 0)
