@@ -76,7 +76,7 @@ func (l *loop) untilDeadline() time.Duration {
 func (l *loop) step(ev tsn.Event) []tsn.Effect {
 	now := l.now()
 	if l.record != nil {
-		l.record.Event(now, ev)
+		l.record.Record(now, ev)
 	}
 	effects := l.machine.Step(now, ev)
 	if took := l.now().Sub(now); took > l.worst.Load() {

@@ -58,14 +58,14 @@ func newSpace(name string) (*space, error) {
 	return &space{name: name, hold: cmd, stdin: stdin, pid: cmd.Process.Pid}, nil
 }
 
-// holdMain is the holder: it makes the mounts private, gives the space a /run,
-// a /tmp and a /proc of its own, says so, and then reaps orphans until its
+// holdMain is the holder: it makes the mounts private, gives the space a /run
+// and a /proc of its own, says so, and then reaps orphans until its
 // standard input closes, which happens when the lab ends, however it ends.
 func holdMain() error {
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return fmt.Errorf("make mounts private: %w", err)
 	}
-	for _, m := range []struct{ fs, dir string }{{"proc", "/proc"}, {"tmpfs", "/run"}, {"tmpfs", "/tmp"}} {
+	for _, m := range []struct{ fs, dir string }{{"proc", "/proc"}, {"tmpfs", "/run"}} {
 		if err := unix.Mount(m.fs, m.dir, m.fs, 0, ""); err != nil {
 			return fmt.Errorf("mount %s: %w", m.dir, err)
 		}

@@ -1,0 +1,151 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"tsnswitch"
+	"tsnswitch/internal/dataplane"
+	"tsnswitch/internal/node"
+)
+
+// plane is the data plane as the applier uses it.
+type plane interface {
+	Set(ctx context.Context, d tsn.DesiredState) (dataplane.Report, error)
+}
+
+// An applier makes the kernel equal to the last desired state it was given. A
+// state that is overtaken while the kernel is busy is never tried; a failure
+// is tried again; and now and then the kernel is looked at without need,
+// because others can change it too.
+type applier struct {
+	plane plane
+	log   *slog.Logger
+	// done is told of every attempt.
+	done func(node.Desired, dataplane.Report, error)
+
+	mu      sync.Mutex
+	want    *node.Desired
+	last    error         // of the last attempt
+	sets    uint64        // attempts so far
+	settled chan struct{} // closed when what is wanted now has been tried
+
+	wake chan struct{}
+	// open is closed when the first state may be applied (see hold).
+	open     chan struct{}
+	openOnce sync.Once
+}
+
+const (
+	applyRetry = time.Second      // after a failure
+	applyCheck = 30 * time.Second // look at the kernel although nothing changed
+)
+
+func newApplier(p plane, log *slog.Logger, done func(node.Desired, dataplane.Report, error)) *applier {
+	return &applier{plane: p, log: log, done: done, wake: make(chan struct{}, 1), open: make(chan struct{})}
+}
+
+// release lets the applier touch the kernel. After a restart the kernel still
+// forwards as the last run left it, and the new run knows nothing yet: it must
+// not take its ignorance for the truth.
+func (a *applier) release() { a.openOnce.Do(func() { close(a.open) }) }
+
+// set gives a new whole state; it does not wait.
+func (a *applier) set(d node.Desired) {
+	a.mu.Lock()
+	a.want = &d
+	a.settled = make(chan struct{})
+	a.mu.Unlock()
+	a.poke()
+}
+
+// settle waits until the state wanted now has been tried, and returns what
+// became of it.
+func (a *applier) settle(ctx context.Context) error {
+	a.mu.Lock()
+	settled := a.settled
+	a.mu.Unlock()
+	if settled != nil {
+		select {
+		case <-settled:
+		case <-ctx.Done():
+			return fmt.Errorf("the kernel is still being set: %w", ctx.Err())
+		}
+	}
+	_, err, _ := a.state()
+	return err
+}
+
+// poke asks for another look at the kernel.
+func (a *applier) poke() {
+	select {
+	case a.wake <- struct{}{}:
+	default:
+	}
+}
+
+// state returns the wanted state and what became of the last attempt.
+func (a *applier) state() (want *node.Desired, last error, sets uint64) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.want, a.last, a.sets
+}
+
+func (a *applier) run(ctx context.Context) {
+	select {
+	case <-a.open:
+	case <-ctx.Done():
+		return
+	}
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-a.wake:
+		case <-timer.C:
+		}
+		timer.Reset(a.apply(ctx))
+	}
+}
+
+// apply tries once and says when to look again.
+func (a *applier) apply(ctx context.Context) time.Duration {
+	want, _, _ := a.state()
+	if want == nil {
+		return applyCheck
+	}
+	report, err := a.plane.Set(ctx, want.State)
+	a.mu.Lock()
+	a.last = err
+	a.sets++
+	if a.want == want && a.settled != nil {
+		close(a.settled)
+		a.settled = nil
+	}
+	a.mu.Unlock()
+	for _, c := range report.Applied {
+		a.log.Debug("kernel", "port", c.Port, "change", c.Text)
+	}
+	if len(report.Applied) > 0 {
+		a.log.Info("kernel set", "changes", len(report.Applied))
+	}
+	a.done(*want, report, err)
+	if err == nil {
+		return applyCheck
+	}
+	if ctx.Err() == nil {
+		a.log.Warn("kernel is not as desired", "err", err)
+	}
+	// A pending schedule becomes oper at its base time; then it can be replaced.
+	var pending *dataplane.PendingError
+	if errors.As(err, &pending) {
+		return 100 * time.Millisecond
+	}
+	return applyRetry
+}

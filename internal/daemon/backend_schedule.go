@@ -1,0 +1,120 @@
+package daemon
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"tsnswitch"
+	"tsnswitch/internal/api"
+)
+
+// PlanSchedule implements api.Switch.
+func (d *Daemon) PlanSchedule(ctx context.Context, r api.PlanRequest) (*api.Schedule, error) {
+	if gw, err := d.gateway(ctx); err != nil || gw != nil {
+		if err != nil {
+			return nil, err
+		}
+		return gw.PlanSchedule(ctx, r)
+	}
+	unlock, err := d.lock(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	p, err := d.conductor.compute(ctx, r.CycleTime)
+	if err != nil {
+		return nil, err
+	}
+	return p.result, nil
+}
+
+// ApplySchedule implements api.Switch; the daemon that is asked conducts the
+// schedule from then on.
+func (d *Daemon) ApplySchedule(ctx context.Context, r api.ApplyRequest, progress func(api.Progress)) (*api.Schedule, error) {
+	if gw, err := d.gateway(ctx); err != nil || gw != nil {
+		if err != nil {
+			return nil, err
+		}
+		return gw.ApplySchedule(ctx, r, progress)
+	}
+	unlock, err := d.lock(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	s, err := d.conductor.apply(ctx, r, progress)
+	if err == nil {
+		d.events.add("schedule-applied", tsn.NoPort, s.ID)
+	}
+	return s, err
+}
+
+// ShowSchedule implements api.Switch: the network's schedule, wherever it is
+// conducted, with what the ports of this node run.
+func (d *Daemon) ShowSchedule(ctx context.Context) (*api.Schedule, error) {
+	if s := d.runningSchedule(ctx); s != nil {
+		return s, nil
+	}
+	st, err := d.ScheduleState(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &api.Schedule{ID: st.RunningID, State: st.State, Base: st.Base, Ports: st.Ports}, nil
+}
+
+// runningSchedule finds the schedule that this node takes part in, or that it
+// conducts without; nil if there is none or its conductor does not answer.
+func (d *Daemon) runningSchedule(ctx context.Context) *api.Schedule {
+	if s := d.view.Load().conducted; s != nil {
+		out := *s
+		out.State = d.scheduleStateOf(ctx, &out)
+		return &out
+	}
+	for _, conductor := range d.conductors(ctx) {
+		if conductor == d.cfg.Name || fromPeer(ctx) {
+			continue
+		}
+		if sw, err := d.fabric.remote(ctx, conductor); err == nil {
+			if s, err := timed(ctx, sw.ShowSchedule); err == nil && s.ID != "" {
+				return s
+			}
+		}
+	}
+	return nil
+}
+
+// conductors names who may conduct: from the id of the schedule this node
+// runs, or, if it runs none, every bridge.
+func (d *Daemon) conductors(ctx context.Context) []string {
+	d.heldMu.Lock()
+	held := d.held.Schedule
+	d.heldMu.Unlock()
+	if held != nil {
+		name, _, _ := strings.Cut(held.ID, "/")
+		return []string{name}
+	}
+	members, err := d.fabric.members(ctx)
+	if err != nil {
+		return nil
+	}
+	var out []string
+	for _, m := range members {
+		if !m.station && m.reachable {
+			out = append(out, m.name)
+		}
+	}
+	return out
+}
+
+// scheduleStateOf asks this node's own part; a conductor without one trusts
+// what it saw when it applied the schedule.
+func (d *Daemon) scheduleStateOf(ctx context.Context, s *api.Schedule) string {
+	if !slices.ContainsFunc(s.Ports, func(p api.PortSchedule) bool { return p.System == d.cfg.SystemID }) {
+		return api.ScheduleRunning
+	}
+	if st, err := d.ScheduleState(ctx); err == nil && st.RunningID == s.ID {
+		return st.State
+	}
+	return s.State
+}

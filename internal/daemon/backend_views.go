@@ -1,0 +1,569 @@
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"tsnswitch"
+	"tsnswitch/gptp"
+	"tsnswitch/gptp/ptpmsg"
+	"tsnswitch/internal/api"
+	"tsnswitch/internal/config"
+	"tsnswitch/internal/dataplane"
+	"tsnswitch/internal/link"
+	"tsnswitch/spb"
+	"tsnswitch/srp"
+)
+
+var _ api.Backend = (*Daemon)(nil)
+
+// Remote implements api.Backend.
+func (d *Daemon) Remote(ctx context.Context, node string) (api.Switch, error) {
+	return d.fabric.remote(ctx, node)
+}
+
+// Node implements api.Peer.
+func (d *Daemon) Node(ctx context.Context) (*api.Status, error) { return d.Status(ctx) }
+
+// Events implements api.Switch.
+func (d *Daemon) Events(ctx context.Context, since uint64, emit func(api.Event) error) error {
+	return d.events.watch(ctx, since, emit)
+}
+
+// snapshot is what both machines say of themselves at about one time.
+type snapshot struct {
+	gptp       gptp.Status
+	spb        *spb.Status
+	spbCounts  spb.Counters
+	neighbours []spb.Neighbour
+	stations   []spb.Station
+	digest     [32]byte
+	ports      []srp.PortState
+	streams    []srp.StreamState
+	srpCounts  srp.Counters
+}
+
+func (d *Daemon) snapshot(ctx context.Context) (*snapshot, error) {
+	var s snapshot
+	if err := d.timing.call(ctx, func() { s.gptp = d.gptp.Status() }); err != nil {
+		return nil, err
+	}
+	err := d.control.call(ctx, func() {
+		s.ports, s.streams, s.srpCounts = d.machine.SRP.Ports(), d.machine.SRP.Streams(), d.machine.SRP.Counters()
+		if i := d.machine.SPB; i != nil {
+			st := i.Status()
+			s.spb, s.spbCounts, s.neighbours, s.digest, s.stations = &st, i.Counters(), i.Neighbours(), i.DatabaseDigest(), i.Stations()
+		}
+	})
+	return &s, err
+}
+
+// Status implements api.Switch.
+func (d *Daemon) Status(ctx context.Context) (*api.Status, error) {
+	s, err := d.snapshot(ctx)
+	if err != nil {
+		return nil, err
+	}
+	st := &api.Status{
+		Node: d.cfg.Name, System: d.cfg.SystemID, Role: d.cfg.Role, Version: Version, Uptime: time.Since(d.started).Nanoseconds(),
+		GPTP: api.GPTPSummary{
+			Synchronized: s.gptp.Synced, Grandmaster: d.clockName(ctx, s.gptp.GrandMaster),
+			IsGrandmaster: s.gptp.IsGM, Offset: s.gptp.Offset.LastNS,
+		},
+	}
+	if s.spb != nil {
+		st.SPB = api.SPBStatus{
+			Adjacencies: s.spb.Adjacencies, Nodes: s.spb.NodesReached, LSPs: s.spb.LSPs,
+			LSDBDigest: fmt.Sprintf("%x", s.digest[:8]), SPFRuns: s.spbCounts.SPFRuns,
+		}
+	}
+	sched, err := d.ScheduleState(ctx)
+	if err != nil {
+		return nil, err
+	}
+	st.Schedule = api.ScheduleBrief{ID: sched.RunningID, State: sched.State, Base: sched.Base}
+	for _, p := range sched.Ports {
+		if p.Oper != nil {
+			st.Schedule.Cycle = p.Oper.CycleTime
+		}
+	}
+	st.Ports = d.portStatus(s, sched)
+	st.Streams.Here = len(s.streams)
+	for _, o := range d.view.Load().owned {
+		st.Streams.Owned++
+		if len(o.Path) == 0 {
+			st.Streams.Failed++
+		}
+	}
+	if c := d.view.Load().conducted; c != nil {
+		for _, x := range c.Streams {
+			if x.Scheduled {
+				st.Streams.Scheduled++
+			}
+		}
+	}
+	st.Kernel = d.kernelStatus()
+	st.Degraded = d.degraded(s, st)
+	st.Counters = d.counters(s)
+	return st, nil
+}
+
+func (d *Daemon) portStatus(s *snapshot, sched *api.ScheduleState) []api.PortStatus {
+	d.linkMu.Lock()
+	defer d.linkMu.Unlock()
+	var out []api.PortStatus
+	for _, p := range d.cfg.Ports {
+		l := d.links[p.Port]
+		ps := api.PortStatus{Port: p.Port, Ifname: p.Ifname, Role: p.Role, Up: l.Up, Rate: tsn.Rate(p.Rate)}
+		if ps.Rate == 0 {
+			ps.Rate = l.Rate
+		}
+		for _, n := range s.neighbours {
+			if n.Port == p.Port && n.State == "Up" {
+				ps.Neighbour = nameOr(n.HostName, n.SystemID)
+			}
+		}
+		for _, st := range p.Stations {
+			ps.Neighbour = nameOr(st.Name, st.MAC)
+		}
+		for _, r := range s.ports {
+			if r.Port == p.Port {
+				ps.Reserved = r.Reserved
+			}
+		}
+		for _, g := range sched.Ports {
+			ps.Gated = ps.Gated || g.Port == p.Port && g.Oper != nil
+		}
+		out = append(out, ps)
+	}
+	return out
+}
+
+func nameOr(name string, m tsn.MAC) string {
+	if name != "" {
+		return name
+	}
+	return m.String()
+}
+
+func (d *Daemon) kernelStatus() api.KernelStatus {
+	want, last, _ := d.applier.state()
+	if want == nil {
+		return api.KernelStatus{Error: "nothing is wanted of the kernel yet"}
+	}
+	left, err := d.kernel.Diff(want.State)
+	st := api.KernelStatus{InSync: err == nil && len(left) == 0, Differences: len(left)}
+	if last != nil {
+		st.Error = last.Error()
+	} else if err != nil {
+		st.Error = err.Error()
+	}
+	return st
+}
+
+// degraded says in sentences what is not as it should be.
+func (d *Daemon) degraded(s *snapshot, st *api.Status) []string {
+	var out []string
+	for _, p := range st.Ports {
+		if !p.Up {
+			out = append(out, fmt.Sprintf("port %d (%s) has no link", p.Port, p.Ifname))
+		}
+	}
+	for _, n := range s.neighbours {
+		if n.LinkUp && n.State != "Up" {
+			out = append(out, fmt.Sprintf("port %d: IS-IS adjacency is %s", n.Port, n.State))
+		}
+		if n.Mismatch != "" {
+			out = append(out, fmt.Sprintf("port %d: %s", n.Port, n.Mismatch))
+		}
+	}
+	for _, p := range s.gptp.Ports {
+		if p.Up && !p.AsCapable {
+			out = append(out, fmt.Sprintf("port %d is not asCapable: %s", p.Port, p.AsCapableReason))
+		}
+	}
+	if err := d.clock.schedulable(); err != nil {
+		out = append(out, "no new schedule is taken: "+err.Error())
+	}
+	if st.Kernel.Error != "" {
+		out = append(out, "kernel: "+st.Kernel.Error)
+	}
+	for _, f := range d.kernel.Features() {
+		if f.State == dataplane.FeatureMissing && (f.Name == dataplane.FeatureTaprio || f.Name == dataplane.FeatureLocked) {
+			out = append(out, fmt.Sprintf("%s is missing: %s", f.Name, f.Why))
+		}
+	}
+	return out
+}
+
+// counters flattens every counter that is not zero.
+func (d *Daemon) counters(s *snapshot) []api.NamedCounter {
+	var out []api.NamedCounter
+	add := func(name string, port tsn.Port, v any) {
+		for _, f := range flatten(name, v) {
+			if f.value != 0 {
+				out = append(out, api.NamedCounter{Name: f.name, Port: port, Value: f.value})
+			}
+		}
+	}
+	if s.spb != nil {
+		add("spb", 0, s.spbCounts)
+	}
+	add("srp", 0, s.srpCounts)
+	for _, p := range s.gptp.Ports {
+		add("gptp", p.Port, p.Counters)
+	}
+	for _, c := range d.ports.Counters() {
+		add("link_"+c.Protocol.String(), c.Port, c)
+	}
+	for _, l := range []*loop{d.timing, d.control} {
+		add(l.name+"_loop", 0, struct{ Dropped, Steps, WorstStepNs uint64 }{l.dropped.Load(), l.steps.Load(), uint64(l.worst.Load())})
+	}
+	return out
+}
+
+// checkNames are the doctor's words for the data plane's features.
+var checkNames = map[string]string{
+	dataplane.FeatureTimestamping: "stamps", dataplane.FeaturePHC: "phc", dataplane.FeatureQueues: "queues",
+	dataplane.FeatureTaprio: "taprio", dataplane.FeatureCBS: "cbs", dataplane.FeatureLocked: "locked", dataplane.FeatureMACMerge: "mac-merge",
+}
+
+// Doctor implements api.Switch.
+func (d *Daemon) Doctor(context.Context) (*api.Doctor, error) {
+	var uts unix.Utsname
+	if err := unix.Uname(&uts); err != nil {
+		return nil, err
+	}
+	doc := &api.Doctor{Node: d.cfg.Name, Kernel: unix.ByteSliceToString(uts.Release[:])}
+	for _, p := range d.cfg.Ports {
+		doc.Ports = append(doc.Ports, api.DoctorPort{Port: p.Port, Ifname: p.Ifname})
+	}
+	for _, f := range d.kernel.Features() {
+		name := checkNames[f.Name]
+		if name == "" {
+			name = f.Name
+		}
+		c := api.Check{Name: name, State: f.State.String(), Why: f.Why}
+		if f.State == dataplane.FeatureOK {
+			c.Detail, c.Why = f.Why, ""
+		}
+		if f.Port == tsn.NoPort {
+			doc.System = append(doc.System, c)
+			continue
+		}
+		for i := range doc.Ports {
+			if doc.Ports[i].Port == f.Port {
+				doc.Ports[i].Checks = append(doc.Ports[i].Checks, c)
+			}
+		}
+	}
+	return doc, nil
+}
+
+// Diff implements api.Switch: the steps that would make the kernel as desired.
+func (d *Daemon) Diff(context.Context) (*api.Diff, error) {
+	out := &api.Diff{Node: d.cfg.Name, Entries: []api.DiffEntry{}}
+	want, _, _ := d.applier.state()
+	if want == nil {
+		return nil, api.Errorf(api.CodeWrongOrder, "nothing is wanted of the kernel yet: the switch has just started")
+	}
+	left, err := d.kernel.Diff(want.State)
+	if err != nil {
+		return nil, api.Errorf(api.CodeInternal, "compare with the kernel: %w", err)
+	}
+	for _, c := range left {
+		kind, rest, _ := strings.Cut(c.Text, " ")
+		out.Entries = append(out.Entries, api.DiffEntry{Kind: kind, Key: rest, Want: c.Text})
+	}
+	out.InSync = len(left) == 0
+	return out, nil
+}
+
+// KernelText implements api.Switch: read from the kernel now.
+func (d *Daemon) KernelText(context.Context) (*api.KernelText, error) {
+	have, err := d.kernel.Read()
+	if err != nil {
+		return nil, api.Errorf(api.CodeInternal, "read the kernel: %w", err)
+	}
+	counters, err := d.kernel.Counters()
+	if err != nil {
+		return nil, api.Errorf(api.CodeInternal, "read the kernel's counters: %w", err)
+	}
+	sections := map[string][]string{}
+	var order []string
+	for line := range strings.Lines(have.Text(d.kernel.Config())) {
+		title, _, _ := strings.Cut(strings.TrimSpace(line), " ")
+		if !slices.Contains(order, title) {
+			order = append(order, title)
+		}
+		sections[title] = append(sections[title], strings.TrimRight(line, "\n"))
+	}
+	out := &api.KernelText{Node: d.cfg.Name}
+	for _, t := range order {
+		out.Sections = append(out.Sections, api.TextSection{Title: t, Text: strings.Join(sections[t], "\n")})
+	}
+	var b strings.Builder
+	for _, c := range counters {
+		for class := range tsn.NumClasses {
+			k := c.Class[class]
+			fmt.Fprintf(&b, "%s class %d frames %d octets %d dropped %d\n", ifnameOf(d.cfg, c.Port), class, k.Frames, k.Octets, k.Dropped)
+		}
+	}
+	out.Sections = append(out.Sections, api.TextSection{Title: "counters", Text: strings.TrimRight(b.String(), "\n")})
+	return out, nil
+}
+
+// needSPB is the error of path questions to an end station.
+func (d *Daemon) needSPB() error {
+	if d.cfg.Role == config.RoleBridge {
+		return nil
+	}
+	return api.Errorf(api.CodeUnsupported, "%s is an end station and takes no part in IS-IS; ask a bridge (tsnctl --node ...)", d.cfg.Name)
+}
+
+// Neighbours implements api.Switch.
+func (d *Daemon) Neighbours(ctx context.Context) ([]api.Neighbour, error) {
+	if err := d.needSPB(); err != nil {
+		return nil, err
+	}
+	s, err := d.snapshot(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out := []api.Neighbour{}
+	for _, n := range s.neighbours {
+		a := api.Neighbour{
+			Port: n.Port, Ifname: ifnameOf(d.cfg, n.Port), System: n.SystemID, Name: n.HostName, State: n.State,
+			RemotePort: tsn.Port(n.RemotePort), Metric: n.Metric, Hold: n.HoldRemainNS,
+		}
+		if n.State == "Up" {
+			a.Up = link.Now().Sub(tsn.Instant(n.SinceNS))
+		}
+		out = append(out, a)
+	}
+	return out, nil
+}
+
+// Database implements api.Switch.
+func (d *Daemon) Database(ctx context.Context) ([]api.LSP, error) {
+	if err := d.needSPB(); err != nil {
+		return nil, err
+	}
+	out := []api.LSP{}
+	err := d.control.call(ctx, func() {
+		for _, l := range d.machine.SPB.Database() {
+			out = append(out, api.LSP{
+				ID: l.ID.String(), Name: l.HostName, Sequence: l.SequenceNumber, Lifetime: l.RemainingLifetime,
+				Checksum: l.Checksum, Length: l.Octets, Own: l.ID.System() == d.cfg.SystemID,
+			})
+		}
+	})
+	return out, err
+}
+
+// Nodes implements api.Switch.
+func (d *Daemon) Nodes(ctx context.Context) ([]api.FabricNode, error) {
+	if gw, err := d.gateway(ctx); err != nil || gw != nil {
+		if err != nil {
+			return nil, err
+		}
+		return gw.Nodes(ctx)
+	}
+	out := []api.FabricNode{}
+	err := d.control.call(ctx, func() {
+		i := d.machine.SPB
+		costs := map[tsn.MAC]uint64{}
+		if tree, err := i.Tree(d.cfg.SPB.BaseVIDs[0].VID, d.cfg.SystemID); err == nil {
+			for _, t := range tree {
+				costs[t.SystemID] = t.Cost
+			}
+		}
+		for _, n := range i.Nodes() {
+			f := api.FabricNode{Name: n.HostName, System: n.SystemID, Reachable: n.Reachable, Cost: costs[n.SystemID]}
+			if _, err := fmt.Sscanf(n.BridgeID, "%04x.", &f.Priority); err != nil {
+				f.Priority = 0
+			}
+			if len(n.Addresses) > 0 {
+				f.Address = n.Addresses[0].String()
+			}
+			for _, s := range n.EndStations {
+				f.Stations = append(f.Stations, api.Station{MAC: s.MAC, Name: s.Name})
+			}
+			out = append(out, f)
+		}
+	})
+	return out, err
+}
+
+// Paths implements api.Switch.
+func (d *Daemon) Paths(ctx context.Context, q api.PathQuery) ([]api.Path, error) {
+	if gw, err := d.gateway(ctx); err != nil || gw != nil {
+		if err != nil {
+			return nil, err
+		}
+		if q.From == "" {
+			q.From = d.cfg.SystemID.String()
+		}
+		return gw.Paths(ctx, q)
+	}
+	if q.From == "" {
+		q.From = d.cfg.SystemID.String()
+	}
+	from, err := d.resolve(ctx, q.From)
+	if err != nil {
+		return nil, err
+	}
+	var to []member
+	if q.To != "" {
+		m, err := d.resolve(ctx, q.To)
+		if err != nil {
+			return nil, err
+		}
+		to = []member{m}
+	} else if to, err = d.fabric.members(ctx); err != nil {
+		return nil, err
+	}
+	out := []api.Path{}
+	for _, b := range d.cfg.SPB.BaseVIDs {
+		if q.VLAN != 0 && q.VLAN != b.VID {
+			continue
+		}
+		for _, m := range to {
+			if m.system == from.system {
+				continue
+			}
+			p, err := d.path(ctx, b, from, m)
+			if err != nil {
+				if q.To != "" {
+					return nil, api.Errorf(api.CodeNotFound, "%w", err)
+				}
+				continue // unreachable nodes have no path to show
+			}
+			out = append(out, p)
+		}
+	}
+	if len(out) == 0 && q.VLAN != 0 && q.To != "" {
+		return nil, api.Errorf(api.CodeNotFound, "VLAN %d is not a Base VID of this fabric", q.VLAN)
+	}
+	return out, nil
+}
+
+func (d *Daemon) path(ctx context.Context, b config.BaseVID, from, to member) (api.Path, error) {
+	p := api.Path{VLAN: b.VID, ECT: uint32(b.ECT), From: nameOr(from.name, from.system), To: nameOr(to.name, to.system)}
+	var hops []tsn.Hop
+	var err error
+	if cerr := d.control.call(ctx, func() {
+		if hops, err = d.machine.Path(b.VID, from.system, to.system); err != nil {
+			return
+		}
+		var why *spb.Explanation
+		if why, err = d.machine.SPB.Why(b.VID, from.system, to.system, 0); err == nil {
+			p.Cost = why.Cost
+		}
+	}); cerr != nil {
+		return p, cerr
+	}
+	for _, h := range hops {
+		p.Hops = append(p.Hops, d.fabric.Label(ctx, h))
+	}
+	return p, err
+}
+
+// Why implements api.Switch. A stream is explained by its two ends, anything
+// else from this node's point of view.
+func (d *Daemon) Why(ctx context.Context, subject string, vlan tsn.VID) (*api.Why, error) {
+	if err := d.needSPB(); err != nil {
+		return nil, err
+	}
+	out := &api.Why{Subject: subject}
+	from, to := d.cfg.SystemID, tsn.MAC{}
+	if s, err := d.ShowStream(ctx, subject); err == nil {
+		from, to, vlan = s.Stream.Talker, s.Stream.Listener, s.Stream.VID
+		out.Lines = append(out.Lines, fmt.Sprintf("stream %s is %s, kept by %s", s.Stream.ID, s.State, s.Owner))
+		if s.Reason != "" {
+			out.Lines = append(out.Lines, s.Reason)
+		}
+	} else {
+		m, err := d.resolve(ctx, subject)
+		if err != nil {
+			return nil, err
+		}
+		to = m.system
+	}
+	for _, b := range d.cfg.SPB.BaseVIDs {
+		if vlan != 0 && vlan != b.VID || to == from {
+			continue
+		}
+		var e *spb.Explanation
+		var err error
+		if cerr := d.control.call(ctx, func() { e, err = d.machine.SPB.Why(b.VID, from, to, 0) }); cerr != nil {
+			return nil, cerr
+		}
+		if err != nil {
+			out.Lines = append(out.Lines, err.Error())
+			continue
+		}
+		out.Reachable = true
+		out.Lines = append(out.Lines, strings.Split(strings.TrimRight(e.Text, "\n"), "\n")...)
+	}
+	return out, nil
+}
+
+// GPTP implements api.Switch.
+func (d *Daemon) GPTP(ctx context.Context) (*api.GPTPStatus, error) {
+	var s gptp.Status
+	if err := d.timing.call(ctx, func() { s = d.gptp.Status() }); err != nil {
+		return nil, err
+	}
+	out := &api.GPTPStatus{
+		Domain: s.Domain, ClockIdentity: s.ClockIdentity.String(), Grandmaster: s.GrandMaster.String(),
+		GrandmasterName: d.clockName(ctx, s.GrandMaster), IsGrandmaster: s.IsGM, StepsRemoved: s.StepsRemoved,
+		Offset: s.Offset.LastNS, RatePPM: s.Relation.RatePPB / 1000, Synchronized: s.Synced,
+		Clock: d.clock.kind, Steered: d.clock.steered != nil,
+	}
+	gate, gateErr := d.clock.gate()
+	if gateErr == nil {
+		out.Now = gate.PTP
+	}
+	stamps := "software"
+	if d.clock.kind == "phc" {
+		stamps = "hardware"
+	}
+	for _, p := range s.Ports {
+		g := api.GPTPPort{
+			Port: p.Port, Ifname: ifnameOf(d.cfg, p.Port), State: p.State.String(), AsCapable: p.AsCapable,
+			MeanLinkDelay: int64(p.MeanLinkDelayNS), NeighborRateRatioPPM: (p.NeighborRateRatio - 1) * 1e6, Stamps: stamps,
+		}
+		if !p.AsCapable {
+			g.Reason = p.AsCapableReason.String()
+		}
+		if gateErr == nil {
+			g.GateOffset = -gate.Offset()
+			g.GateInBound = gate.Check(d.clock.bound, 0) == nil
+		}
+		out.Ports = append(out.Ports, g)
+	}
+	return out, nil
+}
+
+// clockName finds the node whose address a clock identity was made from.
+func (d *Daemon) clockName(ctx context.Context, id ptpmsg.ClockIdentity) string {
+	if id == ptpmsg.ClockIdentityFromMAC(d.cfg.SystemID) {
+		return d.cfg.Name
+	}
+	members, err := d.fabric.members(ctx)
+	if err == nil {
+		for _, m := range members {
+			if !m.system.IsZero() && id == ptpmsg.ClockIdentityFromMAC(m.system) {
+				return m.name
+			}
+		}
+	}
+	return id.String()
+}
+

@@ -1,0 +1,473 @@
+package daemon
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+
+	"tsnswitch"
+	"tsnswitch/internal/api"
+	"tsnswitch/qbv"
+)
+
+// A conductor computes the schedule of the whole network and starts it at
+// every system at one base time: the daemon that was asked to. It stages the
+// lists at all systems first, so that a refusal anywhere changes nothing
+// anywhere, and only then commits.
+//
+// Like a keeper it works under the operations lock.
+type conductor struct {
+	name  string
+	topo  topology
+	peers peers
+	mem   *ownMemory
+	save  func() error
+	// now reads gPTP time; an error says why no schedule can be based on it.
+	now func(context.Context) (tsn.PTPTime, error)
+	// streams lists every stream of the fabric with the path it is reserved on.
+	streams func(context.Context) ([]api.StreamState, error)
+	plan    planSettings
+}
+
+// planSettings are the planner's constants of this network, in ns and octets.
+type planSettings struct {
+	GuardOctets     int
+	SyncError       int64
+	Jitter          int64
+	MinInterval     int64
+	MaxCycle        int64
+	MaxEntries      int
+	ProcessingDelay int64
+	LeadTime        int64 // from commit to base time, unless the call says otherwise
+}
+
+// awaitSlack is how long after its base time a schedule may take to be seen
+// running everywhere before the conductor calls it failed.
+const awaitSlack = 5 * time.Second
+
+// planned is a plan and what it was made from.
+type planned struct {
+	schedule *qbv.Schedule // nil: no stream fits, or there is none
+	result   *api.Schedule
+	systems  []tsn.MAC // of every path, ascending
+}
+
+// compute makes a plan for the streams that are reserved now. Streams that do
+// not fit are left out, and say why. It changes nothing.
+func (c *conductor) compute(ctx context.Context, cycle int64) (*planned, error) {
+	streams, err := c.streams(ctx)
+	if err != nil {
+		return nil, err
+	}
+	p := &planned{result: &api.Schedule{State: api.SchedulePlanned}}
+	refuse := func(s api.StreamState, why string) {
+		p.result.Streams = append(p.result.Streams, api.ScheduledStream{
+			ID: s.Stream.ID, Name: s.Stream.Name, MaxLatency: s.Stream.MaxLatency, Reason: why,
+		})
+	}
+	var todo []api.StreamState
+	for _, s := range streams {
+		switch {
+		case len(s.Path) == 0:
+			refuse(s, "not reserved: "+s.Reason)
+		case tsn.DefaultClassMap[s.Stream.PCP] != tsn.ClassScheduled:
+			refuse(s, fmt.Sprintf("priority %d is shaped, not scheduled", s.Stream.PCP))
+		default:
+			todo = append(todo, s)
+		}
+	}
+	problem, labels, err := c.problem(ctx, todo)
+	if err != nil {
+		return nil, err
+	}
+	for len(todo) > 0 {
+		problem.Streams = problem.Streams[:0]
+		for _, s := range todo {
+			problem.Streams = append(problem.Streams, qbv.StreamPath{Stream: s.Stream, Path: hopsOf(s.Path)})
+		}
+		p.schedule, err = qbv.Plan(problem)
+		if err == nil {
+			break
+		}
+		p.schedule = nil
+		out := leaveOut(err, todo)
+		refuse(todo[out], err.Error())
+		todo = slices.Delete(todo, out, out+1)
+	}
+	if p.schedule != nil {
+		if cycle != 0 && cycle != p.schedule.CycleTime {
+			return nil, api.Errorf(api.CodeRefused, "a cycle of %d ns was asked for, the intervals of the streams make one of %d ns", cycle, p.schedule.CycleTime)
+		}
+		p.fill(labels)
+	}
+	slices.SortFunc(p.result.Streams, func(a, b api.ScheduledStream) int { return bytes.Compare(a.ID[:], b.ID[:]) })
+	return p, nil
+}
+
+// leaveOut chooses the stream to do without: the one the planner names, or
+// else the last.
+func leaveOut(err error, todo []api.StreamState) int {
+	var no *qbv.Infeasible
+	if errors.As(err, &no) {
+		if i := slices.IndexFunc(todo, func(s api.StreamState) bool { return s.Stream.ID == no.Stream }); i >= 0 {
+			return i
+		}
+	}
+	return len(todo) - 1
+}
+
+func hopsOf(path []api.PathHop) []tsn.Hop {
+	hops := make([]tsn.Hop, len(path))
+	for i, h := range path {
+		hops[i] = h.Hop
+	}
+	return hops
+}
+
+// problem collects the links of every path, with the rates their systems say.
+func (c *conductor) problem(ctx context.Context, streams []api.StreamState) (qbv.Problem, map[tsn.Hop]api.PathHop, error) {
+	pr := qbv.Problem{
+		GuardOctets: c.plan.GuardOctets, SyncError: c.plan.SyncError, Jitter: c.plan.Jitter,
+		MinInterval: c.plan.MinInterval, MaxCycle: c.plan.MaxCycle,
+	}
+	labels := map[tsn.Hop]api.PathHop{}
+	status := map[tsn.MAC]*api.Status{}
+	for _, s := range streams {
+		for i, h := range s.Path {
+			if _, known := labels[h.Hop]; known {
+				continue
+			}
+			st := status[h.System]
+			if st == nil {
+				peer, err := c.peers.Peer(ctx, h.System)
+				if err != nil {
+					return pr, nil, err
+				}
+				if st, err = peer.Node(ctx); err != nil {
+					return pr, nil, fmt.Errorf("ask %s for its ports: %w", h.Node, err)
+				}
+				status[h.System] = st
+			}
+			to := s.Stream.Listener
+			if i+1 < len(s.Path) {
+				to = s.Path[i+1].System
+			}
+			j := slices.IndexFunc(st.Ports, func(p api.PortStatus) bool { return p.Port == h.Port })
+			if j < 0 {
+				return pr, nil, api.Errorf(api.CodeInternal, "%s has no port %d, but stream %s leaves there", st.Node, h.Port, s.Stream.ID)
+			}
+			pr.Links = append(pr.Links, qbv.Link{
+				From: h.Hop, To: to, Rate: st.Ports[j].Rate,
+				ProcessingDelay: c.plan.ProcessingDelay, MaxEntries: c.plan.MaxEntries,
+			})
+			labels[h.Hop] = api.PathHop{Hop: h.Hop, Node: st.Node, Ifname: st.Ports[j].Ifname}
+		}
+	}
+	return pr, labels, nil
+}
+
+// fill turns the plan into what people and systems are shown.
+func (p *planned) fill(labels map[tsn.Hop]api.PathHop) {
+	p.result.CycleTime = p.schedule.CycleTime
+	for _, ps := range p.schedule.Ports {
+		list := ps.List
+		port := api.PortSchedule{PathHop: labels[ps.Hop], Admin: &list}
+		for _, s := range p.schedule.Streams {
+			for _, slot := range s.Slots {
+				if slot.Hop == ps.Hop {
+					port.Windows = append(port.Windows, api.Window{Stream: s.Stream.ID, Start: slot.Open, End: slot.Close})
+				}
+			}
+		}
+		p.result.Ports = append(p.result.Ports, port)
+		if !slices.Contains(p.systems, ps.Hop.System) {
+			p.systems = append(p.systems, ps.Hop.System)
+		}
+	}
+	for _, s := range p.schedule.Streams {
+		p.result.Streams = append(p.result.Streams, api.ScheduledStream{
+			ID: s.Stream.ID, Name: s.Stream.Name, Scheduled: true, Latency: s.WorstLatency, MaxLatency: s.Stream.MaxLatency,
+		})
+	}
+}
+
+// apply plans, stages everywhere, commits one base time, waits until the
+// kernels run it, and compares what they run with the plan.
+func (c *conductor) apply(ctx context.Context, r api.ApplyRequest, progress func(api.Progress)) (*api.Schedule, error) {
+	start := time.Now()
+	say := func(node, step, format string, a ...any) {
+		progress(api.Progress{Node: node, Step: step, Text: fmt.Sprintf(format, a...), Elapsed: time.Since(start).Nanoseconds()})
+	}
+	p, err := c.compute(ctx, r.CycleTime)
+	if err != nil {
+		return nil, err
+	}
+	scheduled := 0
+	for _, s := range p.result.Streams {
+		if s.Scheduled {
+			scheduled++
+		}
+	}
+	say(c.name, "plan", "%d of %d streams fit, %d ports, cycle %v", scheduled, len(p.result.Streams), len(p.result.Ports), time.Duration(p.result.CycleTime))
+
+	// Systems that ran windows of the last schedule are part of this one, if
+	// only to open their gates again. Those that are gone cannot be asked.
+	var old *api.Schedule
+	if c.mem.Conductor != nil {
+		old = c.mem.Conductor.Schedule
+		for _, port := range old.Ports {
+			if !slices.Contains(p.systems, port.System) {
+				if peer, err := c.peers.Peer(ctx, port.System); err == nil {
+					if _, err := peer.ScheduleState(ctx); err == nil {
+						p.systems = append(p.systems, port.System)
+					}
+				}
+			}
+		}
+	}
+	id := c.name + "/" + strconv.FormatInt(time.Now().UnixNano(), 36)
+	p.result.ID = id
+	if err := c.stage(ctx, id, p, say); err != nil {
+		return nil, err
+	}
+	base, err := c.commit(ctx, id, p, old, r.LeadTime, say)
+	if err != nil {
+		return nil, err
+	}
+	p.result.Base = base
+	p.result.State = api.SchedulePending
+	if err := c.keep(r, p.result); err != nil {
+		return nil, err
+	}
+	if err := c.await(ctx, p, say); err != nil {
+		return nil, err
+	}
+	p.result.State = api.ScheduleRunning
+	return p.result, c.keep(r, p.result)
+}
+
+// keep remembers a copy: what is remembered is shown to others and never
+// changed in place.
+func (c *conductor) keep(r api.ApplyRequest, s *api.Schedule) error {
+	kept := *s
+	kept.Ports = slices.Clone(s.Ports)
+	c.mem.Conductor = &conducted{CycleTime: r.CycleTime, LeadTime: r.LeadTime, Schedule: &kept}
+	if err := c.save(); err != nil {
+		return api.Errorf(api.CodeInternal, "schedule %s is committed but was not kept: %w", s.ID, err)
+	}
+	return nil
+}
+
+func (c *conductor) stage(ctx context.Context, id string, p *planned, say func(node, step, format string, a ...any)) error {
+	for i, system := range p.systems {
+		node := c.topo.Label(ctx, tsn.Hop{System: system}).Node
+		var lists []api.PortGates
+		for _, port := range p.result.Ports {
+			if port.System == system {
+				lists = append(lists, api.PortGates{Port: port.Port, Gates: port.Admin})
+			}
+		}
+		peer, err := c.peers.Peer(ctx, system)
+		if err == nil {
+			_, err = peer.StageSchedule(ctx, id, lists)
+		}
+		if err != nil {
+			c.abort(ctx, id, p.systems[:i+1])
+			return fmt.Errorf("%s does not take its part, nothing was changed anywhere: %w", node, err)
+		}
+		say(node, "stage", "%d gate lists staged", len(lists))
+	}
+	return nil
+}
+
+// commit chooses the base time, on the end of a cycle of the old schedule
+// where there is one, and sends it to all.
+func (c *conductor) commit(ctx context.Context, id string, p *planned, old *api.Schedule, lead int64, say func(node, step, format string, a ...any)) (tsn.PTPTime, error) {
+	now, err := c.now(ctx)
+	if err != nil {
+		c.abort(ctx, id, p.systems)
+		return tsn.PTPTime{}, api.Errorf(api.CodeWrongOrder, "no common base time: %w", err)
+	}
+	if lead == 0 {
+		lead = c.plan.LeadTime
+	}
+	base := now.Add(lead)
+	cycle := max(p.result.CycleTime, 1)
+	if old != nil && old.CycleTime > 0 {
+		base = qbv.NextBase(&tsn.GateControlList{BaseTime: old.Base, CycleTime: old.CycleTime}, base)
+	} else {
+		base.NS += (cycle - base.NS%cycle) % cycle
+	}
+	say(c.name, "commit", "base time %d ns, in %v", base.NS, time.Duration(base.NS-now.NS).Round(time.Millisecond))
+	for i, system := range p.systems {
+		node := c.topo.Label(ctx, tsn.Hop{System: system}).Node
+		peer, err := c.peers.Peer(ctx, system)
+		if err == nil {
+			_, err = peer.CommitSchedule(ctx, id, base)
+		}
+		if err != nil {
+			c.abort(ctx, id, p.systems[i:])
+			return base, fmt.Errorf("%s did not commit; %d systems before it did, apply again: %w", node, i, err)
+		}
+		say(node, "commit", "committed")
+	}
+	return base, nil
+}
+
+func (c *conductor) abort(ctx context.Context, id string, systems []tsn.MAC) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+	defer cancel()
+	for _, s := range systems {
+		if peer, err := c.peers.Peer(ctx, s); err == nil {
+			_, _ = peer.AbortSchedule(ctx, id) // what cannot be told expires by itself
+		}
+	}
+}
+
+// await looks at every system until its kernel runs the schedule, and checks
+// that it is the one that was planned.
+func (c *conductor) await(ctx context.Context, p *planned, say func(node, step, format string, a ...any)) error {
+	now, err := c.now(ctx)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Duration(max(p.result.Base.NS-now.NS, 0))+awaitSlack)
+	defer cancel()
+	look := time.NewTicker(50 * time.Millisecond)
+	defer look.Stop()
+	for _, system := range p.systems {
+		node := c.topo.Label(ctx, tsn.Hop{System: system}).Node
+		peer, err := c.peers.Peer(ctx, system)
+		if err != nil {
+			return err
+		}
+		for {
+			state, err := peer.ScheduleState(ctx)
+			if err != nil {
+				return fmt.Errorf("ask %s for its schedule: %w", node, err)
+			}
+			if state.State == api.ScheduleRunning && state.RunningID == p.result.ID {
+				if err := p.compare(node, system, state); err != nil {
+					return err
+				}
+				say(node, "verify", "admin is oper, read back from the kernel")
+				break
+			}
+			select {
+			case <-ctx.Done():
+				return api.Errorf(api.CodeInternal, "%s has not started schedule %s: it says %s", node, p.result.ID, describe(state))
+			case <-look.C:
+			}
+		}
+	}
+	return nil
+}
+
+// describe says in a word what a system's part of a schedule is at.
+func describe(s *api.ScheduleState) string {
+	text := s.State
+	for _, p := range s.Ports {
+		if p.Reason != "" {
+			text += fmt.Sprintf("; %s: %s", p.Ifname, p.Reason)
+		}
+	}
+	return text
+}
+
+// compare checks what a kernel runs against the plan, and keeps it.
+func (p *planned) compare(node string, system tsn.MAC, state *api.ScheduleState) error {
+	for i := range p.result.Ports {
+		want := &p.result.Ports[i]
+		if want.System != system {
+			continue
+		}
+		j := slices.IndexFunc(state.Ports, func(s api.PortSchedule) bool { return s.Port == want.Port })
+		if j < 0 || state.Ports[j].Oper == nil {
+			return api.Errorf(api.CodeInternal, "%s: port %d runs no schedule", node, want.Port)
+		}
+		oper := state.Ports[j].Oper
+		if oper.CycleTime != want.Admin.CycleTime || !samePhases(oper, want.Admin) {
+			return api.Errorf(api.CodeInternal, "%s: port %d runs %s, planned was %s", node, want.Port, oper, want.Admin)
+		}
+		want.Oper = oper
+	}
+	return nil
+}
+
+// samePhases compares what two lists of one cycle time do at every time of
+// the cycle: a system may split entries.
+func samePhases(a, b *tsn.GateControlList) bool {
+	return slices.Equal(mergedEntries(a), mergedEntries(b))
+}
+
+func mergedEntries(l *tsn.GateControlList) []tsn.GateEntry {
+	var out []tsn.GateEntry
+	for _, e := range l.Entries {
+		if n := len(out); n > 0 && out[n-1].Gates == e.Gates {
+			out[n-1].Interval += e.Interval
+		} else {
+			out = append(out, e)
+		}
+	}
+	return out
+}
+
+// stale reports whether the running schedule no longer fits the streams: a
+// stream has moved, come or gone.
+func (c *conductor) stale(streams []api.StreamState) bool {
+	if c.mem.Conductor == nil {
+		return false
+	}
+	planned := map[tsn.StreamID]map[tsn.Hop]bool{}
+	for _, port := range c.mem.Conductor.Schedule.Ports {
+		for _, w := range port.Windows {
+			if planned[w.Stream] == nil {
+				planned[w.Stream] = map[tsn.Hop]bool{}
+			}
+			planned[w.Stream][port.Hop] = true
+		}
+	}
+	for _, s := range streams {
+		hops := planned[s.Stream.ID]
+		delete(planned, s.Stream.ID)
+		if hops == nil && c.refused(s.Stream.ID) {
+			continue // it did not fit, and nothing else changed for it
+		}
+		if len(hops) != len(s.Path) || slices.ContainsFunc(s.Path, func(h api.PathHop) bool { return !hops[h.Hop] }) {
+			return true
+		}
+	}
+	return len(planned) > 0
+}
+
+// missing names a system that does not run its part of the schedule, or "".
+func (c *conductor) missing(ctx context.Context) (string, error) {
+	s := c.mem.Conductor.Schedule
+	for i, port := range s.Ports {
+		if i > 0 && s.Ports[i-1].System == port.System {
+			continue
+		}
+		peer, err := c.peers.Peer(ctx, port.System)
+		if err != nil {
+			return "", err
+		}
+		state, err := peer.ScheduleState(ctx)
+		if err != nil {
+			return "", err
+		}
+		if state.RunningID != s.ID {
+			return port.Node, nil
+		}
+	}
+	return "", nil
+}
+
+func (c *conductor) refused(id tsn.StreamID) bool {
+	return slices.ContainsFunc(c.mem.Conductor.Schedule.Streams, func(s api.ScheduledStream) bool {
+		return s.ID == id && !s.Scheduled
+	})
+}

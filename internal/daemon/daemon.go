@@ -1,0 +1,414 @@
+// Package daemon wires one switch together: the two machines of package node,
+// the sockets and clocks of package link, the kernel of package dataplane, and
+// the management interface of package api.
+//
+//	            tsnctl, other daemons
+//	                    │ api.Backend (backend_*.go)
+//	   keeper ──────────┤ streams of the network      (streams.go)
+//	   conductor ───────┤ schedules of the network    (conductor.go)
+//	                    ▼
+//	link ──> loop{Timing} ──RelationChanged──> clockwork ──Clock──┐
+//	  ▲  ──> loop{Control} <──────────────────────────────────────┘
+//	  └─Send──┘   │ Desired
+//	              ▼
+//	           applier ──> dataplane ──> kernel
+//
+// The daemon holds no protocol knowledge: what is decided is decided in a
+// core, or in the keeper and the conductor, which know other daemons only as
+// api.Peer.
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"tsnswitch"
+	"tsnswitch/gptp"
+	"tsnswitch/internal/api"
+	"tsnswitch/internal/config"
+	"tsnswitch/internal/dataplane"
+	"tsnswitch/internal/link"
+	"tsnswitch/internal/node"
+	"tsnswitch/internal/record"
+	"tsnswitch/qbv"
+	"tsnswitch/spb"
+	"tsnswitch/srp"
+)
+
+// Version is set at build time.
+var Version = "devel"
+
+// holdLimit is how long a restarted daemon leaves the kernel as it found it
+// while it learns the network again.
+const holdLimit = 15 * time.Second
+
+// Options are what is not configuration.
+type Options struct {
+	Log *slog.Logger
+	// Record is a directory for traces of both machines, "" for none.
+	Record string
+	// Ready is called once the daemon answers calls.
+	Ready func()
+}
+
+// Daemon is a running switch. It implements api.Backend.
+type Daemon struct {
+	cfg     *config.Daemon
+	log     *slog.Logger
+	started time.Time
+
+	clock   *clockwork
+	kernel  *dataplane.Kernel
+	ports   *link.Ports
+	timing  *loop
+	gptp    *node.Timing
+	control *loop
+	machine *node.Control
+	applier *applier
+	events  *events
+	fabric  *fabric
+
+	// answers are the requests to machines that wait for their Result.
+	answersMu sync.Mutex
+	answers   map[uint64]chan error
+	requests  uint64
+
+	heldMu    sync.Mutex
+	held      heldMemory
+	staged    *heldSchedule // given by StageSchedule, waiting for its base time
+	heldStore store[heldMemory]
+
+	ops       chan struct{} // the operations lock: one change of the network at a time
+	own       ownMemory
+	view      atomic.Pointer[ownView]
+	keeper    *keeper
+	conductor *conductor
+	changed   chan struct{} // the topology, or something else that moves streams
+
+	linkMu sync.Mutex
+	links  map[tsn.Port]tsn.LinkChanged
+}
+
+// Run runs a switch until ctx ends. The kernel keeps forwarding afterwards as
+// it did before: nothing is taken down.
+func Run(ctx context.Context, cfg *config.Daemon, opt Options) error {
+	d, err := build(cfg, opt)
+	if err != nil {
+		return err
+	}
+	defer d.close()
+	return d.run(ctx, opt)
+}
+
+// build opens everything and changes nothing.
+func build(cfg *config.Daemon, opt Options) (d *Daemon, err error) {
+	d = &Daemon{
+		cfg: cfg, log: opt.Log, started: time.Now(), events: newEvents(cfg.Name), answers: map[uint64]chan error{},
+		ops: make(chan struct{}, 1), changed: make(chan struct{}, 1), links: map[tsn.Port]tsn.LinkChanged{},
+	}
+	defer func() {
+		if err != nil {
+			d.close()
+		}
+	}()
+	if err := os.MkdirAll(cfg.StateDir, 0o755); err != nil {
+		return nil, fmt.Errorf("state directory: %w", err)
+	}
+	d.heldStore = store[heldMemory]{filepath.Join(cfg.StateDir, "held.json")}
+	if d.held, err = d.heldStore.load(); err != nil {
+		return nil, err
+	}
+	own := store[ownMemory]{filepath.Join(cfg.StateDir, "own.json")}
+	if d.own, err = own.load(); err != nil {
+		return nil, err
+	}
+	// Each run begins above whatever an earlier one may have sent.
+	d.own.Generation = max(d.own.Generation, uint64(time.Now().UnixNano()))
+	if d.clock, err = openClock(cfg.GPTP, cfg.Ports); err != nil {
+		return nil, fmt.Errorf("clock: %w", err)
+	}
+	if d.kernel, err = dataplane.Open(dataplaneConfig(cfg, d.clock)); err != nil {
+		return nil, fmt.Errorf("kernel data plane: %w", err)
+	}
+	nc, err := nodeConfig(cfg)
+	if err != nil {
+		return nil, err
+	}
+	if d.gptp, d.machine, err = node.New(nc); err != nil {
+		return nil, err
+	}
+	d.applier = newApplier(d.kernel, d.log, d.applied)
+	d.timing = newLoop("timing", d.gptp, link.Now, d.effect)
+	d.control = newLoop("control", d.machine, link.Now, d.effect)
+	var keys *api.Keys
+	if t := cfg.API.TLS; t.Cert != "" {
+		if keys, err = api.LoadKeys(t.Cert, t.Key, t.CA); err != nil {
+			return nil, err
+		}
+	}
+	d.fabric = &fabric{
+		cfg: cfg, control: d.control, machine: d.machine, keys: keys, self: d,
+		clients: map[string]*api.Client{}, egress: map[tsn.MAC]tsn.Port{},
+	}
+	saveOwn := func() error {
+		d.publish()
+		return own.save(d.own)
+	}
+	d.publish()
+	d.keeper = &keeper{name: cfg.Name, topo: d.fabric, peers: d.fabric, mem: &d.own, save: saveOwn}
+	d.conductor = &conductor{
+		name: cfg.Name, topo: d.fabric, peers: d.fabric, mem: &d.own, save: saveOwn,
+		now: d.scheduleTime, streams: d.reservedStreams, plan: planConfig(cfg),
+	}
+	return d, nil
+}
+
+func (d *Daemon) close() {
+	if d.fabric != nil {
+		d.fabric.close()
+	}
+	if d.kernel != nil {
+		if err := d.kernel.Close(); err != nil {
+			d.log.Warn("close the kernel data plane", "err", err)
+		}
+	}
+}
+
+// run starts every task, and returns when ctx has ended or one has failed.
+func (d *Daemon) run(ctx context.Context, opt Options) error {
+	ownership, err := dataplane.Lock(*d.kernel.Config())
+	if err != nil {
+		return err
+	}
+	defer ownership.Release()
+	local, err := api.ListenUnix(d.cfg.API.Socket)
+	if err != nil {
+		return err
+	}
+	if err := d.startRecording(opt.Record); err != nil {
+		local.Close()
+		return err
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var tasks sync.WaitGroup
+	task := func(name string, f func(context.Context) error) {
+		tasks.Go(func() {
+			if err := f(ctx); err != nil && ctx.Err() == nil {
+				cancel(fmt.Errorf("%s: %w", name, err))
+			}
+		})
+	}
+	plain := func(f func(context.Context)) func(context.Context) error {
+		return func(ctx context.Context) error { f(ctx); return nil }
+	}
+	lc := linkConfig(d.cfg, d.clock)
+	lc.Timing, lc.Control, lc.Logger = d.timing.post, d.linkEvent, d.log
+	// Events queue up until the loops run, which need the ports to send by.
+	if d.ports, err = link.Open(lc); err != nil {
+		local.Close()
+		return err
+	}
+	task("timing", plain(d.timing.run))
+	task("control", plain(d.control.run))
+	task("kernel", plain(d.applier.run))
+	task("hold", plain(d.hold))
+	task("clock", plain(d.tellTime))
+	task("network", plain(d.keepNetwork))
+	task("local API", func(ctx context.Context) error { return api.Serve(ctx, local, api.LocalHandler(d), d.log) })
+	task("peer API", d.servePeers)
+	task("metrics", d.serveMetrics)
+	d.log.Info("running", "node", d.cfg.Name, "role", d.cfg.Role, "version", Version)
+	if opt.Ready != nil {
+		opt.Ready()
+	}
+	<-ctx.Done()
+	d.ports.Close()
+	tasks.Wait()
+	d.stopRecording()
+	if err := context.Cause(ctx); !errors.Is(err, context.Canceled) {
+		return err
+	}
+	d.log.Info("stopped; the kernel keeps its state")
+	return nil
+}
+
+// effect carries out what a machine asks for; it runs in that machine's loop.
+func (d *Daemon) effect(e tsn.Effect) {
+	switch e := e.(type) {
+	case tsn.Send:
+		if err := d.ports.Send(e); err != nil {
+			d.log.Debug("send", "err", err)
+		}
+	case tsn.Notice:
+		d.log.Info(e.Kind, "port", e.Port, "detail", e.Detail)
+		d.events.add(e.Kind, e.Port, e.Detail)
+	case gptp.RelationChanged:
+		d.clock.relation(e, d.log)
+		d.tellControl()
+	case node.Desired:
+		d.applier.set(e)
+	case srp.Result:
+		if e.Err == nil {
+			d.answer(e.RequestID, nil)
+		} else {
+			d.answer(e.RequestID, e.Err)
+		}
+	case qbv.Result:
+		d.answer(e.RequestID, e.Err)
+	case qbv.VerifyGates:
+		go d.readBack(e.Port)
+	case spb.TopologyChanged:
+		d.events.add("topology-changed", tsn.NoPort, fmt.Sprintf("generation %d", e.Generation))
+		d.networkChanged()
+	}
+}
+
+// linkEvent notes the link state for status, and passes everything on.
+func (d *Daemon) linkEvent(ev tsn.Event) {
+	if l, ok := ev.(tsn.LinkChanged); ok {
+		d.linkMu.Lock()
+		d.links[l.Port] = l
+		d.linkMu.Unlock()
+		state := "link-down"
+		if l.Up {
+			state = "link-up"
+		}
+		d.events.add(state, l.Port, l.Rate.String())
+		d.applier.poke() // a schedule may have to be sent again
+	}
+	d.control.post(ev)
+}
+
+// ownView is a copy of this node's own memory for readers that must not wait
+// for an operation on the network to end.
+type ownView struct {
+	owned     []ownedStream
+	conducted *api.Schedule
+}
+
+// publish renews the view; it needs the operations lock.
+func (d *Daemon) publish() {
+	v := &ownView{owned: slices.Clone(d.own.Owned)}
+	if c := d.own.Conductor; c != nil {
+		v.conducted = c.Schedule
+	}
+	d.view.Store(v)
+}
+
+// ask steps the control machine with a request and waits for its Result.
+func (d *Daemon) ask(ctx context.Context, request func(id uint64) tsn.Event) error {
+	d.answersMu.Lock()
+	d.requests++
+	id, c := d.requests, make(chan error, 1)
+	d.answers[id] = c
+	d.answersMu.Unlock()
+	defer func() {
+		d.answersMu.Lock()
+		delete(d.answers, id)
+		d.answersMu.Unlock()
+	}()
+	if err := d.control.call(ctx, func() { d.control.step(request(id)) }); err != nil {
+		return err
+	}
+	select {
+	case err := <-c:
+		return err
+	case <-d.control.done:
+		return errLoopEnded
+	case <-ctx.Done():
+		return fmt.Errorf("no answer from the switch yet: %w", ctx.Err())
+	}
+}
+
+func (d *Daemon) answer(id uint64, err error) {
+	d.answersMu.Lock()
+	defer d.answersMu.Unlock()
+	if c := d.answers[id]; c != nil {
+		c <- err
+		delete(d.answers, id)
+	}
+}
+
+// lock takes the operations lock.
+func (d *Daemon) lock(ctx context.Context) (unlock func(), err error) {
+	select {
+	case d.ops <- struct{}{}:
+		return func() { <-d.ops }, nil
+	case <-ctx.Done():
+		return nil, api.Errorf(api.CodeCanceled, "another change of the network is in progress: %w", ctx.Err())
+	}
+}
+
+// servePeers waits until the management address is there, then serves it.
+func (d *Daemon) servePeers(ctx context.Context) error {
+	if d.fabric.keys == nil || !d.cfg.API.Listen.IsValid() {
+		return nil
+	}
+	retry := time.NewTicker(200 * time.Millisecond)
+	defer retry.Stop()
+	var l net.Listener
+	for {
+		err := d.ensureManagement()
+		if err == nil {
+			if l, err = api.ListenTLS(d.cfg.API.Listen.String(), d.fabric.keys); err == nil {
+				break
+			}
+		}
+		d.log.Debug("management is not reachable yet", "err", err)
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-retry.C:
+		}
+	}
+	d.log.Info("serving other daemons", "address", d.cfg.API.Listen.String())
+	return api.Serve(ctx, l, api.RemoteHandler(d), d.log)
+}
+
+// ensureManagement makes the management device once the bridge exists.
+func (d *Daemon) ensureManagement() error {
+	m := d.cfg.Management
+	if m.VID == 0 {
+		return nil
+	}
+	parent := d.cfg.Bridge.Name
+	if d.cfg.Role == config.RoleEndStation {
+		parent = d.cfg.Ports[0].Ifname
+	}
+	return dataplane.EnsureManagement(dataplane.Management{
+		Device: m.Device, Parent: parent, VID: m.VID, Address: m.Address.Prefix,
+	})
+}
+
+func (d *Daemon) startRecording(dir string) (err error) {
+	if dir == "" {
+		return nil
+	}
+	for _, l := range []*loop{d.timing, d.control} {
+		l.record, err = record.Create(record.Config{Path: filepath.Join(dir, d.cfg.Name+"-"+l.name+".jsonl")})
+		if err != nil {
+			return fmt.Errorf("record the %s machine: %w", l.name, err)
+		}
+	}
+	return nil
+}
+
+func (d *Daemon) stopRecording() {
+	for _, l := range []*loop{d.timing, d.control} {
+		if l.record != nil {
+			if err := l.record.Close(); err != nil {
+				d.log.Warn("recording", "machine", l.name, "err", err)
+			}
+		}
+	}
+}

@@ -1,0 +1,80 @@
+package daemon
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"net"
+	"slices"
+	"strings"
+	"time"
+
+	"tsnswitch/internal/api"
+	"tsnswitch/internal/config"
+)
+
+// epmdAddr is where Erlang's port mapper answers on every node.
+const epmdAddr = "127.0.0.1:4369"
+
+// Dist implements api.Switch: the Erlang nodes that are registered on this
+// machine, and the streams that carry their traffic. The carrier runs inside
+// the Erlang node, so its round-trip times and retransmissions are asked for
+// there (distlink:stats/1); they are not known here.
+func (d *Daemon) Dist(ctx context.Context) (*api.Dist, error) {
+	out := &api.Dist{Node: d.cfg.Name, Links: []api.DistLink{}}
+	if d.cfg.Role != config.RoleEndStation {
+		return out, nil
+	}
+	names, err := epmdNames(ctx)
+	if err != nil {
+		return out, nil // no port mapper: no Erlang node
+	}
+	streams, err := d.ListStreams(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range names {
+		l := api.DistLink{Local: name, State: "registered"}
+		for _, s := range streams {
+			if s.Stream.Talker == d.cfg.SystemID {
+				l.StreamID, l.Peer = s.Stream.ID.String(), s.Stream.Listener.String()
+				l.State = "registered, stream " + s.State
+			}
+		}
+		out.Links = append(out.Links, l)
+	}
+	return out, nil
+}
+
+// epmdNames asks the port mapper for its names (EPMD_NAMES_REQ, 110).
+func epmdNames(ctx context.Context) ([]string, error) {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	c, err := (&net.Dialer{}).DialContext(ctx, "tcp", epmdAddr)
+	if err != nil {
+		return nil, err
+	}
+	defer c.Close()
+	if t, ok := ctx.Deadline(); ok {
+		_ = c.SetDeadline(t)
+	}
+	if _, err := c.Write([]byte{0, 1, 110}); err != nil {
+		return nil, err
+	}
+	b, err := io.ReadAll(io.LimitReader(c, 64<<10))
+	if err != nil {
+		return nil, err
+	}
+	if len(b) < 4 || binary.BigEndian.Uint32(b) != 4369 {
+		return nil, fmt.Errorf("epmd at %s answered something else", epmdAddr)
+	}
+	var names []string
+	for line := range strings.Lines(string(b[4:])) {
+		if f := strings.Fields(line); len(f) == 5 && f[0] == "name" { // name NODE at port N
+			names = append(names, f[1])
+		}
+	}
+	slices.Sort(names)
+	return names, nil
+}

@@ -1,0 +1,200 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"tsnswitch"
+	"tsnswitch/internal/api"
+	"tsnswitch/internal/dataplane"
+	"tsnswitch/internal/node"
+	"tsnswitch/qbv"
+)
+
+// applied tells the control machine what became of its gates.
+func (d *Daemon) applied(want node.Desired, r dataplane.Report, err error) {
+	for _, g := range want.Gates {
+		d.control.post(qbv.Applied{Port: g.Port, Generation: g.Generation, Err: portError(r, err, g.Port)})
+	}
+}
+
+// portError is what a Set's error means for one port: refusals concern the
+// port they name, anything else concerns all.
+func portError(r dataplane.Report, err error, port tsn.Port) error {
+	if err == nil {
+		return nil
+	}
+	if len(r.Refused) == 0 || len(r.Left) > 0 {
+		return err
+	}
+	for _, refused := range r.Refused {
+		var pending *dataplane.PendingError
+		var late *dataplane.BaseTimeError
+		switch {
+		case errors.As(refused, &pending) && pending.Port != port:
+		case errors.As(refused, &late) && late.Port != port:
+		default:
+			return refused
+		}
+	}
+	return nil
+}
+
+// readBack tells the control machine what the kernel runs on a port.
+func (d *Daemon) readBack(port tsn.Port) {
+	have, err := d.kernel.Read()
+	if err != nil {
+		d.log.Warn("gates not read back", "port", port, "err", err)
+		return
+	}
+	e := have.EgressOf(port)
+	if e == nil {
+		return
+	}
+	oper, err1 := d.gateList(e.Oper)
+	admin, err2 := d.gateList(e.Admin)
+	if err1 != nil || err2 != nil {
+		d.log.Warn("gates not read back", "port", port, "err", err1)
+		return
+	}
+	d.control.post(qbv.ReadBack{Port: port, Oper: oper, Admin: admin})
+}
+
+// gateList converts a kernel's schedule to gPTP time; one that never closes a
+// gate is none.
+func (d *Daemon) gateList(s *dataplane.Schedule) (*tsn.GateControlList, error) {
+	if s == nil || len(s.Entries) < 2 {
+		return nil, nil
+	}
+	base, err := d.clock.fromGate(s.Base)
+	if err != nil {
+		return nil, err
+	}
+	return &tsn.GateControlList{BaseTime: base, CycleTime: s.Cycle, CycleTimeExtension: s.Extension, Entries: slices.Clone(s.Entries)}, nil
+}
+
+// StageSchedule implements api.Peer: lists for some ports, all gates open on
+// the others.
+func (d *Daemon) StageSchedule(ctx context.Context, id string, ports []api.PortGates) (*api.ScheduleState, error) {
+	if err := d.clock.schedulable(); err != nil {
+		return nil, api.Errorf(api.CodeWrongOrder, "%s takes no schedule: %w", d.cfg.Name, err)
+	}
+	stage := qbv.Stage{ID: id}
+	for _, p := range d.cfg.Ports {
+		stage.Lists = append(stage.Lists, qbv.PortList{Port: p.Port})
+	}
+	for _, g := range ports {
+		i := slices.IndexFunc(stage.Lists, func(l qbv.PortList) bool { return l.Port == g.Port })
+		if i < 0 {
+			return nil, api.Errorf(api.CodeNotFound, "%s has no port %d", d.cfg.Name, g.Port)
+		}
+		stage.Lists[i].List = g.Gates
+	}
+	err := d.ask(ctx, func(rid uint64) tsn.Event { stage.RequestID = rid; return stage })
+	if err != nil {
+		return nil, gateError(d.cfg.Name, err)
+	}
+	d.heldMu.Lock()
+	d.staged = &heldSchedule{ID: id, Ports: ports}
+	d.heldMu.Unlock()
+	return d.ScheduleState(ctx)
+}
+
+// CommitSchedule implements api.Peer. The promise is on disk before the
+// kernel is told.
+func (d *Daemon) CommitSchedule(ctx context.Context, id string, base tsn.PTPTime) (*api.ScheduleState, error) {
+	if err := d.clock.schedulable(); err != nil {
+		return nil, api.Errorf(api.CodeWrongOrder, "%s commits no schedule: %w", d.cfg.Name, err)
+	}
+	d.heldMu.Lock()
+	defer d.heldMu.Unlock()
+	if d.staged == nil || d.staged.ID != id {
+		return nil, api.Errorf(api.CodeWrongOrder, "%s has no schedule %s staged", d.cfg.Name, id)
+	}
+	before := d.held.Schedule
+	d.staged.Base = base
+	d.held.Schedule = d.staged
+	if err := d.heldStore.save(d.held); err != nil {
+		d.held.Schedule = before
+		return nil, api.Errorf(api.CodeInternal, "%s: schedule %s was not committed: %w", d.cfg.Name, id, err)
+	}
+	err := d.ask(ctx, func(rid uint64) tsn.Event { return qbv.Commit{RequestID: rid, ID: id, Base: base} })
+	if err != nil {
+		d.held.Schedule = before
+		if serr := d.heldStore.save(d.held); serr != nil {
+			d.log.Warn("state not put back", "err", serr)
+		}
+		return nil, gateError(d.cfg.Name, err)
+	}
+	d.staged = nil
+	return d.scheduleState(ctx)
+}
+
+// AbortSchedule implements api.Peer; an unknown id is no error.
+func (d *Daemon) AbortSchedule(ctx context.Context, id string) (*api.ScheduleState, error) {
+	if err := d.ask(ctx, func(rid uint64) tsn.Event { return qbv.Abort{RequestID: rid, ID: id} }); err != nil {
+		d.log.Debug("abort", "id", id, "err", err)
+	}
+	return d.ScheduleState(ctx)
+}
+
+// ScheduleState implements api.Peer.
+func (d *Daemon) ScheduleState(ctx context.Context) (*api.ScheduleState, error) {
+	d.heldMu.Lock()
+	defer d.heldMu.Unlock()
+	return d.scheduleState(ctx)
+}
+
+// scheduleState needs the held lock.
+func (d *Daemon) scheduleState(ctx context.Context) (*api.ScheduleState, error) {
+	var st qbv.Status
+	if err := d.control.call(ctx, func() { st = d.machine.QBV.Status() }); err != nil {
+		return nil, err
+	}
+	out := &api.ScheduleState{StagedID: st.Staged, State: api.ScheduleNone}
+	if st.Staged != "" {
+		out.State = api.ScheduleStaged
+	}
+	differ := false
+	for _, p := range st.Ports {
+		s := api.PortSchedule{
+			PathHop: api.PathHop{Hop: tsn.Hop{System: d.cfg.SystemID, Port: p.Port}, Node: d.cfg.Name, Ifname: ifnameOf(d.cfg, p.Port)},
+			Admin:   p.Admin, Oper: p.Oper, ConfigPending: p.ConfigPending,
+		}
+		switch {
+		case p.ConfigPending:
+			s.Reason = "waiting for the base time (" + p.Phase + ")"
+		case p.Admin.String() != p.Oper.String():
+			s.Reason, differ = "the kernel runs other gates", true
+		}
+		out.Ports = append(out.Ports, s)
+	}
+	if h := d.held.Schedule; h != nil {
+		out.RunningID, out.Base = h.ID, h.Base
+		switch {
+		case st.Pending != "":
+			out.State = api.SchedulePending
+		case !differ:
+			out.State = api.ScheduleRunning
+		}
+	}
+	return out, nil
+}
+
+func gateError(node string, err error) error {
+	code := api.CodeRefused
+	if r, ok := err.(*qbv.Refusal); ok {
+		switch r.Kind {
+		case qbv.RefusedBusy:
+			code = api.CodeConflict
+		case qbv.RefusedUnknownStage, qbv.RefusedNotSynced, qbv.RefusedBaseTime, qbv.RefusedAborted:
+			code = api.CodeWrongOrder
+		case qbv.RefusedMalformed, qbv.RefusedUnknownPort, qbv.RefusedList:
+			code = api.CodeBadRequest
+		case qbv.RefusedByKernel:
+			code = api.CodeInternal
+		}
+	}
+	return api.Errorf(code, "%s: %w", node, err)
+}

@@ -1,0 +1,146 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"tsnswitch"
+	"tsnswitch/internal/api"
+)
+
+// collector turns a status into metrics at the time of a scrape, so that
+// metrics and status cannot disagree.
+type collector struct{ d *Daemon }
+
+// Describe sends nothing: the set of counters is the cores' own.
+func (c collector) Describe(chan<- *prometheus.Desc) {}
+
+// Collect implements prometheus.Collector.
+func (c collector) Collect(out chan<- prometheus.Metric) {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	st, err := c.d.Status(ctx)
+	up := 1.0
+	if err != nil {
+		up = 0
+	}
+	gauge(out, "up", "The daemon could tell its own status.", up, nil)
+	if err != nil {
+		return
+	}
+	c.status(out, st)
+	c.time(out)
+	c.kernel(out)
+	s, err := c.d.snapshot(ctx)
+	if err != nil {
+		return
+	}
+	for _, n := range c.d.counters(s) {
+		counter(out, n.Name+"_total", "Counter of that name in the switch's status.", float64(n.Value), portLabels(n.Port))
+	}
+	for kind, n := range c.d.events.totals() {
+		counter(out, "events_total", "Occurrences by kind.", float64(n), prometheus.Labels{"kind": kind})
+	}
+}
+
+func (c collector) status(out chan<- prometheus.Metric, st *api.Status) {
+	gauge(out, "spb_adjacencies", "IS-IS adjacencies that are Up.", float64(st.SPB.Adjacencies), nil)
+	gauge(out, "spb_nodes", "Bridges that are reached, this one included.", float64(st.SPB.Nodes), nil)
+	gauge(out, "gptp_synchronized", "1 if gPTP time follows a grand master.", truth(st.GPTP.Synchronized), nil)
+	gauge(out, "gptp_offset_seconds", "Offset from the grand master found by the last Sync.", float64(st.GPTP.Offset)*1e-9, nil)
+	gauge(out, "kernel_in_sync", "1 if the kernel is as desired.", truth(st.Kernel.InSync), nil)
+	gauge(out, "kernel_differences", "Steps that would make the kernel as desired.", float64(st.Kernel.Differences), nil)
+	gauge(out, "streams", "Streams by relation to this node.", float64(st.Streams.Owned), prometheus.Labels{"kind": "owned"})
+	gauge(out, "streams", "Streams by relation to this node.", float64(st.Streams.Here), prometheus.Labels{"kind": "here"})
+	gauge(out, "degraded", "Number of things that are not as they should be.", float64(len(st.Degraded)), nil)
+	for _, p := range st.Ports {
+		l := portLabels(p.Port)
+		gauge(out, "port_up", "1 if the port has a link.", truth(p.Up), l)
+		gauge(out, "port_gated", "1 if a schedule runs on the port.", truth(p.Gated), l)
+		gauge(out, "port_reserved_bits_per_second", "Stream bandwidth that leaves by the port.", float64(p.Reserved)*1000, l)
+	}
+}
+
+func (c collector) time(out chan<- prometheus.Metric) {
+	g, err := c.d.clock.gate()
+	if err != nil {
+		return
+	}
+	gauge(out, "gate_clock_offset_seconds", "Gate clock minus gPTP time.", -float64(g.Offset())*1e-9, nil)
+	gauge(out, "gate_clock_in_bound", "1 if that is within gptp.gateOffsetBound.", truth(g.Check(c.d.clock.bound, 0) == nil), nil)
+}
+
+func (c collector) kernel(out chan<- prometheus.Metric) {
+	counters, err := c.d.kernel.Counters()
+	if err != nil {
+		return
+	}
+	for _, p := range counters {
+		for class := range tsn.NumClasses {
+			l := portLabels(p.Port)
+			l["class"] = strconv.Itoa(class)
+			counter(out, "port_class_frames_total", "Frames a traffic class sent.", float64(p.Class[class].Frames), l)
+			counter(out, "port_class_octets_total", "Octets a traffic class sent.", float64(p.Class[class].Octets), l)
+			counter(out, "port_class_dropped_total", "Frames a traffic class dropped.", float64(p.Class[class].Dropped), l)
+		}
+	}
+}
+
+func portLabels(p tsn.Port) prometheus.Labels {
+	l := prometheus.Labels{}
+	if p != tsn.NoPort {
+		l["port"] = strconv.Itoa(int(p))
+	}
+	return l
+}
+
+func truth(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+func gauge(out chan<- prometheus.Metric, name, help string, v float64, l prometheus.Labels) {
+	out <- prometheus.MustNewConstMetric(prometheus.NewDesc("tsnswitch_"+name, help, nil, l), prometheus.GaugeValue, v)
+}
+
+func counter(out chan<- prometheus.Metric, name, help string, v float64, l prometheus.Labels) {
+	out <- prometheus.MustNewConstMetric(prometheus.NewDesc("tsnswitch_"+name, help, nil, l), prometheus.CounterValue, v)
+}
+
+// serveMetrics serves /metrics until ctx ends. Without an address it does not;
+// an address in use is reported and costs only the metrics.
+func (d *Daemon) serveMetrics(ctx context.Context) error {
+	addr := d.cfg.Metrics.Listen
+	if !addr.IsValid() {
+		return nil
+	}
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", addr.String())
+	if err != nil {
+		d.log.Warn("no metrics (set metrics.listen)", "err", err)
+		d.events.add("metrics-unavailable", tsn.NoPort, err.Error())
+		return nil
+	}
+	r := prometheus.NewRegistry()
+	if err := r.Register(collector{d}); err != nil {
+		return err
+	}
+	mux := http.NewServeMux()
+	mux.Handle("/metrics", promhttp.HandlerFor(r, promhttp.HandlerOpts{}))
+	srv := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
+	stop := context.AfterFunc(ctx, func() { srv.Close() })
+	defer stop()
+	if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serve metrics on %s: %w", addr, err)
+	}
+	return nil
+}

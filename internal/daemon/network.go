@@ -1,0 +1,234 @@
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"tsnswitch"
+	"tsnswitch/internal/api"
+	"tsnswitch/qbv"
+)
+
+// networkRetry is when unfinished business is tried again, networkCheck when
+// the network is looked at although nothing is known to have changed.
+const (
+	networkRetry = 500 * time.Millisecond
+	networkCheck = 30 * time.Second
+)
+
+// networkChanged wakes keepNetwork.
+func (d *Daemon) networkChanged() {
+	select {
+	case d.changed <- struct{}{}:
+	default:
+	}
+}
+
+// keepNetwork keeps what this node does for others fitting to the network:
+// streams it owns stay on SPB's path, and a schedule it conducts is planned
+// and started again when streams have moved.
+func (d *Daemon) keepNetwork(ctx context.Context) {
+	timer := time.NewTimer(networkRetry) // an early look: the last run may have left something
+	defer timer.Stop()
+	first := true
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-d.changed:
+		case <-timer.C:
+		}
+		unlock, err := d.lock(ctx)
+		if err != nil {
+			return
+		}
+		done := d.tendStreams(ctx, first) && d.tendSchedule(ctx)
+		unlock()
+		first = first && !done
+		next := networkCheck
+		if !done {
+			next = networkRetry
+		}
+		timer.Reset(next)
+	}
+}
+
+// tendStreams says whether every stream stands and every system knows it.
+func (d *Daemon) tendStreams(ctx context.Context, again bool) bool {
+	if len(d.own.Owned) == 0 && len(d.own.Owed) == 0 {
+		return true
+	}
+	for _, m := range d.keeper.reroute(ctx) {
+		kind, detail := "stream-moved", fmt.Sprintf("%s %s: %d hops", m.Stream.ID, m.Stream.Name, len(m.To))
+		if m.Err != nil {
+			kind, detail = "stream-failed", fmt.Sprintf("%s %s: %v", m.Stream.ID, m.Stream.Name, m.Err)
+		}
+		d.log.Info(kind, "stream", m.Stream.ID, "detail", detail)
+		d.events.add(kind, tsn.NoPort, detail)
+	}
+	if again || len(d.own.Owed) > 0 {
+		d.keeper.resync(ctx)
+	}
+	return len(d.own.Owed) == 0 && !slices.ContainsFunc(d.own.Owned, func(o ownedStream) bool { return len(o.Path) == 0 })
+}
+
+// tendSchedule says whether the schedule fits the streams, after making it so.
+func (d *Daemon) tendSchedule(ctx context.Context) bool {
+	if d.own.Conductor == nil {
+		return true
+	}
+	streams, err := d.reservedStreams(ctx)
+	if err != nil {
+		d.log.Debug("schedule not looked at", "err", err)
+		return false
+	}
+	if !d.conductor.stale(streams) {
+		missing, err := d.conductor.missing(ctx)
+		if err != nil || missing == "" {
+			return err == nil
+		}
+		d.log.Info("a system lost its part of the schedule", "node", missing)
+	}
+	// Owners move their streams at their own pace; a plan for half of the
+	// move would be thrown away at once.
+	for _, s := range streams {
+		path, err := d.fabric.Path(ctx, s.Stream.VID, s.Stream.Talker, s.Stream.Listener)
+		if err == nil && len(s.Path) > 0 && !slices.Equal(path, hopsOf(s.Path)) {
+			return false
+		}
+	}
+	c := d.own.Conductor
+	_, err = d.conductor.apply(ctx, api.ApplyRequest{CycleTime: c.CycleTime, LeadTime: c.LeadTime}, func(p api.Progress) {
+		d.log.Info("schedule again", "node", p.Node, "step", p.Step, "text", p.Text)
+	})
+	if err != nil {
+		d.log.Warn("schedule not renewed", "err", err)
+		d.events.add("schedule-not-renewed", tsn.NoPort, err.Error())
+		return false
+	}
+	d.events.add("schedule-renewed", tsn.NoPort, d.own.Conductor.Schedule.ID)
+	return true
+}
+
+// hold decides when the kernel may be touched for the first time. A fresh
+// kernel at once; one that an earlier run left forwarding only when this run
+// has learnt enough to want the same, or when holdLimit has passed.
+func (d *Daemon) hold(ctx context.Context) {
+	defer d.applier.release()
+	have, err := d.kernel.Read()
+	if err != nil {
+		d.log.Warn("kernel not read", "err", err)
+		return
+	}
+	gated := false
+	for _, e := range have.Egress {
+		gated = gated || e.Oper != nil && len(e.Oper.Entries) > 1
+	}
+	d.heldMu.Lock()
+	pending := slices.Clone(d.held.Reservations)
+	d.heldMu.Unlock()
+	forwarding := have.Bridge != nil && have.Bridge.Exists && len(have.Bridge.FDB) > 0
+	if !gated {
+		d.forgetSchedule()
+	}
+	if !forwarding && !gated {
+		d.restore(ctx, pending)
+		return
+	}
+	d.log.Info("adopting the kernel's state", "gated", gated)
+	look := time.NewTicker(100 * time.Millisecond)
+	defer look.Stop()
+	limit := time.NewTimer(holdLimit)
+	defer limit.Stop()
+	for {
+		pending = d.restore(ctx, pending)
+		if gated && d.clock.schedulable() == nil {
+			for _, p := range d.cfg.Ports {
+				d.readBack(p.Port)
+			}
+			gated = false
+		} else if want, _, _ := d.applier.state(); want != nil && len(pending) == 0 && !gated {
+			if left, err := d.kernel.Diff(want.State); err == nil && len(left) == 0 {
+				d.log.Info("adopted: the kernel is as desired")
+				d.events.add("adopted", tsn.NoPort, "the kernel was left untouched")
+				return
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-limit.C:
+			d.log.Warn("the network is not as the last run left it; the kernel will be changed")
+			return
+		case <-look.C:
+		}
+	}
+}
+
+// forgetSchedule drops the promise of a schedule that no kernel runs any more:
+// the machine was restarted. Whoever conducts it notices and starts it again.
+func (d *Daemon) forgetSchedule() {
+	d.heldMu.Lock()
+	defer d.heldMu.Unlock()
+	if d.held.Schedule == nil {
+		return
+	}
+	gates := slices.ContainsFunc(d.held.Schedule.Ports, func(p api.PortGates) bool { return p.Gates != nil })
+	if !gates {
+		return
+	}
+	d.log.Warn("the kernel lost its gates", "schedule", d.held.Schedule.ID)
+	d.held.Schedule = nil
+	if err := d.heldStore.save(d.held); err != nil {
+		d.log.Warn("state not saved", "err", err)
+	}
+}
+
+// restore gives the reservation table what others hold here, as far as links
+// are up; what is refused is returned.
+func (d *Daemon) restore(ctx context.Context, pending []api.Reservations) []api.Reservations {
+	var left []api.Reservations
+	for _, p := range pending {
+		if err := d.putReservations(ctx, p); err != nil {
+			d.log.Debug("reservation not restored yet", "owner", p.Owner, "err", err)
+			left = append(left, p)
+		}
+	}
+	return left
+}
+
+// tellTime keeps the control machine's idea of gPTP time fresh.
+func (d *Daemon) tellTime(ctx context.Context) {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			d.tellControl()
+		}
+	}
+}
+
+func (d *Daemon) tellControl() {
+	now, err := d.clock.now()
+	if err != nil {
+		return
+	}
+	g, err := d.clock.gate()
+	d.control.post(qbv.Clock{
+		Now: now, Synced: d.clock.last.Load().Synced,
+		Exceeded: err != nil || g.Check(d.clock.bound, scheduleHorizon) != nil,
+	})
+}
+
+// scheduleTime is gPTP time if a schedule may be based on it.
+func (d *Daemon) scheduleTime(context.Context) (tsn.PTPTime, error) {
+	if err := d.clock.schedulable(); err != nil {
+		return tsn.PTPTime{}, err
+	}
+	return d.clock.now()
+}

@@ -1,0 +1,235 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"tsnswitch"
+	"tsnswitch/internal/api"
+)
+
+// A keeper owns streams: the daemon of the bridge that the talker is attached
+// to. It reserves them at every system on the path SPB chose, moves them when
+// the path changes, and sends each system the whole set it keeps there, so
+// that a set that was lost or half sent is put right by sending it again.
+//
+// Its methods are called with the operations lock of the daemon held: one
+// change of the network at a time.
+type keeper struct {
+	name  string // this node, the owner in every set
+	topo  topology
+	peers peers
+	mem   *ownMemory
+	save  func() error
+}
+
+// topology is what a keeper asks of SPB.
+type topology interface {
+	// Path returns the egress ports from a station or bridge to another,
+	// starting with the station's own port if a daemon runs there.
+	Path(ctx context.Context, vid tsn.VID, from, to tsn.MAC) ([]tsn.Hop, error)
+	// Label names a hop for people.
+	Label(ctx context.Context, h tsn.Hop) api.PathHop
+}
+
+// peers reaches the daemons of the fabric by system; this one's own too.
+type peers interface {
+	Peer(ctx context.Context, system tsn.MAC) (api.Peer, error)
+}
+
+// find returns the index of an owned stream, or -1.
+func (k *keeper) find(id tsn.StreamID) int {
+	return slices.IndexFunc(k.mem.Owned, func(o ownedStream) bool { return o.Stream.ID == id })
+}
+
+// check asks every system on the path whether it would take the stream, and
+// changes nothing. The error is an *api.Error that says where and why not.
+func (k *keeper) check(ctx context.Context, s tsn.Stream) ([]tsn.Hop, error) {
+	if err := s.Validate(); err != nil {
+		return nil, api.Errorf(api.CodeBadRequest, "stream %s: %w", s.ID, err)
+	}
+	for _, o := range k.mem.Owned {
+		switch {
+		case o.Stream.ID == s.ID:
+			return nil, api.Refuse(tsn.FailureStreamIDInUse, s.ID, api.PathHop{Node: k.name}, "stream %s exists (%s); remove it first", s.ID, o.Stream.Name)
+		case s.Name != "" && o.Stream.Name == s.Name:
+			return nil, api.Errorf(api.CodeConflict, "a stream named %s exists (%s); choose another name", s.Name, o.Stream.ID)
+		}
+	}
+	path, err := k.topo.Path(ctx, s.VID, s.Talker, s.Listener)
+	if err != nil {
+		return nil, api.Refuse(tsn.FailureEgressNotAVB, s.ID, api.PathHop{Node: k.name}, "no path from %s to %s in VLAN %d: %v", s.Talker, s.Listener, s.VID, err)
+	}
+	want := append(slices.Clone(k.mem.Owned), ownedStream{Stream: s, Path: path})
+	for _, h := range path {
+		if err := k.put(ctx, h.System, want, true); err != nil {
+			return nil, k.refusal(ctx, err, s.ID, h)
+		}
+	}
+	return path, nil
+}
+
+// add reserves a stream that check let pass. It is kept on disk before the
+// first system is asked; if one refuses after all, everything is taken back.
+func (k *keeper) add(ctx context.Context, s tsn.Stream, path []tsn.Hop) error {
+	before := k.mem.Owned
+	k.mem.Owned = append(slices.Clone(before), ownedStream{Stream: s, Path: path})
+	if err := k.save(); err != nil {
+		k.mem.Owned = before
+		return api.Errorf(api.CodeInternal, "stream %s was not added: %w", s.ID, err)
+	}
+	for i, h := range path {
+		err := k.put(ctx, h.System, k.mem.Owned, false)
+		if err == nil {
+			continue
+		}
+		k.mem.Owned = before
+		undo := []error{k.refusal(ctx, err, s.ID, h), k.save()}
+		for _, back := range path[:i] {
+			undo = append(undo, k.put(ctx, back.System, before, false))
+		}
+		return errors.Join(undo...)
+	}
+	return nil
+}
+
+// remove forgets a stream and frees what it held. A system that cannot be
+// reached keeps it until it is met again (resync).
+func (k *keeper) remove(ctx context.Context, i int) error {
+	gone := k.mem.Owned[i]
+	before := k.mem.Owned
+	k.mem.Owned = slices.Delete(slices.Clone(before), i, i+1)
+	if err := k.save(); err != nil {
+		k.mem.Owned = before
+		return api.Errorf(api.CodeInternal, "stream %s was not removed: %w", gone.Stream.ID, err)
+	}
+	for _, h := range gone.Path {
+		k.release(ctx, h.System)
+	}
+	return nil
+}
+
+// A move is what became of a stream when the topology changed.
+type move struct {
+	Stream tsn.Stream
+	From   []tsn.Hop
+	To     []tsn.Hop
+	Err    error
+}
+
+// reroute brings every owned stream onto the path SPB has now. New systems
+// are asked first and old ones freed after, so that a stream never stands
+// without a reservation it could have had.
+func (k *keeper) reroute(ctx context.Context) []move {
+	var moves []move
+	for i := range k.mem.Owned {
+		o := &k.mem.Owned[i]
+		path, err := k.topo.Path(ctx, o.Stream.VID, o.Stream.Talker, o.Stream.Listener)
+		if err == nil && len(o.Path) > 0 && slices.Equal(path, o.Path) {
+			continue
+		}
+		old := o.Path
+		m := move{Stream: o.Stream, From: old, To: path, Err: err}
+		o.Path, o.Reason, o.Failure = path, "", tsn.FailureNone
+		for j := 0; err == nil && j < len(path); j++ {
+			err = k.put(ctx, path[j].System, k.mem.Owned, false)
+			if err != nil {
+				err = k.refusal(ctx, err, o.Stream.ID, path[j])
+			}
+		}
+		if err != nil {
+			m.To, m.Err = nil, err
+			o.Path, o.Reason, o.Failure = nil, err.Error(), tsn.FailureEgressNotAVB
+			if e := (*api.Error)(nil); errors.As(err, &e) && e.Failure != tsn.FailureNone {
+				o.Failure = e.Failure
+			}
+			old = append(slices.Clone(old), path...) // what was put is freed again
+		}
+		for _, h := range old {
+			if !slices.ContainsFunc(o.Path, func(p tsn.Hop) bool { return p.System == h.System }) {
+				k.release(ctx, h.System)
+			}
+		}
+		if len(m.From) > 0 || len(m.To) > 0 {
+			moves = append(moves, m)
+		}
+	}
+	if len(moves) > 0 {
+		// The paths can be computed again; a full disk must not stop the move.
+		_ = k.save()
+	}
+	return moves
+}
+
+// release sends a system what is left for it; failing that, the next resync does.
+func (k *keeper) release(ctx context.Context, system tsn.MAC) {
+	if err := k.put(ctx, system, k.mem.Owned, false); err != nil && !slices.Contains(k.mem.Owed, system) {
+		k.mem.Owed = append(k.mem.Owed, system)
+		_ = k.save() // worst case: the reservation stays until that system restarts
+	}
+}
+
+// resync sends every system its set again, after a restart or when systems
+// that could not be told before may be back.
+func (k *keeper) resync(ctx context.Context) {
+	systems := slices.Clone(k.mem.Owed)
+	for _, o := range k.mem.Owned {
+		for _, h := range o.Path {
+			systems = append(systems, h.System)
+		}
+	}
+	slices.SortFunc(systems, func(a, b tsn.MAC) int { return slices.Compare(a[:], b[:]) })
+	k.mem.Owed = nil
+	for _, s := range slices.Compact(systems) {
+		k.release(ctx, s)
+	}
+}
+
+// put sends a system the whole set that streams make there.
+func (k *keeper) put(ctx context.Context, system tsn.MAC, streams []ownedStream, dry bool) error {
+	peer, err := k.peers.Peer(ctx, system)
+	if err != nil {
+		return err
+	}
+	set := api.Reservations{
+		Owner: k.name, Generation: k.mem.Generation + 1,
+		Reservations: reservationsAt(system, streams), DryRun: dry,
+	}
+	if !dry {
+		k.mem.Generation++
+	}
+	return peer.PutReservations(ctx, set)
+}
+
+// reservationsAt selects what streams hold at one system.
+func reservationsAt(system tsn.MAC, streams []ownedStream) []tsn.Reservation {
+	var out []tsn.Reservation
+	for _, o := range streams {
+		var ports []tsn.Port
+		for _, h := range o.Path {
+			if h.System == system {
+				ports = append(ports, h.Port)
+			}
+		}
+		if len(ports) > 0 {
+			slices.Sort(ports)
+			out = append(out, tsn.Reservation{Stream: o.Stream, Ports: ports})
+		}
+	}
+	return out
+}
+
+// refusal gives err the place it happened at, unless it says one itself.
+func (k *keeper) refusal(ctx context.Context, err error, id tsn.StreamID, h tsn.Hop) error {
+	var e *api.Error
+	if !errors.As(err, &e) {
+		e = api.Errorf(api.CodeUnavailable, "%s: %w", k.topo.Label(ctx, h).Node, err)
+	}
+	c := *e
+	c.Stream = id
+	if c.Hop == (api.PathHop{}) {
+		c.Hop = k.topo.Label(ctx, h)
+	}
+	return &c
+}

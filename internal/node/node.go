@@ -1,0 +1,200 @@
+// Package node is one whole switch, composed of two Machines. The daemon runs
+// them with real time and sockets, the simulator with virtual ones; both run
+// exactly this code.
+//
+//	gPTP frames, stamps ──> Timing ──> gPTP frames, gptp.RelationChanged
+//	                                          │ (the driver turns it into Clock)
+//	IS-IS frames, links ──┐                   ▼
+//	reservations ─────────┼──> Control ──> IS-IS frames
+//	gate lists ───────────┘   spb srp qbv    Desired{tsn.DesiredState}, whole
+//
+// Two machines, so that a long path computation never delays a Pdelay answer.
+// Control composes what the cores want into one desired state: spb the bridge,
+// srp group entries and idle slopes, qbv gates; none of them names a qdisc.
+package node
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"tsnswitch"
+	"tsnswitch/gptp"
+	"tsnswitch/qbv"
+	"tsnswitch/spb"
+	"tsnswitch/srp"
+)
+
+// Config is a whole switch. SPB is nil for an end station.
+type Config struct {
+	SPB  *spb.Config
+	GPTP gptp.Config
+	QBV  qbv.AdminConfig
+	SRP  srp.Config
+
+	ClassMap tsn.ClassMap
+	Ports    []tsn.Port // every port with an egress, ascending
+	// SelfVLANs are the VLANs of the bridge's own interface (management).
+	SelfVLANs []tsn.VID
+}
+
+// Desired is an effect of Control: everything the kernel shall be. When the
+// kernel has taken or refused it, the driver answers with one qbv.Applied for
+// each of Gates.
+type Desired struct {
+	State tsn.DesiredState
+	Gates []GateChange // ascending port
+}
+
+// GateChange names the change that the gates of a port are the result of.
+type GateChange struct {
+	Port       tsn.Port
+	Generation uint64
+}
+
+// Timing is the time-aware system.
+type Timing = gptp.Instance
+
+// Control is all that is not time: paths, reservations, gates. It is a
+// tsn.Machine; events go to the core that knows them.
+type Control struct {
+	SPB *spb.Instance // nil for an end station
+	SRP *srp.Instance
+	QBV *qbv.Instance
+
+	classMap tsn.ClassMap
+	bridge   *tsn.BridgeState // as spb wants it
+	reserved srp.Reserved
+	gates    map[tsn.Port]qbv.GatesChanged
+	ports    []tsn.Port
+	self     []tsn.VID
+
+	started bool
+	effects []tsn.Effect
+}
+
+var _ tsn.Machine = (*Control)(nil)
+
+// New builds both machines of a switch.
+func New(cfg Config) (*Timing, *Control, error) {
+	timing, err := gptp.New(cfg.GPTP)
+	if err != nil {
+		return nil, nil, err
+	}
+	control, err := NewControl(cfg)
+	return timing, control, err
+}
+
+// NewControl builds the control machine alone.
+func NewControl(cfg Config) (*Control, error) {
+	if !slices.IsSorted(cfg.Ports) {
+		return nil, errors.New("node: ports must be ascending")
+	}
+	c := &Control{classMap: cfg.ClassMap, ports: cfg.Ports, self: cfg.SelfVLANs, gates: map[tsn.Port]qbv.GatesChanged{}}
+	var err error
+	if cfg.SPB != nil {
+		if c.SPB, err = spb.New(*cfg.SPB); err != nil {
+			return nil, err
+		}
+	}
+	if c.SRP, err = srp.New(cfg.SRP); err != nil {
+		return nil, err
+	}
+	if c.QBV, err = qbv.New(cfg.QBV); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// Deadline is the earliest of the cores'.
+func (c *Control) Deadline() tsn.Instant {
+	d := min(c.SRP.Deadline(), c.QBV.Deadline())
+	if c.SPB != nil {
+		d = min(d, c.SPB.Deadline())
+	}
+	return d
+}
+
+// Step gives the event to every core that may know it, in a fixed order, and
+// ends with one Desired if any of them changed its mind. The first Step of an
+// end station has one too: its egress.
+func (c *Control) Step(now tsn.Instant, ev tsn.Event) []tsn.Effect {
+	changed := !c.started && c.SPB == nil
+	c.started = true
+	c.effects = c.effects[:0]
+	if c.SPB != nil {
+		changed = c.take(c.SPB.Step(now, ev)) || changed
+	}
+	if _, frame := ev.(tsn.Received); !frame {
+		changed = c.take(c.SRP.Step(now, ev)) || changed
+		changed = c.take(c.QBV.Step(now, ev)) || changed
+	}
+	if changed && (c.SPB == nil || c.bridge != nil) {
+		c.effects = append(c.effects, c.desired())
+	}
+	return c.effects
+}
+
+// take keeps what concerns the desired state and passes on the rest.
+func (c *Control) take(effects []tsn.Effect) (changed bool) {
+	for _, e := range effects {
+		switch e := e.(type) {
+		case spb.Forwarding:
+			c.bridge = &e.State
+			changed = true
+		case srp.Reserved:
+			c.reserved = e
+			changed = true
+		case qbv.GatesChanged:
+			c.gates[e.Port] = e
+			changed = true
+		default:
+			c.effects = append(c.effects, e)
+		}
+	}
+	return changed
+}
+
+// desired composes the whole state. The entries of spb and srp cannot meet:
+// spb owns individual addresses, srp groups.
+func (c *Control) desired() Desired {
+	var d tsn.DesiredState
+	var gates []GateChange
+	if c.bridge != nil {
+		b := *c.bridge
+		b.SelfVLANs = c.self
+		b.MDB = append(slices.Clone(b.MDB), c.reserved.MDB...)
+		slices.SortFunc(b.MDB, func(x, y tsn.MDBEntry) int {
+			if x.VID != y.VID {
+				return int(x.VID) - int(y.VID)
+			}
+			return slices.Compare(x.Group[:], y.Group[:])
+		})
+		d.Bridge = &b
+	}
+	for _, p := range c.ports {
+		e := tsn.PortEgress{Port: p, ClassMap: c.classMap}
+		if g, ok := c.gates[p]; ok {
+			e.Gates = g.List
+			gates = append(gates, GateChange{Port: p, Generation: g.Generation})
+		}
+		for _, s := range c.reserved.Slopes {
+			if s.Port == p {
+				e.IdleSlope = s.IdleSlope
+			}
+		}
+		d.Egress = append(d.Egress, e)
+	}
+	return Desired{State: d, Gates: gates}
+}
+
+// errNotBridge is what path questions to an end station get.
+var errNotBridge = errors.New("this is an end station: ask its bridge")
+
+// Path is SPB's answer, for drivers that do not care about the role.
+func (c *Control) Path(vid tsn.VID, from, to tsn.MAC) ([]tsn.Hop, error) {
+	if c.SPB == nil {
+		return nil, fmt.Errorf("path from %s to %s: %w", from, to, errNotBridge)
+	}
+	return c.SPB.Path(vid, from, to)
+}
