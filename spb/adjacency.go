@@ -121,7 +121,7 @@ func (i *Instance) adjacencyDown(p *port, why string) {
 
 func (i *Instance) adjacencyLost(p *port) {
 	i.counters.AdjacencyChanges++
-	p.srm, p.ssn = nil, nil
+	p.srm, p.ssn, p.synchronised = nil, nil, false
 	p.nextCSNP = tsn.Never
 	i.own.dirty, i.top.dirty = true, true
 }

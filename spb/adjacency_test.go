@@ -105,7 +105,7 @@ func TestSPBMismatch(t *testing.T) {
 		if n.State != "Up" || n.Metric != isispdu.MaxMetric || n.Mismatch == "" {
 			t.Errorf("%s: %+v", name, n)
 		}
-		if p.inst.top.sent.Ports[0].BcastFlood {
+		if p.inst.top.wanted.Ports[0].BcastFlood {
 			t.Errorf("%s: broadcast goes over the link", name)
 		}
 		p.receive(1, p.hello(1, isispdu.Up)) // put right

@@ -31,9 +31,13 @@ type Config struct {
 	LSPHoldDown        int64  // minimumLSPGenerationInterval [50 ms]
 	SPFHoldDown        int64  // between SPF runs [5 ms]; doubles up to
 	SPFMaxHoldDown     int64  // while changes keep coming [200 ms]
-	MaxAge             int64  // [1200 s]
-	ZeroAgeLifetime    int64  // [60 s]
-	RefreshInterval    int64  // maximumLSPGenerationInterval [900 s], less up to 10 % of jitter
+	// StartupHold delays the first Forwarding until the fabric is known again,
+	// at most so long [0]. Use it where the kernel still has the state of an
+	// earlier life, so that a restart does not take it away.
+	StartupHold     int64
+	MaxAge          int64 // [1200 s]
+	ZeroAgeLifetime int64 // [60 s]
+	RefreshInterval int64 // maximumLSPGenerationInterval [900 s], less up to 10 % of jitter
 
 	Caps Caps
 	Seed uint64 // of all jitter
@@ -208,6 +212,9 @@ func (c Config) validateTimes() error {
 		if t.v < millisecond || t.v > t.max {
 			return fmt.Errorf("spb: %s of %d ns is outside 1 ms..%d s", t.name, t.v, t.max/second)
 		}
+	}
+	if c.StartupHold < 0 || c.StartupHold > 3600*second {
+		return fmt.Errorf("spb: startup hold of %d ns is outside 0..3600 s", c.StartupHold)
 	}
 	if h := c.holdingTime(); h > 65535 {
 		return fmt.Errorf("spb: holding time of %d s does not fit the hello", h)

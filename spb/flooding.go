@@ -211,6 +211,7 @@ func (i *Instance) receiveCSNP(p *port, c *isispdu.CSNP) {
 			i.receiveEntry(p, e)
 		}
 	}
+	p.synchronised = p.synchronised || c.End == isispdu.MaxLSPID
 	from, _ := slices.BinarySearchFunc(i.db.order, c.Start, isispdu.LSPID.Compare)
 	for _, id := range i.db.order[from:] {
 		if id.Compare(c.End) > 0 {

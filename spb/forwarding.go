@@ -9,47 +9,93 @@ import (
 )
 
 func (i *Instance) spfDeadline() tsn.Instant {
+	d := tsn.Never
 	if i.top.dirty {
-		return i.top.nextRun
+		d = i.top.nextRun
 	}
-	return tsn.Never
+	if i.top.held {
+		d = min(d, i.top.holdUntil)
+	}
+	return d
 }
 
 // computeForwarding runs SPF if the database changed: at once after a quiet
 // time, otherwise when the hold-down is over, which doubles while changes keep
 // coming. It reports what is different.
 func (i *Instance) computeForwarding() {
-	if i.spfDeadline() > i.now {
-		return
-	}
 	t := &i.top
-	t.dirty = false
-	if i.now == t.nextRun { // had to wait
-		t.hold = min(2*t.hold, i.cfg.SPFMaxHoldDown)
-	} else {
-		t.hold = i.cfg.SPFHoldDown
+	run := t.dirty && t.nextRun <= i.now
+	if run {
+		t.dirty = false
+		if t.waited {
+			t.hold = min(2*t.hold, i.cfg.SPFMaxHoldDown)
+		} else {
+			t.hold = i.cfg.SPFHoldDown
+		}
+		t.nextRun = i.now.Add(t.hold)
+		i.runSPF()
 	}
-	t.nextRun = i.now.Add(t.hold)
+	t.waited = t.dirty
+	i.publish()
+	if run {
+		i.effects = append(i.effects, TopologyChanged{Generation: t.generation})
+	}
+}
+
+// runSPF turns the database into nodes, trees and the wanted bridge state.
+func (i *Instance) runSPF() {
+	t := &i.top
+	i.counters.SPFRuns++
+	t.generation++
 	t.nodes = i.collectNodes()
 	t.buildGraph()
 	i.computeTrees()
-	t.generation++
 	duplicates := t.duplicates
 	state := i.bridgeState()
 	if t.duplicates > duplicates {
 		i.notice(NoticeDuplicateStation, tsn.NoPort, "an end station's address is claimed by several bridges; the lowest BridgeID has it")
 	}
-	if t.sent == nil || !sameState(*t.sent, state) {
-		t.sent = &state
-		i.counters.ForwardingSets++
-		i.effects = append(i.effects, Forwarding{State: cloneState(state)})
+	t.held = t.held || !sameState(t.wanted, state)
+	t.wanted = state
+}
+
+// publish hands out the wanted state. The first one waits, if so configured,
+// until the fabric is known again.
+func (i *Instance) publish() {
+	t := &i.top
+	if !t.held || (!t.published && i.now < t.holdUntil && !i.settled()) {
+		return
 	}
-	i.effects = append(i.effects, TopologyChanged{Generation: t.generation})
+	t.held, t.published = false, true
+	i.counters.ForwardingSets++
+	i.effects = append(i.effects, Forwarding{State: cloneState(t.wanted)})
+}
+
+// settled reports whether every fabric port with a link has a synchronised
+// neighbour, and the links to all of them are in the graph.
+func (i *Instance) settled() bool {
+	t := &i.top
+	self := t.findNode(i.cfg.SystemID)
+	links := 0
+	for _, p := range i.ports {
+		if !p.up {
+			continue
+		}
+		links++
+		if p.adj.state != isispdu.Up || !p.synchronised || len(p.ssn) > 0 || self < 0 {
+			return false
+		}
+		far := t.findNode(p.adj.neighbor)
+		inUse := slices.ContainsFunc(t.graph.edges[t.graph.first[self]:t.graph.first[self+1]], func(e edge) bool { return e.to == far })
+		if !inUse && p.adj.mismatch == "" {
+			return false
+		}
+	}
+	return links > 0 && !t.dirty && !i.own.dirty
 }
 
 // computeTrees breaks the ties for each algorithm in use, over one Dijkstra.
 func (i *Instance) computeTrees() {
-	i.counters.SPFRuns++
 	t := &i.top
 	t.trees = [17]*tree{}
 	var algorithms []uint8

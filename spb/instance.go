@@ -45,6 +45,7 @@ type Instance struct {
 	cfg      Config
 	rng      prng
 	now      tsn.Instant
+	started  bool
 	effects  []tsn.Effect
 	counters Counters
 
@@ -70,6 +71,8 @@ type port struct {
 	// it is due in a PSNP (SSNflag). An absent key is a clear flag.
 	srm map[isispdu.LSPID]srmFlag
 	ssn map[isispdu.LSPID]tsn.Instant
+	// synchronised: a whole CSNP came since the adjacency is Up.
+	synchronised bool
 	// sendAfter spaces bursts of LSPs.
 	sendAfter tsn.Instant
 }
@@ -97,7 +100,10 @@ func New(cfg Config) (*Instance, error) {
 // Step handles tsn.Received, tsn.LinkChanged, tsn.Timeout, SetEndStations and
 // SetOverload; see tsn.Machine.
 func (i *Instance) Step(now tsn.Instant, ev tsn.Event) []tsn.Effect {
-	i.now = max(now, i.now)
+	if i.now = max(now, i.now); !i.started {
+		i.started = true
+		i.top.holdUntil = i.now.Add(i.cfg.StartupHold)
+	}
 	i.effects = nil
 	switch ev := ev.(type) {
 	case tsn.Received:

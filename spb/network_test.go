@@ -263,3 +263,39 @@ func TestFragments(t *testing.T) {
 		t.Errorf("%d live fragments after shrinking", n)
 	}
 }
+
+// StartupHold: a restarted node says nothing about forwarding until it knows
+// the fabric again; the first thing it says is what it said before.
+func TestStartupHold(t *testing.T) {
+	l := newLab(t, 4, ring(4), func(_ int, c *Config) { c.StartupHold = 3 * second })
+	l.allUp()
+	l.run(5 * second)
+	l.checkForwarding()
+	want := stateText(l.nodes[2].state)
+	l.start(2)
+	l.nodes[2].state = tsn.BridgeState{}
+	restart := l.now
+	for side := range 2 {
+		l.step(2, tsn.LinkChanged{Port: l.links[1+side].port[1-side], Up: true, Rate: tsn.Gbps})
+	}
+	l.run(2 * second)
+	if got := stateText(l.nodes[2].state); got != want {
+		t.Errorf("after the restart:\n%s, before:\n%s", got, want)
+	}
+	if n := l.nodes[2].Counters().ForwardingSets; n != 1 {
+		t.Errorf("%d states were handed out", n)
+	}
+	if took := l.nodes[2].changedAt.Sub(restart); took > 200*millisecond {
+		t.Errorf("took %d ms", took/millisecond)
+	}
+	// Alone in the world it waits no longer than it was told to.
+	p := newPeer(t, func(c *Config) { c.StartupHold = 3 * second })
+	p.wait(2900 * millisecond)
+	if p.state != nil {
+		t.Error("too early")
+	}
+	p.wait(200 * millisecond)
+	if p.state == nil {
+		t.Error("nothing after the hold")
+	}
+}

@@ -207,9 +207,7 @@ func (i *Instance) Status() Status {
 			s.LSPs++
 		}
 	}
-	if t.sent != nil {
-		s.FDBEntries = len(t.sent.FDB)
-	}
+	s.FDBEntries = len(t.wanted.FDB)
 	if tr := t.trees[i.cfg.BaseVIDs[0].Algorithm]; tr != nil {
 		s.NodesReached = len(tr.settled)
 	}

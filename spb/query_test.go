@@ -132,7 +132,7 @@ func TestEdgePortOptions(t *testing.T) {
 	want := "  port 1 fabric locked vid 100\n  port 2 fabric locked vid 100\n" +
 		"  port 50 edge mcast_flood bcast_flood vid 100 pvid untagged\n" +
 		"  port 100 edge locked mcast_flood bcast_flood vid 10 pvid untagged vid 100\n"
-	if got := stateText(*p.inst.top.sent); got != want {
+	if got := stateText(p.inst.top.wanted); got != want {
 		t.Errorf("\n%s, want\n%s", got, want)
 	}
 }

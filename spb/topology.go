@@ -19,11 +19,15 @@ type topology struct {
 	nodes      []node // ascending system id
 	graph      graph
 	trees      [17]*tree // of this bridge, for the algorithms in use
-	sent       *tsn.BridgeState
-	duplicates int // stations claimed by more than one node
+	waited     bool      // the next run has been held down
+	// wanted is what the bridge shall forward; held: not handed out yet.
+	wanted          tsn.BridgeState
+	held, published bool
+	holdUntil       tsn.Instant // StartupHold, for the first one
+	duplicates      int         // stations claimed by more than one node
 }
 
-func (t *topology) init() { t.dirty = true }
+func (t *topology) init() { t.dirty, t.held = true, true }
 
 // node is one system, put together from its LSP fragments.
 type node struct {
