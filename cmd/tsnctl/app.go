@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"strings"
 	"time"
@@ -161,7 +162,7 @@ func (a *app) exit(err error) int {
 	if e.Hop != (api.PathHop{}) {
 		p.wrap("        ", "        ", "at "+hopText(e.Hop))
 	}
-	if e.Code == api.CodeUnavailable && a.node == "" {
+	if dial := (*net.OpError)(nil); errors.As(err, &dial) && dial.Op == "dial" {
 		p.wrap("        ", "        ", "Is it running? Start it with `tsnswitchd --config FILE`; "+
 			"if it uses another socket, name that with --socket or $TSNSWITCH_SOCKET.")
 	}

@@ -15,7 +15,7 @@ func (a *app) doctor() *cobra.Command {
 		Long: `Checks of each port: time stamps, PTP hardware clock (phc), transmit queues,
 taprio (gates), cbs (shapers), locked (ingress check of fabric ports) and MAC
 merge (frame preemption). OK, degraded: it works less well, missing: it does
-not work; WHY says what that costs.`,
+not work; the finding says why, and what that costs.`,
 		Example: "  tsnctl doctor\n  tsnctl doctor --node b2",
 		Args:    cobra.NoArgs,
 		RunE: a.call(func(ctx context.Context, sw api.Switch, _ []string) error {
@@ -31,10 +31,14 @@ not work; WHY says what that costs.`,
 func printDoctor(p *page, d *api.Doctor) {
 	p.printf("%s, kernel %s", d.Node, d.Kernel)
 	p.blank()
-	t := table{head: []string{"WHERE", "CHECK", "STATE", "~FOUND", "WHY"}}
+	t := table{head: []string{"WHERE", "CHECK", "STATE", "FINDING"}}
 	rows := func(where string, checks []api.Check) {
 		for _, c := range checks {
-			t.row(where, c.Name, c.State, dash(c.Detail), c.Why)
+			finding := c.Detail
+			if finding != "" && c.Why != "" {
+				finding += ": "
+			}
+			t.row(where, c.Name, c.State, finding+c.Why)
 			where = ""
 		}
 	}

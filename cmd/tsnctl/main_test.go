@@ -30,7 +30,9 @@ func TestMain(m *testing.M) {
 // daemon serves a fake b1 that knows b2, until the returned function is called.
 func daemon(t interface{ Fatal(...any) }, socket string) func() {
 	b1, b2 := apitest.New("b1"), apitest.New("b2")
-	b1.Remotes = map[string]api.Switch{"b2": b2}
+	b3 := apitest.New("b3")
+	b3.Err = api.Errorf(api.CodeUnavailable, "b3 at 10.255.0.3:9465 does not answer")
+	b1.Remotes = map[string]api.Switch{"b2": b2, "b3": b3}
 	b1.EventList = []api.Event{
 		{Seq: 1, Time: 1_700_000_000_000_000_000, Node: "b1", Kind: "link-up", Port: 1, Detail: "100 Mbit/s"},
 		{Seq: 2, Time: 1_700_000_001_500_000_000, Node: "b1", Kind: "stream-failed", Detail: strings.Repeat("because ", 20)},
@@ -114,6 +116,7 @@ var commands = map[string]string{
 	"unknown-node":     "status --node b9",
 	"refused":          "stream add --talker A --listener B --interval 100us --size 1500 --frames 10",
 	"not-there":        "stream remove nothing",
+	"node-down":        "--node b3 status",
 	"usage-no-command": "frobnicate",
 }
 

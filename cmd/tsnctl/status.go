@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -71,11 +72,15 @@ func printStatus(p *page, s *api.Status) {
 	for _, d := range s.Degraded {
 		field("Degraded", "%s", d)
 	}
+	var counters []string
 	for _, c := range s.Counters {
 		at := ""
 		if c.Port != 0 {
-			at = fmt.Sprintf(" port %d", c.Port)
+			at = fmt.Sprintf("[%d]", c.Port)
 		}
-		field("Counter", "%s%s: %d", c.Name, at, c.Value)
+		counters = append(counters, fmt.Sprintf("%s%s=%d", c.Name, at, c.Value))
+	}
+	if len(counters) > 0 {
+		field("Counters", "%s", strings.Join(counters, " "))
 	}
 }
