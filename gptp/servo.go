@@ -18,15 +18,17 @@ import (
 const (
 	servoAcquire = 3 // Syncs whose median sets the phase
 	servoFirstK  = 4
-	servoQuietK  = 16  // longest memory with little noise, in Syncs
-	servoNoisyK  = 32  // and with
-	servoNoisy   = 300 // ns, more noise than this
-	servoSettled = 8   // k from which the clock counts as synced
+	servoQuietK  = 16   // longest memory with little noise, in Syncs
+	servoNoisyK  = 32   // and with more than
+	servoNoisy   = 300  // ns of noise, a host's stamps,
+	servoBusyK   = 64   // and with more than
+	servoBusy    = 2000 // ns, a busy host's
+	servoSettled = 8    // k from which the clock counts as synced
 
 	servoWindow    = 16      // innovations that noise is judged by
 	servoSlack     = 500     // ns that are never an outlier
 	servoOutlier   = 5       // standard deviations that are
-	servoPatience  = 5       // outliers in a row that are the truth
+	servoPatience  = 16      // outliers in a row that are the truth: 2 s
 	servoMaxRate   = 500e3   // ppb
 	servoMeanCount = 64      // Syncs the holdover rate is taken over
 	statWindow     = 128     // Syncs the status figures are taken over
@@ -88,13 +90,7 @@ func (s *servo) sample(rel tsn.ClockRelation, local tsn.LocalTime, ptp tsn.PTPTi
 	s.rejected = 0
 	s.remember(e)
 	s.stats.add(int64(-e))
-	longest := servoQuietK
-	if spread > servoNoisy {
-		longest = servoNoisyK
-	}
-	if s.k++; s.k > longest {
-		s.k = longest
-	}
+	s.k = min(s.k+1, memory(spread))
 	k := float64(s.k)
 	alpha, beta := 2*(2*k-1)/(k*(k+1)), 6/(k*(k+1))
 	rate := rel.RatePPB
@@ -106,6 +102,17 @@ func (s *servo) sample(rel tsn.ClockRelation, local tsn.LocalTime, ptp tsn.PTPTi
 		relation: tsn.ClockRelation{Local: local, PTP: rel.At(local).Add(int64(math.Round(alpha * e))), RatePPB: rate},
 		changed:  true, offset: int64(-e),
 	}
+}
+
+// memory is how many Syncs the servo goes by, given the noise.
+func memory(spread float64) int {
+	switch {
+	case spread > servoBusy:
+		return servoBusyK
+	case spread > servoNoisy:
+		return servoNoisyK
+	}
+	return servoQuietK
 }
 
 // first collects the Syncs whose median sets the phase. The rate is the
