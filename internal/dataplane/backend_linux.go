@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -24,6 +25,12 @@ type kernel struct {
 	links   map[string]link // at the last Read
 	carrier map[tsn.Port]uint32
 	refused map[tsn.Port]map[string]error // what drivers have refused so far
+	emptied map[emptied]time.Time         // when groups have lost a port
+}
+
+type emptied struct {
+	group tsn.MAC
+	vid   tsn.VID
 }
 
 func (k *kernel) open() (err error) {
@@ -63,6 +70,7 @@ func (k *kernel) refresh() (err error) {
 func (k *kernel) index(p tsn.Port) int { return k.links[k.cfg.ifname(p)].index }
 
 func (k *kernel) Read() (State, error) {
+	maps.DeleteFunc(k.emptied, func(_ emptied, lost time.Time) bool { return time.Since(lost) > settle })
 	if err := k.refresh(); err != nil {
 		return State{}, err
 	}
@@ -304,8 +312,9 @@ func (k *kernel) Apply(ctx context.Context, op Op) error {
 	case DelFDB:
 		return k.c.setFDB(unix.RTM_DELNEIGH, k.index(o.Entry.Port), o.Entry)
 	case AddMDB:
-		return k.c.setMDB(unix.RTM_NEWMDB, k.group(o.Entry))
+		return k.addMDB(ctx, k.group(o.Entry), o.Entry.Port == tsn.NoPort)
 	case DelMDB:
+		k.emptied[emptied{o.Entry.Group, o.Entry.VID}] = time.Now()
 		return k.c.setMDB(unix.RTM_DELMDB, k.group(o.Entry))
 	case InstallRoot:
 		return k.installRoot(ctx, o.Port)
@@ -321,6 +330,27 @@ func (k *kernel) Apply(ctx context.Context, op Op) error {
 
 func (k *kernel) group(g GroupPort) group {
 	return group{g.Group, g.VID, k.index(g.Port), k.index(tsn.NoPort)}
+}
+
+// settle is longer than the two timer ticks in which a kernel takes down a
+// group that has lost its last port. There is no event to wait for instead.
+const settle = 25 * time.Millisecond
+
+// addMDB adds a port, or the bridge itself, to a group. The kernel takes a
+// group that has lost its last port down a tick later, and then the bridge's
+// own part in it goes even if it was added in between: so let it do that first.
+func (k *kernel) addMDB(ctx context.Context, g group, self bool) error {
+	if lost, ok := k.emptied[emptied{g.mac, g.vid}]; self && ok {
+		err := poll(ctx, func() (bool, error) { return time.Since(lost) > settle, nil })
+		if err != nil {
+			return err
+		}
+	}
+	err := k.c.setMDB(unix.RTM_NEWMDB, g)
+	if self && errors.Is(err, unix.EEXIST) {
+		return nil // a kernel that kept it
+	}
+	return err
 }
 
 // setFlags names the flag if a driver refuses it: it is the one that switch

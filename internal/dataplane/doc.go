@@ -33,6 +33,8 @@
 //     prio of one band stands between them.
 //   - An FDB entry can neither be made nor removed while its port is outside
 //     the entry's VLAN.
+//   - A group that loses a port loses the bridge itself too, which is then
+//     added again.
 //   - cbs computes with the link speed that ethtool tells (10 Gbit/s on veth),
 //     whatever rate the switch was configured with.
 package dataplane

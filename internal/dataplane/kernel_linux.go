@@ -23,7 +23,7 @@ func Open(cfg Config) (*Kernel, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	k := &Kernel{k: kernel{cfg: cfg, probed: probeOnce(), carrier: map[tsn.Port]uint32{}, refused: map[tsn.Port]map[string]error{}}}
+	k := &Kernel{k: kernel{cfg: cfg, probed: probeOnce(), carrier: map[tsn.Port]uint32{}, refused: map[tsn.Port]map[string]error{}, emptied: map[emptied]time.Time{}}}
 	k.k.cl = classes{n: cfg.ClassMap.Classes(), order: k.k.probed.order}
 	if cfg.Offload == OffloadFull {
 		k.k.cl.order = HighestFirst // the driver has the standard's numbers
@@ -93,11 +93,15 @@ const pollEvery = 5 * time.Millisecond
 
 // AwaitOper waits until the port has no pending schedule.
 func (k *Kernel) AwaitOper(ctx context.Context, p tsn.Port) error {
-	return poll(ctx, func() (bool, error) {
+	err := poll(ctx, func() (bool, error) {
 		k.mu.Lock()
 		defer k.mu.Unlock()
 		return k.k.operational(p)
 	})
+	if err != nil {
+		return fmt.Errorf("port %d: waiting for the schedule to start: %w", p, err)
+	}
+	return nil
 }
 
 func poll(ctx context.Context, done func() (bool, error)) error {
@@ -110,7 +114,7 @@ func poll(ctx context.Context, done func() (bool, error)) error {
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("the schedule has not started: %w", ctx.Err())
+			return ctx.Err()
 		case <-tick.C:
 		}
 	}

@@ -233,6 +233,7 @@ func testRing(t *testing.T) {
 	var fd [3]int
 	var ks [3]*dataplane.Kernel
 	for i := range sw {
+		awaitUp(t, sw[i], "p1", "p2", "p3")
 		d := fabricState()
 		d.Bridge.MDB = nil
 		d.Bridge.FDB = nil
@@ -278,7 +279,7 @@ func testForwardedClass(t *testing.T) {
 	}
 	c := cs[1]
 	if c.Port != 2 || c.Class[tsn.ClassScheduled].Frames != n || c.Priority[6] != n ||
-		c.Class[tsn.ClassSR].Frames != 1 || c.Class[tsn.ClassControl].Frames != 1 || c.Class[tsn.ClassBestEffort].Frames < 1 {
+		c.Class[tsn.ClassSR].Frames != 1 || c.Class[tsn.ClassControl].Frames < 1 || c.Class[tsn.ClassBestEffort].Frames < 1 {
 		t.Errorf("counters %+v: want %d frames in class 2", c, n)
 	}
 }

@@ -4,9 +4,11 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
+	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	tsn "tsnswitch"
@@ -26,7 +28,32 @@ func newLab(t *testing.T) *lab {
 		l.host[i] = kerneltest.NewNetNS(t)
 		kerneltest.VethPair(t, 8, kerneltest.End{NS: l.sw, Name: config().Ports[i].Ifname}, kerneltest.End{NS: l.host[i], Name: "h0"})
 	}
+	awaitUp(t, l.sw, "p1", "p2", "p3")
 	return l
+}
+
+// awaitUp waits for links to be operational: a bridge port forwards from then.
+func awaitUp(t *testing.T, ns *kerneltest.NetNS, names ...string) {
+	t.Helper()
+	up := map[string]bool{}
+	done, updates := make(chan struct{}), make(chan netlink.LinkUpdate)
+	defer close(done)
+	fd := ns.Fd()
+	if err := netlink.LinkSubscribeWithOptions(updates, done, netlink.LinkSubscribeOptions{Namespace: &fd, ListExisting: true}); err != nil {
+		t.Fatal(err)
+	}
+	for ctx := bounded(t); ; {
+		select {
+		case u := <-updates:
+			a := u.Link.Attrs()
+			up[a.Name] = a.OperState == netlink.OperUp
+		case <-ctx.Done():
+			t.Fatalf("links %v are not all up: %v", names, up)
+		}
+		if !slices.ContainsFunc(names, func(n string) bool { return !up[n] }) {
+			return
+		}
+	}
 }
 
 func open(t *testing.T, ns *kerneltest.NetNS, cfg dataplane.Config) (k *dataplane.Kernel) {

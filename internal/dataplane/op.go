@@ -115,11 +115,9 @@ func (o SetVLAN) Do(s *State) {
 	s.Sort()
 }
 
-// Do ends the membership. With the bridge's own goes its part in the VLAN's
-// groups; those of ports stay.
+// Do ends the membership.
 func (o DelVLAN) Do(s *State) {
 	if o.Port == tsn.NoPort {
-		s.Bridge.MDB = slices.DeleteFunc(s.Bridge.MDB, func(g GroupPort) bool { return g.Port == tsn.NoPort && g.VID == o.VID })
 		s.Bridge.Self = slices.DeleteFunc(s.Bridge.Self, func(v tsn.VID) bool { return v == o.VID })
 		return
 	}
@@ -151,11 +149,13 @@ func (o AddMDB) Do(s *State) {
 	}
 }
 
-// Do removes the port from the group.
+// Do removes the port from the group. When any port of an L2 group goes, the
+// kernel takes the bridge itself out of it too (it takes the group for a
+// source-specific one, which only ports can have joined).
 func (o DelMDB) Do(s *State) {
-	if i, ok := slices.BinarySearchFunc(s.Bridge.MDB, o.Entry, compareGroup); ok {
-		s.Bridge.MDB = slices.Delete(s.Bridge.MDB, i, i+1)
-	}
+	s.Bridge.MDB = slices.DeleteFunc(s.Bridge.MDB, func(g GroupPort) bool {
+		return g == o.Entry || g == GroupPort{o.Entry.Group, o.Entry.VID, tsn.NoPort}
+	})
 }
 
 // Do leaves a running all-open schedule and nothing else.

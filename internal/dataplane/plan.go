@@ -73,7 +73,8 @@ func planPorts(have *State, t *Target, do func(Op)) {
 func planRemove(have *State, t *Target, do func(Op)) {
 	owned := func(v tsn.VID) bool { return slices.Contains(t.Owned, v) }
 	for _, g := range slices.Clone(have.Bridge.MDB) {
-		if _, ok := slices.BinarySearchFunc(t.Bridge.MDB, g, compareGroup); !ok && owned(g.VID) {
+		_, wanted := slices.BinarySearchFunc(t.Bridge.MDB, g, compareGroup)
+		if !wanted && owned(g.VID) && slices.Contains(have.Bridge.MDB, g) {
 			do(DelMDB{g})
 		}
 	}
