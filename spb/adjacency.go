@@ -91,8 +91,14 @@ func (i *Instance) setAdjacency(p *port, state isispdu.ThreeWayState, h *isispdu
 	case was.state == isispdu.Up && state != isispdu.Up:
 		i.notice(NoticeAdjacencyDown, p.cfg.Port, a.neighbor.String()+": neighbour restarted")
 		i.adjacencyLost(p)
+		if i.cfg.RestartGrace > 0 {
+			// The link carries frames all the time, and the neighbour's
+			// forwarding outlives its daemon: say nothing to the network yet.
+			p.graceUntil = i.now.Add(i.cfg.RestartGrace)
+		}
 	case was.state != isispdu.Up && state == isispdu.Up:
 		i.notice(NoticeAdjacencyUp, p.cfg.Port, a.neighbor.String())
+		p.graceUntil = 0
 		i.counters.AdjacencyChanges++
 		i.synchronise(p)
 		i.own.dirty, i.top.dirty = true, true
@@ -113,6 +119,9 @@ func (i *Instance) adjacencyDown(p *port, why string) {
 	was := p.adj
 	p.adj = adjacency{state: isispdu.Down, expires: tsn.Never, since: i.now}
 	p.nextHello = i.now
+	if p.graceUntil != 0 {
+		i.endGrace(p)
+	}
 	if was.state == isispdu.Up {
 		i.notice(NoticeAdjacencyDown, p.cfg.Port, was.neighbor.String()+": "+why)
 		i.adjacencyLost(p)
@@ -121,13 +130,26 @@ func (i *Instance) adjacencyDown(p *port, why string) {
 
 func (i *Instance) adjacencyLost(p *port) {
 	i.counters.AdjacencyChanges++
-	p.srm, p.ssn, p.synchronised = nil, nil, false
+	p.srm, p.ssn, p.requested, p.synchronised = nil, nil, nil, false
 	p.nextCSNP = tsn.Never
+	i.own.dirty, i.top.dirty = true, true
+}
+
+// inUse: frames may be sent over the link.
+func (p *port) inUse() bool {
+	return (p.adj.state == isispdu.Up || p.graceUntil != 0) && p.adj.mismatch == ""
+}
+
+func (i *Instance) endGrace(p *port) {
+	p.graceUntil = 0
 	i.own.dirty, i.top.dirty = true, true
 }
 
 func (i *Instance) expireAdjacencies() {
 	for _, p := range i.ports {
+		if p.graceUntil != 0 && p.graceUntil <= i.now {
+			i.endGrace(p)
+		}
 		if p.adj.state != isispdu.Down && p.adj.expires <= i.now {
 			i.adjacencyDown(p, "holding time expired")
 		}

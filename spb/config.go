@@ -31,9 +31,12 @@ type Config struct {
 	LSPHoldDown        int64  // minimumLSPGenerationInterval [50 ms]
 	SPFHoldDown        int64  // between SPF runs [5 ms]; doubles up to
 	SPFMaxHoldDown     int64  // while changes keep coming [200 ms]
-	// StartupHold delays the first Forwarding until the fabric is known again,
-	// at most so long [0]. Use it where the kernel still has the state of an
-	// earlier life, so that a restart does not take it away.
+	// RestartGrace keeps a link in use while a neighbour that restarted with
+	// its link up does the handshake again [1 s]; negative: not at all.
+	RestartGrace int64
+	// StartupHold delays the first own LSP and the first Forwarding until the
+	// fabric is known again, at most so long [0]. Use it where the kernel still
+	// has the state of an earlier life: then a restart goes unnoticed.
 	StartupHold     int64
 	MaxAge          int64 // [1200 s]
 	ZeroAgeLifetime int64 // [60 s]
@@ -106,6 +109,7 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.LSPHoldDown, 50*millisecond)
 	setDefault(&c.SPFHoldDown, 5*millisecond)
 	setDefault(&c.SPFMaxHoldDown, max(200*millisecond, c.SPFHoldDown))
+	setDefault(&c.RestartGrace, second)
 	setDefault(&c.MaxAge, 1200*second)
 	setDefault(&c.ZeroAgeLifetime, 60*second)
 	setDefault(&c.RefreshInterval, 900*second)
@@ -215,6 +219,9 @@ func (c Config) validateTimes() error {
 	}
 	if c.StartupHold < 0 || c.StartupHold > 3600*second {
 		return fmt.Errorf("spb: startup hold of %d ns is outside 0..3600 s", c.StartupHold)
+	}
+	if c.RestartGrace > 60*second {
+		return fmt.Errorf("spb: restart grace of %d ns is longer than 60 s", c.RestartGrace)
 	}
 	if h := c.holdingTime(); h > 65535 {
 		return fmt.Errorf("spb: holding time of %d s does not fit the hello", h)

@@ -108,6 +108,9 @@ func (i *Instance) receiveLSP(p *port, l *isispdu.LSP, raw []byte) {
 	if purge {
 		i.counters.Purges++
 	}
+	for _, q := range i.ports {
+		delete(q.requested, l.ID)
+	}
 	if l.ID.System() == i.cfg.SystemID && !(purge && i.db.lsps[l.ID] == nil) {
 		i.receiveOwnLSP(p, l, raw)
 		return
@@ -182,6 +185,11 @@ func (i *Instance) store(s *storedLSP) {
 // receiveOwnLSP handles an LSP that claims to come from us: one of an earlier
 // life, or a purge of a live one (7.3.16.1, 7.3.16.4).
 func (i *Instance) receiveOwnLSP(p *port, l *isispdu.LSP, raw []byte) {
+	if !i.own.started {
+		// Of an earlier life. As long as nobody hears otherwise, it stands.
+		i.own.raise(l.ID, l.SequenceNumber)
+		return
+	}
 	have := i.db.lsps[l.ID]
 	if have == nil || have.purged {
 		if have != nil && have.compare(l.Entry()) != newer {

@@ -31,10 +31,13 @@
 //     a bridge's own address beats any claim.
 //   - A neighbour with another set of {Base VID, ECT} or another MCID stays
 //     adjacent with metric 2^24-1: visible, unused.
+//   - A daemon may restart without anybody noticing: its neighbours keep the link
+//     in use for RestartGrace, and it repeats its old LSP once it knows the
+//     fabric again (StartupHold). RFC 8706 would do this with a TLV.
 //   - SPSourceID is the low 20 bits of the system identifier. No clash handling.
 //
 // Not here yet: agreement digest and its loop prevention (the ingress check
 // only mitigates transient loops), I-SID groups and services, SPBV, level 2,
-// authentication, hello padding, restart signalling, multi topology. Anybody
+// authentication, hello padding, RFC 8706, multi topology. Anybody
 // who can send frames on a fabric port can therefore disturb the region.
 package spb

@@ -241,7 +241,7 @@ func (i *Instance) receiveEntry(p *port, e isispdu.LSPEntry) {
 	have := i.db.lsps[e.ID]
 	if have == nil {
 		if e.RemainingLifetime != 0 && e.SequenceNumber != 0 && len(i.db.order) < i.cfg.Caps.MaxLSPs {
-			i.setSSN(p, e.ID, 0) // ask for it
+			i.request(p, e.ID)
 		}
 		return
 	}
@@ -256,7 +256,7 @@ func (i *Instance) receiveEntry(p *port, e isispdu.LSPEntry) {
 		}
 	case newer:
 		delete(p.srm, e.ID)
-		i.setSSN(p, e.ID, 0)
+		i.request(p, e.ID)
 	case confused:
 		if e.ID.System() == i.cfg.SystemID {
 			i.own.raise(e.ID, e.SequenceNumber)
@@ -265,4 +265,16 @@ func (i *Instance) receiveEntry(p *port, e isispdu.LSPEntry) {
 		}
 		i.purge(have.pdu)
 	}
+}
+
+// request asks for an LSP that the neighbour has.
+func (i *Instance) request(p *port, id isispdu.LSPID) {
+	i.setSSN(p, id, 0)
+	if i.top.published || len(p.requested) >= i.cfg.Caps.MaxLSPs {
+		return
+	}
+	if p.requested == nil {
+		p.requested = map[isispdu.LSPID]bool{}
+	}
+	p.requested[id] = true
 }

@@ -71,19 +71,32 @@ func (i *Instance) publish() {
 	i.effects = append(i.effects, Forwarding{State: cloneState(t.wanted)})
 }
 
-// settled reports whether every fabric port with a link has a synchronised
-// neighbour, and the links to all of them are in the graph.
-func (i *Instance) settled() bool {
-	t := &i.top
-	self := t.findNode(i.cfg.SystemID)
+// synchronised reports whether every fabric port with a link has a neighbour
+// and everything that the neighbour has.
+func (i *Instance) synchronised() bool {
 	links := 0
 	for _, p := range i.ports {
 		if !p.up {
 			continue
 		}
 		links++
-		if p.adj.state != isispdu.Up || !p.synchronised || len(p.ssn) > 0 || self < 0 {
+		if p.adj.state != isispdu.Up || !p.synchronised || len(p.requested) > 0 {
 			return false
+		}
+	}
+	return links > 0
+}
+
+// settled: synchronised, and the links to all neighbours are in the graph.
+func (i *Instance) settled() bool {
+	t := &i.top
+	self := t.findNode(i.cfg.SystemID)
+	if self < 0 || !i.synchronised() || t.dirty || i.own.dirty {
+		return false
+	}
+	for _, p := range i.ports {
+		if !p.up {
+			continue
 		}
 		far := t.findNode(p.adj.neighbor)
 		inUse := slices.ContainsFunc(t.graph.edges[t.graph.first[self]:t.graph.first[self+1]], func(e edge) bool { return e.to == far })
@@ -91,7 +104,7 @@ func (i *Instance) settled() bool {
 			return false
 		}
 	}
-	return links > 0 && !t.dirty && !i.own.dirty
+	return true
 }
 
 // computeTrees breaks the ties for each algorithm in use, over one Dijkstra.
@@ -153,8 +166,7 @@ func (i *Instance) bridgePort(c PortConfig) tsn.BridgePort {
 	p := tsn.BridgePort{Port: c.Port, Role: c.Role, Locked: c.Locked, McastFlood: true, BcastFlood: true}
 	if c.Role == tsn.RoleFabric {
 		p.Locked = true
-		fp := i.port(c.Port)
-		p.BcastFlood = fp.adj.state == isispdu.Up && fp.adj.mismatch == ""
+		p.BcastFlood = i.port(c.Port).inUse()
 		p.McastFlood = p.BcastFlood
 	}
 	pvid := c.PVID

@@ -71,8 +71,12 @@ type port struct {
 	// it is due in a PSNP (SSNflag). An absent key is a clear flag.
 	srm map[isispdu.LSPID]srmFlag
 	ssn map[isispdu.LSPID]tsn.Instant
-	// synchronised: a whole CSNP came since the adjacency is Up.
+	// graceUntil, if not zero: the neighbour restarted, the link stays in use.
+	graceUntil tsn.Instant
+	// synchronised: a whole CSNP came since the adjacency is Up. requested is
+	// what it made us ask for; kept only during StartupHold.
 	synchronised bool
+	requested    map[isispdu.LSPID]bool
 	// sendAfter spaces bursts of LSPs.
 	sendAfter tsn.Instant
 }
@@ -103,6 +107,7 @@ func (i *Instance) Step(now tsn.Instant, ev tsn.Event) []tsn.Effect {
 	if i.now = max(now, i.now); !i.started {
 		i.started = true
 		i.top.holdUntil = i.now.Add(i.cfg.StartupHold)
+		i.own.startUntil = i.top.holdUntil
 	}
 	i.effects = nil
 	switch ev := ev.(type) {
@@ -135,6 +140,9 @@ func (i *Instance) Deadline() tsn.Instant {
 	d := min(i.db.nextAge, i.originateDeadline(), i.spfDeadline())
 	for _, p := range i.ports {
 		d = min(d, p.nextHello, p.nextCSNP, p.adj.expires, p.floodDeadline())
+		if p.graceUntil != 0 {
+			d = min(d, p.graceUntil)
+		}
 	}
 	return d
 }

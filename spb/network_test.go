@@ -264,14 +264,19 @@ func TestFragments(t *testing.T) {
 	}
 }
 
-// StartupHold: a restarted node says nothing about forwarding until it knows
-// the fabric again; the first thing it says is what it said before.
-func TestStartupHold(t *testing.T) {
+// StartupHold and RestartGrace: a restarted node says nothing until it knows
+// the fabric again, then it says what it said before, and nobody else changes
+// anything meanwhile: neither forwarding nor the content of an LSP.
+func TestRestartUnnoticed(t *testing.T) {
 	l := newLab(t, 4, ring(4), func(_ int, c *Config) { c.StartupHold = 3 * second })
 	l.allUp()
 	l.run(5 * second)
 	l.checkForwarding()
 	want := stateText(l.nodes[2].state)
+	var before [4]Counters
+	for k := range l.nodes {
+		before[k] = l.nodes[k].Counters()
+	}
 	l.start(2)
 	l.nodes[2].state = tsn.BridgeState{}
 	restart := l.now
@@ -279,6 +284,8 @@ func TestStartupHold(t *testing.T) {
 		l.step(2, tsn.LinkChanged{Port: l.links[1+side].port[1-side], Up: true, Rate: tsn.Gbps})
 	}
 	l.run(2 * second)
+	l.sameDatabases()
+	l.checkForwarding()
 	if got := stateText(l.nodes[2].state); got != want {
 		t.Errorf("after the restart:\n%s, before:\n%s", got, want)
 	}
@@ -288,7 +295,32 @@ func TestStartupHold(t *testing.T) {
 	if took := l.nodes[2].changedAt.Sub(restart); took > 200*millisecond {
 		t.Errorf("took %d ms", took/millisecond)
 	}
-	// Alone in the world it waits no longer than it was told to.
+	for _, k := range []int{0, 1, 3} {
+		c := l.nodes[k].Counters()
+		if c.ForwardingSets != before[k].ForwardingSets || c.Originations != before[k].Originations {
+			t.Errorf("b%d: %d changes of forwarding, %d new LSPs", k+1, c.ForwardingSets-before[k].ForwardingSets, c.Originations-before[k].Originations)
+		}
+	}
+	if n := l.nodes[0].Counters().SPFRuns - before[0].SPFRuns; n != 0 {
+		t.Errorf("%d SPF runs across the ring", n)
+	}
+}
+
+// A neighbour that restarts and does not come back is given up after the grace.
+func TestRestartGraceEnds(t *testing.T) {
+	p := newPeer(t, nil).up()
+	p.receive(1, p.hello(1, isispdu.Down))
+	if s := p.inst.Neighbours()[0].State; s != "Initializing" || !p.inst.top.wanted.Ports[0].BcastFlood || len(p.lspsSent(2)) != 0 {
+		t.Errorf("%s, sent %v", s, p.lspsSent(2))
+	}
+	p.wait(1100 * millisecond)
+	if p.inst.top.wanted.Ports[0].BcastFlood || len(p.lspsSent(2)) != 1 {
+		t.Errorf("after the grace: %+v, sent %v", p.inst.top.wanted.Ports[0], p.lspsSent(2))
+	}
+}
+
+// Alone in the world a node waits no longer than it was told to.
+func TestStartupHoldAlone(t *testing.T) {
 	p := newPeer(t, func(c *Config) { c.StartupHold = 3 * second })
 	p.wait(2900 * millisecond)
 	if p.state != nil {

@@ -11,6 +11,10 @@ import (
 
 // originator builds the own LSP: as many fragments as it takes.
 type originator struct {
+	// Nothing is originated before the start, which StartupHold may delay.
+	started    bool
+	startUntil tsn.Instant
+
 	dirty     bool
 	holdUntil tsn.Instant // no origination before
 	refreshAt tsn.Instant
@@ -47,6 +51,9 @@ func (i *Instance) originateDeadline() tsn.Instant {
 	if i.own.dirty {
 		d = min(d, i.own.holdUntil)
 	}
+	if !i.own.started && !i.synchronised() {
+		d = max(d, i.own.startUntil)
+	}
 	return max(d, i.own.blockedUntil)
 }
 
@@ -56,6 +63,7 @@ func (i *Instance) originate() {
 	if i.originateDeadline() > i.now {
 		return
 	}
+	i.own.started = true
 	refresh := i.own.refreshAt <= i.now
 	i.own.dirty = false
 	fragments, fits := i.packFragments()
@@ -179,7 +187,7 @@ const neighborLen = 11 + 2 + 8 + 2 + 6
 func (i *Instance) ownNeighbors() []isispdu.ExtISNeighbor {
 	var out []isispdu.ExtISNeighbor
 	for _, p := range i.ports {
-		if p.adj.state != isispdu.Up {
+		if p.adj.state != isispdu.Up && p.graceUntil == 0 {
 			continue
 		}
 		m := p.metric()

@@ -79,7 +79,7 @@ func (i *Instance) collectNodes() []node {
 			// a link that is down must not be in a path.
 			n.links = slices.DeleteFunc(n.links, func(h halfLink) bool {
 				p := i.port(h.port)
-				return p == nil || p.adj.state != isispdu.Up || p.adj.mismatch != ""
+				return p == nil || !p.inUse()
 			})
 		}
 	}
