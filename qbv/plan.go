@@ -81,7 +81,8 @@ func newTask(p Problem, i int) (task, error) {
 		t.hops = append(t.hops, h)
 		t.weight += h.length
 		if p.ShortFrames {
-			early = tx - l.Rate.TransmitTime(minFrameOctets)
+			// Summed up: where windows were joined no gate holds an early frame back.
+			early += tx - l.Rate.TransmitTime(minFrameOctets)
 		}
 		arrival = h.open + h.window + l.PropagationDelay
 		at += tx + l.PropagationDelay + l.ProcessingDelay

@@ -98,7 +98,7 @@ func (v *verifier) path(sp StreamPath, got StreamSchedule) {
 		return
 	}
 	ready := make([]int64, sp.Stream.MaxIntervalFrames) // when each frame can leave
-	early := int64(0)
+	early, short := int64(0), int64(0)
 	var l Link
 	for i, slot := range got.Slots {
 		if slot.Hop != sp.Path[i] {
@@ -128,10 +128,10 @@ func (v *verifier) path(sp StreamPath, got StreamSchedule) {
 		}
 		w := window{stream: id, period: sp.Stream.Interval, alone: slot.Open - early, open: slot.Open, close: slot.Close}
 		v.windows[slot.Hop] = append(v.windows[slot.Hop], w)
-		early = v.problem.SyncError
 		if v.problem.ShortFrames {
-			early += tx - l.Rate.TransmitTime(84)
+			short += tx - l.Rate.TransmitTime(84)
 		}
+		early = v.problem.SyncError + short
 	}
 	first, last := got.Slots[0], got.Slots[len(got.Slots)-1]
 	if first.Open < 0 || first.Open >= sp.Stream.Interval || got.InjectionOffset != first.Open {
