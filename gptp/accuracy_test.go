@@ -21,9 +21,10 @@ func (s *sim) measure(ns int64, x, gm *simNode) (rms float64, p99, largest int64
 }
 
 // Annex B: within 1 us over 7 hops with 40 ns stamps, clocks 100 ppm off in
-// alternating directions, 10 ms residence and Pdelay turnaround.
+// alternating directions, 10 ms residence and Pdelay turnaround; and over the 64
+// hops that industrial automation asks for.
 func TestAccuracyHardwareStamps(t *testing.T) {
-	for _, hops := range []int{1, 7} {
+	for _, hops := range []int{1, 7, 64} {
 		t.Run(fmt.Sprint(hops, " hops"), func(t *testing.T) {
 			s := newSim(t, 1)
 			n := s.chain(hops+1, nil)
@@ -39,7 +40,7 @@ func TestAccuracyHardwareStamps(t *testing.T) {
 			if largest >= microsecond {
 				t.Errorf("error of %d ns", largest)
 			}
-			if synced > 3*second {
+			if hops <= 7 && synced > 3*second {
 				t.Errorf("synced only after %d ms", synced/millisecond)
 			}
 			if got := last.Status(); got.StepsRemoved != uint16(hops) || len(got.PathTrace) != hops+1 {

@@ -97,7 +97,11 @@ func (p *port) send(m ptpmsg.Message, tag uint64) {
 // received decodes a frame and gives it to the machine that waits for it.
 func (i *Instance) received(ev tsn.Received) {
 	p := i.port(ev.Port)
-	if p == nil || !p.up || p.cfg.Disabled {
+	if p == nil {
+		return
+	}
+	if !p.up || p.cfg.Disabled {
+		p.count.Unexpected++
 		return
 	}
 	_, payload, err := ptpmsg.ParseFrame(ev.Frame)

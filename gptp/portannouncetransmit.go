@@ -5,13 +5,18 @@ import (
 	"tsnswitch/gptp/ptpmsg"
 )
 
+// announceGap is the least time between two Announces of a port, ns: a
+// neighbour that changes its mind with every frame is not amplified.
+const announceGap = 1_000_000_000 / 32
+
 // portAnnounceTransmit is PortAnnounceTransmit (10.3.16): a master port
 // announces at once when it has something new to say, and every interval.
 type portAnnounceTransmit struct {
 	p       *port
 	seq     uint16
 	next    tsn.Instant
-	pending bool // newInfo
+	pending bool        // newInfo
+	soonest tsn.Instant // announceGap after the last one
 }
 
 func (m *portAnnounceTransmit) init(p *port, seq uint16) { m.p, m.seq, m.next = p, seq, tsn.Never }
@@ -33,7 +38,11 @@ func (m *portAnnounceTransmit) timer() {
 	if m.p.info.state != MasterPort || (!m.pending && now < m.next) {
 		return
 	}
-	m.pending = false
+	if now < m.soonest {
+		m.next = m.soonest
+		return
+	}
+	m.pending, m.soonest = false, now.Add(announceGap)
 	m.next = now.Add(intervalNS(m.p.cfg.LogAnnounceInterval))
 	m.transmit()
 }

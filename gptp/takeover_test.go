@@ -1,0 +1,80 @@
+package gptp
+
+import (
+	"slices"
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+// After an asCapable dip a grand master announces again.
+func TestFlappingAsCapableRecovers(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		s := newSim(t, 9)
+		n := s.chain(2, nil)
+		s.run(2 * second)
+		for range rapid.IntRange(1, 6).Draw(rt, "flaps") {
+			if rapid.Bool().Draw(rt, "by carrier") {
+				s.carrier(n[0], 2, false)
+				s.run(rapid.Int64Range(0, 2000).Draw(rt, "down ms") * millisecond)
+				s.carrier(n[0], 2, true)
+			} else {
+				n[0].port(2).req.setCapable(false, ReasonNoResponse)
+				n[0].bmca.run()
+			}
+			s.run(rapid.Int64Range(0, 2000).Draw(rt, "up ms") * millisecond)
+		}
+		s.run(5 * second)
+		if n[1].GrandMaster() != n[0].cfg.ClockIdentity || !n[1].Synced() || n[1].portStatus(1).State != SlavePort {
+			rt.Fatalf("%+v", n[1].Status())
+		}
+	})
+}
+
+// Takeover: the grand master dies; the next best goes on with the same time and
+// everyone follows without a jump.
+func TestGrandMasterLossAndTakeover(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		set   func(*simNode) *simNode
+		bound int64
+	}{{"hardware", (*simNode).hardware, 200}, {"software", (*simNode).software, 10 * microsecond}} {
+		t.Run(c.name, func(t *testing.T) {
+			s := newSim(t, 10)
+			n := s.chain(4, func(i int, c *Config) {
+				softThreshold(i, c)
+				c.Priority1 = uint8(100 + i)
+			})
+			for i, x := range n {
+				c.set(x).clock(int64(i)*123_456_789, float64(40*i-50))
+			}
+			s.run(20 * second)
+			reference := n[0].Relation() // the dead master's time, were it alive
+			n[0].dead = true
+			died := s.now
+			took := s.until(second, func() bool { return n[1].IsGrandMaster() }) - died
+			followed := s.until(2*second, func() bool { return n[3].GrandMaster() == n[1].cfg.ClockIdentity }) - died
+			worst := int64(0)
+			for range 1000 {
+				s.run(10 * millisecond)
+				for _, x := range n[1:] {
+					e := x.Relation().At(x.at(s.now)).NS - reference.At(n[0].at(s.now)).NS
+					worst = max(worst, e, -e)
+				}
+			}
+			t.Logf("took over after %d ms, followed after %d ms; worst error in the 10 s after %d ns", took/millisecond, followed/millisecond, worst)
+			if took > 450*millisecond || followed > 1500*millisecond || worst > c.bound {
+				t.Errorf("took %d ms, followed %d ms, worst %d ns", took/millisecond, followed/millisecond, worst)
+			}
+			st := n[1].Status()
+			if !st.Holdover || st.LastGmPhaseChangeNS != 0 || st.GmTimeBaseIndicator == 0 {
+				t.Errorf("%+v", st)
+			}
+			for _, x := range n[1:] {
+				if slices.Contains(x.notices, NoticeStep) || !x.Synced() {
+					t.Errorf("%s: synced %v, %v", x.name, x.Synced(), x.notices)
+				}
+			}
+		})
+	}
+}
