@@ -201,20 +201,18 @@ func (i *Instance) receiveOwnLSP(p *port, l *isispdu.LSP, raw []byte) {
 			}
 			return
 		}
-		i.own.raise(l.ID, l.SequenceNumber)
-		if i.own.uses(l.ID) { // in the next origination, with a higher number
-			i.own.dirty = true
+		if i.own.uses(l.ID) {
+			i.overtake(l.ID, l.SequenceNumber)
 			return
 		}
+		i.own.raise(l.ID, l.SequenceNumber)
 		i.purge(l)
 		return
 	}
 	switch have.compare(l.Entry()) {
 	case newer, confused:
 		i.notice(NoticeOwnLSPNewer, p.cfg.Port, l.ID.String())
-		i.own.raise(l.ID, l.SequenceNumber)
-		i.own.dirty = true
-		i.own.holdUntil = i.now
+		i.overtake(l.ID, l.SequenceNumber)
 	case same:
 		delete(p.srm, l.ID)
 		i.setSSN(p, l.ID, i.cfg.AckDelay)

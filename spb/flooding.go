@@ -259,8 +259,7 @@ func (i *Instance) receiveEntry(p *port, e isispdu.LSPEntry) {
 		i.request(p, e.ID)
 	case confused:
 		if e.ID.System() == i.cfg.SystemID {
-			i.own.raise(e.ID, e.SequenceNumber)
-			i.own.dirty = true
+			i.overtake(e.ID, e.SequenceNumber)
 			return
 		}
 		i.purge(have.pdu)

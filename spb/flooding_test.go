@@ -184,6 +184,7 @@ func TestOwnLSP(t *testing.T) {
 	}
 	p.wait(100 * millisecond)
 	p.receive(1, &isispdu.LSP{ID: isispdu.MakeLSPID(nodeMAC(0), 0), SequenceNumber: 501, Flags: isispdu.FlagLevel1})
+	p.wait(100 * millisecond)
 	if got := p.lspsSent(1); len(got) != 1 || got[0].SequenceNumber != 502 || got[0].RemainingLifetime == 0 {
 		t.Errorf("purged: %v", got)
 	}

@@ -2,6 +2,7 @@ package spb
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	tsn "tsnswitch"
@@ -329,5 +330,27 @@ func TestStartupHoldAlone(t *testing.T) {
 	p.wait(200 * millisecond)
 	if p.state == nil {
 		t.Error("nothing after the hold")
+	}
+}
+
+// Two bridges with one system id, not neighbours: each keeps overtaking the
+// other's LSP, ever more slowly, and says so.
+func TestDuplicateSystemID(t *testing.T) {
+	l := newLab(t, 3, line(3), func(k int, c *Config) {
+		if k == 2 {
+			c.SystemID = nodeMAC(0)
+		}
+	})
+	l.allUp()
+	l.run(60 * second)
+	var n uint64
+	for _, k := range []int{0, 2} {
+		n += l.nodes[k].Counters().Originations
+	}
+	if n < 10 || n > 80 {
+		t.Errorf("%d LSPs in a minute", n)
+	}
+	if !strings.Contains(strings.Join(l.log, "\n"), NoticeOwnLSPNewer) {
+		t.Error("nobody said so")
 	}
 }

@@ -23,7 +23,11 @@ type originator struct {
 	// overtake: somebody holds another LSP of that number or a higher one, so
 	// the next one goes out even if nothing changed.
 	overtake [256]bool
-	used     int // fragments 0..used-1 are in use
+	// Overtaking again and again means that two bridges have one system id: it
+	// gets slower, so that they do not fill the network.
+	lastOvertake tsn.Instant
+	backoff      int64
+	used         int // fragments 0..used-1 are in use
 	// blockedUntil: a sequence number ran out, start again when every copy is
 	// gone (ISO/IEC 10589 7.3.16.1).
 	blockedUntil tsn.Instant
@@ -44,6 +48,20 @@ func (o *originator) raise(id isispdu.LSPID, seq uint32) {
 		n := id.Fragment()
 		o.sequence[n], o.overtake[n] = max(o.sequence[n], seq), true
 	}
+}
+
+// overtake orders a new LSP with a number above seq.
+func (i *Instance) overtake(id isispdu.LSPID, seq uint32) {
+	const quiet, slowest = 60 * second, 5 * second
+	o := &i.own
+	o.raise(id, seq)
+	o.dirty = true
+	if i.now.Sub(o.lastOvertake) > quiet {
+		o.backoff = 0
+	}
+	o.lastOvertake = i.now
+	o.holdUntil = max(o.holdUntil, i.now.Add(o.backoff))
+	o.backoff = min(max(2*o.backoff, i.cfg.LSPHoldDown), slowest)
 }
 
 func (i *Instance) originateDeadline() tsn.Instant {
