@@ -22,8 +22,9 @@ type kernel struct {
 	cl     classes
 	probed probed
 
-	links   map[string]link // at the last Read
-	carrier map[tsn.Port]uint32
+	links   map[string]link               // at the last Read
+	carrier map[tsn.Port]uint32           // carrier changes when a schedule was last sent
+	sentAt  map[tsn.Port]time.Time        // when that was, or Open
 	refused map[tsn.Port]map[string]error // what drivers have refused so far
 	emptied map[emptied]time.Time         // when groups have lost a port
 }
@@ -57,7 +58,7 @@ func (k *kernel) refresh() (err error) {
 			return fmt.Errorf("port %d: there is no interface %q here", p.Port, p.Ifname)
 		}
 		if _, known := k.carrier[p.Port]; !known {
-			k.carrier[p.Port] = l.carrier
+			k.carrier[p.Port], k.sentAt[p.Port] = l.carrier, time.Now()
 		}
 	}
 	if l, ok := k.links[k.cfg.Bridge]; ok && l.kind != "bridge" {
@@ -177,7 +178,7 @@ func (k *kernel) readEgress(p PortConfig, qs []qdisc) (Egress, error) {
 		}
 		if e.Rooted = q.handle == rootHandle && t.Root.equal(k.cl.root(k.cfg.ClassMap, k.cfg.Offload)); e.Rooted {
 			e.Root, e.Oper, e.Admin, e.MaxSDU = "", t.Oper, t.Admin, t.MaxSDU
-			e.Stalled = l.carrier != k.carrier[p.Port]
+			e.Stalled = l.carrier != k.carrier[p.Port] || k.overdue(p.Port, &e)
 		}
 	}
 	if e.Rooted {
@@ -192,6 +193,20 @@ func (k *kernel) readEgress(p PortConfig, qs []qdisc) (Egress, error) {
 	e.Classifier = ok
 	return e, err
 }
+
+// overdue reports an admin schedule that should have started long ago. One
+// with a base time in the past starts within a cycle of being sent.
+func (k *kernel) overdue(p tsn.Port, e *Egress) bool {
+	if e.Admin == nil || time.Since(k.sentAt[p]) < overdueAfter {
+		return false
+	}
+	now, err := k.GateNow(p)
+	return err == nil && now-e.Admin.Base > int64(overdueAfter)
+}
+
+// overdueAfter is beyond the longest cycle taprio takes, which a change of
+// schedules may have to wait for.
+const overdueAfter = 5 * time.Second
 
 func (k *kernel) readShapers(e *Egress, index int, qs []qdisc) (err error) {
 	for _, q := range qs {
@@ -397,7 +412,7 @@ func (k *kernel) installRoot(ctx context.Context, p tsn.Port) error {
 // sent remembers the link's history, to see later that it was down.
 func (k *kernel) sent(p tsn.Port) {
 	if ls, err := k.c.links(); err == nil {
-		k.carrier[p] = ls[k.cfg.ifname(p)].carrier
+		k.carrier[p], k.sentAt[p] = ls[k.cfg.ifname(p)].carrier, time.Now()
 	}
 }
 

@@ -23,7 +23,11 @@ func Open(cfg Config) (*Kernel, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	k := &Kernel{k: kernel{cfg: cfg, probed: probeOnce(), carrier: map[tsn.Port]uint32{}, refused: map[tsn.Port]map[string]error{}, emptied: map[emptied]time.Time{}}}
+	k := &Kernel{k: kernel{
+		cfg: cfg, probed: probeOnce(),
+		carrier: map[tsn.Port]uint32{}, sentAt: map[tsn.Port]time.Time{},
+		refused: map[tsn.Port]map[string]error{}, emptied: map[emptied]time.Time{},
+	}}
 	k.k.cl = classes{n: cfg.ClassMap.Classes(), order: k.k.probed.order}
 	if cfg.Offload == OffloadFull {
 		k.k.cl.order = HighestFirst // the driver has the standard's numbers

@@ -1,6 +1,7 @@
 package dataplane_test
 
 import (
+	"errors"
 	"os"
 	"slices"
 	"testing"
@@ -26,6 +27,8 @@ func TestKernel(t *testing.T) {
 		t.Run("Ring", testRing)
 		t.Run("ForwardedClass", testForwardedClass)
 		t.Run("Gates", testGates)
+		t.Run("ServiceOrder", testServiceOrder)
+		t.Run("LinkDown", testLinkDown)
 		t.Run("ManyEntries", testManyEntries)
 		t.Run("EndStation", testEndStation)
 		t.Run("Lock", testLock)
@@ -341,6 +344,67 @@ func testGates(t *testing.T) {
 	awaitAll(t, k)
 	if e := read(t, k).EgressOf(2); len(e.Oper.Entries) != 1 {
 		t.Errorf("gates removed: oper %v", e.Oper)
+	}
+}
+
+// 802.1Q 8.6.8: of the classes with open gates the highest is served first,
+// whatever the kernel calls it; a closed gate holds its class only.
+func testServiceOrder(t *testing.T) {
+	l := newLab(t)
+	k := open(t, l.sw, realConfig())
+	d := fabricState()
+	d.Egress[1].Gates = &tsn.GateControlList{
+		BaseTime: tsn.PTPTime{NS: tai(t) + 100_000_000}, CycleTime: 1_000_000,
+		Entries: []tsn.GateEntry{{Gates: 1 << tsn.ClassControl, Interval: 1_000_000}},
+	}
+	set(t, k, d)
+	awaitAll(t, k)
+	a, b := socket(t, l.host[0], "h0"), socket(t, l.host[1], "h0")
+	for _, pcp := range []tsn.PCP{0, 2, 6, 7} {
+		send(t, a, frame(macB, macA, 10, pcp, byte(pcp)))
+	}
+	if got := receive(t, b, 7); !slices.Equal(got, []byte{7}) {
+		t.Errorf("with gates open for class 3 only, priorities %v left", got)
+	}
+	d.Egress[1].Gates = nil
+	set(t, k, d)
+	if got := receive(t, b, 0); !slices.Equal(got, []byte{6, 2, 0}) {
+		t.Errorf("with all gates open priorities left as %v, want 6, 2, 0", got)
+	}
+}
+
+// After the link was down the schedule is sent again, once.
+func testLinkDown(t *testing.T) {
+	l := newLab(t)
+	k := open(t, l.sw, realConfig())
+	d := fabricState()
+	d.Egress[1].Gates = &tsn.GateControlList{
+		BaseTime: tsn.PTPTime{NS: tai(t) + 100_000_000}, CycleTime: 2_000_000,
+		Entries: []tsn.GateEntry{{Gates: 0x8, Interval: 1_000_000}, {Gates: 0x7, Interval: 1_000_000}},
+	}
+	set(t, k, d)
+	awaitAll(t, k)
+	h := l.sw.Netlink()
+	p2, err := h.LinkByName("p2")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(h.LinkSetDown(p2), h.LinkSetUp(p2)); err != nil {
+		t.Fatal(err)
+	}
+	awaitUp(t, l.sw, "p2")
+	r := set(t, k, d)
+	if len(r.Applied) != 1 {
+		t.Errorf("steps %v, want the schedule sent again", r.Applied)
+	}
+	awaitAll(t, k)
+	if r := set(t, k, d); len(r.Applied) != 0 {
+		t.Errorf("steps %v, want none", r.Applied)
+	}
+	a, b := socket(t, l.host[0], "h0"), socket(t, l.host[1], "h0")
+	for _, pcp := range []tsn.PCP{0, 7, 0, 7} {
+		send(t, a, frame(macB, macA, 10, pcp, byte(pcp)))
+		receive(t, b, byte(pcp))
 	}
 }
 

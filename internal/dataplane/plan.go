@@ -151,13 +151,13 @@ func planEgress(have, want Egress, n int, g GateTarget, tol int64) (ops []Op, er
 		}
 	}
 	if have.Stalled {
-		why = "the link was down"
+		why = "its timer may stand still"
 	}
 	if have.MaxSDU != want.MaxSDU {
 		why = "max-sdu"
 	}
 	sched, err := planSchedule(have, want, n, g, tol, why)
-	if err == nil && have.Admin != nil && (sched != nil || len(shapers) > 0) {
+	if err == nil && have.Admin != nil && !have.Stalled && (sched != nil || len(shapers) > 0) {
 		err = &PendingError{want.Port, have.Admin.Base}
 	}
 	if err != nil {

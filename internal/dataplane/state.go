@@ -70,8 +70,8 @@ type Egress struct {
 	Oper, Admin *Schedule
 	Shapers     [tsn.MaxTrafficClasses]Shaper
 	MaxSDU      [tsn.MaxTrafficClasses]uint32
-	// Stalled: the link went down and up since the schedule was sent, so that
-	// its timer may stand still.
+	// Stalled: the schedule's timer may stand still, because the link went
+	// down and up since it was sent, or an admin schedule is long overdue.
 	Stalled bool
 }
 

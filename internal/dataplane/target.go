@@ -37,7 +37,7 @@ const (
 // NewTarget validates a desired state against the configuration and what the
 // kernel can do, and converts base times. Every fault found is reported.
 func NewTarget(k Backend, d tsn.DesiredState) (*Target, error) {
-	t := &Target{Role: map[tsn.Port]tsn.PortRole{}, Classes: k.Config().ClassMap.Classes(), Tol: k.Config().tolerance()}
+	t := &Target{Classes: k.Config().ClassMap.Classes(), Tol: k.Config().tolerance()}
 	errs := append(t.bridge(k, d.Bridge), t.egress(k, d.Egress)...)
 	if len(errs) > 0 {
 		return nil, errors.Join(errs...)
@@ -69,7 +69,6 @@ func (t *Target) bridge(k Backend, d *tsn.BridgeState) (errs []error) {
 	// A configured port that the state does not name carries nothing.
 	for _, pc := range c.Ports {
 		if t.Bridge.port(pc.Port) == nil {
-			t.Role[pc.Port] = tsn.RoleFabric
 			t.Bridge.Ports = append(t.Bridge.Ports, BridgePort{
 				Port: pc.Port, Enslaved: true,
 				Flags: Flags{Locked: k.Check(pc.Port, FeatureLocked) == nil},
@@ -106,7 +105,6 @@ func (t *Target) bridgePort(k Backend, p tsn.BridgePort) (errs []error) {
 		}
 		pvid = pvid || v.PVID
 	}
-	t.Role[p.Port] = p.Role
 	t.Bridge.Ports = append(t.Bridge.Ports, BridgePort{Port: p.Port, Enslaved: true, Flags: f, VLANs: slices.Clone(p.VLANs)})
 	return errs
 }
