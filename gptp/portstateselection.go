@@ -126,6 +126,9 @@ func (b *portStateSelection) refresh(m *portAnnounceInformation) {
 func (b *portStateSelection) rootChanged(wasPresent bool) {
 	switch {
 	case b.slavePort != nil:
+		if b.in.master.active {
+			b.in.slave.servo.acquire() // held over for who knows how long
+		}
 		b.in.master.end()
 		if !b.in.slave.locked && b.in.slave.synced {
 			b.in.setSynced(false) // its own time is not the new grand master's

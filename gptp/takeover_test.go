@@ -78,3 +78,45 @@ func TestGrandMasterLossAndTakeover(t *testing.T) {
 		})
 	}
 }
+
+// In a ring the stale word of a dead grand master does not go round: the path
+// trace stops it, and the next best takes over everywhere.
+func TestGrandMasterLossInRing(t *testing.T) {
+	s, relays, hosts := ring(t)
+	s.run(10 * second)
+	relays[0].dead = true
+	died := s.now
+	alive := []*simNode{relays[1], relays[2], relays[3], hosts[1]}
+	took := s.until(3*second, func() bool {
+		return !slices.ContainsFunc(alive, func(x *simNode) bool { return x.GrandMaster() != relays[1].cfg.ClockIdentity || !x.Synced() })
+	}) - died
+	t.Logf("all follow %s after %d ms", relays[1].name, took/millisecond)
+	s.run(20 * second)
+	for _, x := range alive {
+		if x.GrandMaster() != relays[1].cfg.ClockIdentity || slices.Contains(x.notices, NoticeStep) {
+			t.Errorf("%s follows %v, %v", x.name, x.GrandMaster(), x.notices)
+		}
+	}
+	if h := hosts[0].Status(); h.Synced || h.GMPresent {
+		t.Errorf("a host of a dead bridge: %+v", h)
+	}
+}
+
+// A grand master that comes back after its stand-in drifted away is stepped to,
+// and Synced says so in between.
+func TestGrandMasterReturns(t *testing.T) {
+	s := newSim(t, 15)
+	n := s.chain(2, nil)
+	n[0].hardware().clock(0, 30)
+	n[1].hardware().clock(9, -30)
+	s.run(10 * second)
+	s.carrier(n[0], 2, false)
+	s.run(second)
+	n[1].offset += 100 * microsecond // the oscillator had a bad day
+	s.run(second)
+	s.carrier(n[0], 2, true)
+	s.run(5 * second)
+	if e := n[1].error(n[0]); e > 200 || e < -200 || !n[1].Synced() || !slices.Contains(n[1].notices, NoticeStep) {
+		t.Errorf("%d ns off, synced %v, %v", e, n[1].Synced(), n[1].notices)
+	}
+}
