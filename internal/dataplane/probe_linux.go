@@ -148,7 +148,7 @@ func (p *probed) classOrder(c *conn, cl classes, index int, root taprioRoot) err
 	defer cancel()
 	started := func() (bool, error) {
 		t, err := rootState(c, cl, index)
-		if err == nil && !t.HasMaxSDU {
+		if t.Oper != nil && !t.HasMaxSDU { // newer kernels tell it only then
 			p.missing[FeatureMaxSDU] = "the kernel's taprio does not know it (it came with 6.1)"
 		}
 		return t.Oper != nil && t.Admin == nil, err
