@@ -26,7 +26,8 @@ type Problem struct {
 	SyncError int64 `json:"syncErrorNs"`
 	// Jitter is how far a transmission may be from its planned time, either
 	// way, because a kernel is not precise. SyncError+Jitter is added to
-	// each side of every window, and twice to every latency.
+	// each side of every window, and twice to every latency. Delays of single
+	// frames of a burst add up: it is the sum that must stay within Jitter.
 	Jitter int64 `json:"jitterNs"`
 	// ShortFrames says that frames may be shorter than MaxFrameSize. They
 	// reach the next system early, and the windows of others are kept clear of
