@@ -9,6 +9,9 @@ import (
 	"tsnswitch/gptp/ptpmsg"
 )
 
+// ClockIdentity is ptpmsg's, for those who know only this package.
+type ClockIdentity = ptpmsg.ClockIdentity
+
 // Config is everything an Instance is told at construction. DefaultConfig
 // fills it; where a comment names a default, the zero value means it.
 type Config struct {

@@ -12,8 +12,8 @@ const linkWindow = 16
 
 const (
 	// maxRatePPM is further than two oscillators of gPTP (+-100 ppm each) can be
-	// apart, with room for noise.
-	maxRatePPM = 500
+	// apart, with room for noise; cumulativeScaledRateOffset holds 976.
+	maxRatePPM = 900
 	// peerJump, in ns, is a change between the two clocks that no noise explains:
 	// the neighbour restarted or was stepped.
 	peerJump = 10_000_000

@@ -29,7 +29,7 @@ const (
 	servoSlack     = 500     // ns that are never an outlier
 	servoOutlier   = 5       // standard deviations that are
 	servoPatience  = 16      // outliers in a row that are the truth: 2 s
-	servoMaxRate   = 500e3   // ppb
+	servoMaxRate   = 900e3   // ppb
 	servoMeanCount = 64      // Syncs the holdover rate is taken over
 	statWindow     = 128     // Syncs the status figures are taken over
 	maxInnovation  = 1 << 62 // ns; offsets beyond are held here
