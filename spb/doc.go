@@ -36,8 +36,10 @@
 //     fabric again (StartupHold). RFC 8706 would do this with a TLV.
 //   - SPSourceID is the low 20 bits of the system identifier. No clash handling.
 //
-// Not here yet: agreement digest and its loop prevention (the ingress check
-// only mitigates transient loops), I-SID groups and services, SPBV, level 2,
-// authentication, hello padding, RFC 8706, multi topology. Anybody
-// who can send frames on a fabric port can therefore disturb the region.
+// Not here yet: agreement digest and its loop prevention. While two bridges
+// have not heard of the same change, next hops may form a cycle, and frames in
+// it circle and are copied to edge ports until the later of the two has
+// programmed its bridge. Also not here: I-SID groups and services, SPBV,
+// level 2, hello padding, RFC 8706, multi topology, and authentication, so
+// anybody who can send frames on a fabric port can disturb the region.
 package spb

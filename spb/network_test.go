@@ -354,3 +354,89 @@ func TestDuplicateSystemID(t *testing.T) {
 		t.Error("nobody said so")
 	}
 }
+
+// Links flap, frames get lost, daemons restart, all at random; once it is
+// quiet again everything is as if nothing had happened.
+func TestChaos(t *testing.T) {
+	for seed := range uint64(4) {
+		r := &prng{seed}
+		l := newLab(t, 8, random(seed, 8, 6), nil)
+		l.tap = func(int, tsn.Send) bool { return r.below(20) > 0 }
+		for range 200 {
+			switch r.below(8) {
+			case 0:
+				k := int(r.below(int64(len(l.nodes))))
+				l.start(k)
+				for _, link := range l.links {
+					for side := range 2 {
+						if link.node[side] == k && link.up {
+							l.step(k, tsn.LinkChanged{Port: link.port[side], Up: true, Rate: tsn.Gbps})
+						}
+					}
+				}
+			default:
+				n := int(r.below(int64(len(l.links))))
+				l.setLink(n, !l.links[n].up)
+			}
+			l.run(r.below(300 * millisecond))
+		}
+		l.tap = nil
+		l.allUp()
+		l.run(16 * second) // a CSNP and an overtaking LSP at its slowest
+		l.sameDatabases()
+		l.checkForwarding()
+	}
+}
+
+// How long may a frame circle after a cut or a repair? In every state until
+// it is quiet, follow the bridges' next hops towards each station: a cycle is
+// a transient loop, for broadcast too. The ingress check does not prevent it
+// (the agreement digest of 802.1aq would), so it has to be short.
+func TestTransientLoops(t *testing.T) {
+	for name, limit := range map[string]int64{"ring4": 3 * wireDelay, "random30-1": 6 * millisecond} {
+		l := topologies()[name](t)
+		l.allUp()
+		l.run(second)
+		worst := int64(0)
+		for n := len(l.links) - 4; n < len(l.links); n++ {
+			for _, up := range []bool{false, true} {
+				l.setLink(n, up)
+				from := l.now
+				for l.now < from.Add(60*millisecond) {
+					if len(l.queue) == 0 || l.queue[0].at > from.Add(60*millisecond) {
+						break
+					}
+					l.run(l.queue[0].at.Sub(l.now))
+					if l.looping() {
+						worst = max(worst, l.now.Sub(from))
+					}
+				}
+				l.run(second)
+			}
+		}
+		t.Logf("%s: a loop was possible until %d us after an event", name, worst/1000)
+		if worst > limit {
+			t.Errorf("%s: a loop was possible %d us after an event", name, worst/1000)
+		}
+	}
+}
+
+// looping reports whether next hops towards some station form a cycle.
+func (l *lab) looping() bool {
+	for dst := range l.nodes {
+		for from := range l.nodes {
+			at := from
+			for steps := 0; at != dst; steps++ {
+				if steps > len(l.nodes) {
+					return true
+				}
+				next, _, up := l.peer(at, l.nodes[at].fdbPort(vidA, stationMAC(dst)))
+				if !up {
+					break
+				}
+				at = next
+			}
+		}
+	}
+	return false
+}

@@ -153,7 +153,7 @@ func (i *Instance) Tree(vid tsn.VID, root tsn.MAC) ([]TreeNode, error) {
 	reached := slices.Clone(tr.settled)
 	slices.Sort(reached)
 	for _, v := range reached {
-		n := TreeNode{SystemID: t.nodes[v].system, Ports: children[v], Cost: tr.dist[v].cost(), Hops: tr.dist[v].hops()}
+		n := TreeNode{SystemID: t.nodes[v].system, Ports: append([]tsn.Port{}, children[v]...), Cost: tr.dist[v].cost(), Hops: tr.dist[v].hops()}
 		slices.Sort(n.Ports)
 		if u := tr.parent[v]; u >= 0 {
 			n.Parent, n.ParentPort = t.nodes[u].system, t.graph.edges[tr.link[v]].farPort

@@ -127,7 +127,7 @@ func (i *Instance) Nodes() []Node {
 	for k, n := range t.nodes {
 		d := Node{
 			SystemID: n.system, HostName: n.hostName, Addresses: slices.Clone(n.addresses), Overload: n.overload,
-			Reachable: dist != nil && dist[k] != unreachable, EndStations: slices.Clone(n.records), Links: []Link{},
+			Reachable: dist != nil && dist[k] != unreachable, EndStations: append([]EndStation{}, n.records...), Links: []Link{},
 		}
 		if n.spb {
 			d.BridgeID = n.bridgeID.String()

@@ -93,6 +93,9 @@ func TestQueriesAsJSON(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if strings.Contains(string(b), "null") {
+		t.Errorf("a list is null in\n%s", b)
+	}
 	for _, want := range []string{
 		`"state":"Up"`, `"hostName":"b3"`, `"id":"0200.0000.0003.00-00"`, `spb-inst priority 8000`, `"managementAddress":"10.0.1.4"`,
 		`"adjacencies":2`, `"nodesReached":4`, `"malformed":0`, `"parentPort":`, `"pathId":["8000.020000000002"]`,
