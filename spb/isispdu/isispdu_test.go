@@ -226,3 +226,29 @@ func FuzzParseFrame(f *testing.F) {
 		}
 	})
 }
+
+// The one-line texts that people read in the database.
+func TestStrings(t *testing.T) {
+	var got []string
+	for _, p := range []TLV{
+		sampleIIH().TLVs[4], sampleIIH().TLVs[6], sampleLSP().TLVs[2], sampleLSP().TLVs[5], sampleLSP().TLVs[6], sampleLSP().TLVs[7],
+		&MTPortCap{SubTLVs: []TLV{&SPBDigest{Flags: 0x10, Agreement: []byte{1}}, &SPBBVID{Tuples: []BVIDTuple{MakeBVIDTuple(ECTAlgorithm(16), 7, false)}}}},
+		sampleEntries(), &Raw{Type: 200, Value: []byte{0xab}},
+	} {
+		got = append(got, p.String())
+	}
+	want := []string{
+		"three-way Initializing circuit 1 neighbour 02:00:00:00:00:02 circuit 2",
+		"padding 100",
+		"addresses 10.0.0.1",
+		"mt-capability (spb-inst priority 8000 spsource 00001 vid 100 ect 00-80-c2-01 vid 101 ect 00-80-c2-02)",
+		"is-reach 0200.0000.0002.00 metric 20000 (link-ids 1 2) (spb-metric 20000 ports 1 port 1)",
+		"mt-capability (spbm-si 02:00:00:00:01:01 vid 100) (spbm-si 02:00:00:00:00:01 vid 100 isid 000001 flags c0)",
+		"mt-port-cap (digest 10 01) (b-vid 7 ect 00-80-c2-10)",
+		"lsp-entries 2",
+		"code 200: ab",
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Error(d)
+	}
+}
