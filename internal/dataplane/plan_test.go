@@ -5,6 +5,7 @@ import (
 	"errors"
 	"flag"
 	"slices"
+	"strings"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -116,7 +117,11 @@ func TestAnyTransitionEndsEqual(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		k := newFake(rt, fake.Software)
 		foreign := tsn.FDBEntry{MAC: tsn.MAC{2, 0, 0, 0, 9, 9}, VID: 99, Port: 1}
-		k.Inject(func(s *dataplane.State) { s.Bridge.FDB = append(s.Bridge.FDB, foreign) })
+		foreignGroup := dataplane.GroupPort{Group: tsn.MAC{0x73, 9, 9}, VID: 99, Port: 2}
+		k.Inject(func(s *dataplane.State) {
+			s.Bridge.FDB = append(s.Bridge.FDB, foreign)
+			s.Bridge.MDB = append(s.Bridge.MDB, foreignGroup)
+		})
 		for range 4 {
 			if rapid.Bool().Draw(rt, "meddle") {
 				k.Inject(func(s *dataplane.State) { meddle(rt, s) })
@@ -130,8 +135,8 @@ func TestAnyTransitionEndsEqual(t *testing.T) {
 				rt.Fatalf("second Set: %v, %d writes", err, k.Writes-writes)
 			}
 			s, _ := k.Read()
-			if !slices.Contains(s.Bridge.FDB, foreign) {
-				rt.Fatal("the foreign entry was removed")
+			if !slices.Contains(s.Bridge.FDB, foreign) || !slices.Contains(s.Bridge.MDB, foreignGroup) {
+				rt.Fatal("a foreign entry was removed")
 			}
 			checkEqual(rt, s, d)
 			k.Now += 60_000_000 // all schedules become operational
@@ -149,7 +154,8 @@ func meddle(t *rapid.T, s *dataplane.State) {
 		b.Ports[i].Flags = dataplane.Flags{Locked: f(), Learning: f(), Flood: f(), McastFlood: f(), BcastFlood: f()}
 		b.Ports[i].VLANs = []tsn.PortVLAN{{VID: 1, PVID: true, Untagged: true}, {VID: 20}}
 	}
-	b.MDB = append(b.MDB[:0:0], dataplane.GroupPort{Group: tsn.MAC{0x73, 9}, VID: 10, Port: 2})
+	b.MDB = slices.DeleteFunc(b.MDB, func(g dataplane.GroupPort) bool { return g.VID != 99 })
+	b.MDB = append(b.MDB, dataplane.GroupPort{Group: tsn.MAC{0x73, 9}, VID: 10, Port: 2})
 	s.Egress[0] = dataplane.Egress{Port: 1, Root: "prio"}
 }
 
@@ -170,6 +176,7 @@ func checkEqual(t interface{ Fatalf(string, ...any) }, s dataplane.State, d tsn.
 			mdb = append(mdb, dataplane.GroupPort{Group: e.Group, VID: e.VID, Port: p})
 		}
 	}
+	s.Bridge.MDB = slices.DeleteFunc(s.Bridge.MDB, func(g dataplane.GroupPort) bool { return g.VID == 99 })
 	if !slices.Equal(s.Bridge.MDB, mdb) {
 		t.Fatalf("MDB %v, want %v", s.Bridge.MDB, mdb)
 	}
@@ -288,6 +295,25 @@ func TestFailedStepContinues(t *testing.T) {
 		s, _ := k.Read()
 		checkEqual(rt, s, d)
 	})
+}
+
+// liar takes one kind of step without doing it.
+type liar struct{ *fake.Kernel }
+
+func (l liar) Apply(ctx context.Context, op dataplane.Op) error {
+	if _, ok := op.(dataplane.AddMDB); ok {
+		return nil
+	}
+	return l.Kernel.Apply(ctx, op)
+}
+
+// TestReadBack: a kernel that says yes and does not is found out.
+func TestReadBack(t *testing.T) {
+	d := tsn.DesiredState{Bridge: &tsn.BridgeState{OwnedVIDs: vids, MDB: []tsn.MDBEntry{{Group: tsn.MAC{0x73}, VID: 10, Ports: ports}}}}
+	_, err := dataplane.Reconcile(t.Context(), liar{newFake(t, fake.Software)}, d)
+	if err == nil || !strings.Contains(err.Error(), "differs in 3, first: bridge mdb add") {
+		t.Errorf("%v, want the three missing entries told", err)
+	}
 }
 
 // TestInvalidWritesNothing: one fault of each kind, refused whole.
