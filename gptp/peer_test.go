@@ -27,7 +27,8 @@ const patience = 20 * time.Second
 
 var macs = [2]tsn.MAC{{2, 0, 0, 0, 0, 0x11}, {2, 0, 0, 0, 0, 0x12}}
 
-// vethPair moves the test's thread into a namespace with the pair gp0, gp1.
+// vethPair moves the test's thread into a namespace with the pair gp0, gp1. Such
+// tests wait more than they work: they run side by side.
 func vethPair(t *testing.T) {
 	t.Helper()
 	if testing.Short() {
@@ -36,6 +37,7 @@ func vethPair(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("real peers need network namespaces: needs root")
 	}
+	t.Parallel()
 	runtime.LockOSThread() // never unlocked: the thread ends with the test, the namespace with it
 	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
 		t.Skipf("network namespaces: unshare: %v", err)

@@ -23,7 +23,8 @@ const (
 	servoNoisy   = 300  // ns of noise, a host's stamps,
 	servoBusyK   = 64   // and with more than
 	servoBusy    = 2000 // ns, a busy host's
-	servoSettled = 8    // k from which the clock counts as synced
+	servoSettled = 8    // k from which the clock counts as synced, with little noise;
+	servoCalmed  = 16   // with more
 
 	servoWindow    = 16      // innovations that noise is judged by
 	servoSlack     = 500     // ns that are never an outlier
@@ -44,6 +45,7 @@ type servo struct {
 	k         int
 	rejected  int // in a row
 	recent    []float64
+	spread    float64 // of recent, as a standard deviation
 	scratch   []float64
 	meanRate  float64
 	meanCount int
@@ -69,7 +71,10 @@ func (s *servo) acquire() {
 	s.acquired, s.firsts, s.rejected = false, s.firsts[:0], 0
 }
 
-func (s *servo) settled() bool { return s.acquired && s.k >= servoSettled }
+// settled reports whether the relation is worth its name.
+func (s *servo) settled() bool {
+	return s.acquired && (s.k >= servoCalmed || s.k >= servoSettled && s.spread <= servoNoisy)
+}
 
 // sample takes what a Sync said: at local it was ptp, and the grand master runs
 // ratePPB faster than LocalClock.
@@ -87,7 +92,7 @@ func (s *servo) sample(rel tsn.ClockRelation, local tsn.LocalTime, ptp tsn.PTPTi
 		}
 		return servoResult{offset: int64(-e)}
 	}
-	s.rejected = 0
+	s.rejected, s.spread = 0, spread
 	s.remember(e)
 	s.stats.add(int64(-e))
 	s.k = min(s.k+1, memory(spread))
@@ -132,7 +137,7 @@ func (s *servo) first(rel tsn.ClockRelation, local tsn.LocalTime, ptp tsn.PTPTim
 		s.k, s.meanCount = servoFirstK, 0
 	} else {
 		next.PTP = next.PTP.Add(int64(math.Round(e)))
-		s.k = servoSettled
+		s.k = servoCalmed
 	}
 	s.recent = s.recent[:0]
 	for _, f := range s.firsts {
