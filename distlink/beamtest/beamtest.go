@@ -84,6 +84,32 @@ next:
 	return 0
 }
 
+// TCPPort finds a free TCP port on 127.0.0.1.
+func TCPPort(t *testing.T) int {
+	t.Helper()
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	return l.Addr().(*net.TCPAddr).Port
+}
+
+// WaitTCP waits until somebody accepts at address.
+func WaitTCP(t *testing.T, address string) {
+	t.Helper()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for range 500 {
+		if c, err := net.Dial("tcp4", address); err == nil {
+			_ = c.Close()
+			return
+		}
+		<-tick.C
+	}
+	t.Fatalf("nobody listens on %s", address)
+}
+
 // Node is a running BEAM.
 type Node struct {
 	Name  string
@@ -96,12 +122,26 @@ type Node struct {
 // the end of the test.
 func Start(t *testing.T, carrier, name string, port int, eval string, args ...string) *Node {
 	t.Helper()
+	return start(t, carrier, name, eval, nil, append(args, "-start_epmd", "false", "-erl_epmd_port", strconv.Itoa(port)))
+}
+
+// StartEPMD is Start for a node that uses the epmd at host:port.
+func StartEPMD(t *testing.T, carrier, name, epmd, eval string, args ...string) *Node {
+	t.Helper()
+	_, port, err := net.SplitHostPort(epmd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return start(t, carrier, name, eval, []string{"ERL_EPMD_PORT=" + port}, append(args, "-start_epmd", "false"))
+}
+
+func start(t *testing.T, carrier, name, eval string, env, args []string) *Node {
+	t.Helper()
 	argv := append([]string{
 		"-noshell", "-setcookie", "c", "-pa", Code(t), "-proto_dist", carrier, "-name", name,
-		"-start_epmd", "false", "-erl_epmd_port", strconv.Itoa(port),
 	}, args...)
 	cmd := exec.Command("erl", append(argv, "-eval", "io:format(\"booted~n\"), "+eval+".")...)
-	cmd.Env = append(os.Environ(), "ERL_CRASH_DUMP=/dev/null")
+	cmd.Env = append(append(os.Environ(), "ERL_CRASH_DUMP=/dev/null"), env...)
 	out, w := io.Pipe()
 	cmd.Stdout, cmd.Stderr = w, w
 	if err := cmd.Start(); err != nil {

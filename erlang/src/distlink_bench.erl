@@ -4,7 +4,7 @@
 -module(distlink_bench).
 -behaviour(gen_server).
 
--export([start/0, check/1, rtt/3, rtt_line/4, throughput/3, hol/4]).
+-export([start/0, check/1, rtt/3, rtt_line/4, until_answer/3, throughput/3, hol/4]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2]).
 -export([remote_target/1, sink/2]).
 
@@ -218,3 +218,25 @@ string(S) ->
             end || C <- lists:flatten(S)], "\""].
 
 hex(B) -> [io_lib:format("~2.16.0b", [X]) || <<X>> <= B].
+
+%% until_answer(Node, EachMs, LimitMs) pings with calls of EachMs until one is
+%% answered, also through a loss of the connection, and prints how long it took.
+until_answer(Node, EachMs, LimitMs) ->
+    T0 = erlang:monotonic_time(millisecond),
+    until_answer(Node, EachMs, T0, T0 + LimitMs).
+
+until_answer(Node, EachMs, T0, End) ->
+    Answer = try gen_server:call({?ECHO, Node}, ping, EachMs) catch _:Reason -> {no, Reason} end,
+    Now = erlang:monotonic_time(millisecond),
+    case Answer of
+        ping -> answered(true, Now - T0);
+        _ when Now > End -> answered(false, Now - T0);
+        {no, {Why, _}} when Why =/= timeout ->
+            %% no connection: the next call makes one; not faster than EachMs
+            receive after EachMs -> ok end,
+            until_answer(Node, EachMs, T0, End);
+        _ -> until_answer(Node, EachMs, T0, End)
+    end.
+
+answered(Ok, Ms) ->
+    line(["\"test\":\"until_answer\",\"ok\":", atom_to_list(Ok), field("us", Ms * 1000)]).

@@ -127,7 +127,9 @@ handle(tick, #c{link = L} = C) -> C#c{link = distlink_link:write(now_us(), 0, fa
 handle({call, From, Request}, C) -> request(Request, From, C);
 handle({init, Params}, #c{link = L} = C) -> init(Params, L, C);
 handle({'DOWN', Mon, process, _, Reason}, #c{mon = Mon} = C) -> orderly(Reason, C);
-handle({'EXIT', Pid, Reason}, #c{supervisor = Pid} = C) -> orderly(Reason, C);
+%% From the supervisor, or from net_kernel, which waits for our end: it links
+%% to the controller and disconnects a node by exit(Controller, disconnect).
+handle({'EXIT', _, Reason}, C) -> orderly(Reason, C);
 handle(_, C) -> C.
 
 %% A repeated INIT that met the listening socket before ours was connected.
