@@ -382,6 +382,20 @@ func TestInvalidWritesNothing(t *testing.T) {
 	}
 }
 
+// TestBridgeIsNotMadeUnasked: without CreateBridge the error says what to run.
+func TestBridgeIsNotMadeUnasked(t *testing.T) {
+	c := config()
+	c.CreateBridge = false
+	k, err := fake.New(c, fake.Software)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = k.Set(t.Context(), tsn.DesiredState{Bridge: &tsn.BridgeState{}})
+	if !errors.Is(err, dataplane.ErrInvalid) || !strings.Contains(err.Error(), "link add br0") || k.Writes != 0 {
+		t.Errorf("%v, %d writes", err, k.Writes)
+	}
+}
+
 // TestBoardsRefuseByName: what a board lacks is a typed error before any write.
 func TestBoardsRefuseByName(t *testing.T) {
 	locked := tsn.DesiredState{Bridge: &tsn.BridgeState{Ports: []tsn.BridgePort{{Port: 1, Role: tsn.RoleFabric, Locked: true}}}}

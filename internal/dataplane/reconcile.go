@@ -28,6 +28,9 @@ type Report struct {
 
 // Reconcile makes k equal to d; Kernel.Set and the fake's Set are this.
 //
+// The bridge's ports are the configured ones: one that d does not name is left
+// in no VLAN. The egress side of a port that d does not name is left alone.
+//
 // An error that Is ErrInvalid or ErrNotSupported, found before the first step,
 // leaves the kernel as it was. If a step fails, Report says what was done; the
 // state in between is loop-free, and the next call continues from it.

@@ -1,0 +1,196 @@
+package dataplane
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/mdlayher/netlink"
+	"golang.org/x/sys/unix"
+
+	tsn "tsnswitch"
+)
+
+func (k *kernel) readEgress(p PortConfig, qs []qdisc) (Egress, error) {
+	e := Egress{Port: p.Port}
+	l := k.links[p.Ifname]
+	for _, q := range qs {
+		if q.index != l.index || q.parent != netlinkRoot || q.handle == 0 {
+			continue
+		}
+		e.Root = q.kind
+		if q.kind != "taprio" {
+			continue
+		}
+		t, err := k.cl.decodeTaprio(q.options)
+		if err != nil {
+			return e, err
+		}
+		if e.Rooted = q.handle == rootHandle && t.Root.equal(k.cl.root(k.cfg.ClassMap, k.cfg.Offload)); e.Rooted {
+			e.Root, e.Oper, e.Admin, e.MaxSDU = "", t.Oper, t.Admin, t.MaxSDU
+			e.Stalled = l.carrier != k.carrier[p.Port] || k.overdue(p.Port, &e)
+		}
+	}
+	if e.Rooted {
+		if err := k.readShapers(&e, l.index, qs); err != nil {
+			return e, err
+		}
+	}
+	if !hasClsact(qs, l.index) {
+		return e, nil
+	}
+	ok, _, _, err := k.c.filters(l.index)
+	e.Classifier = ok
+	return e, err
+}
+
+// overdue reports an admin schedule that should have started long ago. One
+// with a base time in the past starts within a cycle of being sent.
+func (k *kernel) overdue(p tsn.Port, e *Egress) bool {
+	if e.Admin == nil || time.Since(k.sentAt[p]) < overdueAfter {
+		return false
+	}
+	now, err := k.GateNow(p)
+	return err == nil && now-e.Admin.Base > int64(overdueAfter)
+}
+
+// overdueAfter is beyond the longest cycle taprio takes, which a change of
+// schedules may have to wait for.
+const overdueAfter = 5 * time.Second
+
+func (k *kernel) readShapers(e *Egress, index int, qs []qdisc) (err error) {
+	for _, q := range qs {
+		for c := range tsn.TrafficClass(k.cl.n) {
+			if q.index != index || q.kind != "cbs" || q.parent != k.cbsParent(c) {
+				continue
+			}
+			if e.Shapers[c], err = decodeCBS(q.options); err != nil {
+				return fmt.Errorf("class %d: cbs options: %w", c, err)
+			}
+		}
+	}
+	return nil
+}
+
+// parent names the class as a class of the root.
+func (k *kernel) parent(c tsn.TrafficClass) uint32 { return uint32(rootHandle | (k.cl.tc(c) + 1)) }
+
+// cbsParent is where the cbs of a class hangs.
+func (k *kernel) cbsParent(c tsn.TrafficClass) uint32 {
+	if k.cfg.Offload == OffloadFull {
+		return k.parent(c)
+	}
+	return uint32(prioHandle+int(c)<<16) | 1
+}
+
+const netlinkRoot = 0xffffffff // TC_H_ROOT
+
+// classOf tells the class of which q is the child of our root.
+func (k *kernel) classOf(q qdisc, index int) (tsn.TrafficClass, bool) {
+	queue := int(q.parent&0xffff) - 1
+	if q.index != index || q.parent&0xffff0000 != rootHandle || queue < 0 || queue >= k.cl.n {
+		return 0, false
+	}
+	return k.cl.class(queue), true
+}
+
+func hasClsact(qs []qdisc, index int) bool {
+	return slices.ContainsFunc(qs, func(q qdisc) bool { return q.index == index && q.kind == "clsact" })
+}
+
+// installRoot ends with the all-open schedule running, since one that is
+// replaced before its start makes the next start at the wrong time.
+func (k *kernel) installRoot(ctx context.Context, p tsn.Port) error {
+	index := k.index(p)
+	qs, err := k.c.qdiscs()
+	if err != nil {
+		return err
+	}
+	for _, q := range qs {
+		if q.index == index && q.parent == netlinkRoot && q.handle == rootHandle {
+			if err := k.c.delQdisc(index, netlinkRoot); err != nil {
+				return fmt.Errorf("removing the old root: %w", err)
+			}
+		}
+	}
+	root := k.cl.root(k.cfg.ClassMap, k.cfg.Offload)
+	err = k.c.setQdisc(netlink.Create|netlink.Replace, index, rootHandle, netlinkRoot, "taprio", func(ae *netlink.AttributeEncoder) {
+		k.cl.encodeTaprio(ae, root, false, AllOpen(k.cl.n), nil)
+	})
+	if err != nil {
+		if k.cfg.Offload == OffloadFull && errors.Is(err, unix.EOPNOTSUPP) {
+			return k.refuse(p, FeatureOffload, err.Error())
+		}
+		return err
+	}
+	k.sent(p)
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	return poll(ctx, func() (bool, error) { return k.operational(p) })
+}
+
+// sent remembers the link's history, to see later that it was down.
+func (k *kernel) sent(p tsn.Port) {
+	if ls, err := k.c.links(); err == nil {
+		k.carrier[p], k.sentAt[p] = ls[k.cfg.ifname(p)].carrier, time.Now()
+	}
+}
+
+func (k *kernel) operational(p tsn.Port) (bool, error) {
+	pc, ok := k.cfg.port(p)
+	if !ok {
+		return false, fmt.Errorf("port %d is not configured", p)
+	}
+	qs, err := k.c.qdiscs()
+	if err != nil {
+		return false, err
+	}
+	e, err := k.readEgress(pc, qs)
+	return e.Admin == nil, err
+}
+
+func (k *kernel) installClassifier(p tsn.Port) error {
+	qs, err := k.c.qdiscs()
+	if err != nil {
+		return err
+	}
+	index, found, has := k.index(p), 0, hasClsact(qs, k.index(p))
+	if has {
+		if _, found, _, err = k.c.filters(index); err != nil {
+			return err
+		}
+	}
+	return k.c.setFilters(index, found, has)
+}
+
+func (k *kernel) setShaper(o SetShaper) error {
+	index, handle := k.index(o.Port), uint32(cbsHandle+int(o.Class)<<16)
+	switch {
+	case o.Shaper == (Shaper{}):
+		return k.c.setPfifo(index, k.parent(o.Class))
+	case o.Change: // by handle alone, see the package documentation
+		return k.c.setQdisc(0, index, handle, 0, "cbs", encodeCBS(o.Shaper))
+	case k.cfg.Offload == OffloadNone:
+		if err := k.c.setPrio(index, uint32(prioHandle+int(o.Class)<<16), k.parent(o.Class)); err != nil {
+			return fmt.Errorf("prio above cbs: %w", err)
+		}
+	}
+	return k.c.setQdisc(netlink.Create|netlink.Replace, index, handle, k.cbsParent(o.Class), "cbs", encodeCBS(o.Shaper))
+}
+
+func (k *kernel) setSchedule(o SetSchedule) error {
+	var sdu *[tsn.MaxTrafficClasses]uint32
+	if k.probed.missing[FeatureMaxSDU] == "" {
+		sdu = &o.MaxSDU
+	}
+	root := k.cl.root(k.cfg.ClassMap, k.cfg.Offload)
+	err := k.c.setQdisc(netlink.Replace, k.index(o.Port), rootHandle, netlinkRoot, "taprio", func(ae *netlink.AttributeEncoder) {
+		k.cl.encodeTaprio(ae, root, true, o.Schedule, sdu)
+	})
+	if err == nil {
+		k.sent(o.Port)
+	}
+	return err
+}

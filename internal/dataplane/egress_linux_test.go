@@ -1,0 +1,178 @@
+package dataplane_test
+
+import (
+	"errors"
+	"slices"
+	"testing"
+
+	tsn "tsnswitch"
+	"tsnswitch/internal/dataplane"
+)
+
+// A transit port queues forwarded frames in the class of their PCP.
+func testForwardedClass(t *testing.T) {
+	l := newLab(t)
+	k := open(t, l.sw, realConfig())
+	set(t, k, fabricState())
+	a, b := socket(t, l.host[0], "h0"), socket(t, l.host[1], "h0")
+	const n = 50
+	for i := range byte(n) {
+		send(t, a, frame(macB, macA, 10, 6, i))
+	}
+	send(t, a, frame(macB, macA, 10, 2, n), frame(macB, macA, 10, 7, n+1), frame(macB, macA, 10, 0, n+2))
+	receive(t, b, n+2)
+	cs, err := k.Counters()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := cs[1]
+	if c.Port != 2 || c.Class[tsn.ClassScheduled].Frames != n || c.Priority[6] != n ||
+		c.Class[tsn.ClassSR].Frames != 1 || c.Class[tsn.ClassControl].Frames < 1 || c.Class[tsn.ClassBestEffort].Frames < 1 {
+		t.Errorf("counters %+v: want %d frames in class 2", c, n)
+	}
+}
+
+// Admin and oper schedules, their refusals, and shapers under live gates.
+func testGates(t *testing.T) {
+	l := newLab(t)
+	k := open(t, l.sw, realConfig())
+	d := fabricState()
+	set(t, k, d)
+	list := func(base int64) *tsn.GateControlList {
+		return &tsn.GateControlList{
+			BaseTime: tsn.PTPTime{NS: base}, CycleTime: 5_000_000,
+			Entries: []tsn.GateEntry{{Gates: 0xc, Interval: 2_000_000}, {Gates: 0xb, Interval: 2_900_000}, {Gates: 0x8, Interval: 100_000}},
+		}
+	}
+	gate := &d.Egress[1].Gates
+	*gate = list(tai(t) - 1)
+	_, err := k.Set(t.Context(), d)
+	isErr(t, err, dataplane.ErrBaseTime)
+
+	base := tai(t) + 600_000_000
+	*gate = list(base)
+	set(t, k, d)
+	e := read(t, k).EgressOf(2)
+	if e.Admin == nil || e.Admin.Base != base || !slices.Equal(e.Admin.Entries, (*gate).Entries) || len(e.Oper.Entries) != 1 {
+		t.Errorf("admin %v, oper %v", e.Admin, e.Oper)
+	}
+	*gate = nil
+	d.Bridge.FDB = d.Bridge.FDB[:2]
+	r, err := k.Set(t.Context(), d)
+	isErr(t, err, dataplane.ErrPending)
+	if len(r.Applied) != 2 {
+		t.Errorf("%v was done beside, want two FDB entries removed", r.Applied)
+	}
+	awaitAll(t, k)
+	if now := tai(t); now < base-dataplane.AllOpenCycle {
+		t.Errorf("operational %d ns early", base-now)
+	}
+	e = read(t, k).EgressOf(2)
+	if e.Admin != nil || e.Oper.Base != base || len(e.Oper.Entries) != 3 {
+		t.Errorf("admin %v, oper %v", e.Admin, e.Oper)
+	}
+
+	// Grafting a shaper may stop the gates: frames of every class pass after.
+	*gate = list(base)
+	for _, slope := range []tsn.Rate{30 * tsn.Mbps, 40 * tsn.Mbps, 0} {
+		d.Egress[1].IdleSlope[1] = slope
+		set(t, k, d)
+		awaitAll(t, k)
+		a, b := socket(t, l.host[0], "h0"), socket(t, l.host[1], "h0")
+		for _, pcp := range []tsn.PCP{0, 2, 6, 7} {
+			send(t, a, frame(macB, macA, 10, pcp, byte(pcp)))
+			receive(t, b, byte(pcp))
+		}
+	}
+	*gate = nil
+	set(t, k, d)
+	awaitAll(t, k)
+	if e := read(t, k).EgressOf(2); len(e.Oper.Entries) != 1 {
+		t.Errorf("gates removed: oper %v", e.Oper)
+	}
+}
+
+// 802.1Q 8.6.8: of the classes with open gates the highest is served first,
+// whatever the kernel calls it; a closed gate holds its class only.
+func testServiceOrder(t *testing.T) {
+	l := newLab(t)
+	k := open(t, l.sw, realConfig())
+	d := fabricState()
+	d.Egress[1].Gates = &tsn.GateControlList{
+		BaseTime: tsn.PTPTime{NS: tai(t) + 100_000_000}, CycleTime: 1_000_000,
+		Entries: []tsn.GateEntry{{Gates: 1 << tsn.ClassControl, Interval: 1_000_000}},
+	}
+	set(t, k, d)
+	awaitAll(t, k)
+	a, b := socket(t, l.host[0], "h0"), socket(t, l.host[1], "h0")
+	for _, pcp := range []tsn.PCP{0, 2, 6, 7} {
+		send(t, a, frame(macB, macA, 10, pcp, byte(pcp)))
+	}
+	if got := receive(t, b, 7); !slices.Equal(got, []byte{7}) {
+		t.Errorf("with gates open for class 3 only, priorities %v left", got)
+	}
+	d.Egress[1].Gates = nil
+	set(t, k, d)
+	if got := receive(t, b, 0); !slices.Equal(got, []byte{6, 2, 0}) {
+		t.Errorf("with all gates open priorities left as %v, want 6, 2, 0", got)
+	}
+}
+
+// After the link was down the schedule is sent again, once.
+func testLinkDown(t *testing.T) {
+	l := newLab(t)
+	k := open(t, l.sw, realConfig())
+	d := fabricState()
+	d.Egress[1].Gates = &tsn.GateControlList{
+		BaseTime: tsn.PTPTime{NS: tai(t) + 100_000_000}, CycleTime: 2_000_000,
+		Entries: []tsn.GateEntry{{Gates: 0x8, Interval: 1_000_000}, {Gates: 0x7, Interval: 1_000_000}},
+	}
+	set(t, k, d)
+	awaitAll(t, k)
+	h := l.sw.Netlink()
+	p2, err := h.LinkByName("p2")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(h.LinkSetDown(p2), h.LinkSetUp(p2)); err != nil {
+		t.Fatal(err)
+	}
+	awaitUp(t, l.sw, "p2")
+	r := set(t, k, d)
+	if len(r.Applied) != 1 {
+		t.Errorf("steps %v, want the schedule sent again", r.Applied)
+	}
+	awaitAll(t, k)
+	if r := set(t, k, d); len(r.Applied) != 0 {
+		t.Errorf("steps %v, want none", r.Applied)
+	}
+	a, b := socket(t, l.host[0], "h0"), socket(t, l.host[1], "h0")
+	for _, pcp := range []tsn.PCP{0, 7, 0, 7} {
+		send(t, a, frame(macB, macA, 10, pcp, byte(pcp)))
+		receive(t, b, byte(pcp))
+	}
+}
+
+// A list of the greatest length allowed can be read back beside another.
+func testManyEntries(t *testing.T) {
+	l := newLab(t)
+	k := open(t, l.sw, realConfig())
+	d := fabricState()
+	n := k.GateLimits(1).Entries
+	for range 2 {
+		g := &tsn.GateControlList{CycleTime: int64(n) * 250_000, BaseTime: tsn.PTPTime{NS: tai(t) + 300_000_000}}
+		for i := range n {
+			g.Entries = append(g.Entries, tsn.GateEntry{Gates: tsn.GateMask(8 | i%8), Interval: 250_000})
+		}
+		d.Egress[0].Gates = g
+		set(t, k, d)
+		if e := read(t, k).EgressOf(1); e.Admin == nil || !slices.Equal(e.Admin.Entries, g.Entries) {
+			t.Errorf("%d entries were not read back", n)
+		}
+		awaitAll(t, k)
+	}
+	d.Egress[0].Gates.Entries = append(d.Egress[0].Gates.Entries, tsn.GateEntry{Interval: 1000})
+	d.Egress[0].Gates.CycleTime += 1000
+	_, err := k.Set(t.Context(), d)
+	isErr(t, err, dataplane.ErrInvalid)
+}
