@@ -149,6 +149,7 @@ func TestBEAMConnectsToGo(t *testing.T) {
 	a := beamtest.StartEPMD(t, "distlink", "a@127.0.0.1", epmd,
 		`true = net_kernel:connect_node('go@127.0.0.9'), io:format("connected~n"), register(me, self()), {echo, 'go@127.0.0.9'} ! {self(), hello}, receive {back, hello} -> io:format("answered~n") end, `+sleep,
 		"-distlink_ip", "127.0.0.1")
+	context.AfterFunc(within(t), func() { _ = l.Close() })
 	link, err := l.Accept()
 	if err != nil {
 		t.Fatal(err)
@@ -183,7 +184,7 @@ func startEPMD(t *testing.T) string {
 		t.Skip("epmd is not installed (Debian: apt-get install erlang-base)")
 	}
 	port := strconv.Itoa(beamtest.TCPPort(t))
-	cmd := exec.Command(path, "-port", port, "-address", "127.0.0.1")
+	cmd := exec.Command(path, "-port", port, "-address", "127.0.0.9") // and 127.0.0.1, always
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
