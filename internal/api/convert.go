@@ -130,7 +130,7 @@ func (d *decoder) portSchedule(p *pb.PortSchedule) PortSchedule {
 		PathHop: d.hop(p.GetHop()), Admin: d.gates(p.GetAdmin()), Oper: d.gates(p.GetOper()),
 		ConfigPending: p.GetConfigPending(), Reason: p.GetReason(),
 		Windows: mapSlice(p.GetWindows(), func(w *pb.Window) Window {
-			return Window{Stream: d.streamID("stream_id", w.GetStreamId()), Start: w.GetStartNs(), End: w.GetEndNs()}
+			return Window{Stream: d.streamID("stream_id", w.GetStreamId()), Start: w.GetStartNs(), End: w.GetEndNs(), FrameStart: w.GetFrameStartNs(), FrameEnd: w.GetFrameEndNs()}
 		}),
 	}
 }
@@ -252,7 +252,7 @@ func portScheduleToPB(p PortSchedule) *pb.PortSchedule {
 		Hop: hopToPB(p.PathHop), Admin: gatesToPB(p.Admin), Oper: gatesToPB(p.Oper),
 		ConfigPending: p.ConfigPending, Reason: p.Reason,
 		Windows: mapSlice(p.Windows, func(w Window) *pb.Window {
-			return &pb.Window{StreamId: idText(w.Stream), StartNs: w.Start, EndNs: w.End}
+			return &pb.Window{StreamId: idText(w.Stream), StartNs: w.Start, EndNs: w.End, FrameStartNs: w.FrameStart, FrameEndNs: w.FrameEnd}
 		}),
 	}
 }

@@ -81,7 +81,7 @@ func anyPorts(t *rapid.T) []PortSchedule {
 			ConfigPending: rapid.Bool().Draw(t, "pending"), Reason: anyText.Draw(t, "reason"),
 		}
 		for range rapid.IntRange(0, 2).Draw(t, "windows") {
-			p.Windows = append(p.Windows, Window{anyID.Draw(t, "stream"), rapid.Int64().Draw(t, "start"), rapid.Int64().Draw(t, "end")})
+			p.Windows = append(p.Windows, Window{anyID.Draw(t, "stream"), rapid.Int64().Draw(t, "start"), rapid.Int64().Draw(t, "end"), rapid.Int64().Draw(t, "frameStart"), rapid.Int64().Draw(t, "frameEnd")})
 		}
 		out = append(out, p)
 	}

@@ -296,11 +296,15 @@ type PortSchedule struct {
 	Windows       []Window             `json:"windows,omitempty"`
 }
 
-// Window is when frames of a stream pass a port, from the start of the cycle.
+// Window is when frames of a stream pass a port, from the start of the cycle:
+// the gate is open from Start to End, the frames are planned from FrameStart
+// to FrameEnd.
 type Window struct {
-	Stream tsn.StreamID `json:"streamId"`
-	Start  int64        `json:"startNs"`
-	End    int64        `json:"endNs"`
+	Stream     tsn.StreamID `json:"streamId"`
+	Start      int64        `json:"startNs"`
+	End        int64        `json:"endNs"`
+	FrameStart int64        `json:"frameStartNs"`
+	FrameEnd   int64        `json:"frameEndNs"`
 }
 
 // ScheduledStream is one stream's outcome.

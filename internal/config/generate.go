@@ -45,6 +45,7 @@ func (n *Network) DaemonConfig(node string, dirs Dirs) (*Daemon, error) {
 	}
 	c.SRP.StreamVID = f.StreamVID
 	c.SPB.Priority, c.SPB.Area, c.SPB.HelloInterval = x.Priority, f.Area, f.HelloInterval
+	c.QBV.Jitter, c.QBV.LeadTime = n.QBV.Jitter, n.QBV.LeadTime
 	n.gptpOf(x, &c)
 	if x.Kind == KindHost {
 		c.Role = RoleEndStation
@@ -68,6 +69,7 @@ func (n *Network) DaemonConfig(node string, dirs Dirs) (*Daemon, error) {
 // hosts out of it.
 func (n *Network) gptpOf(x *Node, c *Daemon) {
 	g := &c.GPTP
+	g.SyncReceiptTimeout = n.GPTP.SyncReceiptTimeout
 	g.NeighborPropDelayThresh, g.GateOffsetBound = n.GPTP.NeighborPropDelayThresh, n.GPTP.GateOffsetBound
 	if x.Kind == KindHost {
 		g.Priority1 = 255

@@ -28,6 +28,7 @@ type Network struct {
 	Fabric  Fabric       `yaml:"fabric"`
 	Streams []StreamSpec `yaml:"streams,omitempty"`
 	GPTP    NetworkGPTP  `yaml:"gptp"`
+	QBV     NetworkQBV   `yaml:"qbv"`
 	Lab     Lab          `yaml:"lab,omitempty"`
 }
 
@@ -134,7 +135,14 @@ type NetworkGPTP struct {
 	GrandMaster             string                `yaml:"grandMaster,omitempty"` // default: the first bridge
 	NeighborPropDelayThresh Duration              `yaml:"neighborPropDelayThresh"`
 	GateOffsetBound         Duration              `yaml:"gateOffsetBound"`
+	SyncReceiptTimeout      int                   `yaml:"syncReceiptTimeout"`
 	Clocks                  map[string]ClockError `yaml:"clocks,omitempty"`
+}
+
+// NetworkQBV is how schedules are planned, the same on every node.
+type NetworkQBV struct {
+	Jitter   Duration `yaml:"jitter"`   // added to both ends of each window
+	LeadTime Duration `yaml:"leadTime"` // from commit to base time
 }
 
 // ClockError is how a node's clock starts.
@@ -156,7 +164,8 @@ func defaultNetwork() Network {
 			DataVID: 100, StreamVID: 101, ManagementVID: 4001, HelloInterval: 1e9,
 			DataNet: net("10.0.0.0/16"), StreamNet: net("10.1.0.0/16"), ManagementNet: net("10.255.0.0/16"),
 		},
-		GPTP: NetworkGPTP{NeighborPropDelayThresh: 800, GateOffsetBound: 1e6},
+		GPTP: NetworkGPTP{NeighborPropDelayThresh: 800, GateOffsetBound: 1e6, SyncReceiptTimeout: 3},
+		QBV:  NetworkQBV{LeadTime: 2e9},
 	}
 }
 

@@ -43,7 +43,10 @@ func (d *Daemon) gateway(ctx context.Context) (api.Switch, error) {
 			break
 		}
 	}
-	return nil, api.Errorf(api.CodeUnavailable, "no bridge answers this end station: %w (see endStation.peers)", errors.Join(errs...))
+	if len(errs) == 0 {
+		return nil, api.Errorf(api.CodeUnavailable, "this end station knows no bridge to ask; give some in endStation.peers")
+	}
+	return nil, api.Errorf(api.CodeUnavailable, "no bridge of endStation.peers answers: %w", errors.Join(errs...))
 }
 
 // resolve turns a name or an address into a member of the fabric.

@@ -222,7 +222,7 @@ func (d *Daemon) counters(s *snapshot) []api.NamedCounter {
 		add("link_"+c.Protocol.String(), c.Port, c)
 	}
 	for _, l := range []*loop{d.timing, d.control} {
-		add(l.name+"_loop", 0, struct{ Dropped, Steps, WorstStepNs uint64 }{l.dropped.Load(), l.steps.Load(), uint64(l.worst.Load())})
+		add(l.name+"_loop", 0, struct{ Dropped uint64 }{l.dropped.Load()})
 	}
 	return out
 }

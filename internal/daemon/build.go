@@ -21,7 +21,9 @@ import (
 
 // The configuration's types end here: each core and edge gets its own.
 
-func nodeConfig(c *config.Daemon) (node.Config, error) {
+// nodeConfig makes the machines' configuration. adopted says that the kernel
+// still forwards as an earlier run left it.
+func nodeConfig(c *config.Daemon, adopted bool) (node.Config, error) {
 	n := node.Config{ClassMap: tsn.DefaultClassMap, GPTP: gptpConfig(c), QBV: qbvConfig(c), SRP: srpConfig(c)}
 	for _, p := range c.Ports {
 		n.Ports = append(n.Ports, p.Port)
@@ -31,6 +33,9 @@ func nodeConfig(c *config.Daemon) (node.Config, error) {
 		if err != nil {
 			return n, err
 		}
+		if adopted {
+			s.StartupHold = startupHold
+		}
 		n.SPB = &s
 		if c.Management.VID != 0 {
 			n.SelfVLANs = []tsn.VID{c.Management.VID}
@@ -38,6 +43,14 @@ func nodeConfig(c *config.Daemon) (node.Config, error) {
 	}
 	return n, nil
 }
+
+// startupHold is how long SPB of a restarted daemon listens before it says
+// how it would forward, ns.
+const startupHold = 3_000_000_000
+
+// fragmentsPerNode is what a node may bring on average: one for itself, and
+// more for many stations.
+const fragmentsPerNode = 4
 
 func spbConfig(c *config.Daemon) (spb.Config, error) {
 	area, err := hex.DecodeString(strings.ReplaceAll(c.SPB.Area, ".", ""))
@@ -47,7 +60,7 @@ func spbConfig(c *config.Daemon) (spb.Config, error) {
 	s := spb.Config{
 		SystemID: c.SystemID, Priority: c.SPB.Priority, HostName: c.Name, AreaAddress: area,
 		HelloInterval: int64(c.SPB.HelloInterval), HoldMultiplier: uint16(c.SPB.HelloMultiplier),
-		Caps: spb.Caps{MaxLSPs: c.SPB.MaxNodes}, Seed: seedOf(c),
+		Caps: spb.Caps{MaxLSPs: c.SPB.MaxNodes * fragmentsPerNode}, Seed: seedOf(c),
 	}
 	if a := c.Management.Address; a.IsValid() {
 		s.ManagementAddresses = []netip.Addr{a.Addr()}
@@ -82,7 +95,8 @@ func gptpConfig(c *config.Daemon) gptp.Config {
 }
 
 func qbvConfig(c *config.Daemon) qbv.AdminConfig {
-	q := qbv.AdminConfig{BaseTolerance: int64(c.GPTP.GateOffsetBound)}
+	const minLead = 200_000_000
+	q := qbv.AdminConfig{BaseTolerance: int64(c.GPTP.GateOffsetBound), MinLead: min(minLead, int64(c.QBV.LeadTime)/2)}
 	for _, p := range c.Ports {
 		lim := qbv.SoftwareLimits(tsn.Rate(p.Rate))
 		lim.MaxEntries = p.GateLimit

@@ -133,6 +133,8 @@ func (c *conductor) problem(ctx context.Context, streams []api.StreamState) (qbv
 	pr := qbv.Problem{
 		GuardOctets: c.plan.GuardOctets, SyncError: c.plan.SyncError, Jitter: c.plan.Jitter,
 		MinInterval: c.plan.MinInterval, MaxCycle: c.plan.MaxCycle,
+		// A talker may send less than it reserved: distlink does most of the time.
+		ShortFrames: true,
 	}
 	labels := map[tsn.Hop]api.PathHop{}
 	status := map[tsn.MAC]*api.Status{}
@@ -179,7 +181,9 @@ func (p *planned) fill(labels map[tsn.Hop]api.PathHop) {
 		for _, s := range p.schedule.Streams {
 			for _, slot := range s.Slots {
 				if slot.Hop == ps.Hop {
-					port.Windows = append(port.Windows, api.Window{Stream: s.Stream.ID, Start: slot.Open, End: slot.Close})
+					port.Windows = append(port.Windows, api.Window{
+						Stream: s.Stream.ID, Start: slot.Open, End: slot.Close, FrameStart: slot.Start, FrameEnd: slot.End,
+					})
 				}
 			}
 		}

@@ -94,6 +94,8 @@ type Daemon struct {
 	conductor *conductor
 	changed   chan struct{} // the topology, or something else that moves streams
 
+	adopted adopted // what the kernel did when this run began
+
 	linkMu sync.Mutex
 	links  map[tsn.Port]tsn.LinkChanged
 }
@@ -139,7 +141,10 @@ func build(cfg *config.Daemon, opt Options) (d *Daemon, err error) {
 	if d.kernel, err = dataplane.Open(dataplaneConfig(cfg, d.clock)); err != nil {
 		return nil, fmt.Errorf("kernel data plane: %w", err)
 	}
-	nc, err := nodeConfig(cfg)
+	if d.adopted, err = d.kernelInUse(); err != nil {
+		return nil, err
+	}
+	nc, err := nodeConfig(cfg, d.adopted.forwarding)
 	if err != nil {
 		return nil, err
 	}

@@ -112,28 +112,38 @@ func (d *Daemon) tendSchedule(ctx context.Context) bool {
 	return true
 }
 
+// adopted is what the kernel did when this run began.
+type adopted struct {
+	forwarding bool // there are entries of an earlier run
+	gated      bool // a schedule runs
+}
+
+// kernelInUse looks for the work of an earlier run.
+func (d *Daemon) kernelInUse() (a adopted, err error) {
+	have, err := d.kernel.Read()
+	if err != nil {
+		return a, fmt.Errorf("read the kernel: %w", err)
+	}
+	a.forwarding = have.Bridge != nil && have.Bridge.Exists && len(have.Bridge.FDB) > 0
+	for _, e := range have.Egress {
+		a.gated = a.gated || e.Oper != nil && len(e.Oper.Entries) > 1
+	}
+	return a, nil
+}
+
 // hold decides when the kernel may be touched for the first time. A fresh
 // kernel at once; one that an earlier run left forwarding only when this run
 // has learnt enough to want the same, or when holdLimit has passed.
 func (d *Daemon) hold(ctx context.Context) {
 	defer d.applier.release()
-	have, err := d.kernel.Read()
-	if err != nil {
-		d.log.Warn("kernel not read", "err", err)
-		return
-	}
-	gated := false
-	for _, e := range have.Egress {
-		gated = gated || e.Oper != nil && len(e.Oper.Entries) > 1
-	}
+	gated := d.adopted.gated
 	d.heldMu.Lock()
 	pending := slices.Clone(d.held.Reservations)
 	d.heldMu.Unlock()
-	forwarding := have.Bridge != nil && have.Bridge.Exists && len(have.Bridge.FDB) > 0
 	if !gated {
 		d.forgetSchedule()
 	}
-	if !forwarding && !gated {
+	if !d.adopted.forwarding && !gated {
 		d.restore(ctx, pending)
 		return
 	}
@@ -161,9 +171,31 @@ func (d *Daemon) hold(ctx context.Context) {
 			return
 		case <-limit.C:
 			d.log.Warn("the network is not as the last run left it; the kernel will be changed")
+			if gated {
+				d.keepGates()
+			}
 			return
 		case <-look.C:
 		}
+	}
+}
+
+// keepGates takes the gates that were promised for those that run, although
+// without gPTP time they cannot be compared: better gates that nobody can
+// check than none.
+func (d *Daemon) keepGates() {
+	d.heldMu.Lock()
+	defer d.heldMu.Unlock()
+	if d.held.Schedule == nil {
+		return
+	}
+	for _, g := range d.held.Schedule.Ports {
+		if g.Gates == nil {
+			continue
+		}
+		list := *g.Gates
+		list.BaseTime = d.held.Schedule.Base.Add(list.BaseTime.NS)
+		d.control.post(qbv.ReadBack{Port: g.Port, Oper: &list})
 	}
 }
 

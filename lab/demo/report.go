@@ -44,17 +44,17 @@ type waitReport struct {
 
 // step runs one step, prints its head and its verdict, and keeps both. The
 // lab goes on to report after a failed step only as far as the caller says.
-func (r *report) step(ctx context.Context, name string, run func(context.Context, *stepReport) error) error {
+func (r *report) step(ctx context.Context, number int, name string, run func(context.Context, *stepReport) error) error {
 	s := &stepReport{Name: name, Facts: map[string]any{}, report: r}
 	r.Steps = append(r.Steps, s)
-	fmt.Fprintf(r.out, "\n== %d. %s\n", len(r.Steps), name)
+	fmt.Fprintf(r.out, "\n== %d. %s\n", number, name)
 	start := time.Now()
 	err := run(ctx, s)
 	s.Seconds = time.Since(start).Seconds()
 	if err != nil {
 		s.Error = err.Error()
 		fmt.Fprintf(r.out, "   FAILED after %.1f s: %v\n", s.Seconds, err)
-		return fmt.Errorf("step %d (%s): %w", len(r.Steps), name, err)
+		return fmt.Errorf("step %d (%s): %w", number, name, err)
 	}
 	s.Passed = true
 	fmt.Fprintf(r.out, "   held, %.1f s\n", s.Seconds)

@@ -20,8 +20,9 @@ var rowColours = []string{"#4c72b0", "#c44e52", "#55a868", "#8172b2", "#ccb974"}
 
 // picture puts the gate Gantt (an SVG document of its own) above the latency
 // distributions of every table.
-func picture(title, gantt string, ganttHeight int, tables []*latencyTable) string {
+func picture(title, gantt string, tables []*latencyTable) string {
 	var b strings.Builder
+	gantt, ganttHeight := embed(gantt, svgWidth)
 	height := 40 + ganttHeight + 20 + len(tables)*(plotHeight+110)
 	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%d" viewBox="0 0 %[1]d %[2]d" font-family="sans-serif">`+"\n", svgWidth, height)
 	fmt.Fprintf(&b, `<rect width="%d" height="%d" fill="white"/>`+"\n", svgWidth, height)
@@ -97,4 +98,19 @@ func micros(us float64) string {
 		return fmt.Sprintf("%.3g ms", us/1e3)
 	}
 	return fmt.Sprintf("%.3g us", us)
+}
+
+// embed gives an SVG document that has only a viewBox a place of the wanted
+// width in another one, and says how high it becomes.
+func embed(svg string, width int) (string, int) {
+	var w, h int
+	_, after, ok := strings.Cut(svg, `viewBox="0 0 `)
+	if !ok {
+		return "", 0
+	}
+	if n, _ := fmt.Sscanf(after, "%d %d", &w, &h); n != 2 || w == 0 {
+		return "", 0
+	}
+	height := h * width / w
+	return strings.Replace(svg, "<svg ", fmt.Sprintf(`<svg width="%d" height="%d" `, width, height), 1), height
 }

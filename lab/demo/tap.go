@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"net"
 	"os"
@@ -106,7 +105,7 @@ func (t *tap) counts() map[string]int {
 	return out
 }
 
-func (t *tap) close(context.Context) {
+func (t *tap) close() {
 	t.conn.Close()
 	<-t.done
 	if t.file != nil {

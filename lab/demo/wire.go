@@ -124,3 +124,19 @@ func bucket(rate tsn.Rate) string {
 }
 
 func wireName(ifname string) string { return "w-" + ifname }
+
+// An octetCounter reads what a wire has carried.
+type octetCounter struct {
+	end end
+}
+
+func (c octetCounter) octets() (n uint64) {
+	_ = c.end.space.inside(func() error {
+		l, err := netlink.LinkByName(wireName(c.end.ifname))
+		if err == nil && l.Attrs().Statistics != nil {
+			n = l.Attrs().Statistics.TxBytes
+		}
+		return err
+	})
+	return n
+}

@@ -594,12 +594,15 @@ func (x *PortGates) GetGates() *GateControlList {
 	return nil
 }
 
-// Window is when a stream's frames pass a port, from the start of the cycle.
+// Window is when a stream's frames pass a port, from the start of the cycle:
+// the gate is open from start to end, the frames are planned within it.
 type Window struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	StreamId      string                 `protobuf:"bytes,1,opt,name=stream_id,json=streamId,proto3" json:"stream_id,omitempty"`
 	StartNs       int64                  `protobuf:"varint,2,opt,name=start_ns,json=startNs,proto3" json:"start_ns,omitempty"`
 	EndNs         int64                  `protobuf:"varint,3,opt,name=end_ns,json=endNs,proto3" json:"end_ns,omitempty"`
+	FrameStartNs  int64                  `protobuf:"varint,4,opt,name=frame_start_ns,json=frameStartNs,proto3" json:"frame_start_ns,omitempty"`
+	FrameEndNs    int64                  `protobuf:"varint,5,opt,name=frame_end_ns,json=frameEndNs,proto3" json:"frame_end_ns,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -651,6 +654,20 @@ func (x *Window) GetStartNs() int64 {
 func (x *Window) GetEndNs() int64 {
 	if x != nil {
 		return x.EndNs
+	}
+	return 0
+}
+
+func (x *Window) GetFrameStartNs() int64 {
+	if x != nil {
+		return x.FrameStartNs
+	}
+	return 0
+}
+
+func (x *Window) GetFrameEndNs() int64 {
+	if x != nil {
+		return x.FrameEndNs
 	}
 	return 0
 }
@@ -1083,11 +1100,14 @@ const file_tsnswitch_v1_types_proto_rawDesc = "" +
 	"\aentries\x18\x04 \x03(\v2\x17.tsnswitch.v1.GateEntryR\aentries\"T\n" +
 	"\tPortGates\x12\x12\n" +
 	"\x04port\x18\x01 \x01(\rR\x04port\x123\n" +
-	"\x05gates\x18\x02 \x01(\v2\x1d.tsnswitch.v1.GateControlListR\x05gates\"W\n" +
+	"\x05gates\x18\x02 \x01(\v2\x1d.tsnswitch.v1.GateControlListR\x05gates\"\x9f\x01\n" +
 	"\x06Window\x12\x1b\n" +
 	"\tstream_id\x18\x01 \x01(\tR\bstreamId\x12\x19\n" +
 	"\bstart_ns\x18\x02 \x01(\x03R\astartNs\x12\x15\n" +
-	"\x06end_ns\x18\x03 \x01(\x03R\x05endNs\"\x8a\x02\n" +
+	"\x06end_ns\x18\x03 \x01(\x03R\x05endNs\x12$\n" +
+	"\x0eframe_start_ns\x18\x04 \x01(\x03R\fframeStartNs\x12 \n" +
+	"\fframe_end_ns\x18\x05 \x01(\x03R\n" +
+	"frameEndNs\"\x8a\x02\n" +
 	"\fPortSchedule\x12#\n" +
 	"\x03hop\x18\x01 \x01(\v2\x11.tsnswitch.v1.HopR\x03hop\x123\n" +
 	"\x05admin\x18\x02 \x01(\v2\x1d.tsnswitch.v1.GateControlListR\x05admin\x121\n" +

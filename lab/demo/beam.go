@@ -1,0 +1,161 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"tsnswitch/internal/config"
+)
+
+// A beam is an Erlang node in a host's space. It evaluates the expressions it
+// reads and prints JSON lines; a line {"test":"done"} ends each answer.
+type beam struct {
+	node  string
+	cmd   *exec.Cmd
+	stdin io.WriteCloser
+	lines chan string
+}
+
+// evaluator is the read loop of a beam.
+const evaluator = `F = fun F() -> case io:get_line("") of
+  eof -> halt(0); {error, _} -> halt(1);
+  L -> try {ok, T, _} = erl_scan:string(L), {ok, E} = erl_parse:parse_exprs(T), erl_eval:exprs(E, [])
+       catch C:R -> io:format("{\"test\":\"error\",\"detail\":~p}~n", [lists:flatten(io_lib:format("~p:~0p", [C, R]))]) end,
+       io:format("{\"test\":\"done\"}~n"), F() end end, io:format("{\"test\":\"done\"}~n"), F().`
+
+// startBeam starts a node that is distributed over distlink at one address of
+// the host, its datagrams with the given socket priority.
+func (l *lab) startBeam(ctx context.Context, h *labNode, name string, at netip.Addr, priority int) (*beam, error) {
+	b := &beam{node: name + "@" + at.String(), lines: make(chan string, 64)}
+	b.cmd = exec.Command("erl", "-noshell", "-pa", l.opt.erlang, "-proto_dist", "distlink", "-name", b.node, "-setcookie", "lab",
+		"-distlink_ip", at.String(), "-distlink_priority", strconv.Itoa(priority), "-connect_all", "false", "-eval", evaluator)
+	b.cmd.Env = append(os.Environ(), "HOME=/run")
+	log := filepath.Join(l.opt.out, "log", "beam-"+name+".log")
+	errs, err := os.Create(log)
+	if err != nil {
+		return nil, err
+	}
+	defer errs.Close()
+	b.cmd.Stderr = errs
+	if b.stdin, err = b.cmd.StdinPipe(); err != nil {
+		return nil, err
+	}
+	out, err := b.cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := h.space.start(b.cmd); err != nil {
+		return nil, fmt.Errorf("start Erlang node %s: %w", b.node, err)
+	}
+	go func() {
+		sc := bufio.NewScanner(out)
+		sc.Buffer(nil, 16<<20)
+		for sc.Scan() {
+			b.lines <- sc.Text()
+		}
+		close(b.lines)
+		_ = b.cmd.Wait()
+	}()
+	if _, err := b.answer(ctx); err != nil {
+		return nil, fmt.Errorf("Erlang node %s: %w; its log: %s", b.node, err, tail(log, 5))
+	}
+	return b, nil
+}
+
+// beamResult is one JSON line of the benchmark module.
+type beamResult struct {
+	Test   string  `json:"test"`
+	OK     bool    `json:"ok"`
+	Micros int64   `json:"us"`
+	Detail string  `json:"detail"`
+	Sorted []int64 `json:"sorted_us"`
+}
+
+// eval evaluates an expression and returns the lines it printed.
+func (b *beam) eval(ctx context.Context, format string, a ...any) ([]beamResult, error) {
+	if _, err := fmt.Fprintf(b.stdin, format+".\n", a...); err != nil {
+		return nil, fmt.Errorf("%s: %w", b.node, err)
+	}
+	return b.answer(ctx)
+}
+
+func (b *beam) answer(ctx context.Context) ([]beamResult, error) {
+	var out []beamResult
+	for {
+		select {
+		case <-ctx.Done():
+			return out, fmt.Errorf("%s has not answered: %w", b.node, ctx.Err())
+		case line, ok := <-b.lines:
+			if !ok {
+				return out, errors.New("the node has ended")
+			}
+			var r beamResult
+			if err := json.Unmarshal([]byte(line), &r); err != nil {
+				return out, fmt.Errorf("%s printed %q: %w", b.node, line, err)
+			}
+			switch r.Test {
+			case "done":
+				return out, nil
+			case "error":
+				return out, fmt.Errorf("%s: %s", b.node, r.Detail)
+			}
+			out = append(out, r)
+		}
+	}
+}
+
+// A beamPair is two nodes on two hosts that talk over one kind of connection.
+type beamPair struct {
+	name string // in tables
+	a, b *beam
+}
+
+// startPair starts a node on each of the two hosts.
+func (l *lab) startPair(ctx context.Context, name, short string, at func(*labNode) netip.Addr, priority int) (*beamPair, error) {
+	hosts := l.kind(config.KindHost)
+	a, b := hosts[0], hosts[len(hosts)-1]
+	nb, err := l.startBeam(ctx, b, short+"_"+strings.ToLower(b.Name), at(b), priority)
+	if err != nil {
+		return nil, err
+	}
+	na, err := l.startBeam(ctx, a, short+"_"+strings.ToLower(a.Name), at(a), priority)
+	if err != nil {
+		return nil, err
+	}
+	return &beamPair{name: name, a: na, b: nb}, nil
+}
+
+// stepErlang connects two Erlang nodes on the stream's VLAN and priority, and
+// checks what distribution has to carry.
+func (l *lab) stepErlang(ctx context.Context, s *stepReport) error {
+	reserved, err := l.startPair(ctx, "reserved and gated", "rt", func(n *labNode) netip.Addr { return n.Stream.Addr }, int(l.net.Streams[0].PCP))
+	if err != nil {
+		return err
+	}
+	l.beams = append(l.beams, reserved)
+	res, err := reserved.a.eval(ctx, "distlink_bench:check('%s')", reserved.b.node)
+	if err != nil {
+		return err
+	}
+	s.fact("checks", res)
+	for _, r := range res {
+		s.say("%s -> %s %-16s %-6v %7.1f ms  %s", reserved.a.node, reserved.b.node, r.Test, r.OK, float64(r.Micros)/1000, r.Detail)
+		if !r.OK {
+			err = errors.Join(err, fmt.Errorf("%s: %s", r.Test, r.Detail))
+		}
+	}
+	if len(res) == 0 {
+		return errors.New("the check printed nothing")
+	}
+	return err
+}

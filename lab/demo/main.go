@@ -1,0 +1,111 @@
+// Demo is the lab: it builds a TSN fabric of namespaces from a network file,
+// runs a real tsnswitchd in each, and shows the whole path end to end, from
+// the first adjacency to calls between two Erlang nodes on a reserved stream.
+//
+//	demo ──(kernel lacks something?)──> User-mode Linux ──> demo -inside
+//	  │                                                        │
+//	  └───────────────── network.yaml ──> spaces, cables, wires (ns.go, wire.go)
+//	                                       daemons, BEAM nodes   (fabric.go, beam.go)
+//	                                       steps_*.go ──> report.json, picture.svg
+//
+// Every line it prints was read back from the kernel, the wire or a daemon.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"tsnswitch/internal/kerneltest"
+	"tsnswitch/internal/kerneltest/uml"
+)
+
+// options are the command line.
+type options struct {
+	lab     string
+	out     string
+	bin     string
+	erlang  string
+	inside  bool
+	until   int
+	keep    bool
+	timeout time.Duration
+}
+
+func main() {
+	if len(os.Args) > 1 && os.Args[1] == holdArg {
+		if err := holdMain(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	var o options
+	flag.StringVar(&o.lab, "lab", "lab/ring4.yaml", "network file to build")
+	flag.StringVar(&o.out, "out", "out/ring4", "directory for the report and the picture")
+	flag.StringVar(&o.bin, "bin", "bin", "directory of tsnswitchd and tsnctl")
+	flag.StringVar(&o.erlang, "erlang", "erlang/ebin", "directory of the compiled Erlang carrier")
+	flag.IntVar(&o.until, "until", 0, "stop after this step (0: run all)")
+	flag.BoolVar(&o.inside, "inside", false, "do not look for another kernel (set when started in one)")
+	flag.DurationVar(&o.timeout, "timeout", 6*time.Minute, "give up after this time")
+	flag.Parse()
+	if flag.NArg() > 0 {
+		fmt.Fprintf(os.Stderr, "demo: unknown argument %q\n", flag.Arg(0))
+		os.Exit(2)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	status, err := run(ctx, o)
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "demo:", err)
+	}
+	os.Exit(status)
+}
+
+// needs is what the lab wants of a kernel.
+var needs = kerneltest.Needs{Taprio: true, VLANFiltering: true}
+
+// run picks the kernel and runs the lab in it.
+func run(ctx context.Context, o options) (int, error) {
+	for _, p := range []*string{&o.lab, &o.out, &o.bin, &o.erlang} {
+		abs, err := filepath.Abs(*p)
+		if err != nil {
+			return 2, err
+		}
+		*p = abs
+	}
+	if err := os.MkdirAll(o.out, 0o755); err != nil {
+		return 2, fmt.Errorf("make the report directory: %w", err)
+	}
+	if o.inside {
+		return runLab(ctx, o, "User-mode Linux")
+	}
+	missing, err := kerneltest.Missing(needs)
+	if err != nil {
+		return 1, fmt.Errorf("look at this kernel: %w", err)
+	}
+	if missing == "" {
+		fmt.Println("running on the host's kernel: it has taprio and bridge VLAN filtering, and you are root")
+		return runLab(ctx, o, "host kernel")
+	}
+	fmt.Printf("running in User-mode Linux: this host lacks %s\n", missing)
+	self, err := os.Executable()
+	if err != nil {
+		return 1, err
+	}
+	status, err := uml.Run(ctx, uml.Config{
+		Args: []string{self, "-inside", "-lab", o.lab, "-out", o.out, "-bin", o.bin, "-erlang", o.erlang,
+			"-until", fmt.Sprint(o.until), "-timeout", o.timeout.String()},
+		Mem: "2048M", Stdout: os.Stdout, Stderr: os.Stderr, Timeout: o.timeout + 30*time.Second,
+	})
+	if errors.Is(err, uml.ErrNoKernel) {
+		err = fmt.Errorf("%w (`make demo` installs it when run as root)", err)
+	}
+	return status, err
+}

@@ -1,0 +1,195 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+
+	"tsnswitch/internal/config"
+)
+
+// stepSPB: adjacencies, identical databases, kernel state as computed, locked
+// fabric ports, and a ping from a cold cache that is carried exactly once.
+func (l *lab) stepSPB(ctx context.Context, s *stepReport) error {
+	bridges := l.kind(config.KindBridge)
+	err := s.wait(ctx, "adjacencies Up on all links", 30*time.Second, func(ctx context.Context) (string, bool, error) {
+		up, want := 0, 2*len(l.fabricLinks())
+		for _, b := range bridges {
+			ns, err := b.client.Neighbours(ctx)
+			if err != nil {
+				return "", false, nil
+			}
+			for _, n := range ns {
+				if n.State == "Up" {
+					up++
+				}
+			}
+		}
+		return fmt.Sprintf("%d of %d", up, want), up == want, l.alive()
+	})
+	if err != nil {
+		return err
+	}
+	err = s.wait(ctx, "identical link-state databases", 20*time.Second, func(ctx context.Context) (string, bool, error) {
+		digests, lsps, nodes := map[string]bool{}, 0, 0
+		for _, b := range bridges {
+			st, err := b.client.Status(ctx)
+			if err != nil {
+				return "", false, err
+			}
+			digests[st.SPB.LSDBDigest] = true
+			lsps, nodes = st.SPB.LSPs, st.SPB.Nodes
+		}
+		return fmt.Sprintf("%d digests on %d bridges, %d LSPs, trees reach %d bridges", len(digests), len(bridges), lsps, nodes),
+			len(digests) == 1 && nodes == len(bridges), l.alive()
+	})
+	if err != nil {
+		return err
+	}
+	err = s.wait(ctx, "FDB, VLAN and MDB read back equal to the computed ones", 20*time.Second, func(ctx context.Context) (string, bool, error) {
+		same := 0
+		var first string
+		for _, n := range l.nodes {
+			d, err := n.client.Diff(ctx)
+			switch {
+			case err != nil:
+				first = n.Name + ": " + err.Error()
+			case d.InSync:
+				same++
+			case first == "":
+				first = n.Name + ": " + d.Entries[0].Want
+			}
+		}
+		return fmt.Sprintf("%d of %d nodes equal %s", same, len(l.nodes), first), same == len(l.nodes), l.alive()
+	})
+	if err != nil {
+		return err
+	}
+	if err := l.checkFDB(ctx, s); err != nil {
+		return err
+	}
+	return l.coldPing(ctx, s)
+}
+
+// checkFDB reads the bridges with the system's own tool, not through the
+// daemon: fabric ports are locked, and every other station has its entries.
+func (l *lab) checkFDB(ctx context.Context, s *stepReport) error {
+	locked, entries := 0, 0
+	vids := len(l.net.Fabric.BaseVIDs)
+	for _, b := range l.kind(config.KindBridge) {
+		text, err := b.space.run(ctx, "bridge", "-d", "-j", "link", "show")
+		if err != nil {
+			return err
+		}
+		var links []struct {
+			Ifname string `json:"ifname"`
+			Locked bool   `json:"locked"`
+		}
+		if err := json.Unmarshal([]byte(text), &links); err != nil {
+			return fmt.Errorf("%s: bridge link: %w", b.Name, err)
+		}
+		for _, p := range b.ports {
+			for _, k := range links {
+				if k.Ifname == p.Ifname && p.Role == "fabric" {
+					if !k.Locked {
+						return fmt.Errorf("%s: fabric port %s is not locked", b.Name, p.Ifname)
+					}
+					locked++
+				}
+			}
+		}
+		fdb, err := b.space.run(ctx, "bridge", "fdb", "show", "br", "br0")
+		if err != nil {
+			return err
+		}
+		l.report.ReadBack[b.Name+" bridge fdb"] = fdb
+		for _, n := range l.net.Nodes {
+			if n.Name == b.Name {
+				continue
+			}
+			have := 0
+			for line := range strings.Lines(fdb) {
+				if strings.HasPrefix(line, n.SystemID.String()+" ") && strings.Contains(line, " vlan ") && strings.Contains(line, " static") {
+					have++
+				}
+			}
+			if have != vids {
+				return fmt.Errorf("%s: %s (%s) has %d static FDB entries, want one in each of %d VLANs", b.Name, n.Name, n.SystemID, have, vids)
+			}
+			entries += have
+		}
+	}
+	if want := 2 * len(l.fabricLinks()); locked != want {
+		return fmt.Errorf("%d fabric ports are locked, want %d", locked, want)
+	}
+	s.say("bridge(8) says: %d fabric ports locked, %d static FDB entries, one per node and VLAN", locked, entries)
+	s.fact("lockedPorts", locked)
+	s.fact("fdbEntries", entries)
+	return nil
+}
+
+// coldPing sends from the first host to the last with empty caches, and
+// counts every copy of the ARP request and of the echoes in the fabric.
+func (l *lab) coldPing(ctx context.Context, s *stepReport) error {
+	hosts := l.kind(config.KindHost)
+	a, b := hosts[0], hosts[len(hosts)-1]
+	for _, h := range hosts {
+		if _, err := h.space.run(ctx, "ip", "neigh", "flush", "all"); err != nil {
+			return err
+		}
+	}
+	taps := map[string]*tap{}
+	defer func() {
+		for _, t := range taps {
+			t.close()
+		}
+	}()
+	for _, n := range l.nodes {
+		for _, p := range n.ports {
+			if n.bridge() && p.Role != "fabric" {
+				continue
+			}
+			t, err := n.space.openTap(p.Ifname, "")
+			if err != nil {
+				return err
+			}
+			taps[n.Name+":"+p.Ifname] = t
+		}
+	}
+	res, err := a.space.ping(ctx, b.Data.Addr, 10, 500*time.Millisecond)
+	if err != nil {
+		return err
+	}
+	s.say("ping %s to %s with a cold cache: %s", a.Name, b.Name, res)
+	s.fact("ping", res)
+	if res.Received != res.Sent || res.Duplicates != 0 {
+		return fmt.Errorf("ping: %s", res)
+	}
+	request := "arp-1 from " + a.SystemID.String()
+	sent := taps[a.Name+":"+a.ports[0].Ifname].counts()[request]
+	got := taps[b.Name+":"+b.ports[0].Ifname].counts()[request]
+	inFabric, echoes := 0, 0
+	for name, t := range taps {
+		c := t.counts()
+		if !strings.HasPrefix(name, a.Name+":") && !strings.HasPrefix(name, b.Name+":") {
+			inFabric += c[request]
+			echoes += c["icmp EchoRequest"]
+		}
+	}
+	links := len(l.fabricLinks())
+	// Each copy on a link is seen at both of its ends.
+	s.say("ARP requests: %d sent, %d arrived; %d copies at %d fabric port ends (a storm has no bound, flooding a tree %d to %d)",
+		sent, got, inFabric, 2*links, 2, 4*links)
+	s.fact("arp", map[string]int{"sent": sent, "arrived": got, "atFabricPortEnds": inFabric, "echoRequestsAtFabricPortEnds": echoes})
+	switch {
+	case sent == 0:
+		return fmt.Errorf("no ARP request was seen: the cache was not cold")
+	case sent != got:
+		return fmt.Errorf("%d ARP requests were sent, %d arrived: lost or duplicated", sent, got)
+	case inFabric > 4*links*sent:
+		return fmt.Errorf("%d copies of %d ARP requests in the fabric: a storm", inFabric, sent)
+	}
+	return nil
+}
