@@ -168,3 +168,56 @@ func TestBenchOverTCP(t *testing.T) {
 	a := beamtest.Start(t, "inet_tcp", "a@"+addrA, port, check(b.Name), "-kernel", "inet_dist_use_interface", "{127,0,0,1}")
 	checkLines(t, a)
 }
+
+// Several nodes on one listener: each connection has its own socket on the
+// listening port, and none takes another's datagrams.
+func TestManyPeers(t *testing.T) {
+	addresses := []string{"127.0.0.11", "127.0.0.12", "127.0.0.13", addrB}
+	port := beamtest.Port(t, addresses...)
+	b := beamtest.Start(t, "distlink", "b@"+addrB, port, sleep, "-distlink_ip", addrB)
+	var nodes []*beamtest.Node
+	for _, ip := range addresses[:3] {
+		nodes = append(nodes, beamtest.Start(t, "distlink", "n@"+ip, port,
+			fmt.Sprintf(`pong = net_adm:ping('%[1]s'), distlink_bench:rtt('%[1]s', 20, 1), io:format("calls ok ~p~n", [length(distlink:info()) > 0]), %[2]s`, b.Name, sleep),
+			"-distlink_ip", ip))
+	}
+	for _, n := range nodes {
+		n.Expect("calls ok true", patience)
+	}
+}
+
+// A peer that was killed and came back answers for connections it does not
+// know with RESET: nodedown, then a new connection to the new incarnation.
+func TestPeerRestarts(t *testing.T) {
+	port := beamtest.Port(t, addrA, addrB)
+	b := beamtest.Start(t, "distlink", "b@"+addrB, port, sleep, "-distlink_ip", addrB)
+	a := beamtest.Start(t, "distlink", "a@"+addrA, port, fmt.Sprintf(`net_kernel:monitor_nodes(true), pong = net_adm:ping('%[1]s'), io:format("connected~n"),
+ receive {nodedown, _} -> io:format("nodedown~n") end,
+ F = fun F() -> case net_adm:ping('%[1]s') of pong -> io:format("again~n"); pang -> receive after 50 -> F() end end end, F(), %[2]s`, b.Name, sleep),
+		"-distlink_ip", addrA, "-distlink_keepalive", "20000")
+	a.Expect("connected", patience)
+	b.Kill()
+	beamtest.Start(t, "distlink", "b@"+addrB, port, sleep, "-distlink_ip", addrB)
+	a.Expect("nodedown", patience) // the first PING after a quarter of the keep-alive meets the new node
+	a.Expect("again", patience)
+}
+
+// 1 % loss: calls 2 ms apart have a 99th percentile far below a TCP time-out
+// of 200 ms. The bound is loose for busy machines; the figure is logged.
+func TestPacedCallsUnderLoss(t *testing.T) {
+	port := beamtest.Port(t, addrA, addrB, addrRelay)
+	name := "b@" + addrRelay
+	beamtest.NewRelay(t, fmt.Sprintf("%s:%d", addrRelay, port), fmt.Sprintf("%s:%d", addrB, port), &beamtest.Relay{Loss: 0.01})
+	beamtest.Start(t, "distlink", name, port, sleep, "-distlink_ip", addrB)
+	a := beamtest.Start(t, "distlink", "a@"+addrA, port,
+		fmt.Sprintf(`{P50, P99, Max, _} = distlink_bench:rtt('%s', 500, 2), io:format("rtt ~p ~p ~p~n", [P50, P99, Max]), %s`, name, sleep), "-distlink_ip", addrA)
+	var p50, p99, most int
+	l := a.Expect("rtt", patience)
+	if _, err := fmt.Sscanf(l, "rtt %d %d %d", &p50, &p99, &most); err != nil {
+		t.Fatal(l, err)
+	}
+	t.Logf("p50 %d us, p99 %d us, max %d us", p50, p99, most)
+	if p99 > 100_000 {
+		t.Errorf("p99 is %d us", p99)
+	}
+}

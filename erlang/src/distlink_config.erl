@@ -9,7 +9,7 @@
 %%     -distlink_datagram OCTETS  longest datagram; default 1400
 %%     -distlink_window OCTETS    credit for the peer; default: from the receive buffer
 %%     -distlink_budget OCTETS    taken out of the VM before senders are suspended; default 167772160
-%%     -distlink_floor US         least 4 * rttvar in the probe time-out; default 2000
+%%     -distlink_floor US         least 4 * rttvar in the probe time-out; default 1000
 -module(distlink_config).
 
 -export([read/0, ip/0, open/2, link_config/2, random/1]).
@@ -25,7 +25,7 @@ read() ->
             datagram = int(distlink_datagram, 512, 65507, 1400),
             window = int(distlink_window, 4096, 1 bsl 31, undefined),
             budget = int(distlink_budget, 65536, 1 bsl 40, 160 bsl 20),
-            floor = int(distlink_floor, 100, 1000000, 2000)}.
+            floor = int(distlink_floor, 100, 1000000, 1000)}.
 
 arg(Name) ->
     case init:get_argument(Name) of
@@ -127,7 +127,7 @@ link_config(S, SetupUs) ->
                      end;
                  W -> W
              end,
-    {#{max_datagram => C#config.datagram, window => Window, ack_delay => 2000,
+    {#{max_datagram => C#config.datagram, window => Window, ack_delay => 1000,
        keepalive => C#config.keepalive * 1000, floor => C#config.floor, stall => 10000000,
        rate => C#config.rate, setup => SetupUs},
      C#config.budget}.
