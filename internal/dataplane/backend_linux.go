@@ -98,7 +98,10 @@ func (k *kernel) Read() (State, error) {
 
 func (k *kernel) readBridge() (*Bridge, error) {
 	br, ok := k.links[k.cfg.Bridge]
-	b := &Bridge{Exists: ok, Settings: br.bridge}
+	b := &Bridge{Exists: ok, Address: br.mac, Settings: br.bridge}
+	if !ok {
+		b.Address = k.cfg.SystemID // which it will have
+	}
 	raw, err := k.c.bridgePorts()
 	if err != nil {
 		return nil, err

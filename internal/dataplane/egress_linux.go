@@ -181,13 +181,21 @@ func (k *kernel) setShaper(o SetShaper) error {
 }
 
 func (k *kernel) setSchedule(o SetSchedule) error {
+	sched := *o.Schedule
+	// The steps before this one took their time: look again.
+	if now, err := k.GateNow(o.Port); err == nil && !sched.allOpen(k.cl.n) && sched.Base <= now {
+		if o.Why == "" {
+			return &BaseTimeError{o.Port, sched.Base, now}
+		}
+		sched.advance(now + restartLead)
+	}
 	var sdu *[tsn.MaxTrafficClasses]uint32
 	if k.probed.missing[FeatureMaxSDU] == "" {
 		sdu = &o.MaxSDU
 	}
 	root := k.cl.root(k.cfg.ClassMap, k.cfg.Offload)
 	err := k.c.setQdisc(netlink.Replace, k.index(o.Port), rootHandle, netlinkRoot, "taprio", func(ae *netlink.AttributeEncoder) {
-		k.cl.encodeTaprio(ae, root, true, o.Schedule, sdu)
+		k.cl.encodeTaprio(ae, root, true, &sched, sdu)
 	})
 	if err == nil {
 		k.sent(o.Port)

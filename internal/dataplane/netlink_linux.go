@@ -41,15 +41,13 @@ func prime(c *netlink.Conn) error {
 	if err != nil {
 		return err
 	}
-	var n int
 	buf := make([]byte, 1<<16)
 	if rerr := rc.Read(func(fd uintptr) bool {
-		n, _, err = unix.Recvfrom(int(fd), buf, 0)
+		_, _, err = unix.Recvfrom(int(fd), buf, 0)
 		return err != unix.EAGAIN
 	}); rerr != nil {
 		return rerr
 	}
-	_ = n
 	return err
 }
 

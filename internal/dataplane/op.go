@@ -99,9 +99,11 @@ func (o Enslave) Do(s *State) {
 // Do sets the flags.
 func (o SetFlags) Do(s *State) { s.Bridge.port(o.Port).Flags = o.Flags }
 
-// Do adds or changes the membership; a new PVID ends the old one.
+// Do adds or changes the membership; a new PVID ends the old one. In a VLAN
+// of its own the kernel makes the entry of the bridge's address.
 func (o SetVLAN) Do(s *State) {
 	if o.Port == tsn.NoPort {
+		s.Bridge.Kernel = append(s.Bridge.Kernel, tsn.FDBEntry{MAC: s.Bridge.Address, VID: o.VLAN.VID})
 		s.Bridge.Self = append(s.Bridge.Self, o.VLAN.VID)
 		slices.Sort(s.Bridge.Self)
 		return

@@ -190,9 +190,7 @@ func planSchedule(have, want Egress, n int, g GateTarget, tol int64, why string)
 	case g.Err != nil:
 		return nil, g.Err
 	case known:
-		if late := g.Now + restartLead - list.Base; late > 0 {
-			list.Base += (late + list.Cycle - 1) / list.Cycle * list.Cycle
-		}
+		list.advance(g.Now + restartLead)
 	case list.Base < g.Now+minLead:
 		return nil, &BaseTimeError{want.Port, list.Base, g.Now}
 	}

@@ -448,6 +448,13 @@ func TestScheduleRules(t *testing.T) {
 	if !errors.Is(err, dataplane.ErrPending) || len(r.Applied) != 1 || len(r.Refused) != 1 {
 		t.Errorf("replaced while pending: %v, %v", err, r)
 	}
+	// Unless its timer stands still, in which case waiting would never end.
+	stalled := func(on bool) { k.Inject(func(s *dataplane.State) { s.Egress[0].Stalled = on }) }
+	stalled(true)
+	if c, err := k.Diff(d); err != nil || len(c) != 1 {
+		t.Errorf("pending and stalled: %v, %v", c, err)
+	}
+	stalled(false)
 	if err := k.AwaitOper(t.Context(), 1); err != nil {
 		t.Fatal(err)
 	}

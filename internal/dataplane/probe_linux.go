@@ -183,7 +183,10 @@ func (p *probed) classOrder(c *conn, cl classes, index int, root taprioRoot) err
 		return err
 	}
 	buf := make([]byte, 100)
-	n, err := unix.Read(rx, buf)
+	n, err := 0, error(unix.EINTR)
+	for err == unix.EINTR { // the runtime signals its threads
+		n, err = unix.Read(rx, buf)
+	}
 	if err != nil || n < 15 {
 		return fmt.Errorf("no frame came through: %w", err)
 	}

@@ -17,6 +17,7 @@ type State struct {
 // Bridge is the bridge and its configured ports.
 type Bridge struct {
 	Exists   bool
+	Address  tsn.MAC // of the bridge itself
 	Settings BridgeSettings
 	Self     []tsn.VID // VLANs of the bridge's own interface
 	Ports    []BridgePort
@@ -103,6 +104,13 @@ func (s *Schedule) phaseDiff(t *Schedule) int64 {
 		d += s.Cycle
 	}
 	return min(d, s.Cycle-d)
+}
+
+// advance moves the base time by whole cycles to t or later.
+func (s *Schedule) advance(t int64) {
+	if late := t - s.Base; late > 0 {
+		s.Base += (late + s.Cycle - 1) / s.Cycle * s.Cycle
+	}
 }
 
 // allOpen reports a single entry that closes nothing.
