@@ -221,3 +221,26 @@ func TestPacedCallsUnderLoss(t *testing.T) {
 		t.Errorf("p99 is %d us", p99)
 	}
 }
+
+// Both nodes connect to each other at the same instant, again and again: one
+// attempt is told "nok" and must wait for the other to win, not fail.
+func TestSimultaneousConnect(t *testing.T) {
+	port := beamtest.Port(t, addrA, addrB)
+	connect := func(peer string) string {
+		return fmt.Sprintf(`F = fun F(0) -> io:format("all true~n"); F(I) -> M = 300 - (erlang:system_time(millisecond) rem 300), receive after M -> ok end,
+ case net_kernel:connect_node('%[1]s') of true -> ok; R -> io:format("connect ~p~n", [R]) end, receive after 100 -> ok end, erlang:disconnect_node('%[1]s'), F(I - 1) end, F(8), %[2]s`, peer, sleep)
+	}
+	a := beamtest.Start(t, "distlink", "a@"+addrA, port, connect("b@"+addrB), "-distlink_ip", addrA)
+	b := beamtest.Start(t, "distlink", "b@"+addrB, port, connect("a@"+addrA), "-distlink_ip", addrB)
+	for _, n := range []*beamtest.Node{a, b} {
+		for {
+			l := n.Line(patience)
+			if l == "all true" {
+				break
+			}
+			if strings.HasPrefix(l, "connect ") {
+				t.Errorf("%s: %s", n.Name, l)
+			}
+		}
+	}
+}

@@ -11,9 +11,9 @@
 -define(PULL, 128).   % VM packets taken before datagrams are looked at again
 -define(DRAIN, 64).   % datagrams taken before the VM is looked at again
 
--record(c, {socket, peer, link, budget, supervisor, mon, handle, streams, node,
+-record(c, {socket, peer, link, budget, supervisor, mon, handle, streams,
             received = queue:new(), waiting, more_vm = false, more_socket = true,
-            refused = 0, unsent = 0, full = 0, vm_full = false, dropped_send = 0}).
+            phase = connecting, refused = 0, full = 0, vm_full = false, dropped_send = 0}).
 
 %% connect(Ip, Port, SetupMs) -> {ok, Controller} | {error, Reason}
 connect(Ip, Port, SetupMs) ->
@@ -77,7 +77,7 @@ connecting(C, Parent) ->
     case distlink_link:state(C#c.link) of
         open ->
             Parent ! {self(), up},
-            loop(C);
+            loop(C#c{phase = handshake});
         connecting -> connecting(step(C), Parent)
     end.
 
@@ -89,7 +89,7 @@ init_server(Peer, ListenPort, Params, SetupMs, Acceptor) ->
             {Config, Budget} = distlink_config:link_config(Socket, SetupMs * 1000),
             Link = distlink_link:server(Config, id(), Params, now_us()),
             C = #c{socket = Socket, peer = Peer, budget = Budget, supervisor = Acceptor, mon = Mon,
-                   link = Link, streams = distlink_stream:new()},
+                   link = Link, streams = distlink_stream:new(), phase = handshake},
             loop(transmit([distlink_link:accept_packet(Link)], C));
         {error, Reason} -> exit(Reason)
     end.
@@ -154,7 +154,7 @@ request({handshake_complete, Node, Handle}, From, #c{link = L} = C) ->
     reply(From, ok),
     erlang:dist_ctrl_get_data_notification(Handle),
     distlink:register(Node, self()),
-    C#c{handle = Handle, node = Node, link = distlink_link:barrier(L)};
+    C#c{handle = Handle, phase = node, link = distlink_link:barrier(L)};
 request(address, From, C) -> reply(From, C#c.peer), C;
 request(stats, From, #c{link = L} = C) ->
     S = distlink_link:stats(L),
@@ -235,10 +235,36 @@ transmit([B | T], #c{socket = S} = C) ->
     end.
 
 %% check ends the process when the link is down: never silent loss.
-check(#c{link = L} = C) ->
+check(#c{link = L, phase = Phase} = C) ->
     case distlink_link:state(L) of
+        {closed, _, _, _} when Phase =:= handshake -> closed(C);
         {closed, Code, Text, _} -> exit(reason(Code, Text));
         _ -> C
+    end.
+
+%% closed serves the handshake after the peer has gone, as a closed TCP socket
+%% would: what came before can still be read. Dying here would take the setup
+%% process with us, and with it an attempt that net_kernel is about to replace
+%% by the peer's (the status "nok" of a simultaneous connect).
+closed(#c{waiting = undefined, socket = S} = C) ->
+    _ = socket:close(S),
+    closed_loop(C);
+closed(#c{waiting = From} = C) ->
+    reply(From, {error, closed}),
+    closed(C#c{waiting = undefined}).
+
+closed_loop(#c{received = Q} = C) ->
+    receive
+        {call, From, recv} ->
+            case queue:is_empty(Q) of
+                true -> reply(From, {error, closed}), closed_loop(C);
+                false -> closed_loop(request(recv, From, C))
+            end;
+        {call, From, {supervisor, _} = R} -> closed_loop(request(R, From, C));
+        {call, From, _} -> reply(From, {error, closed}), closed_loop(C);
+        {'EXIT', _, _} -> exit(normal);
+        {'DOWN', Mon, process, _, _} when Mon =:= C#c.mon -> exit(normal)
+    after 60000 -> exit(normal)
     end.
 
 reason(0, _) -> connection_closed;
