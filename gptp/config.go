@@ -12,6 +12,9 @@ import (
 // ClockIdentity is ptpmsg's, for those who know only this package.
 type ClockIdentity = ptpmsg.ClockIdentity
 
+// ClockIdentityFromMAC is the identity of a node that was given none.
+func ClockIdentityFromMAC(m tsn.MAC) ClockIdentity { return ptpmsg.ClockIdentityFromMAC(m) }
+
 // Config is everything an Instance is told at construction. DefaultConfig
 // fills it; where a comment names a default, the zero value means it.
 type Config struct {

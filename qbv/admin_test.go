@@ -219,7 +219,7 @@ func TestApplyFails(t *testing.T) {
 	b := newBench(t)
 	b.commitHalf(1, 2)
 	b.expect(b.step(Applied{Port: 1, Generation: 1}), "")
-	b.expect(b.step(Applied{Port: 2, Generation: 2, Err: errors.New("EINVAL")}),
+	b.expect(b.step(Applied{Port: 2, Generation: 2, Refused: "EINVAL"}),
 		"gates 1 #3 all-open", "gates 2 #4 all-open",
 		"result 2 gates of port 2: the list was not taken, all ports are put back: EINVAL")
 	st := b.m.Status()
@@ -247,7 +247,7 @@ func TestRemoveIsUndone(t *testing.T) {
 	b.step(Applied{Port: 1, Generation: 2})
 	b.expect(b.sleep(), "verify 1")
 	b.expect(b.step(ReadBack{Port: 1, Oper: list(tsn.GateEntry{Gates: 0xf, Interval: ms})}), "notice gates-running 1")
-	b.expect(b.step(Applied{Port: 2, Generation: 3, Err: errors.New("EINVAL")}),
+	b.expect(b.step(Applied{Port: 2, Generation: 3, Refused: "EINVAL"}),
 		"gates 1 #4 base 1001000000100 cycle 2000000 0b/1000000 04/1000000", "gates 2 #5 all-open",
 		"result 2 gates of port 2: the list was not taken, all ports are put back: EINVAL")
 }
@@ -375,7 +375,7 @@ func FuzzInstance(f *testing.F) {
 			case 3:
 				ev = Abort{i, "s"}
 			case 4:
-				ev = Applied{Port: port, Generation: uint64(in[2]), Err: map[bool]error{true: errors.New("no")}[in[1] > 200]}
+				ev = Applied{Port: port, Generation: uint64(in[2]), Refused: map[bool]string{true: "no"}[in[1] > 200]}
 			case 5:
 				ev = ReadBack{Port: port, Oper: b.m.ports[0].admin, Admin: map[bool]*tsn.GateControlList{true: l}[in[2] > 200]}
 			case 6:

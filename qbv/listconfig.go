@@ -84,9 +84,9 @@ func (m *Instance) applied(now tsn.Instant, ev Applied) {
 	if p == nil || p.phase != phaseApplying || p.generation != ev.Generation {
 		return
 	}
-	if ev.Err != nil {
+	if ev.Refused != "" {
 		p.errors++
-		m.undo(&Refusal{RefusedByKernel, p.Port, "the list was not taken, all ports are put back", ev.Err})
+		m.undo(refuse(RefusedByKernel, p.Port, "the list was not taken, all ports are put back: %s", ev.Refused))
 		return
 	}
 	p.phase = phaseWaiting

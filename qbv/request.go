@@ -43,11 +43,12 @@ type (
 	}
 
 	// Applied: the kernel has taken (or refused) the list of the GatesChanged
-	// with this Generation. It may still be waiting for its base time.
+	// with this Generation. It may still be waiting for its base time. Refused
+	// is the reason in words, so that a recorded event holds it; "" is taken.
 	Applied struct {
 		Port       tsn.Port
 		Generation uint64
-		Err        error
+		Refused    string
 	}
 
 	// ReadBack is what the kernel runs, and the list that waits in it, if any.

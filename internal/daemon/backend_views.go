@@ -11,7 +11,6 @@ import (
 
 	"tsnswitch"
 	"tsnswitch/gptp"
-	"tsnswitch/gptp/ptpmsg"
 	"tsnswitch/internal/api"
 	"tsnswitch/internal/config"
 	"tsnswitch/internal/dataplane"
@@ -552,14 +551,14 @@ func (d *Daemon) GPTP(ctx context.Context) (*api.GPTPStatus, error) {
 }
 
 // clockName finds the node whose address a clock identity was made from.
-func (d *Daemon) clockName(ctx context.Context, id ptpmsg.ClockIdentity) string {
-	if id == ptpmsg.ClockIdentityFromMAC(d.cfg.SystemID) {
+func (d *Daemon) clockName(ctx context.Context, id gptp.ClockIdentity) string {
+	if id == gptp.ClockIdentityFromMAC(d.cfg.SystemID) {
 		return d.cfg.Name
 	}
 	members, err := d.fabric.members(ctx)
 	if err == nil {
 		for _, m := range members {
-			if !m.system.IsZero() && id == ptpmsg.ClockIdentityFromMAC(m.system) {
+			if !m.system.IsZero() && id == gptp.ClockIdentityFromMAC(m.system) {
 				return m.name
 			}
 		}

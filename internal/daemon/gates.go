@@ -15,7 +15,11 @@ import (
 // applied tells the control machine what became of its gates.
 func (d *Daemon) applied(want node.Desired, r dataplane.Report, err error) {
 	for _, g := range want.Gates {
-		d.control.post(qbv.Applied{Port: g.Port, Generation: g.Generation, Err: portError(r, err, g.Port)})
+		answer := qbv.Applied{Port: g.Port, Generation: g.Generation}
+		if err := portError(r, err, g.Port); err != nil {
+			answer.Refused = err.Error()
+		}
+		d.control.post(answer)
 	}
 }
 

@@ -9,8 +9,7 @@ import (
 )
 
 // Every event that the daemon gives a machine, so that a recorded run can be
-// replayed. qbv.Applied carries an error value, which no trace can: a run
-// replays exactly as long as the kernel refused nothing.
+// replayed.
 func init() {
 	record.Register("spb.SetEndStations", spb.SetEndStations{})
 	record.Register("spb.SetOverload", spb.SetOverload{})
@@ -20,5 +19,6 @@ func init() {
 	record.Register("qbv.Stage", qbv.Stage{})
 	record.Register("qbv.Commit", qbv.Commit{})
 	record.Register("qbv.Abort", qbv.Abort{})
+	record.Register("qbv.Applied", qbv.Applied{})
 	record.Register("qbv.ReadBack", qbv.ReadBack{})
 }
