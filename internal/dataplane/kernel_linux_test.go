@@ -1,6 +1,7 @@
 package dataplane_test
 
 import (
+	"context"
 	"os"
 	"slices"
 	"testing"
@@ -11,7 +12,26 @@ import (
 
 	tsn "tsnswitch"
 	"tsnswitch/internal/dataplane"
+	"tsnswitch/internal/dataplane/fake"
 	"tsnswitch/internal/kerneltest"
+)
+
+// plane is what the real kernel and the fake have in common.
+type plane interface {
+	Set(context.Context, tsn.DesiredState) (dataplane.Report, error)
+	Diff(tsn.DesiredState) ([]dataplane.Change, error)
+	Read() (dataplane.State, error)
+	AwaitOper(context.Context, tsn.Port) error
+	Counters() ([]dataplane.Counters, error)
+	Features() []dataplane.Feature
+	GateLimits(tsn.Port) dataplane.GateLimits
+	Config() *dataplane.Config
+	Close() error
+}
+
+var (
+	_ plane = (*dataplane.Kernel)(nil)
+	_ plane = (*fake.Kernel)(nil)
 )
 
 // TestKernel is one test, so that the guest kernel boots once.
