@@ -5,7 +5,7 @@
 //	cmd, lab ──> internal/{daemon,config,api,...}   internal/sim ──> node, dataplane/fake
 //	               │                                       │
 //	               ├──> internal/{dataplane,link,record} ─>│  netlink, AF_PACKET, files, clocks
-//	               └──> internal/node ─────────────────────┘
+//	               └──> internal/node <── nodeconfig ──────┘
 //	                        │
 //	           spb   gptp   qbv   srp   distlink     no net, os, sync, log, time.Now, go
 //	            │      │
@@ -44,12 +44,13 @@ var may = map[string][]string{
 	"distlink":          {""},
 	"distlink/udplink":  {"", "distlink", "distlink/erldist"},
 	"distlink/erldist":  {"", "distlink", "distlink/udplink"},
+	"distlink/beamtest": {},
 	"erlang":            {"", "distlink", "distlink/udplink", "distlink/erldist"},
 	"internal/archtest": {},
 
 	"internal/node": {"", "spb", "gptp", "qbv", "srp"},
 
-	"internal/dataplane":      {"", "qbv", "internal/kerneltest"},
+	"internal/dataplane":      {""},
 	"internal/dataplane/fake": {"", "internal/dataplane"},
 	"internal/link":           {""},
 	"internal/record":         {""},
@@ -60,16 +61,21 @@ var may = map[string][]string{
 	"internal/api/tsnswitchv1":                    {},
 	"internal/api/tsnswitchv1/tsnswitchv1connect": {"internal/api/tsnswitchv1"},
 
-	"internal/sim": {"", "spb", "gptp", "qbv", "srp", "internal/node", "internal/dataplane", "internal/dataplane/fake", "internal/config"},
+	"internal/nodeconfig": {"", "spb", "gptp", "qbv", "srp", "internal/node", "internal/config"},
+
+	"internal/sim": {
+		"", "spb", "gptp", "qbv", "srp", "internal/node", "internal/nodeconfig",
+		"internal/dataplane", "internal/dataplane/fake", "internal/config",
+	},
 	"internal/daemon": {
-		"", "spb", "gptp", "qbv", "srp", "internal/node", "internal/dataplane", "internal/link", "internal/record",
-		"internal/config", "internal/api", "internal/api/tsnswitchv1", "internal/api/tsnswitchv1/tsnswitchv1connect", "internal/kerneltest",
+		"", "spb", "gptp", "qbv", "srp", "internal/node", "internal/nodeconfig", "internal/dataplane", "internal/link",
+		"internal/record", "internal/config", "internal/api", "internal/api/tsnswitchv1", "internal/api/tsnswitchv1/tsnswitchv1connect",
 	},
 
 	"internal/kerneltest":        {"", "internal/kerneltest/uml"},
 	"internal/kerneltest/uml":    {"internal/kerneltest/kernel"},
 	"internal/kerneltest/kernel": {},
-	"internal/kerneltest/umlrun": {"internal/kerneltest", "internal/kerneltest/uml"},
+	"internal/kerneltest/umlrun": {"internal/kerneltest/uml"},
 
 	"cmd/tsnswitchd": {"", "internal/config", "internal/daemon"},
 	"cmd/tsnctl":     {"", "spb", "qbv", "internal/config", "internal/api", "internal/api/tsnswitchv1", "internal/api/tsnswitchv1/tsnswitchv1connect"},
@@ -168,6 +174,42 @@ func TestImportPicture(t *testing.T) {
 			if _, ours := rel(imp); !ours && strings.Contains(strings.Split(imp, "/")[0], ".") {
 				t.Errorf("core %s imports %s: cores use the standard library only", p.ImportPath, imp)
 			}
+		}
+	}
+}
+
+// testOnlyUsers are programs that may use a test package: the lab boots its
+// guests with what the kernel tests use.
+var testOnlyUsers = map[string][]string{
+	"internal/kerneltest": {"lab/demo"},
+}
+
+// TestTestPackages keeps packages named ...test out of what is installed.
+func TestTestPackages(t *testing.T) {
+	for _, p := range list(t) {
+		name, _ := rel(p.ImportPath)
+		if strings.HasSuffix(name, "test") {
+			continue // one may build on another
+		}
+		for _, imp := range p.Imports {
+			dep, ours := rel(imp)
+			if ours && strings.HasSuffix(dep, "test") && !slices.Contains(testOnlyUsers[dep], name) {
+				t.Errorf("%s imports %s, which is for tests only", p.ImportPath, imp)
+			}
+		}
+	}
+}
+
+// TestTableIsTrue finds lines of the table whose package is gone.
+func TestTableIsTrue(t *testing.T) {
+	var have []string
+	for _, p := range list(t) {
+		name, _ := rel(p.ImportPath)
+		have = append(have, name)
+	}
+	for name := range may {
+		if !slices.Contains(have, name) {
+			t.Errorf("%q is in the import picture and not in the module", name)
 		}
 	}
 }

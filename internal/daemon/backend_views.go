@@ -565,4 +565,3 @@ func (d *Daemon) clockName(ctx context.Context, id gptp.ClockIdentity) string {
 	}
 	return id.String()
 }
-

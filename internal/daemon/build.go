@@ -1,22 +1,12 @@
 package daemon
 
 import (
-	"fmt"
-	"hash/fnv"
-	"net/netip"
-	"strings"
-
-	"encoding/hex"
-
 	"tsnswitch"
-	"tsnswitch/gptp"
 	"tsnswitch/internal/config"
 	"tsnswitch/internal/dataplane"
 	"tsnswitch/internal/link"
 	"tsnswitch/internal/node"
-	"tsnswitch/qbv"
-	"tsnswitch/spb"
-	"tsnswitch/srp"
+	"tsnswitch/internal/nodeconfig"
 )
 
 // The configuration's types end here: each core and edge gets its own.
@@ -24,100 +14,16 @@ import (
 // nodeConfig makes the machines' configuration. adopted says that the kernel
 // still forwards as an earlier run left it.
 func nodeConfig(c *config.Daemon, adopted bool) (node.Config, error) {
-	n := node.Config{ClassMap: tsn.DefaultClassMap, GPTP: gptpConfig(c), QBV: qbvConfig(c), SRP: srpConfig(c)}
-	for _, p := range c.Ports {
-		n.Ports = append(n.Ports, p.Port)
+	n, err := nodeconfig.Of(c)
+	if err == nil && adopted && n.SPB != nil {
+		n.SPB.StartupHold = startupHold
 	}
-	if c.Role == config.RoleBridge {
-		s, err := spbConfig(c)
-		if err != nil {
-			return n, err
-		}
-		if adopted {
-			s.StartupHold = startupHold
-		}
-		n.SPB = &s
-		if c.Management.VID != 0 {
-			n.SelfVLANs = []tsn.VID{c.Management.VID}
-		}
-	}
-	return n, nil
+	return n, err
 }
 
 // startupHold is how long SPB of a restarted daemon listens before it says
 // how it would forward, ns.
 const startupHold = 3_000_000_000
-
-// fragmentsPerNode is what a node may bring on average: one for itself, and
-// more for many stations.
-const fragmentsPerNode = 4
-
-func spbConfig(c *config.Daemon) (spb.Config, error) {
-	area, err := hex.DecodeString(strings.ReplaceAll(c.SPB.Area, ".", ""))
-	if err != nil {
-		return spb.Config{}, fmt.Errorf("spb.area: %w", err)
-	}
-	s := spb.Config{
-		SystemID: c.SystemID, Priority: c.SPB.Priority, HostName: c.Name, AreaAddress: area,
-		HelloInterval: int64(c.SPB.HelloInterval), HoldMultiplier: uint16(c.SPB.HelloMultiplier),
-		Caps: spb.Caps{MaxLSPs: c.SPB.MaxNodes * fragmentsPerNode}, Seed: seedOf(c),
-	}
-	if a := c.Management.Address; a.IsValid() {
-		s.ManagementAddresses = []netip.Addr{a.Addr()}
-	}
-	for _, b := range c.SPB.BaseVIDs {
-		s.BaseVIDs = append(s.BaseVIDs, spb.BaseVID{VID: b.VID, Algorithm: b.ECT})
-	}
-	for _, p := range c.Ports {
-		s.Ports = append(s.Ports, spb.PortConfig{
-			Port: p.Port, Role: p.PortRole(), Metric: p.Metric, PVID: p.PVID, Untagged: p.Untagged,
-			Locked: p.Role == "edge" && p.IsLocked(),
-		})
-		for _, st := range p.Stations {
-			s.EndStations = append(s.EndStations, spb.EndStation{MAC: st.MAC, Port: p.Port, Name: st.Name, ManagementAddress: st.Address.Addr})
-		}
-	}
-	return s, nil
-}
-
-func gptpConfig(c *config.Daemon) gptp.Config {
-	g := gptp.Config{
-		SystemMAC: c.SystemID, Domain: c.GPTP.Domain, Priority1: c.GPTP.Priority1, Seed: seedOf(c),
-	}
-	for _, p := range c.Ports {
-		pc := gptp.DefaultPort(p.Port)
-		pc.NeighborPropDelayThresh = int64(p.NeighborPropDelayThresh)
-		pc.SyncReceiptTimeout = uint8(c.GPTP.SyncReceiptTimeout)
-		pc.AnnounceReceiptTimeout = uint8(c.GPTP.AnnounceReceiptTimeout)
-		g.Ports = append(g.Ports, pc)
-	}
-	return g
-}
-
-func qbvConfig(c *config.Daemon) qbv.AdminConfig {
-	const minLead = 200_000_000
-	q := qbv.AdminConfig{BaseTolerance: int64(c.GPTP.GateOffsetBound), MinLead: min(minLead, int64(c.QBV.LeadTime)/2)}
-	for _, p := range c.Ports {
-		lim := qbv.SoftwareLimits(tsn.Rate(p.Rate))
-		lim.MaxEntries = p.GateLimit
-		if c.QBV.MinInterval > 0 {
-			lim.MinInterval = int64(c.QBV.MinInterval)
-		}
-		q.Ports = append(q.Ports, qbv.AdminPort{Port: p.Port, Limits: lim, Software: c.QBV.Offload == "none"})
-	}
-	return q
-}
-
-func srpConfig(c *config.Daemon) srp.Config {
-	s := srp.Config{
-		SRPercent: c.SRP.Shares.SR, ScheduledPercent: c.SRP.Shares.Scheduled, TotalPercent: c.SRP.Shares.Total,
-		MaxStreams: c.SRP.MaxStreams, MaxGroups: c.SRP.MaxGroups, MaxOwners: c.SRP.MaxOwners,
-	}
-	for _, p := range c.Ports {
-		s.Ports = append(s.Ports, srp.PortConfig{Port: p.Port, Rate: tsn.Rate(p.Rate)})
-	}
-	return s
-}
 
 func planConfig(c *config.Daemon) planSettings {
 	return planSettings{
@@ -150,12 +56,4 @@ func linkConfig(c *config.Daemon, w *clockwork) link.Config {
 		})
 	}
 	return l
-}
-
-// seedOf makes the machines' randomness differ between nodes and between
-// starts only by what is configured: the same node repeats itself.
-func seedOf(c *config.Daemon) uint64 {
-	h := fnv.New64a()
-	h.Write(c.SystemID[:])
-	return h.Sum64()
 }

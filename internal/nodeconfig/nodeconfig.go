@@ -1,0 +1,120 @@
+// Package nodeconfig turns the configuration of a daemon into that of its
+// machines. The daemon and the simulator both use it, so that a simulated
+// network is configured as a real one is.
+//
+//	config.Daemon ──> Of ──> node.Config{SPB, GPTP, QBV, SRP, ports}
+package nodeconfig
+
+import (
+	"encoding/hex"
+	"fmt"
+	"hash/fnv"
+	"net/netip"
+	"strings"
+
+	"tsnswitch"
+	"tsnswitch/gptp"
+	"tsnswitch/internal/config"
+	"tsnswitch/internal/node"
+	"tsnswitch/qbv"
+	"tsnswitch/spb"
+	"tsnswitch/srp"
+)
+
+// Of makes the machines' configuration. The error names the key at fault.
+func Of(c *config.Daemon) (node.Config, error) {
+	n := node.Config{ClassMap: tsn.DefaultClassMap, GPTP: gptpConfig(c), QBV: qbvConfig(c), SRP: srpConfig(c)}
+	for _, p := range c.Ports {
+		n.Ports = append(n.Ports, p.Port)
+	}
+	if c.Role == config.RoleBridge {
+		s, err := spbConfig(c)
+		if err != nil {
+			return n, err
+		}
+		n.SPB = &s
+		if c.Management.VID != 0 {
+			n.SelfVLANs = []tsn.VID{c.Management.VID}
+		}
+	}
+	return n, nil
+}
+
+// fragmentsPerNode is what a node may bring on average: one for itself, and
+// more for many stations.
+const fragmentsPerNode = 4
+
+func spbConfig(c *config.Daemon) (spb.Config, error) {
+	area, err := hex.DecodeString(strings.ReplaceAll(c.SPB.Area, ".", ""))
+	if err != nil {
+		return spb.Config{}, fmt.Errorf("spb.area: %w", err)
+	}
+	s := spb.Config{
+		SystemID: c.SystemID, Priority: c.SPB.Priority, HostName: c.Name, AreaAddress: area,
+		HelloInterval: int64(c.SPB.HelloInterval), HoldMultiplier: uint16(c.SPB.HelloMultiplier),
+		Caps: spb.Caps{MaxLSPs: c.SPB.MaxNodes * fragmentsPerNode}, Seed: seedOf(c),
+	}
+	if a := c.Management.Address; a.IsValid() {
+		s.ManagementAddresses = []netip.Addr{a.Addr()}
+	}
+	for _, b := range c.SPB.BaseVIDs {
+		s.BaseVIDs = append(s.BaseVIDs, spb.BaseVID{VID: b.VID, Algorithm: b.ECT})
+	}
+	for _, p := range c.Ports {
+		s.Ports = append(s.Ports, spb.PortConfig{
+			Port: p.Port, Role: p.PortRole(), Metric: p.Metric, PVID: p.PVID, Untagged: p.Untagged,
+			Locked: p.Role == "edge" && p.IsLocked(),
+		})
+		for _, st := range p.Stations {
+			s.EndStations = append(s.EndStations, spb.EndStation{MAC: st.MAC, Port: p.Port, Name: st.Name, ManagementAddress: st.Address.Addr})
+		}
+	}
+	return s, nil
+}
+
+func gptpConfig(c *config.Daemon) gptp.Config {
+	g := gptp.Config{
+		SystemMAC: c.SystemID, Domain: c.GPTP.Domain, Priority1: c.GPTP.Priority1, Seed: seedOf(c),
+	}
+	for _, p := range c.Ports {
+		pc := gptp.DefaultPort(p.Port)
+		pc.NeighborPropDelayThresh = int64(p.NeighborPropDelayThresh)
+		pc.SyncReceiptTimeout = uint8(c.GPTP.SyncReceiptTimeout)
+		pc.AnnounceReceiptTimeout = uint8(c.GPTP.AnnounceReceiptTimeout)
+		g.Ports = append(g.Ports, pc)
+	}
+	return g
+}
+
+func qbvConfig(c *config.Daemon) qbv.AdminConfig {
+	const minLead = 200_000_000
+	q := qbv.AdminConfig{BaseTolerance: int64(c.GPTP.GateOffsetBound), MinLead: min(minLead, int64(c.QBV.LeadTime)/2)}
+	for _, p := range c.Ports {
+		lim := qbv.SoftwareLimits(tsn.Rate(p.Rate))
+		lim.MaxEntries = p.GateLimit
+		if c.QBV.MinInterval > 0 {
+			lim.MinInterval = int64(c.QBV.MinInterval)
+		}
+		q.Ports = append(q.Ports, qbv.AdminPort{Port: p.Port, Limits: lim, Software: c.QBV.Offload == "none"})
+	}
+	return q
+}
+
+func srpConfig(c *config.Daemon) srp.Config {
+	s := srp.Config{
+		SRPercent: c.SRP.Shares.SR, ScheduledPercent: c.SRP.Shares.Scheduled, TotalPercent: c.SRP.Shares.Total,
+		MaxStreams: c.SRP.MaxStreams, MaxGroups: c.SRP.MaxGroups, MaxOwners: c.SRP.MaxOwners,
+	}
+	for _, p := range c.Ports {
+		s.Ports = append(s.Ports, srp.PortConfig{Port: p.Port, Rate: tsn.Rate(p.Rate)})
+	}
+	return s
+}
+
+// seedOf makes the machines' randomness differ between nodes and between
+// starts only by what is configured: the same node repeats itself.
+func seedOf(c *config.Daemon) uint64 {
+	h := fnv.New64a()
+	h.Write(c.SystemID[:])
+	return h.Sum64()
+}
