@@ -34,11 +34,15 @@ const evaluator = `F = fun F() -> case io:get_line("") of
        io:format("{\"test\":\"done\"}~n"), F() end end, io:format("{\"test\":\"done\"}~n"), F().`
 
 // startBeam starts a node that is distributed over distlink at one address of
-// the host, its datagrams with the given socket priority.
-func (l *lab) startBeam(ctx context.Context, h *labNode, name string, at netip.Addr, priority int) (*beam, error) {
+// the host, with more options for the carrier.
+func (l *lab) startBeam(ctx context.Context, h *labNode, name string, at netip.Addr, carrier []string) (*beam, error) {
 	b := &beam{node: name + "@" + at.String(), lines: make(chan string, 64)}
-	b.cmd = exec.Command("erl", "-noshell", "-pa", l.opt.erlang, "-proto_dist", "distlink", "-name", b.node, "-setcookie", "lab",
-		"-distlink_ip", at.String(), "-distlink_priority", strconv.Itoa(priority), "-connect_all", "false", "-eval", evaluator)
+	// One scheduler that sleeps when it has nothing to do: a busy wait would
+	// take the processor from the bridges.
+	b.cmd = exec.Command("erl", "+S", "1:1", "+SDcpu", "1:1", "+SDio", "1", "+sbwt", "none", "+sbwtdcpu", "none", "+sbwtdio", "none",
+		"-noshell", "-pa", l.opt.erlang, "-proto_dist", "distlink", "-name", b.node, "-setcookie", "lab",
+		"-distlink_ip", at.String(), "-connect_all", "false", "-eval", evaluator)
+	b.cmd.Args = append(b.cmd.Args, carrier...)
 	b.cmd.Env = append(os.Environ(), "HOME=/run")
 	log := filepath.Join(l.opt.out, "log", "beam-"+name+".log")
 	errs, err := os.Create(log)
@@ -121,14 +125,14 @@ type beamPair struct {
 }
 
 // startPair starts a node on each of the two hosts.
-func (l *lab) startPair(ctx context.Context, name, short string, at func(*labNode) netip.Addr, priority int) (*beamPair, error) {
+func (l *lab) startPair(ctx context.Context, name, short string, at func(*labNode) netip.Addr, carrier ...string) (*beamPair, error) {
 	hosts := l.kind(config.KindHost)
 	a, b := hosts[0], hosts[len(hosts)-1]
-	nb, err := l.startBeam(ctx, b, short+"_"+strings.ToLower(b.Name), at(b), priority)
+	nb, err := l.startBeam(ctx, b, short+"_"+strings.ToLower(b.Name), at(b), carrier)
 	if err != nil {
 		return nil, err
 	}
-	na, err := l.startBeam(ctx, a, short+"_"+strings.ToLower(a.Name), at(a), priority)
+	na, err := l.startBeam(ctx, a, short+"_"+strings.ToLower(a.Name), at(a), carrier)
 	if err != nil {
 		return nil, err
 	}
@@ -138,7 +142,14 @@ func (l *lab) startPair(ctx context.Context, name, short string, at func(*labNod
 // stepErlang connects two Erlang nodes on the stream's VLAN and priority, and
 // checks what distribution has to carry.
 func (l *lab) stepErlang(ctx context.Context, s *stepReport) error {
-	reserved, err := l.startPair(ctx, "reserved and gated", "rt", func(n *labNode) netip.Addr { return n.Stream.Addr }, int(l.net.Streams[0].PCP))
+	// Datagrams no longer than the stream's frames, no more of them than it
+	// reserved, and the socket priority that the VLAN device turns into PCP.
+	stream := l.net.TSNStreams()[0]
+	const ipUDP = 28
+	datagram := int(stream.MaxFrameSize) - ipUDP
+	rate := int64(stream.MaxIntervalFrames) * int64(datagram) * 8 * 1_000_000 / stream.Interval
+	reserved, err := l.startPair(ctx, "reserved and gated", "rt", func(n *labNode) netip.Addr { return n.Stream.Addr },
+		"-distlink_priority", strconv.Itoa(int(stream.PCP)), "-distlink_datagram", strconv.Itoa(datagram), "-distlink_rate", strconv.FormatInt(rate, 10))
 	if err != nil {
 		return err
 	}

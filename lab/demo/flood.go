@@ -29,8 +29,27 @@ type flood struct {
 	err    atomic.Pointer[error]
 }
 
-// startFlood sends from inside the space to a discard port until stopped. The
-// receiving host has no listener: ICMP errors are rate limited by its kernel.
+// discard opens a socket that nobody reads, with the smallest of buffers, so
+// that the kernel drops a flood instead of answering it. It is there until the
+// space ends.
+func (s *space) discard(ctx context.Context, at netip.AddrPort) (net.PacketConn, error) {
+	lc := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
+		var serr error
+		err := c.Control(func(fd uintptr) { serr = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, 1) })
+		return errors.Join(err, serr)
+	}}
+	var conn net.PacketConn
+	err := s.inside(func() (err error) {
+		conn, err = lc.ListenPacket(ctx, "udp4", at.String())
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("discard at %s: %w", s.name, err)
+	}
+	return conn, nil
+}
+
+// startFlood sends from inside the space to a discard port until stopped.
 func (s *space) startFlood(ctx context.Context, to netip.AddrPort, line tsn.Rate) (*flood, error) {
 	var conn net.PacketConn
 	lc := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {

@@ -23,6 +23,8 @@ type lab struct {
 	// schedule is what step 4 applied last.
 	schedule *api.Schedule
 	gantt    string
+	// coldPings counts the fresh addresses given out.
+	coldPings int
 	beams    []*beamPair
 }
 

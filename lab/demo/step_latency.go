@@ -23,7 +23,7 @@ const (
 // the reservation. Where the processor was the limit, all rows are measured
 // again with slower wires.
 func (l *lab) stepLatency(ctx context.Context, s *stepReport) error {
-	best, err := l.startPair(ctx, "best effort", "be", func(n *labNode) netip.Addr { return n.Data.Addr }, 0)
+	best, err := l.startPair(ctx, "best effort", "be", func(n *labNode) netip.Addr { return n.Data.Addr })
 	if err != nil {
 		return err
 	}
@@ -31,6 +31,13 @@ func (l *lab) stepLatency(ctx context.Context, s *stepReport) error {
 		return err
 	}
 	l.beams = append(l.beams, best)
+	for _, h := range l.kind(config.KindHost) {
+		c, err := h.space.discard(ctx, netip.AddrPortFrom(h.Data.Addr, 9))
+		if err != nil {
+			return err
+		}
+		defer c.Close()
+	}
 	table, err := l.latencyTable(ctx, s)
 	if err != nil {
 		return err

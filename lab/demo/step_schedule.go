@@ -119,6 +119,7 @@ func (l *lab) countClasses(ctx context.Context, s *stepReport) error {
 	for _, st := range streams {
 		if st.Stream.Talker == a.SystemID && len(st.Path) > 2 {
 			transit = st.Path[len(st.Path)-2]
+			transit.Ifname = config.Ifname(transit.Port)
 		}
 	}
 	if transit.Node == "" {

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/vishvananda/netlink"
+
 	"tsnswitch/internal/config"
 )
 
@@ -130,15 +132,27 @@ func (l *lab) checkFDB(ctx context.Context, s *stepReport) error {
 	return nil
 }
 
-// coldPing sends from the first host to the last with empty caches, and
+// coldPing sends from the first host to the last with a cold cache, and
 // counts every copy of the ARP request and of the echoes in the fabric.
 func (l *lab) coldPing(ctx context.Context, s *stepReport) error {
 	hosts := l.kind(config.KindHost)
 	a, b := hosts[0], hosts[len(hosts)-1]
-	for _, h := range hosts {
-		if _, err := h.space.run(ctx, "ip", "neigh", "flush", "all"); err != nil {
+	// An address that the far host has not had before cannot be in any cache,
+	// whatever else is talking.
+	l.coldPings++
+	to := b.Data.Addr
+	for range 1000 + l.coldPings {
+		to = to.Next()
+	}
+	err := b.space.inside(func() error {
+		port, err := netlink.LinkByName(b.ports[0].Ifname)
+		if err != nil {
 			return err
 		}
+		return netlink.AddrAdd(port, address(to, l.net.Fabric.DataNet.Prefix))
+	})
+	if err != nil {
+		return fmt.Errorf("a fresh address for %s: %w", b.Name, err)
 	}
 	taps := map[string]*tap{}
 	defer func() {
@@ -158,7 +172,7 @@ func (l *lab) coldPing(ctx context.Context, s *stepReport) error {
 			taps[n.Name+":"+p.Ifname] = t
 		}
 	}
-	res, err := a.space.ping(ctx, b.Data.Addr, 10, 500*time.Millisecond)
+	res, err := a.space.ping(ctx, to, 10, 500*time.Millisecond)
 	if err != nil {
 		return err
 	}
@@ -167,7 +181,7 @@ func (l *lab) coldPing(ctx context.Context, s *stepReport) error {
 	if res.Received != res.Sent || res.Duplicates != 0 {
 		return fmt.Errorf("ping: %s", res)
 	}
-	request := "arp-1 from " + a.SystemID.String()
+	request := fmt.Sprintf("arp-1 from %s for %s", a.SystemID, to)
 	sent := taps[a.Name+":"+a.ports[0].Ifname].counts()[request]
 	got := taps[b.Name+":"+b.ports[0].Ifname].counts()[request]
 	inFabric, echoes := 0, 0

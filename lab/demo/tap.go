@@ -86,7 +86,7 @@ func frameKind(b []byte) string {
 		return "isis"
 	}
 	if arp, ok := p.Layer(layers.LayerTypeARP).(*layers.ARP); ok {
-		return fmt.Sprintf("arp-%d from %s", arp.Operation, net.HardwareAddr(arp.SourceHwAddress))
+		return fmt.Sprintf("arp-%d from %s for %s", arp.Operation, net.HardwareAddr(arp.SourceHwAddress), net.IP(arp.DstProtAddress))
 	}
 	if icmp, ok := p.Layer(layers.LayerTypeICMPv4).(*layers.ICMPv4); ok {
 		return "icmp " + icmp.TypeCode.String()
