@@ -43,6 +43,7 @@ type applier struct {
 const (
 	applyRetry = time.Second      // after a failure
 	applyCheck = 30 * time.Second // look at the kernel although nothing changed
+	applyLimit = 10 * time.Second // for one attempt
 )
 
 func newApplier(p plane, log *slog.Logger, done func(node.Desired, dataplane.Report, error)) *applier {
@@ -58,7 +59,9 @@ func (a *applier) release() { a.openOnce.Do(func() { close(a.open) }) }
 func (a *applier) set(d node.Desired) {
 	a.mu.Lock()
 	a.want = &d
-	a.settled = make(chan struct{})
+	if a.settled == nil { // who waits for an overtaken state waits for this one
+		a.settled = make(chan struct{})
+	}
 	a.mu.Unlock()
 	a.poke()
 }
@@ -120,7 +123,11 @@ func (a *applier) apply(ctx context.Context) time.Duration {
 	if want == nil {
 		return applyCheck
 	}
-	report, err := a.plane.Set(ctx, want.State)
+	// What was begun is finished: a daemon that is told to stop leaves no
+	// half of a state behind.
+	whole, cancel := context.WithTimeout(context.WithoutCancel(ctx), applyLimit)
+	defer cancel()
+	report, err := a.plane.Set(whole, want.State)
 	a.mu.Lock()
 	a.last = err
 	a.sets++

@@ -355,12 +355,19 @@ func (d *Daemon) PutReservations(ctx context.Context, p api.Reservations) error 
 	if err := d.putReservations(ctx, p); err != nil || p.DryRun {
 		return err
 	}
-	// The talker may send once this returns: the kernel must be ready.
+	// The talker may send once this returns: the kernel must be ready. But the
+	// reservation stands, and the caller must hear of it in time.
+	ctx, cancel := context.WithTimeout(ctx, settleLimit)
+	defer cancel()
 	if err := d.applier.settle(ctx); err != nil {
 		d.log.Warn("reservation accepted, kernel not yet as desired", "owner", p.Owner, "err", err)
 	}
 	return nil
 }
+
+// settleLimit is how long an accepted reservation waits for the kernel; it is
+// well below callLimit.
+const settleLimit = callLimit / 2
 
 // putReservations asks srp, keeps the set on disk, and puts it in force.
 func (d *Daemon) putReservations(ctx context.Context, p api.Reservations) error {
@@ -387,14 +394,16 @@ func (d *Daemon) putReservations(ctx context.Context, p api.Reservations) error 
 	if len(p.Reservations) > 0 {
 		d.held.Reservations = append(d.held.Reservations, p)
 	}
-	err := d.heldStore.save(d.held)
-	if err == nil {
-		err = put(false)
-	} else {
-		err = api.Errorf(api.CodeInternal, "%s: reservations not changed: %w", d.cfg.Name, err)
+	if err := d.heldStore.save(d.held); err != nil {
+		d.held.Reservations = before
+		return api.Errorf(api.CodeInternal, "%s: reservations not changed: %w", d.cfg.Name, err)
 	}
+	err := put(false)
 	if err != nil {
 		d.held.Reservations = before
+		if serr := d.heldStore.save(d.held); serr != nil {
+			d.log.Warn("state not put back", "err", serr)
+		}
 	}
 	return err
 }

@@ -53,7 +53,8 @@ const awaitSlack = 5 * time.Second
 type planned struct {
 	schedule *qbv.Schedule // nil: no stream fits, or there is none
 	result   *api.Schedule
-	systems  []tsn.MAC // of every path, ascending
+	systems  []tsn.MAC // that take part
+	made     conducted // what is remembered beside the result
 }
 
 // compute makes a plan for the streams that are reserved now. Streams that do
@@ -63,7 +64,7 @@ func (c *conductor) compute(ctx context.Context, cycle int64) (*planned, error) 
 	if err != nil {
 		return nil, err
 	}
-	p := &planned{result: &api.Schedule{State: api.SchedulePlanned}}
+	p := &planned{result: &api.Schedule{State: api.SchedulePlanned}, made: conducted{Planned: plannable(streams)}}
 	refuse := func(s api.StreamState, why string) {
 		p.result.Streams = append(p.result.Streams, api.ScheduledStream{
 			ID: s.Stream.ID, Name: s.Stream.Name, MaxLatency: s.Stream.MaxLatency, Reason: why,
@@ -74,7 +75,7 @@ func (c *conductor) compute(ctx context.Context, cycle int64) (*planned, error) 
 		switch {
 		case len(s.Path) == 0:
 			refuse(s, "not reserved: "+s.Reason)
-		case tsn.DefaultClassMap[s.Stream.PCP] != tsn.ClassScheduled:
+		case !scheduledClass(s.Stream):
 			refuse(s, fmt.Sprintf("priority %d is shaped, not scheduled", s.Stream.PCP))
 		default:
 			todo = append(todo, s)
@@ -218,21 +219,7 @@ func (c *conductor) apply(ctx context.Context, r api.ApplyRequest, progress func
 	}
 	say(c.name, "plan", "%d of %d streams fit, %d ports, cycle %v", scheduled, len(p.result.Streams), len(p.result.Ports), time.Duration(p.result.CycleTime))
 
-	// Systems that ran windows of the last schedule are part of this one, if
-	// only to open their gates again. Those that are gone cannot be asked.
-	var old *api.Schedule
-	if c.mem.Conductor != nil {
-		old = c.mem.Conductor.Schedule
-		for _, port := range old.Ports {
-			if !slices.Contains(p.systems, port.System) {
-				if peer, err := c.peers.Peer(ctx, port.System); err == nil {
-					if _, err := peer.ScheduleState(ctx); err == nil {
-						p.systems = append(p.systems, port.System)
-					}
-				}
-			}
-		}
-	}
+	old := c.include(ctx, p)
 	id := c.name + "/" + strconv.FormatInt(time.Now().UnixNano(), 36)
 	p.result.ID = id
 	if err := c.stage(ctx, id, p, say); err != nil {
@@ -244,24 +231,53 @@ func (c *conductor) apply(ctx context.Context, r api.ApplyRequest, progress func
 	}
 	p.result.Base = base
 	p.result.State = api.SchedulePending
-	if err := c.keep(r, p.result); err != nil {
+	if err := c.keep(r, p); err != nil {
 		return nil, err
 	}
 	if err := c.await(ctx, p, say); err != nil {
 		return nil, err
 	}
 	p.result.State = api.ScheduleRunning
-	return p.result, c.keep(r, p.result)
+	return p.result, c.keep(r, p)
+}
+
+// include adds the systems that run windows of the last schedule to the new
+// one, if only to open their gates again. Those that cannot be asked are noted.
+func (c *conductor) include(ctx context.Context, p *planned) (old *api.Schedule) {
+	if c.mem.Conductor == nil {
+		return nil
+	}
+	old = c.mem.Conductor.Schedule
+	ran := slices.Clone(c.mem.Conductor.Left)
+	for _, port := range old.Ports {
+		ran = append(ran, port.System)
+	}
+	for _, system := range ran {
+		if slices.Contains(p.systems, system) || slices.Contains(p.made.Left, system) {
+			continue
+		}
+		peer, err := c.peers.Peer(ctx, system)
+		if err == nil {
+			_, err = peer.ScheduleState(ctx)
+		}
+		if err != nil {
+			p.made.Left = append(p.made.Left, system)
+		} else {
+			p.systems = append(p.systems, system)
+		}
+	}
+	return old
 }
 
 // keep remembers a copy: what is remembered is shown to others and never
 // changed in place.
-func (c *conductor) keep(r api.ApplyRequest, s *api.Schedule) error {
-	kept := *s
-	kept.Ports = slices.Clone(s.Ports)
-	c.mem.Conductor = &conducted{CycleTime: r.CycleTime, LeadTime: r.LeadTime, Schedule: &kept}
+func (c *conductor) keep(r api.ApplyRequest, p *planned) error {
+	made, kept := p.made, *p.result
+	kept.Ports = slices.Clone(kept.Ports)
+	made.CycleTime, made.LeadTime, made.Schedule = r.CycleTime, r.LeadTime, &kept
+	c.mem.Conductor = &made
 	if err := c.save(); err != nil {
-		return api.Errorf(api.CodeInternal, "schedule %s is committed but was not kept: %w", s.ID, err)
+		return api.Errorf(api.CodeInternal, "schedule %s is committed but was not kept: %w", kept.ID, err)
 	}
 	return nil
 }
@@ -314,8 +330,8 @@ func (c *conductor) commit(ctx context.Context, id string, p *planned, old *api.
 			_, err = peer.CommitSchedule(ctx, id, base)
 		}
 		if err != nil {
-			c.abort(ctx, id, p.systems[i:])
-			return base, fmt.Errorf("%s did not commit; %d systems before it did, apply again: %w", node, i, err)
+			c.abort(ctx, id, p.systems) // those that did commit go back before the base time
+			return base, fmt.Errorf("%s did not commit; the %d systems before it were told to take it back: %w", node, i, err)
 		}
 		say(node, "commit", "committed")
 	}
@@ -420,37 +436,40 @@ func mergedEntries(l *tsn.GateControlList) []tsn.GateEntry {
 	return out
 }
 
-// stale reports whether the running schedule no longer fits the streams: a
-// stream has moved, come or gone.
+// stale reports whether the schedule was planned for other streams, or other
+// paths of them, than there are.
 func (c *conductor) stale(streams []api.StreamState) bool {
-	if c.mem.Conductor == nil {
-		return false
-	}
-	planned := map[tsn.StreamID]map[tsn.Hop]bool{}
-	for _, port := range c.mem.Conductor.Schedule.Ports {
-		for _, w := range port.Windows {
-			if planned[w.Stream] == nil {
-				planned[w.Stream] = map[tsn.Hop]bool{}
-			}
-			planned[w.Stream][port.Hop] = true
-		}
-	}
-	for _, s := range streams {
-		hops := planned[s.Stream.ID]
-		delete(planned, s.Stream.ID)
-		if hops == nil && c.refused(s.Stream.ID) {
-			continue // it did not fit, and nothing else changed for it
-		}
-		if len(hops) != len(s.Path) || slices.ContainsFunc(s.Path, func(h api.PathHop) bool { return !hops[h.Hop] }) {
-			return true
-		}
-	}
-	return len(planned) > 0
+	return c.mem.Conductor != nil && !slices.EqualFunc(c.mem.Conductor.Planned, plannable(streams), func(a, b plannedStream) bool {
+		return a.Stream == b.Stream && slices.Equal(a.Path, b.Path)
+	})
 }
 
-// missing names a system that does not run its part of the schedule, or "".
+// plannable selects the streams that a schedule is made for, in ascending id,
+// whether or not they fit.
+func plannable(streams []api.StreamState) []plannedStream {
+	var out []plannedStream
+	for _, s := range streams {
+		if len(s.Path) > 0 && scheduledClass(s.Stream) {
+			out = append(out, plannedStream{s.Stream, hopsOf(s.Path)})
+		}
+	}
+	slices.SortFunc(out, func(a, b plannedStream) int { return bytes.Compare(a.Stream.ID[:], b.Stream.ID[:]) })
+	return out
+}
+
+func scheduledClass(s tsn.Stream) bool { return tsn.DefaultClassMap[s.PCP] == tsn.ClassScheduled }
+
+// missing names a system that does not run its part of the schedule, or one
+// that is back with windows of an older one, or "".
 func (c *conductor) missing(ctx context.Context) (string, error) {
 	s := c.mem.Conductor.Schedule
+	for _, system := range c.mem.Conductor.Left {
+		if peer, err := c.peers.Peer(ctx, system); err == nil {
+			if _, err := peer.ScheduleState(ctx); err == nil {
+				return c.topo.Label(ctx, tsn.Hop{System: system}).Node, nil
+			}
+		}
+	}
 	for i, port := range s.Ports {
 		if i > 0 && s.Ports[i-1].System == port.System {
 			continue
@@ -468,10 +487,4 @@ func (c *conductor) missing(ctx context.Context) (string, error) {
 		}
 	}
 	return "", nil
-}
-
-func (c *conductor) refused(id tsn.StreamID) bool {
-	return slices.ContainsFunc(c.mem.Conductor.Schedule.Streams, func(s api.ScheduledStream) bool {
-		return s.ID == id && !s.Scheduled
-	})
 }

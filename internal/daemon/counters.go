@@ -3,6 +3,7 @@ package daemon
 import (
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode"
 )
@@ -22,6 +23,10 @@ func flatten(prefix string, v any) []flat {
 		switch v.Kind() {
 		case reflect.Uint64:
 			out = append(out, flat{name, v.Uint()})
+		case reflect.Array: // a counter for each code
+			for i := range v.Len() {
+				walk(name+"_"+strconv.Itoa(i), v.Index(i))
+			}
 		case reflect.Struct:
 			for i := range v.NumField() {
 				if f := v.Type().Field(i); f.IsExported() {

@@ -85,6 +85,7 @@ type Daemon struct {
 	heldMu    sync.Mutex
 	held      heldMemory
 	staged    *heldSchedule // given by StageSchedule, waiting for its base time
+	replaced  *heldSchedule // what held.Schedule was before the last commit
 	heldStore store[heldMemory]
 
 	ops       chan struct{} // the operations lock: one change of the network at a time
@@ -133,13 +134,15 @@ func build(cfg *config.Daemon, opt Options) (d *Daemon, err error) {
 	if d.own, err = own.load(); err != nil {
 		return nil, err
 	}
-	// Each run begins above whatever an earlier one may have sent.
-	d.own.Generation = max(d.own.Generation, uint64(time.Now().UnixNano()))
+	d.own.Generation = firstGeneration(d.own.Generation, time.Now())
 	if d.clock, err = openClock(cfg.GPTP, cfg.Ports); err != nil {
 		return nil, fmt.Errorf("clock: %w", err)
 	}
 	if d.kernel, err = dataplane.Open(dataplaneConfig(cfg, d.clock)); err != nil {
 		return nil, fmt.Errorf("kernel data plane: %w", err)
+	}
+	if err := mayForward(cfg.Role, d.kernel.Features()); err != nil {
+		return nil, err
 	}
 	if d.adopted, err = d.kernelInUse(); err != nil {
 		return nil, err
@@ -177,6 +180,24 @@ func build(cfg *config.Daemon, opt Options) (d *Daemon, err error) {
 	return d, nil
 }
 
+// firstGeneration is above whatever an earlier run may have sent: the number
+// on disk is that of its last save, and the clock may have gone back since.
+func firstGeneration(saved uint64, now time.Time) uint64 {
+	return max(saved+1<<20, uint64(max(now.UnixNano(), 0)))
+}
+
+// mayForward refuses to run a bridge on a kernel that would let every frame
+// into every VLAN. All else that can be missing costs a function, not safety:
+// it is in status and `tsnctl doctor`.
+func mayForward(role string, features []dataplane.Feature) error {
+	for _, f := range features {
+		if role == config.RoleBridge && f.Name == dataplane.FeatureVLANFiltering && f.State == dataplane.FeatureMissing {
+			return fmt.Errorf("this kernel cannot be a switch: %w", &dataplane.UnsupportedError{Feature: f.Name, Why: f.Why})
+		}
+	}
+	return nil
+}
+
 func (d *Daemon) close() {
 	if d.fabric != nil {
 		d.fabric.close()
@@ -203,6 +224,7 @@ func (d *Daemon) run(ctx context.Context, opt Options) error {
 		local.Close()
 		return err
 	}
+	defer d.stopRecording()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var tasks sync.WaitGroup
@@ -239,7 +261,6 @@ func (d *Daemon) run(ctx context.Context, opt Options) error {
 	<-ctx.Done()
 	d.ports.Close()
 	tasks.Wait()
-	d.stopRecording()
 	if err := context.Cause(ctx); !errors.Is(err, context.Canceled) {
 		return err
 	}

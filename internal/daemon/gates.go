@@ -117,8 +117,9 @@ func (d *Daemon) CommitSchedule(ctx context.Context, id string, base tsn.PTPTime
 		return nil, api.Errorf(api.CodeWrongOrder, "%s has no schedule %s staged", d.cfg.Name, id)
 	}
 	before := d.held.Schedule
-	d.staged.Base = base
-	d.held.Schedule = d.staged
+	next := *d.staged
+	next.Base = base
+	d.held.Schedule = &next
 	if err := d.heldStore.save(d.held); err != nil {
 		d.held.Schedule = before
 		return nil, api.Errorf(api.CodeInternal, "%s: schedule %s was not committed: %w", d.cfg.Name, id, err)
@@ -131,16 +132,28 @@ func (d *Daemon) CommitSchedule(ctx context.Context, id string, base tsn.PTPTime
 		}
 		return nil, gateError(d.cfg.Name, err)
 	}
-	d.staged = nil
+	d.staged, d.replaced = nil, before
 	return d.scheduleState(ctx)
 }
 
-// AbortSchedule implements api.Peer; an unknown id is no error.
+// AbortSchedule implements api.Peer; an unknown id is no error. One that was
+// committed and has not started is taken back.
 func (d *Daemon) AbortSchedule(ctx context.Context, id string) (*api.ScheduleState, error) {
-	if err := d.ask(ctx, func(rid uint64) tsn.Event { return qbv.Abort{RequestID: rid, ID: id} }); err != nil {
+	d.heldMu.Lock()
+	defer d.heldMu.Unlock()
+	err := d.ask(ctx, func(rid uint64) tsn.Event { return qbv.Abort{RequestID: rid, ID: id} })
+	switch h := d.held.Schedule; {
+	case err != nil:
 		d.log.Debug("abort", "id", id, "err", err)
+	case d.staged != nil && d.staged.ID == id:
+		d.staged = nil
+	case h != nil && h.ID == id:
+		d.held.Schedule, d.replaced = d.replaced, nil
+		if err := d.heldStore.save(d.held); err != nil {
+			d.log.Warn("state not saved", "err", err)
+		}
 	}
-	return d.ScheduleState(ctx)
+	return d.scheduleState(ctx)
 }
 
 // ScheduleState implements api.Peer.
@@ -187,9 +200,12 @@ func (d *Daemon) scheduleState(ctx context.Context) (*api.ScheduleState, error) 
 }
 
 func gateError(node string, err error) error {
-	code := api.CodeRefused
-	if r, ok := err.(*qbv.Refusal); ok {
-		switch r.Kind {
+	code := api.CodeInternal
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		code = api.CodeCanceled
+	}
+	if r := (*qbv.Refusal)(nil); errors.As(err, &r) {
+		switch code = api.CodeRefused; r.Kind {
 		case qbv.RefusedBusy:
 			code = api.CodeConflict
 		case qbv.RefusedUnknownStage, qbv.RefusedNotSynced, qbv.RefusedBaseTime, qbv.RefusedAborted:

@@ -124,9 +124,3 @@ func (l *loop) call(ctx context.Context, f func()) error {
 		return errLoopEnded
 	}
 }
-
-// request steps the machine with ev and hands its effects to answer, in the
-// loop, after they were carried out.
-func (l *loop) request(ctx context.Context, ev tsn.Event, answer func([]tsn.Effect)) error {
-	return l.call(ctx, func() { answer(l.step(ev)) })
-}

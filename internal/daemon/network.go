@@ -13,8 +13,12 @@ import (
 
 // networkRetry is when unfinished business is tried again, networkCheck when
 // the network is looked at although nothing is known to have changed.
+// After networkTries it is tried more seldom, until the topology changes: a
+// system may be gone for good.
 const (
 	networkRetry = 500 * time.Millisecond
+	networkTries = 20
+	networkLater = 5 * time.Second
 	networkCheck = 30 * time.Second
 )
 
@@ -32,24 +36,30 @@ func (d *Daemon) networkChanged() {
 func (d *Daemon) keepNetwork(ctx context.Context) {
 	timer := time.NewTimer(networkRetry) // an early look: the last run may have left something
 	defer timer.Stop()
-	first := true
+	first, tries := true, 0
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-d.changed:
+			tries = 0
 		case <-timer.C:
 		}
 		unlock, err := d.lock(ctx)
 		if err != nil {
 			return
 		}
-		done := d.tendStreams(ctx, first) && d.tendSchedule(ctx)
+		// A stream that cannot stand must not keep the others from their windows.
+		streams := d.tendStreams(ctx, first)
+		schedule := d.tendSchedule(ctx)
 		unlock()
-		first = first && !done
+		first = false
+		tries++
 		next := networkCheck
-		if !done {
-			next = networkRetry
+		if !streams || !schedule {
+			if next = networkRetry; tries > networkTries {
+				next = networkLater
+			}
 		}
 		timer.Reset(next)
 	}
@@ -69,7 +79,7 @@ func (d *Daemon) tendStreams(ctx context.Context, again bool) bool {
 		d.events.add(kind, tsn.NoPort, detail)
 	}
 	if again || len(d.own.Owed) > 0 {
-		d.keeper.resync(ctx)
+		d.keeper.resync(ctx, again)
 	}
 	return len(d.own.Owed) == 0 && !slices.ContainsFunc(d.own.Owned, func(o ownedStream) bool { return len(o.Path) == 0 })
 }
@@ -144,7 +154,8 @@ func (d *Daemon) hold(ctx context.Context) {
 		d.forgetSchedule()
 	}
 	if !d.adopted.forwarding && !gated {
-		d.restore(ctx, pending)
+		d.applier.release()
+		d.keepRestoring(ctx, pending)
 		return
 	}
 	d.log.Info("adopting the kernel's state", "gated", gated)
@@ -218,12 +229,40 @@ func (d *Daemon) forgetSchedule() {
 	}
 }
 
+// keepRestoring puts back what others held here, as links come up; after
+// holdLimit it is left to the owners, who have noticed that this node was away.
+func (d *Daemon) keepRestoring(ctx context.Context, pending []api.Reservations) {
+	look := time.NewTicker(100 * time.Millisecond)
+	defer look.Stop()
+	limit := time.NewTimer(holdLimit)
+	defer limit.Stop()
+	for {
+		if pending = d.restore(ctx, pending); len(pending) == 0 {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-limit.C:
+			for _, p := range pending {
+				d.log.Warn("reservations not restored", "owner", p.Owner, "streams", len(p.Reservations))
+			}
+			return
+		case <-look.C:
+		}
+	}
+}
+
 // restore gives the reservation table what others hold here, as far as links
 // are up; what is refused is returned.
 func (d *Daemon) restore(ctx context.Context, pending []api.Reservations) []api.Reservations {
 	var left []api.Reservations
 	for _, p := range pending {
-		if err := d.putReservations(ctx, p); err != nil {
+		err := d.putReservations(ctx, p)
+		if api.ErrorCode(err) == api.CodeConflict {
+			continue // its owner has sent a newer set since
+		}
+		if err != nil {
 			d.log.Debug("reservation not restored yet", "owner", p.Owner, "err", err)
 			left = append(left, p)
 		}

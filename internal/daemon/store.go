@@ -42,6 +42,17 @@ type conducted struct {
 	CycleTime int64         `json:"cycleTimeNs"` // as asked for; 0 is the planner's choice
 	LeadTime  int64         `json:"leadTimeNs"`
 	Schedule  *api.Schedule `json:"schedule"`
+	// Planned are the streams it was planned for, ascending id.
+	Planned []plannedStream `json:"planned,omitempty"`
+	// Left are systems that may still run windows of an older schedule,
+	// because they could not be reached when this one was applied.
+	Left []tsn.MAC `json:"left,omitempty"`
+}
+
+// plannedStream is all of a stream that a plan depends on.
+type plannedStream struct {
+	Stream tsn.Stream `json:"stream"`
+	Path   []tsn.Hop  `json:"path"`
 }
 
 // heldMemory is what others hold here. Guarded by the daemon's held lock.

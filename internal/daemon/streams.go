@@ -84,12 +84,17 @@ func (k *keeper) add(ctx context.Context, s tsn.Stream, path []tsn.Hop) error {
 		if err == nil {
 			continue
 		}
+		err = k.refusal(ctx, err, s.ID, h)
 		k.mem.Owned = before
-		undo := []error{k.refusal(ctx, err, s.ID, h), k.save()}
-		for _, back := range path[:i] {
-			undo = append(undo, k.put(ctx, back.System, before, false))
+		// The system that failed is told too: it may have agreed, and its
+		// answer been lost. A caller that went away must not stop this.
+		for _, back := range path[:i+1] {
+			k.release(context.WithoutCancel(ctx), back.System)
 		}
-		return errors.Join(undo...)
+		if serr := k.save(); serr != nil {
+			return errors.Join(err, serr)
+		}
+		return err
 	}
 	return nil
 }
@@ -105,7 +110,7 @@ func (k *keeper) remove(ctx context.Context, i int) error {
 		return api.Errorf(api.CodeInternal, "stream %s was not removed: %w", gone.Stream.ID, err)
 	}
 	for _, h := range gone.Path {
-		k.release(ctx, h.System)
+		k.release(context.WithoutCancel(ctx), h.System)
 	}
 	return nil
 }
@@ -123,60 +128,108 @@ type move struct {
 // without a reservation it could have had.
 func (k *keeper) reroute(ctx context.Context) []move {
 	var moves []move
+	dirty := false
 	for i := range k.mem.Owned {
 		o := &k.mem.Owned[i]
 		path, err := k.topo.Path(ctx, o.Stream.VID, o.Stream.Talker, o.Stream.Listener)
+		if ctx.Err() != nil {
+			break // the end of the daemon is no change of the network
+		}
 		if err == nil && len(o.Path) > 0 && slices.Equal(path, o.Path) {
 			continue
 		}
-		old := o.Path
-		m := move{Stream: o.Stream, From: old, To: path, Err: err}
-		o.Path, o.Reason, o.Failure = path, "", tsn.FailureNone
-		for j := 0; err == nil && j < len(path); j++ {
-			err = k.put(ctx, path[j].System, k.mem.Owned, false)
-			if err != nil {
-				err = k.refusal(ctx, err, o.Stream.ID, path[j])
-			}
+		was := *o
+		var asked []tsn.Hop
+		if err == nil {
+			asked, err = k.move(ctx, o, path)
 		}
+		if ctx.Err() != nil {
+			*o, dirty = was, true
+			for _, h := range asked {
+				k.owe(h.System)
+			}
+			break
+		}
+		m := move{Stream: o.Stream, From: was.Path, To: o.Path, Err: err}
 		if err != nil {
-			m.To, m.Err = nil, err
+			m.To = nil
 			o.Path, o.Reason, o.Failure = nil, err.Error(), tsn.FailureEgressNotAVB
 			if e := (*api.Error)(nil); errors.As(err, &e) && e.Failure != tsn.FailureNone {
 				o.Failure = e.Failure
 			}
-			old = append(slices.Clone(old), path...) // what was put is freed again
 		}
-		for _, h := range old {
-			if !slices.ContainsFunc(o.Path, func(p tsn.Hop) bool { return p.System == h.System }) {
-				k.release(ctx, h.System)
-			}
-		}
+		k.leave(ctx, append(slices.Clone(was.Path), asked...), o.Path)
 		if len(m.From) > 0 || len(m.To) > 0 {
 			moves = append(moves, m)
 		}
+		dirty = dirty || len(m.From) > 0 || len(m.To) > 0 || was.Reason != o.Reason
 	}
-	if len(moves) > 0 {
+	if dirty {
 		// The paths can be computed again; a full disk must not stop the move.
 		_ = k.save()
 	}
 	return moves
 }
 
+// move puts a stream on path and returns the hops that were asked to hold it.
+// One that stands nowhere is tried without effect first: what is refused again
+// and again must not come and go at the systems before the one that refuses.
+func (k *keeper) move(ctx context.Context, o *ownedStream, path []tsn.Hop) (asked []tsn.Hop, err error) {
+	tries := []bool{false}
+	if len(o.Path) == 0 {
+		tries = []bool{true, false}
+	}
+	o.Path, o.Reason, o.Failure = path, "", tsn.FailureNone
+	for _, dry := range tries {
+		for i, h := range path {
+			if !dry {
+				asked = path[:i+1]
+			}
+			if err := k.put(ctx, h.System, k.mem.Owned, dry); err != nil {
+				return asked, k.refusal(ctx, err, o.Stream.ID, h)
+			}
+		}
+	}
+	return asked, nil
+}
+
+// leave frees the systems of hops that are not on path.
+func (k *keeper) leave(ctx context.Context, hops, path []tsn.Hop) {
+	var left []tsn.MAC
+	for _, h := range hops {
+		on := slices.ContainsFunc(path, func(p tsn.Hop) bool { return p.System == h.System })
+		if !on && !slices.Contains(left, h.System) {
+			left = append(left, h.System)
+			k.release(ctx, h.System)
+		}
+	}
+}
+
 // release sends a system what is left for it; failing that, the next resync does.
 func (k *keeper) release(ctx context.Context, system tsn.MAC) {
-	if err := k.put(ctx, system, k.mem.Owned, false); err != nil && !slices.Contains(k.mem.Owed, system) {
-		k.mem.Owed = append(k.mem.Owed, system)
+	if err := k.put(ctx, system, k.mem.Owned, false); err != nil {
+		k.owe(system)
 		_ = k.save() // worst case: the reservation stays until that system restarts
 	}
 }
 
-// resync sends every system its set again, after a restart or when systems
-// that could not be told before may be back.
-func (k *keeper) resync(ctx context.Context) {
-	systems := slices.Clone(k.mem.Owed)
-	for _, o := range k.mem.Owned {
-		for _, h := range o.Path {
-			systems = append(systems, h.System)
+// owe notes that a system was not told what it holds.
+func (k *keeper) owe(system tsn.MAC) {
+	if !slices.Contains(k.mem.Owed, system) {
+		k.mem.Owed = append(k.mem.Owed, system)
+	}
+}
+
+// resync sends their sets again to the systems that could not be told before,
+// and with all, after a restart, to every other one.
+func (k *keeper) resync(ctx context.Context, all bool) {
+	systems := k.mem.Owed
+	if all {
+		systems = slices.Clone(systems)
+		for _, o := range k.mem.Owned {
+			for _, h := range o.Path {
+				systems = append(systems, h.System)
+			}
 		}
 	}
 	slices.SortFunc(systems, func(a, b tsn.MAC) int { return slices.Compare(a[:], b[:]) })
