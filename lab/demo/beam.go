@@ -71,7 +71,7 @@ func (l *lab) startBeam(ctx context.Context, h *labNode, name string, at netip.A
 		_ = b.cmd.Wait()
 	}()
 	if _, err := b.answer(ctx); err != nil {
-		return nil, fmt.Errorf("Erlang node %s: %w; its log: %s", b.node, err, tail(log, 5))
+		return nil, fmt.Errorf("node %s of Erlang: %w; its log: %s", b.node, err, tail(log, 5))
 	}
 	return b, nil
 }
@@ -147,9 +147,8 @@ func (l *lab) stepErlang(ctx context.Context, s *stepReport) error {
 	stream := l.net.TSNStreams()[0]
 	const ipUDP = 28
 	datagram := int(stream.MaxFrameSize) - ipUDP
-	rate := int64(stream.MaxIntervalFrames) * int64(datagram) * 8 * 1_000_000 / stream.Interval
 	reserved, err := l.startPair(ctx, "reserved and gated", "rt", func(n *labNode) netip.Addr { return n.Stream.Addr },
-		"-distlink_priority", strconv.Itoa(int(stream.PCP)), "-distlink_datagram", strconv.Itoa(datagram), "-distlink_rate", strconv.FormatInt(rate, 10))
+		"-distlink_priority", strconv.Itoa(int(stream.PCP)), "-distlink_datagram", strconv.Itoa(datagram), "-distlink_rate", strconv.FormatUint(uint64(stream.Bandwidth()), 10))
 	if err != nil {
 		return err
 	}

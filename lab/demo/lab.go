@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -25,7 +26,7 @@ type lab struct {
 	gantt    string
 	// coldPings counts the fresh addresses given out.
 	coldPings int
-	beams    []*beamPair
+	beams     []*beamPair
 }
 
 // runLab builds the fabric in this kernel and goes through the steps. The
@@ -52,6 +53,7 @@ func runLab(ctx context.Context, o options, where string) (int, error) {
 	runErr := l.steps(ctx)
 	l.report.Seconds = time.Since(l.report.Started).Seconds()
 	l.report.Passed = runErr == nil
+	l.then(ctx)
 	if err := l.write(); err != nil {
 		runErr = errors.Join(runErr, err)
 	}
@@ -96,6 +98,29 @@ func (l *lab) steps(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// then runs the commands of -then inside the nodes they name.
+func (l *lab) then(ctx context.Context) {
+	for line := range strings.SplitSeq(l.opt.then, ";") {
+		words := strings.Fields(line)
+		if len(words) < 2 || l.node(words[0]) == nil {
+			continue
+		}
+		n := l.node(words[0])
+		fmt.Printf("\n%s$ %s\n", n.Name, strings.Join(words[1:], " "))
+		var out string
+		var err error
+		if words[1] == "tsnctl" {
+			out, err = l.tsnctl(ctx, n, words[2:]...)
+		} else {
+			out, err = n.space.run(ctx, words[1], words[2:]...)
+		}
+		fmt.Print(out)
+		if err != nil {
+			fmt.Println(err)
+		}
+	}
 }
 
 // write leaves the report and the picture.

@@ -34,7 +34,7 @@ type options struct {
 	erlang  string
 	inside  bool
 	until   int
-	keep    bool
+	then    string
 	timeout time.Duration
 }
 
@@ -52,6 +52,7 @@ func main() {
 	flag.StringVar(&o.bin, "bin", "bin", "directory of tsnswitchd and tsnctl")
 	flag.StringVar(&o.erlang, "erlang", "erlang/ebin", "directory of the compiled Erlang carrier")
 	flag.IntVar(&o.until, "until", 0, "stop after this step (0: run all)")
+	flag.StringVar(&o.then, "then", "", "commands to run after the last step, separated by ';', each `NODE COMMAND ...`,\nlike \"b1 tsnctl doctor; A ip addr\"")
 	flag.BoolVar(&o.inside, "inside", false, "do not look for another kernel (set when started in one)")
 	flag.DurationVar(&o.timeout, "timeout", 6*time.Minute, "give up after this time")
 	flag.Parse()
@@ -100,8 +101,10 @@ func run(ctx context.Context, o options) (int, error) {
 		return 1, err
 	}
 	status, err := uml.Run(ctx, uml.Config{
-		Args: []string{self, "-inside", "-lab", o.lab, "-out", o.out, "-bin", o.bin, "-erlang", o.erlang,
-			"-until", fmt.Sprint(o.until), "-timeout", o.timeout.String()},
+		Args: []string{
+			self, "-inside", "-lab", o.lab, "-out", o.out, "-bin", o.bin, "-erlang", o.erlang,
+			"-until", fmt.Sprint(o.until), "-then", o.then, "-timeout", o.timeout.String(),
+		},
 		Mem: "2048M", Stdout: os.Stdout, Stderr: os.Stderr, Timeout: o.timeout + 30*time.Second,
 	})
 	if errors.Is(err, uml.ErrNoKernel) {

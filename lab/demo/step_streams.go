@@ -37,7 +37,7 @@ func (l *lab) stepStreams(ctx context.Context, s *stepReport) error {
 	}
 	// More than three quarters of the line, which is what may be reserved.
 	greedy := l.net.Streams[0]
-	greedy.Name, greedy.Size, greedy.PCP = "greedy", 1500, 5 // of another priority: the pair of hosts has a stream of this one
+	greedy.Name, greedy.Size, greedy.PCP = "greedy", 1500, 5     // of another priority: the pair of hosts has a stream of this one
 	per := uint64(greedy.Every) * uint64(l.rate) / 1_000_000 / 8 // octets the line carries in an interval
 	greedy.Frames = uint16(per*9/10/1542 + 1)
 	_, err := l.tsnctl(ctx, b, append([]string{"stream", "add"}, streamFlags(greedy)...)...)
