@@ -99,16 +99,20 @@ func (d *Daemon) Status(ctx context.Context) (*api.Status, error) {
 			st.Streams.Failed++
 		}
 	}
-	if c := d.view.Load().conducted; c != nil {
-		for _, x := range c.Streams {
-			if x.Scheduled {
+	if !fromPeer(ctx) {
+		for _, x := range d.markScheduled(ctx, d.ownStreams(ctx)) {
+			if x.State == api.StreamScheduled {
 				st.Streams.Scheduled++
 			}
 		}
 	}
 	st.Kernel = d.kernelStatus()
 	st.Degraded = d.degraded(s, st)
-	st.Counters = d.counters(s)
+	for _, c := range d.counters(s) {
+		if isTrouble(c.Name) {
+			st.Counters = append(st.Counters, c)
+		}
+	}
 	return st, nil
 }
 
@@ -508,6 +512,7 @@ func (d *Daemon) Why(ctx context.Context, subject string, vlan tsn.VID) (*api.Wh
 			continue
 		}
 		out.Reachable = true
+		out.Lines = append(out.Lines, fmt.Sprintf("VLAN %d:", b.VID))
 		out.Lines = append(out.Lines, strings.Split(strings.TrimRight(e.Text, "\n"), "\n")...)
 	}
 	return out, nil
@@ -521,9 +526,12 @@ func (d *Daemon) GPTP(ctx context.Context) (*api.GPTPStatus, error) {
 	}
 	out := &api.GPTPStatus{
 		Domain: s.Domain, ClockIdentity: s.ClockIdentity.String(), Grandmaster: s.GrandMaster.String(),
-		GrandmasterName: d.clockName(ctx, s.GrandMaster), IsGrandmaster: s.IsGM, StepsRemoved: s.StepsRemoved,
+		IsGrandmaster: s.IsGM, StepsRemoved: s.StepsRemoved,
 		Offset: s.Offset.LastNS, RatePPM: s.Relation.RatePPB / 1000, Synchronized: s.Synced,
 		Clock: d.clock.kind, Steered: d.clock.steered != nil,
+	}
+	if name := d.clockName(ctx, s.GrandMaster); name != out.Grandmaster {
+		out.GrandmasterName = name
 	}
 	gate, gateErr := d.clock.gate()
 	if gateErr == nil {

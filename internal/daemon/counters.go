@@ -56,3 +56,14 @@ func snake(s string) string {
 	}
 	return b.String()
 }
+
+// trouble are the words in the names of counters that count what should not
+// happen; a status shows only those. Metrics have all.
+var trouble = []string{
+	"drop", "lost", "late", "malformed", "failed", "error", "refused", "missing", "timeout", "unexpected",
+	"retransmission", "multiple", "bad", "full", "cap", "discarded", "other_domain", "one_step", "not_",
+}
+
+func isTrouble(name string) bool {
+	return slices.ContainsFunc(trouble, func(word string) bool { return strings.Contains(name, word) })
+}
