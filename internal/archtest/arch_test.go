@@ -80,7 +80,7 @@ var may = map[string][]string{
 	"cmd/tsnswitchd": {"", "internal/config", "internal/daemon"},
 	"cmd/tsnctl":     {"", "spb", "qbv", "internal/config", "internal/api", "internal/api/tsnswitchv1", "internal/api/tsnswitchv1/tsnswitchv1connect"},
 	"lab/demo": {
-		"", "qbv", "internal/config", "internal/api", "internal/kerneltest", "internal/kerneltest/uml",
+		"", "gptp/ptpmsg", "qbv", "internal/config", "internal/api", "internal/kerneltest", "internal/kerneltest/uml",
 		"internal/api/tsnswitchv1", "internal/api/tsnswitchv1/tsnswitchv1connect",
 	},
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	"tsnswitch/gptp/ptpmsg"
 )
 
 // clockReport is one node's clock in the report. Offset is what the protocol
@@ -41,7 +43,7 @@ func (l *lab) stepGPTP(ctx context.Context, s *stepReport) error {
 				if err != nil {
 					return "", false, l.alive()
 				}
-				c := clockReport{n.Name, st.GrandmasterName, st.StepsRemoved, st.Offset, st.RatePPM, nil}
+				c := clockReport{n.Name, l.clockName(st.Grandmaster), st.StepsRemoved, st.Offset, st.RatePPM, nil}
 				masters[st.Grandmaster] = true
 				if st.IsGrandmaster {
 					gms++
@@ -96,4 +98,14 @@ func (l *lab) stepGPTP(ctx context.Context, s *stepReport) error {
 	s.fact("slavePorts", slaves)
 	s.fact("passivePorts", passive)
 	return nil
+}
+
+// clockName finds the node whose address a clock identity was made from.
+func (l *lab) clockName(identity string) string {
+	for _, n := range l.net.Nodes {
+		if ptpmsg.ClockIdentityFromMAC(n.SystemID).String() == identity {
+			return n.Name
+		}
+	}
+	return identity
 }
