@@ -36,6 +36,9 @@ type Config struct {
 	Ports    []tsn.Port // every port with an egress, ascending
 	// SelfVLANs are the VLANs of the bridge's own interface (management).
 	SelfVLANs []tsn.VID
+	// Unlocked are the ports (ascending) whose driver has no ingress check.
+	// They carry only frames with an entry; see compose.go.
+	Unlocked []tsn.Port
 }
 
 // Desired is an effect of Control: everything the kernel shall be. When the
@@ -68,6 +71,8 @@ type Control struct {
 	gates    map[tsn.Port]qbv.GatesChanged
 	ports    []tsn.Port
 	self     []tsn.VID
+	unlocked []tsn.Port
+	faults   []tsn.Notice // of the last composition
 
 	started bool
 	effects []tsn.Effect
@@ -85,12 +90,13 @@ func New(cfg Config) (*Timing, *Control, error) {
 	return timing, control, err
 }
 
-// NewControl builds the control machine alone.
+// NewControl builds the control machine alone. The error says what in the
+// configuration cannot be meant.
 func NewControl(cfg Config) (*Control, error) {
-	if !slices.IsSorted(cfg.Ports) {
-		return nil, errors.New("node: ports must be ascending")
+	if !slices.IsSorted(cfg.Ports) || len(slices.Compact(slices.Clone(cfg.Ports))) != len(cfg.Ports) {
+		return nil, errors.New("node: ports must be ascending, each once")
 	}
-	c := &Control{classMap: cfg.ClassMap, ports: cfg.Ports, self: cfg.SelfVLANs, gates: map[tsn.Port]qbv.GatesChanged{}}
+	c := &Control{classMap: cfg.ClassMap, ports: cfg.Ports, self: cfg.SelfVLANs, unlocked: cfg.Unlocked, gates: map[tsn.Port]qbv.GatesChanged{}}
 	var err error
 	if cfg.SPB != nil {
 		if c.SPB, err = spb.New(*cfg.SPB); err != nil {
@@ -130,7 +136,7 @@ func (c *Control) Step(now tsn.Instant, ev tsn.Event) []tsn.Effect {
 		changed = c.take(c.QBV.Step(now, ev)) || changed
 	}
 	if changed && (c.SPB == nil || c.bridge != nil) {
-		c.effects = append(c.effects, c.desired())
+		c.compose()
 	}
 	return c.effects
 }
@@ -153,39 +159,6 @@ func (c *Control) take(effects []tsn.Effect) (changed bool) {
 		}
 	}
 	return changed
-}
-
-// desired composes the whole state. The entries of spb and srp cannot meet:
-// spb owns individual addresses, srp groups.
-func (c *Control) desired() Desired {
-	var d tsn.DesiredState
-	var gates []GateChange
-	if c.bridge != nil {
-		b := *c.bridge
-		b.SelfVLANs = c.self
-		b.MDB = append(slices.Clone(b.MDB), c.reserved.MDB...)
-		slices.SortFunc(b.MDB, func(x, y tsn.MDBEntry) int {
-			if x.VID != y.VID {
-				return int(x.VID) - int(y.VID)
-			}
-			return slices.Compare(x.Group[:], y.Group[:])
-		})
-		d.Bridge = &b
-	}
-	for _, p := range c.ports {
-		e := tsn.PortEgress{Port: p, ClassMap: c.classMap}
-		if g, ok := c.gates[p]; ok {
-			e.Gates = g.List
-			gates = append(gates, GateChange{Port: p, Generation: g.Generation})
-		}
-		for _, s := range c.reserved.Slopes {
-			if s.Port == p {
-				e.IdleSlope = s.IdleSlope
-			}
-		}
-		d.Egress = append(d.Egress, e)
-	}
-	return Desired{State: d, Gates: gates}
 }
 
 // errNotBridge is what path questions to an end station get.

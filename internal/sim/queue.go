@@ -6,42 +6,76 @@ import (
 	"tsnswitch"
 )
 
-// instant is virtual time: ns since the simulation began, the one true clock.
-// A node sees it through its own oscillator.
-type instant = tsn.Instant
-
-// An item is something that happens at a time. Equal times happen in the
-// order they were pushed: same seed, same run.
-type item struct {
-	at  instant
-	seq uint64
-	run func()
+// A timer is something that happens at a true time. Equal times happen in the
+// order they were set: same seed, same run.
+type timer struct {
+	at    tsn.Instant
+	seq   uint64
+	index int // in the queue, -1 outside
+	run   func()
 }
 
-// A queue is the future of the simulation.
+func newTimer(run func()) *timer { return &timer{index: -1, run: run} }
+
+// A queue is the future of the simulation. A timer is in it once at most, so
+// that what waits is bounded by what exists.
 type queue struct {
-	items []item
+	items []*timer
 	seq   uint64
 }
 
 func (q *queue) Len() int { return len(q.items) }
+
 func (q *queue) Less(i, j int) bool {
 	a, b := q.items[i], q.items[j]
 	return a.at < b.at || a.at == b.at && a.seq < b.seq
 }
-func (q *queue) Swap(i, j int) { q.items[i], q.items[j] = q.items[j], q.items[i] }
-func (q *queue) Push(x any)    { q.items = append(q.items, x.(item)) }
+
+func (q *queue) Swap(i, j int) {
+	q.items[i], q.items[j] = q.items[j], q.items[i]
+	q.items[i].index, q.items[j].index = i, j
+}
+
+func (q *queue) Push(x any) {
+	t := x.(*timer)
+	t.index = len(q.items)
+	q.items = append(q.items, t)
+}
+
 func (q *queue) Pop() any {
 	last := len(q.items) - 1
-	it := q.items[last]
-	q.items[last] = item{}
+	t := q.items[last]
+	q.items[last] = nil
 	q.items = q.items[:last]
-	return it
+	t.index = -1
+	return t
 }
 
-func (q *queue) at(t instant, run func()) {
-	q.seq++
-	heap.Push(q, item{at: t, seq: q.seq, run: run})
+// set moves a timer to a time; Never takes it out. A timer that is already
+// set to that time keeps its place.
+func (q *queue) set(t *timer, at tsn.Instant) {
+	switch {
+	case at == tsn.Never && t.index >= 0:
+		heap.Remove(q, t.index)
+	case at == tsn.Never || t.index >= 0 && t.at == at:
+	case t.index >= 0:
+		q.seq++
+		t.at, t.seq = at, q.seq
+		heap.Fix(q, t.index)
+	default:
+		q.seq++
+		t.at, t.seq = at, q.seq
+		heap.Push(q, t)
+	}
 }
 
-func (q *queue) next() item { return heap.Pop(q).(item) }
+// at queues something that happens once.
+func (q *queue) at(at tsn.Instant, run func()) { q.set(newTimer(run), at) }
+
+// next takes out what is first, if that is not after until.
+func (q *queue) next(until tsn.Instant) *timer {
+	if len(q.items) == 0 || q.items[0].at > until {
+		return nil
+	}
+	return heap.Pop(q).(*timer)
+}

@@ -1,0 +1,103 @@
+package node
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	"tsnswitch"
+)
+
+// Kinds of tsn.Notice that Control gives on top of its cores'.
+const (
+	// NoticeNoIngressCheck: a fabric port whose driver has no `locked`. The
+	// reverse path check is what keeps flooded frames from looping, so without
+	// it nothing is flooded over the port: broadcast ends at this bridge. While
+	// the fabric converges a unicast frame may circle, too.
+	NoticeNoIngressCheck = "no-ingress-check"
+	// NoticeGroupEntry: a reserved group entry that the bridge cannot have. The
+	// stream's frames are treated as unregistered.
+	NoticeGroupEntry = "group-entry-refused"
+)
+
+// compose emits the whole desired state, and what it could not compose as the
+// cores want it if that is news.
+func (c *Control) compose() {
+	var faults []tsn.Notice
+	var d tsn.DesiredState
+	if c.bridge != nil {
+		d.Bridge = c.bridgeState(&faults)
+	}
+	for _, f := range faults {
+		if !slices.Contains(c.faults, f) {
+			c.effects = append(c.effects, f)
+		}
+	}
+	c.faults = faults
+	var gates []GateChange
+	for _, p := range c.ports {
+		e := tsn.PortEgress{Port: p, ClassMap: c.classMap}
+		if g, ok := c.gates[p]; ok {
+			e.Gates = g.List
+			gates = append(gates, GateChange{Port: p, Generation: g.Generation})
+		}
+		for _, s := range c.reserved.Slopes {
+			if s.Port == p {
+				e.IdleSlope = s.IdleSlope
+			}
+		}
+		d.Egress = append(d.Egress, e)
+	}
+	c.effects = append(c.effects, Desired{State: d, Gates: gates})
+}
+
+// bridgeState is what spb wants, with the reserved group entries, and without
+// what the ports cannot do.
+func (c *Control) bridgeState(faults *[]tsn.Notice) *tsn.BridgeState {
+	b := *c.bridge
+	b.SelfVLANs = c.self
+	b.Ports = slices.Clone(b.Ports)
+	for i := range b.Ports {
+		p := &b.Ports[i]
+		if _, bare := slices.BinarySearch(c.unlocked, p.Port); !bare {
+			continue
+		}
+		if p.Role == tsn.RoleFabric {
+			p.Flood, p.McastFlood, p.BcastFlood = false, false, false
+		}
+		if p.Locked {
+			p.Locked = false
+			*faults = append(*faults, tsn.Notice{
+				Kind: NoticeNoIngressCheck, Port: p.Port, Detail: fmt.Sprintf("the %s port cannot be locked", p.Role),
+			})
+		}
+	}
+	b.MDB = c.groups(b.MDB, b.OwnedVIDs, faults)
+	return &b
+}
+
+// groups merges the reserved entries into those of spb. A key has one owner:
+// spb keeps what it has.
+func (c *Control) groups(entries []tsn.MDBEntry, owned []tsn.VID, faults *[]tsn.Notice) []tsn.MDBEntry {
+	out := slices.Clone(entries)
+	for _, e := range c.reserved.MDB {
+		why := ""
+		switch {
+		case !slices.Contains(owned, e.VID):
+			why = "is in no VLAN of the fabric"
+		case slices.ContainsFunc(entries, func(x tsn.MDBEntry) bool { return x.Group == e.Group && x.VID == e.VID }):
+			why = "belongs to the fabric"
+		}
+		if why != "" {
+			*faults = append(*faults, tsn.Notice{
+				Kind: NoticeGroupEntry, Detail: fmt.Sprintf("group %s in VLAN %d %s", e.Group, e.VID, why),
+			})
+			continue
+		}
+		out = append(out, e)
+	}
+	slices.SortFunc(out, func(a, b tsn.MDBEntry) int {
+		return cmp.Or(cmp.Compare(a.VID, b.VID), slices.Compare(a.Group[:], b.Group[:]))
+	})
+	return out
+}

@@ -1,0 +1,276 @@
+package sim_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing"
+
+	"tsnswitch"
+	"tsnswitch/internal/config"
+	"tsnswitch/internal/sim"
+)
+
+const (
+	microsecond = 1_000
+	millisecond = 1_000_000
+	second      = 1_000_000_000
+)
+
+// randomNetwork is a file with a random tree of bridges, extra links, some of
+// them parallel, and hosts at random bridges; every clock is off.
+func randomNetwork(t testing.TB, seed uint64, bridges, extra, hosts int) *config.Network {
+	t.Helper()
+	r := rand.New(rand.NewPCG(seed, 7))
+	var b strings.Builder
+	b.WriteString("name: random\nnodes:\n")
+	name := func(i int) string { return fmt.Sprintf("b%d", i+1) }
+	for i := range bridges {
+		fmt.Fprintf(&b, "  - {name: %s, priority: %d}\n", name(i), r.IntN(4)<<12)
+	}
+	for i := range hosts {
+		fmt.Fprintf(&b, "  - {name: h%d, kind: host}\n", i+1)
+	}
+	b.WriteString("links:\n")
+	for i := 1; i < bridges; i++ {
+		fmt.Fprintf(&b, "  - {a: %s, b: %s}\n", name(r.IntN(i)), name(i))
+	}
+	for range extra {
+		x := r.IntN(bridges)
+		y := (x + 1 + r.IntN(bridges-1)) % bridges
+		fmt.Fprintf(&b, "  - {a: %s, b: %s, metric: %d}\n", name(x), name(y), 50*(1+r.IntN(3)))
+	}
+	for i := range hosts {
+		fmt.Fprintf(&b, "  - {a: %s, b: h%d}\n", name(r.IntN(bridges)), i+1)
+	}
+	b.WriteString("gptp:\n  grandMaster: b1\n  clocks:\n")
+	for i := range bridges + hosts {
+		n := name(i)
+		if i >= bridges {
+			n = fmt.Sprintf("h%d", i-bridges+1)
+		}
+		fmt.Fprintf(&b, "    %s: {offset: %dns, ppm: %.3f}\n", n, r.Int64N(1e13)-5e12, r.Float64()*200-100)
+	}
+	return parse(t, b.String())
+}
+
+func parse(t testing.TB, text string) *config.Network {
+	t.Helper()
+	c, err := config.ParseNetwork("test.yaml", []byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func build(t testing.TB, c *config.Network, opt sim.Options) *lab {
+	t.Helper()
+	n, err := sim.Build(c, opt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &lab{n, t, c}
+}
+
+// lab is a simulation with the checks that hold for every network at rest.
+type lab struct {
+	*sim.Network
+	t   testing.TB
+	cfg *config.Network
+}
+
+func (l *lab) until(ns int64, what string, ok func() bool) {
+	l.t.Helper()
+	if !l.RunUntil(ns, ok) {
+		l.t.Fatalf("%s: not within %d ms", what, ns/millisecond)
+	}
+}
+
+// mac is a host's or a bridge's address.
+func (l *lab) mac(node string) tsn.MAC { return l.cfg.Node(node).SystemID }
+
+// settle waits for the fabric, and then for the longest hold-down of SPF. It
+// returns when the last kernel was right.
+func (l *lab) settle() (took int64) {
+	l.t.Helper()
+	from := l.Now()
+	l.until(20*second, "fabric", l.converged)
+	took = l.Now().Sub(from)
+	l.Run(300 * millisecond)
+	if !l.converged() {
+		l.t.Fatal("the fabric was there and has gone")
+	}
+	return took
+}
+
+// converged: every link between bridges has its adjacency, the databases are
+// the same, every kernel is as its Control wants it.
+func (l *lab) converged() bool {
+	var digest [32]byte
+	first := true
+	bridges := 0
+	for _, x := range l.cfg.Nodes {
+		if x.Kind == config.KindBridge {
+			bridges++
+		}
+	}
+	for _, d := range l.Nodes() {
+		if d.Desired == nil || d.KernelErr != nil {
+			return false
+		}
+		if left, err := d.Kernel.Diff(d.Desired.State); err != nil || len(left) > 0 {
+			return false
+		}
+		if d.Control.SPB == nil {
+			continue
+		}
+		for _, nb := range d.Control.SPB.Neighbours() {
+			if nb.LinkUp != (nb.State == "Up") {
+				return false
+			}
+		}
+		if d.Control.SPB.Status().NodesReached != bridges {
+			return false
+		}
+		switch got := d.Control.SPB.DatabaseDigest(); {
+		case first:
+			digest, first = got, false
+		case got != digest:
+			return false
+		}
+	}
+	return true
+}
+
+// checkPlane walks data frames over the kernels: every host reaches every
+// other by unicast on one path, and every edge port by one copy of a broadcast.
+func (l *lab) checkPlane() {
+	l.t.Helper()
+	p := l.Plane()
+	edges := 0
+	for _, link := range l.cfg.Links {
+		if l.cfg.Node(link.A.Node).Kind != l.cfg.Node(link.B.Node).Kind {
+			edges++
+		}
+	}
+	for _, a := range l.cfg.Nodes {
+		if a.Kind != config.KindHost {
+			continue
+		}
+		for _, vid := range []tsn.VID{0, l.cfg.Fabric.StreamVID} {
+			for _, b := range l.cfg.Nodes {
+				if b.Kind == config.KindHost && a.Name != b.Name {
+					l.reaches(p, a.Name, b.Name, vid)
+				}
+			}
+			r, err := p.Send(a.Name, sim.Frame{Src: l.mac(a.Name), Dst: tsn.Broadcast, VID: vid})
+			if err != nil {
+				l.t.Fatal(err)
+			}
+			if len(r.Edge) != edges-1 {
+				l.t.Fatalf("broadcast of %s in VLAN %d left by %d of %d edge ports", a.Name, vid, len(r.Edge), edges-1)
+			}
+			for end, copies := range r.Edge {
+				if copies != 1 {
+					l.t.Fatalf("broadcast of %s in VLAN %d: %d copies at %v", a.Name, vid, copies, end)
+				}
+			}
+		}
+	}
+}
+
+// reaches fails unless one copy arrives at the port of the host, and nothing
+// is copied or checked away on its way.
+func (l *lab) reaches(p *sim.Plane, from, to string, vid tsn.VID) {
+	l.t.Helper()
+	r, err := p.Send(from, sim.Frame{Src: l.mac(from), Dst: l.mac(to), VID: vid})
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	if at := l.edgeOf(to); len(r.Edge) != 1 || r.Edge[at] != 1 || r.Checked+r.Unknown != 0 || len(r.Self) != 0 {
+		l.t.Fatalf("%s to %s in VLAN %d: %+v, want one copy at %v", from, to, vid, r, at)
+	}
+}
+
+// edgeOf is the bridge port that a host is attached to.
+func (l *lab) edgeOf(host string) sim.End {
+	for _, link := range l.cfg.Links {
+		switch host {
+		case link.A.Node:
+			return sim.End{Node: link.B.Node, Port: link.B.Port}
+		case link.B.Node:
+			return sim.End{Node: link.A.Node, Port: link.A.Port}
+		}
+	}
+	l.t.Fatalf("%s has no link", host)
+	return sim.End{}
+}
+
+// timeAgreed: one grand master, every connected port asCapable, all synced.
+func (l *lab) timeAgreed() bool {
+	gm := l.Node(l.cfg.GPTP.GrandMaster)
+	for _, d := range l.Nodes() {
+		st := d.Timing.Status()
+		if !st.Synced || st.GrandMaster != gm.Timing.Status().ClockIdentity || st.IsGM != (d == gm) {
+			return false
+		}
+		for _, p := range st.Ports {
+			if p.Up && !p.AsCapable {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// timeError is the largest difference of any node's gPTP time to the grand
+// master's, in true simultaneity, sampled every 10 ms for ns.
+func (l *lab) timeError(ns int64) (worst int64) {
+	l.t.Helper()
+	gm := l.Node(l.cfg.GPTP.GrandMaster)
+	for end := l.Now().Add(ns); l.Now() < end; l.Run(10 * millisecond) {
+		want, _ := l.PTPNow(gm)
+		for _, d := range l.Nodes() {
+			got, _ := l.PTPNow(d)
+			worst = max(worst, got.NS-want.NS, want.NS-got.NS)
+		}
+	}
+	return worst
+}
+
+// 32 bridges and 8 hosts, both machines: the fabric stands, the kernels are as
+// desired, data frames go where they should, one grand master gives the time.
+func TestRandomNetwork(t *testing.T) {
+	l := build(t, randomNetwork(t, 1, 32, 20, 8), sim.Options{Seed: 1})
+	t.Logf("fabric stands after %d ms", l.settle()/millisecond)
+	l.checkPlane()
+	l.until(20*second, "time", l.timeAgreed)
+	t.Logf("time agreed after %d ms", l.Now()/millisecond)
+	l.Run(5 * second)
+	if e := l.timeError(2 * second); e > 100 {
+		t.Errorf("gPTP times are %d ns apart; with exact stamps 100 is a lot", e)
+	} else {
+		t.Logf("gPTP times within %d ns", e)
+	}
+	t.Logf("%+v", l.Counters)
+}
+
+// Same seed, same run; another seed, another run.
+func TestDeterminism(t *testing.T) {
+	run := func(seed uint64) string {
+		l := build(t, randomNetwork(t, 2, 30, 15, 6), sim.Options{Seed: seed, Loss: 0.01, Jitter: 200})
+		l.Run(3 * second)
+		if err := l.SetLink("b2", 1, false); err != nil {
+			t.Fatal(err)
+		}
+		l.Run(second)
+		return l.Trace()
+	}
+	a, b, c := run(1), run(1), run(2)
+	if a != b {
+		t.Errorf("seed 1 twice: %s and %s", a, b)
+	}
+	if a == c {
+		t.Error("seeds 1 and 2 give the same run")
+	}
+}
