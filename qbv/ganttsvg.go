@@ -32,8 +32,8 @@ func GanttSVG(w io.Writer, s *Schedule, labels Labels) error {
 	height := bottom + 40 + svgLegend*len(s.Streams) + 10
 	g.printf(`<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" font-family="sans-serif" font-size="12">`+"\n", svgWidth, height)
 	g.printf(`<rect width="%d" height="%d" fill="#ffffff"/>`+"\n", svgWidth, height)
-	g.printf(`<text x="10" y="20" font-size="15">Gates of one cycle, %s</text>`+"\n", duration(s.CycleTime))
-	g.printf(`<text x="10" y="38" fill="#555555">light: other classes may send; dark: guard band, no new frame; colour: a stream's window, solid where it sends</text>` + "\n")
+	g.printf(`<text x="20" y="20" font-size="15">Gates of one cycle, %s</text>`+"\n", duration(s.CycleTime))
+	g.printf(`<text x="20" y="38" fill="#555555">light: other classes may send; dark: guard band, no new frame; colour: a stream's window, solid where it sends</text>` + "\n")
 	for i, p := range s.Ports {
 		g.port(svgTop+i*svgRow, p)
 	}

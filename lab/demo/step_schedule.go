@@ -1,11 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -231,14 +233,24 @@ func planOf(a *api.Schedule) *qbv.Schedule {
 			slots[w.Stream] = append(slots[w.Stream], qbv.Slot{Hop: p.Hop, Start: w.FrameStart, End: w.FrameEnd, Open: w.Start, Close: w.End})
 		}
 	}
+	place := map[tsn.Hop]int{} // rows of the picture follow the streams' ways
 	for _, st := range a.Streams {
-		if st.Scheduled {
-			q.Streams = append(q.Streams, qbv.StreamSchedule{
-				Stream:       tsn.Stream{ID: st.ID, Name: st.Name, Interval: a.CycleTime, MaxLatency: st.MaxLatency},
-				WorstLatency: st.Latency, Slots: slots[st.ID],
-			})
+		path := slots[st.ID]
+		if !st.Scheduled || len(path) == 0 {
+			continue
+		}
+		slices.SortFunc(path, func(x, y qbv.Slot) int { return cmp.Compare(x.Open, y.Open) })
+		q.Streams = append(q.Streams, qbv.StreamSchedule{
+			Stream:          tsn.Stream{ID: st.ID, Name: st.Name, Interval: a.CycleTime, MaxLatency: st.MaxLatency},
+			InjectionOffset: path[0].Open, WorstLatency: st.Latency, Slots: path,
+		})
+		for _, slot := range path {
+			if _, ok := place[slot.Hop]; !ok {
+				place[slot.Hop] = len(place)
+			}
 		}
 	}
+	slices.SortStableFunc(q.Ports, func(x, y qbv.PortSchedule) int { return cmp.Compare(place[x.Hop], place[y.Hop]) })
 	return q
 }
 

@@ -12,7 +12,9 @@ const (
 	svgWidth   = 960
 	plotLeft   = 70
 	plotRight  = svgWidth - 20
+	plotTop    = 30
 	plotHeight = 240
+	legendLine = 18
 )
 
 // Colours of the rows, chosen to differ in lightness too.
@@ -23,7 +25,10 @@ var rowColours = []string{"#4c72b0", "#c44e52", "#55a868", "#8172b2", "#ccb974"}
 func picture(title, gantt string, tables []*latencyTable) string {
 	var b strings.Builder
 	gantt, ganttHeight := embed(gantt, svgWidth)
-	height := 40 + ganttHeight + 20 + len(tables)*(plotHeight+110)
+	height := 40 + ganttHeight + 20 + 10
+	for _, t := range tables {
+		height += distributionHeight(t)
+	}
 	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%d" viewBox="0 0 %[1]d %[2]d" font-family="sans-serif">`+"\n", svgWidth, height)
 	fmt.Fprintf(&b, `<rect width="%d" height="%d" fill="white"/>`+"\n", svgWidth, height)
 	fmt.Fprintf(&b, `<text x="20" y="26" font-size="18">%s</text>`+"\n", html.EscapeString(title))
@@ -31,14 +36,20 @@ func picture(title, gantt string, tables []*latencyTable) string {
 	y := 40 + ganttHeight + 20
 	for _, t := range tables {
 		fmt.Fprintf(&b, `<g transform="translate(0,%d)">%s</g>`+"\n", y, distribution(t))
-		y += plotHeight + 110
+		y += distributionHeight(t)
 	}
 	b.WriteString("</svg>\n")
 	return b.String()
 }
 
+// distributionHeight is what distribution needs: plot, axis, a line for each row.
+func distributionHeight(t *latencyTable) int {
+	return plotTop + plotHeight + 30 + legendLine*len(t.Rows) + 24
+}
+
 // distribution draws the share of calls answered within a time, time on a
-// logarithmic axis: the tail that matters is on the right.
+// logarithmic axis: the tail that matters is on the right. A row that measured
+// the processor rather than the network is dashed.
 func distribution(t *latencyTable) string {
 	lo, hi := int64(math.MaxInt64), int64(1)
 	for _, r := range t.Rows {
@@ -53,10 +64,10 @@ func distribution(t *latencyTable) string {
 	x := func(us float64) float64 {
 		return plotLeft + (math.Log10(us)-decLo)/(decHi-decLo)*(plotRight-plotLeft)
 	}
-	const top = 30
+	const top = plotTop
 	y := func(share float64) float64 { return top + (1-share)*plotHeight }
 	var b strings.Builder
-	fmt.Fprintf(&b, `<text x="20" y="16" font-size="14">Round-trip times of a small call, wires at %s</text>`+"\n", t.LineRate)
+	fmt.Fprintf(&b, `<text x="20" y="16" font-size="14">Share of calls answered within a time, wires at %s</text>`+"\n", t.LineRate)
 	for d := decLo; d <= decHi; d++ {
 		us := math.Pow(10, d)
 		fmt.Fprintf(&b, `<line x1="%.1f" y1="%d" x2="%.1f" y2="%d" stroke="#ddd"/>`, x(us), top, x(us), top+plotHeight)
@@ -69,9 +80,12 @@ func distribution(t *latencyTable) string {
 		}
 	}
 	for i, r := range t.Rows {
-		colour := rowColours[i%len(rowColours)]
+		colour, dash := rowColours[i%len(rowColours)], ""
+		if r.CPUBound {
+			dash = ` stroke-dasharray="5 3"`
+		}
 		if n := len(r.Micros); n > 0 {
-			fmt.Fprintf(&b, `<polyline fill="none" stroke="%s" stroke-width="1.8" points="`, colour)
+			fmt.Fprintf(&b, `<polyline fill="none" stroke="%s" stroke-width="1.8"%s points="`, colour, dash)
 			fmt.Fprintf(&b, "%.1f,%.1f ", x(float64(max(r.Micros[0], 1))), y(0))
 			for j, us := range r.Micros {
 				fmt.Fprintf(&b, "%.1f,%.1f ", x(float64(max(us, 1))), y(float64(j+1)/float64(n)))
@@ -82,9 +96,9 @@ func distribution(t *latencyTable) string {
 		if r.CPUBound {
 			label += fmt.Sprintf(" (CPU-bound: %.0f %% idle)", 100*r.IdleCPU)
 		}
-		ly := top + plotHeight + 34 + i*16
-		fmt.Fprintf(&b, `<rect x="%d" y="%d" width="12" height="4" fill="%s"/><text x="%d" y="%d" font-size="12">%s</text>`+"\n",
-			plotLeft, ly-5, colour, plotLeft+18, ly, html.EscapeString(label))
+		ly := top + plotHeight + 40 + i*legendLine
+		fmt.Fprintf(&b, `<path d="M%d %dh26" stroke="%s" stroke-width="3"%s/><text x="%d" y="%d" font-size="12">%s</text>`+"\n",
+			plotLeft, ly-4, colour, dash, plotLeft+34, ly, html.EscapeString(label))
 	}
 	return b.String()
 }
