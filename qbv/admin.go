@@ -244,6 +244,8 @@ func (m *Instance) checkCommit(now tsn.Instant, ev Commit) *Refusal {
 		return refuse(RefusedBusy, 0, "change %q is not running yet: wait for it or abort it", m.change.id)
 	case m.staged == nil || m.staged.id != ev.ID:
 		return refuse(RefusedUnknownStage, 0, "nothing is staged under %q: it expired or was never there, stage it again", ev.ID)
+	case opens(m.staged.lists):
+		return nil // takes effect at once: no time is needed for it
 	case !m.clock.Synced:
 		return refuse(RefusedNotSynced, 0, "gPTP is not synchronized, so a base time means nothing")
 	case m.clock.Exceeded:
@@ -260,6 +262,11 @@ func (m *Instance) checkCommit(now tsn.Instant, ev Commit) *Refusal {
 		return refuse(RefusedBaseTime, 0, "base time %d is %d ns ahead of gPTP time, at most %d are allowed", ev.Base.NS, lead, m.cfg.MaxLead)
 	}
 	return nil
+}
+
+// opens reports whether lists do nothing but open every gate.
+func opens(lists []PortList) bool {
+	return !slices.ContainsFunc(lists, func(l PortList) bool { return l.List != nil })
 }
 
 func (m *Instance) abort(ev Abort) *Refusal {

@@ -81,7 +81,7 @@ func (d *Daemon) gateList(s *dataplane.Schedule) (*tsn.GateControlList, error) {
 // StageSchedule implements api.Peer: lists for some ports, all gates open on
 // the others.
 func (d *Daemon) StageSchedule(ctx context.Context, id string, ports []api.PortGates) (*api.ScheduleState, error) {
-	if err := d.clock.schedulable(); err != nil {
+	if err := d.clock.schedulable(); err != nil && closes(ports) {
 		return nil, api.Errorf(api.CodeWrongOrder, "%s takes no schedule: %w", d.cfg.Name, err)
 	}
 	stage := qbv.Stage{ID: id}
@@ -105,16 +105,22 @@ func (d *Daemon) StageSchedule(ctx context.Context, id string, ports []api.PortG
 	return d.ScheduleState(ctx)
 }
 
+// closes reports whether lists close a gate; those that only open gates need
+// no common time.
+func closes(ports []api.PortGates) bool {
+	return slices.ContainsFunc(ports, func(p api.PortGates) bool { return p.Gates != nil })
+}
+
 // CommitSchedule implements api.Peer. The promise is on disk before the
 // kernel is told.
 func (d *Daemon) CommitSchedule(ctx context.Context, id string, base tsn.PTPTime) (*api.ScheduleState, error) {
-	if err := d.clock.schedulable(); err != nil {
-		return nil, api.Errorf(api.CodeWrongOrder, "%s commits no schedule: %w", d.cfg.Name, err)
-	}
 	d.heldMu.Lock()
 	defer d.heldMu.Unlock()
 	if d.staged == nil || d.staged.ID != id {
 		return nil, api.Errorf(api.CodeWrongOrder, "%s has no schedule %s staged", d.cfg.Name, id)
+	}
+	if err := d.clock.schedulable(); err != nil && closes(d.staged.Ports) {
+		return nil, api.Errorf(api.CodeWrongOrder, "%s commits no schedule: %w", d.cfg.Name, err)
 	}
 	before := d.held.Schedule
 	next := *d.staged

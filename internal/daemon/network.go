@@ -34,6 +34,13 @@ func (d *Daemon) networkChanged() {
 // streams it owns stay on SPB's path, and a schedule it conducts is planned
 // and started again when streams have moved.
 func (d *Daemon) keepNetwork(ctx context.Context) {
+	// What is known of the network before the kernel is released is not enough
+	// to move anything.
+	select {
+	case <-d.applier.open:
+	case <-ctx.Done():
+		return
+	}
 	timer := time.NewTimer(networkRetry) // an early look: the last run may have left something
 	defer timer.Stop()
 	first, tries := true, 0
