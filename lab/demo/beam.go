@@ -153,7 +153,7 @@ func (l *lab) stepErlang(ctx context.Context, s *stepReport) error {
 		return err
 	}
 	l.beams = append(l.beams, reserved)
-	res, err := reserved.a.eval(ctx, "distlink_bench:check('%s')", reserved.b.node)
+	res, err := reserved.a.eval(ctx, "distlink_bench:check_slow('%s')", reserved.b.node)
 	if err != nil {
 		return err
 	}
