@@ -31,7 +31,6 @@ type applier struct {
 	mu      sync.Mutex
 	want    *node.Desired
 	last    error         // of the last attempt
-	sets    uint64        // attempts so far
 	settled chan struct{} // closed when what is wanted now has been tried
 
 	wake chan struct{}
@@ -79,7 +78,7 @@ func (a *applier) settle(ctx context.Context) error {
 			return fmt.Errorf("the kernel is still being set: %w", ctx.Err())
 		}
 	}
-	_, err, _ := a.state()
+	_, err := a.state()
 	return err
 }
 
@@ -92,10 +91,10 @@ func (a *applier) poke() {
 }
 
 // state returns the wanted state and what became of the last attempt.
-func (a *applier) state() (want *node.Desired, last error, sets uint64) {
+func (a *applier) state() (want *node.Desired, last error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.want, a.last, a.sets
+	return a.want, a.last
 }
 
 func (a *applier) run(ctx context.Context) {
@@ -104,7 +103,7 @@ func (a *applier) run(ctx context.Context) {
 	case <-ctx.Done():
 		return
 	}
-	timer := time.NewTimer(0)
+	timer := time.NewTimer(applyCheck) // set wakes it before that
 	defer timer.Stop()
 	for {
 		select {
@@ -119,7 +118,7 @@ func (a *applier) run(ctx context.Context) {
 
 // apply tries once and says when to look again.
 func (a *applier) apply(ctx context.Context) time.Duration {
-	want, _, _ := a.state()
+	want, _ := a.state()
 	if want == nil {
 		return applyCheck
 	}
@@ -130,7 +129,6 @@ func (a *applier) apply(ctx context.Context) time.Duration {
 	report, err := a.plane.Set(whole, want.State)
 	a.mu.Lock()
 	a.last = err
-	a.sets++
 	if a.want == want && a.settled != nil {
 		close(a.settled)
 		a.settled = nil

@@ -155,7 +155,7 @@ func nameOr(name string, m tsn.MAC) string {
 }
 
 func (d *Daemon) kernelStatus() api.KernelStatus {
-	want, last, _ := d.applier.state()
+	want, last := d.applier.state()
 	if want == nil {
 		return api.KernelStatus{Error: "nothing is wanted of the kernel yet"}
 	}
@@ -271,7 +271,7 @@ func (d *Daemon) Doctor(context.Context) (*api.Doctor, error) {
 // Diff implements api.Switch: the steps that would make the kernel as desired.
 func (d *Daemon) Diff(context.Context) (*api.Diff, error) {
 	out := &api.Diff{Node: d.cfg.Name, Entries: []api.DiffEntry{}}
-	want, _, _ := d.applier.state()
+	want, _ := d.applier.state()
 	if want == nil {
 		return nil, api.Errorf(api.CodeWrongOrder, "nothing is wanted of the kernel yet: the switch has just started")
 	}

@@ -177,7 +177,7 @@ func (d *Daemon) hold(ctx context.Context) {
 				d.readBack(p.Port)
 			}
 			gated = false
-		} else if want, _, _ := d.applier.state(); want != nil && len(pending) == 0 && !gated {
+		} else if want, _ := d.applier.state(); want != nil && len(pending) == 0 && !gated {
 			if left, err := d.kernel.Diff(want.State); err == nil && len(left) == 0 {
 				d.log.Info("adopted: the kernel is as desired")
 				d.events.add("adopted", tsn.NoPort, "the kernel was left untouched")

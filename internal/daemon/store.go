@@ -85,7 +85,7 @@ type stored[T any] struct {
 // load reads the file; without one the value is zero. A file that cannot be
 // read is an error, not a fresh start: it holds promises.
 func (s store[T]) load() (T, error) {
-	v := stored[T]{Format: stateFormat}
+	var v stored[T]
 	b, err := os.ReadFile(s.path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return v.State, nil
