@@ -113,8 +113,8 @@ func Run(ctx context.Context, cfg *config.Daemon, opt Options) error {
 }
 
 // build opens everything and changes nothing.
-func build(cfg *config.Daemon, opt Options) (d *Daemon, err error) {
-	d = &Daemon{
+func build(cfg *config.Daemon, opt Options) (_ *Daemon, err error) {
+	d := &Daemon{
 		cfg: cfg, log: opt.Log, started: time.Now(), events: newEvents(cfg.Name), answers: map[uint64]chan error{},
 		ops: make(chan struct{}, 1), changed: make(chan struct{}, 1), links: map[tsn.Port]tsn.LinkChanged{},
 	}

@@ -79,6 +79,7 @@ func (c collector) time(out chan<- prometheus.Metric) {
 }
 
 func (c collector) kernel(out chan<- prometheus.Metric) {
+	counter(out, "kernel_writes_total", "Requests of this run that changed the kernel.", float64(c.d.kernel.Writes()), nil)
 	counters, err := c.d.kernel.Counters()
 	if err != nil {
 		return
