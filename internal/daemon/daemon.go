@@ -245,6 +245,7 @@ func (d *Daemon) run(ctx context.Context, opt Options) error {
 		local.Close()
 		return err
 	}
+	d.tellUnlocked()
 	task("timing", plain(d.timing.run))
 	task("control", plain(d.control.run))
 	task("kernel", plain(d.applier.run))

@@ -14,12 +14,29 @@ import (
 
 // applied tells the control machine what became of its gates.
 func (d *Daemon) applied(want node.Desired, r dataplane.Report, err error) {
+	if errors.Is(err, dataplane.ErrNotSupported) {
+		d.tellUnlocked()
+	}
 	for _, g := range want.Gates {
 		answer := qbv.Applied{Port: g.Port, Generation: g.Generation}
 		if err := portError(r, err, g.Port); err != nil {
 			answer.Refused = err.Error()
 		}
 		d.control.post(answer)
+	}
+}
+
+// tellUnlocked tells the control machine which ports have no ingress check,
+// so that it asks for what the kernel can do.
+func (d *Daemon) tellUnlocked() {
+	var ports []tsn.Port
+	for _, f := range d.kernel.Features() {
+		if f.Name == dataplane.FeatureLocked && f.State == dataplane.FeatureMissing {
+			ports = append(ports, f.Port)
+		}
+	}
+	if len(ports) > 0 {
+		d.control.post(node.SetUnlocked{Ports: ports})
 	}
 }
 

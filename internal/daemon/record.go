@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"tsnswitch/gptp"
+	"tsnswitch/internal/node"
 	"tsnswitch/internal/record"
 	"tsnswitch/qbv"
 	"tsnswitch/spb"
@@ -11,6 +12,7 @@ import (
 // Every event that the daemon gives a machine, so that a recorded run can be
 // replayed.
 func init() {
+	record.Register("node.SetUnlocked", node.SetUnlocked{})
 	record.Register("spb.SetEndStations", spb.SetEndStations{})
 	record.Register("spb.SetOverload", spb.SetOverload{})
 	record.Register("gptp.SetSource", gptp.SetSource{})

@@ -51,6 +51,13 @@ func (c *Control) compose() {
 	c.effects = append(c.effects, Desired{State: d, Gates: gates})
 }
 
+func (c *Control) setUnlocked(ports []tsn.Port) (changed bool) {
+	ports = slices.Sorted(slices.Values(ports))
+	changed = !slices.Equal(ports, c.unlocked)
+	c.unlocked = ports
+	return changed
+}
+
 // bridgeState is what spb wants, with the reserved group entries, and without
 // what the ports cannot do.
 func (c *Control) bridgeState(faults *[]tsn.Notice) *tsn.BridgeState {

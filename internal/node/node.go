@@ -36,10 +36,11 @@ type Config struct {
 	Ports    []tsn.Port // every port with an egress, ascending
 	// SelfVLANs are the VLANs of the bridge's own interface (management).
 	SelfVLANs []tsn.VID
-	// Unlocked are the ports (ascending) whose driver has no ingress check.
-	// They carry only frames with an entry; see compose.go.
-	Unlocked []tsn.Port
 }
+
+// SetUnlocked is an event of Control: the ports whose driver was found to have
+// no ingress check (`locked`), all of them. They get by without; see compose.go.
+type SetUnlocked struct{ Ports []tsn.Port }
 
 // Desired is an effect of Control: everything the kernel shall be. When the
 // kernel has taken or refused it, the driver answers with one qbv.Applied for
@@ -71,7 +72,7 @@ type Control struct {
 	gates    map[tsn.Port]qbv.GatesChanged
 	ports    []tsn.Port
 	self     []tsn.VID
-	unlocked []tsn.Port
+	unlocked []tsn.Port // ascending
 	faults   []tsn.Notice // of the last composition
 
 	started bool
@@ -96,7 +97,7 @@ func NewControl(cfg Config) (*Control, error) {
 	if !slices.IsSorted(cfg.Ports) || len(slices.Compact(slices.Clone(cfg.Ports))) != len(cfg.Ports) {
 		return nil, errors.New("node: ports must be ascending, each once")
 	}
-	c := &Control{classMap: cfg.ClassMap, ports: cfg.Ports, self: cfg.SelfVLANs, unlocked: cfg.Unlocked, gates: map[tsn.Port]qbv.GatesChanged{}}
+	c := &Control{classMap: cfg.ClassMap, ports: cfg.Ports, self: cfg.SelfVLANs, gates: map[tsn.Port]qbv.GatesChanged{}}
 	var err error
 	if cfg.SPB != nil {
 		if c.SPB, err = spb.New(*cfg.SPB); err != nil {
@@ -130,6 +131,9 @@ func (c *Control) Step(now tsn.Instant, ev tsn.Event) []tsn.Effect {
 	c.effects = c.effects[:0]
 	if c.SPB != nil {
 		changed = c.take(c.SPB.Step(now, ev)) || changed
+	}
+	if u, ok := ev.(SetUnlocked); ok {
+		changed = c.setUnlocked(u.Ports) || changed
 	}
 	if _, frame := ev.(tsn.Received); !frame {
 		changed = c.take(c.SRP.Step(now, ev)) || changed

@@ -88,6 +88,9 @@ func (n *Network) applyNow(d *Node) {
 		}
 		n.q.at(n.now, func() { n.step(d, Control, answer) })
 	}
+	if errors.Is(err, dataplane.ErrNotSupported) {
+		n.q.at(n.now, func() { n.tellUnlocked(d) })
+	}
 	n.watchGates(d)
 	next := int64(applyCheck)
 	if err != nil {

@@ -131,7 +131,6 @@ func (n *Network) Start(name string) error {
 		return fmt.Errorf("sim: node %s runs", name)
 	}
 	cfg := d.cfg.Node
-	cfg.Unlocked = d.unlocked()
 	forwarding, gated := n.kernelInUse(d)
 	if cfg.SPB != nil && forwarding {
 		s := *cfg.SPB
@@ -149,21 +148,24 @@ func (n *Network) Start(name string) error {
 	return nil
 }
 
-// unlocked lists the ports whose driver refuses the ingress check.
-func (d *Node) unlocked() (ports []tsn.Port) {
+// tellUnlocked tells Control which ports' driver refuses the ingress check.
+func (n *Network) tellUnlocked(d *Node) {
+	var ports []tsn.Port
 	for _, f := range d.Kernel.Features() {
 		if f.Name == dataplane.FeatureLocked && f.State == dataplane.FeatureMissing {
 			ports = append(ports, f.Port)
 		}
 	}
-	slices.Sort(ports)
-	return ports
+	if len(ports) > 0 {
+		n.step(d, Control, node.SetUnlocked{Ports: ports})
+	}
 }
 
 // wake is the first step of both machines, and what the sockets tell at once.
 func (n *Network) wake(d *Node) {
 	n.step(d, Timing, tsn.Timeout{})
 	n.step(d, Control, tsn.Timeout{})
+	n.tellUnlocked(d)
 	for _, p := range d.cfg.Node.Ports {
 		if w := d.ports[p]; w != nil && w.up {
 			n.carrier(d, p)
