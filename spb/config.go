@@ -64,7 +64,10 @@ type PortConfig struct {
 	// makes frames of that VLAN leave without a tag.
 	PVID     tsn.VID
 	Untagged bool
-	Locked   bool // edge port: take frames only from its own stations
+	// Tagged are the VLANs an edge port is in beside its PVID, tagged. nil is
+	// every Base VID. Fabric ports are in every Base VID always.
+	Tagged []tsn.VID
+	Locked bool // edge port: take frames only from its own stations
 }
 
 // EndStation is an attached end station. Its address and name are flooded.

@@ -162,6 +162,11 @@ func (i *Instance) bridgeState() tsn.BridgeState {
 	return s
 }
 
+// carries reports whether the port is in a Base VID.
+func (c PortConfig) carries(vid tsn.VID) bool {
+	return c.Role == tsn.RoleFabric || c.Tagged == nil || c.PVID == vid || slices.Contains(c.Tagged, vid)
+}
+
 func (i *Instance) bridgePort(c PortConfig) tsn.BridgePort {
 	p := tsn.BridgePort{Port: c.Port, Role: c.Role, Locked: c.Locked, McastFlood: true, BcastFlood: true}
 	if c.Role == tsn.RoleFabric {
@@ -171,6 +176,9 @@ func (i *Instance) bridgePort(c PortConfig) tsn.BridgePort {
 	}
 	pvid := c.PVID
 	for _, b := range i.cfg.BaseVIDs {
+		if !c.carries(b.VID) {
+			continue
+		}
 		v := tsn.PortVLAN{VID: b.VID, PVID: b.VID == pvid, Untagged: b.VID == pvid && c.Untagged}
 		p.VLANs = append(p.VLANs, v)
 	}

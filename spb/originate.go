@@ -189,6 +189,10 @@ func (i *Instance) ownTLVs() []isispdu.TLV {
 	var addresses []isispdu.TLV
 	for _, s := range i.stations {
 		for _, b := range i.cfg.BaseVIDs {
+			at := slices.IndexFunc(i.cfg.Ports, func(p PortConfig) bool { return p.Port == s.Port })
+			if at < 0 || !i.cfg.Ports[at].carries(b.VID) {
+				continue // not reachable in this VLAN
+			}
 			addresses = append(addresses, &isispdu.SPBMSI{BMAC: s.MAC, Word: uint16(b.VID)})
 		}
 	}

@@ -2,6 +2,7 @@ package spb
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/netip"
 	"strings"
 	"testing"
@@ -137,6 +138,42 @@ func TestEdgePortOptions(t *testing.T) {
 		"  port 100 edge locked mcast_flood bcast_flood vid 10 pvid untagged vid 100\n"
 	if got := stateText(p.inst.top.wanted); got != want {
 		t.Errorf("\n%s, want\n%s", got, want)
+	}
+}
+
+// A station is advertised, and has an entry, only in the VLANs of its port.
+func TestEdgePortVLANs(t *testing.T) {
+	for _, c := range []struct {
+		tagged []tsn.VID
+		vlans  string
+		fdb    int
+	}{
+		{nil, "vid 100 vid 200", 2},
+		{[]tsn.VID{200}, "vid 200", 1},
+		{[]tsn.VID{}, "", 0},
+	} {
+		station := tsn.MAC{2, 0, 0, 0, 9, 9}
+		p := newPeer(t, func(cfg *Config) {
+			cfg.BaseVIDs = []BaseVID{{vidA, 1}, {vidB, 2}}
+			cfg.Ports = append(cfg.Ports, PortConfig{Port: 50, Tagged: c.tagged})
+			cfg.EndStations = []EndStation{{MAC: station, Port: 50}}
+		})
+		fdb, vlans := 0, ""
+		for _, e := range p.inst.top.wanted.FDB {
+			if e.MAC == station {
+				fdb++
+			}
+		}
+		for _, b := range p.inst.top.wanted.Ports {
+			if b.Port == 50 {
+				for _, v := range b.VLANs {
+					vlans += fmt.Sprintf(" vid %d", v.VID)
+				}
+			}
+		}
+		if strings.TrimSpace(vlans) != c.vlans || fdb != c.fdb {
+			t.Errorf("tagged %v: port in%s, %d entries; want %s, %d", c.tagged, vlans, fdb, c.vlans, c.fdb)
+		}
 	}
 }
 

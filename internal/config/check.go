@@ -160,6 +160,11 @@ func (c *Daemon) checkPorts(d *document) {
 			d.bad(key+".stations", "stations are behind edge ports; this one is %s", p.Role)
 		}
 		within(d, key+".stations", len(p.Stations), 0, 256)
+		for j, v := range p.Tagged {
+			if !slices.ContainsFunc(c.SPB.BaseVIDs, func(b BaseVID) bool { return b.VID == v }) {
+				d.bad(fmt.Sprintf("%s.tagged[%d]", key, j), "%d is not one of spb.baseVids, so nothing would carry it", v)
+			}
+		}
 		for j, s := range p.Stations {
 			sk := fmt.Sprintf("%s.stations[%d]", key, j)
 			d.individual(sk+".mac", s.MAC)

@@ -95,7 +95,7 @@ type Port struct {
 	GateLimit int `yaml:"gateLimit"`
 	// PVID is the VLAN of untagged frames (0: they are dropped); Untagged
 	// says that its frames leave without tag. Tagged are further VLANs of an
-	// edge port; fabric ports carry every Base VID.
+	// edge port, nil for every Base VID; fabric ports carry them all.
 	PVID     tsn.VID   `yaml:"pvid,omitempty"`
 	Untagged bool      `yaml:"untagged,omitempty"`
 	Tagged   []tsn.VID `yaml:"tagged,omitempty,flow"`

@@ -62,7 +62,7 @@ func spbConfig(c *config.Daemon) (spb.Config, error) {
 	}
 	for _, p := range c.Ports {
 		s.Ports = append(s.Ports, spb.PortConfig{
-			Port: p.Port, Role: p.PortRole(), Metric: p.Metric, PVID: p.PVID, Untagged: p.Untagged,
+			Port: p.Port, Role: p.PortRole(), Metric: p.Metric, PVID: p.PVID, Untagged: p.Untagged, Tagged: p.Tagged,
 			Locked: p.Role == "edge" && p.IsLocked(),
 		})
 		for _, st := range p.Stations {
