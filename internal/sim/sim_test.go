@@ -94,6 +94,7 @@ func (l *lab) mac(node string) tsn.MAC { return l.cfg.Node(node).SystemID }
 func (l *lab) settle() (took int64) {
 	l.t.Helper()
 	from := l.Now()
+	l.Run(microsecond) // whatever was done is noticed now
 	l.until(20*second, "fabric", l.converged)
 	took = l.Now().Sub(from)
 	l.Run(300 * millisecond)
