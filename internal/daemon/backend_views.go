@@ -289,7 +289,7 @@ func (d *Daemon) Diff(context.Context) (*api.Diff, error) {
 
 // KernelText implements api.Switch: read from the kernel now.
 func (d *Daemon) KernelText(context.Context) (*api.KernelText, error) {
-	have, err := d.kernel.Read()
+	text, err := d.kernel.Text()
 	if err != nil {
 		return nil, api.Errorf(api.CodeInternal, "read the kernel: %w", err)
 	}
@@ -299,7 +299,7 @@ func (d *Daemon) KernelText(context.Context) (*api.KernelText, error) {
 	}
 	sections := map[string][]string{}
 	var order []string
-	for line := range strings.Lines(have.Text(d.kernel.Config())) {
+	for line := range strings.Lines(text) {
 		title, _, _ := strings.Cut(strings.TrimSpace(line), " ")
 		if !slices.Contains(order, title) {
 			order = append(order, title)

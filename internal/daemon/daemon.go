@@ -67,7 +67,7 @@ type Daemon struct {
 	started time.Time
 
 	clock   *clockwork
-	kernel  *dataplane.Kernel
+	kernel  *kernel
 	ports   *link.Ports
 	timing  *loop
 	gptp    *node.Timing
@@ -138,7 +138,7 @@ func build(cfg *config.Daemon, opt Options) (_ *Daemon, err error) {
 	if d.clock, err = openClock(cfg.GPTP, cfg.Ports); err != nil {
 		return nil, fmt.Errorf("clock: %w", err)
 	}
-	if d.kernel, err = dataplane.Open(dataplaneConfig(cfg, d.clock)); err != nil {
+	if d.kernel, err = openKernel(dataplaneConfig(cfg, d.clock)); err != nil {
 		return nil, fmt.Errorf("kernel data plane: %w", err)
 	}
 	if err := mayForward(cfg.Role, d.kernel.Features()); err != nil {
@@ -211,7 +211,7 @@ func (d *Daemon) close() {
 
 // run starts every task, and returns when ctx has ended or one has failed.
 func (d *Daemon) run(ctx context.Context, opt Options) error {
-	ownership, err := dataplane.Lock(*d.kernel.Config())
+	ownership, err := dataplane.Lock(d.kernel.all)
 	if err != nil {
 		return err
 	}
