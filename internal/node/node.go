@@ -72,7 +72,7 @@ type Control struct {
 	gates    map[tsn.Port]qbv.GatesChanged
 	ports    []tsn.Port
 	self     []tsn.VID
-	unlocked []tsn.Port // ascending
+	unlocked []tsn.Port   // ascending
 	faults   []tsn.Notice // of the last composition
 
 	started bool
