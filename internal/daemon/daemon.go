@@ -422,7 +422,9 @@ func (d *Daemon) startRecording(dir string) (err error) {
 		return nil
 	}
 	for _, l := range []*loop{d.timing, d.control} {
-		l.record, err = record.Create(record.Config{Path: filepath.Join(dir, d.cfg.Name+"-"+l.name+".jsonl")})
+		l.record, err = record.Create(record.Config{
+			Path: filepath.Join(dir, d.cfg.Name+"-"+l.name+".jsonl"), Machine: l.name, Logger: d.log,
+		})
 		if err != nil {
 			return fmt.Errorf("record the %s machine: %w", l.name, err)
 		}
