@@ -121,11 +121,11 @@ func (d *Daemon) complete(ctx context.Context, r api.StreamRequest) (s tsn.Strea
 	}
 	t, err := d.resolve(ctx, talker)
 	if err != nil {
-		return s, "", fmt.Errorf("talker: %w", err)
+		return s, "", within(err, "talker")
 	}
 	l, err := d.resolve(ctx, listener)
 	if err != nil {
-		return s, "", fmt.Errorf("listener: %w", err)
+		return s, "", within(err, "listener")
 	}
 	s.Talker, s.Listener = t.system, l.system
 	if s.DestinationAddress.IsZero() {
@@ -259,7 +259,7 @@ func (d *Daemon) reservedStreams(ctx context.Context) ([]api.StreamState, error)
 		}
 		s, err := timed(ctx, sw.ListStreams)
 		if err != nil {
-			return nil, fmt.Errorf("streams kept by %s: %w", m.name, err)
+			return nil, within(err, "streams kept by %s", m.name)
 		}
 		out = append(out, s...)
 	}

@@ -172,8 +172,13 @@ func (d *Daemon) kernelStatus() api.KernelStatus {
 // degraded says in sentences what is not as it should be.
 func (d *Daemon) degraded(s *snapshot, st *api.Status) []string {
 	var out []string
+	absent := map[tsn.Port]bool{}
+	for _, p := range d.kernel.Absent() {
+		absent[p.Port] = true
+		out = append(out, fmt.Sprintf("port %d has no interface: there is no %s here", p.Port, p.Ifname))
+	}
 	for _, p := range st.Ports {
-		if !p.Up {
+		if !p.Up && !absent[p.Port] {
 			out = append(out, fmt.Sprintf("port %d (%s) has no link", p.Port, p.Ifname))
 		}
 	}

@@ -151,7 +151,7 @@ func (c *conductor) problem(ctx context.Context, streams []api.StreamState) (qbv
 					return pr, nil, err
 				}
 				if st, err = peer.Node(ctx); err != nil {
-					return pr, nil, fmt.Errorf("ask %s for its ports: %w", h.Node, err)
+					return pr, nil, within(err, "ask %s for its ports", h.Node)
 				}
 				status[h.System] = st
 			}
@@ -297,7 +297,7 @@ func (c *conductor) stage(ctx context.Context, id string, p *planned, say func(n
 		}
 		if err != nil {
 			c.abort(ctx, id, p.systems[:i+1])
-			return fmt.Errorf("%s does not take its part, nothing was changed anywhere: %w", node, err)
+			return within(err, "%s does not take its part, nothing was changed anywhere", node)
 		}
 		say(node, "stage", "%d gate lists staged", len(lists))
 	}
@@ -331,7 +331,7 @@ func (c *conductor) commit(ctx context.Context, id string, p *planned, old *api.
 		}
 		if err != nil {
 			c.abort(ctx, id, p.systems) // those that did commit go back before the base time
-			return base, fmt.Errorf("%s did not commit; the %d systems before it were told to take it back: %w", node, i, err)
+			return base, within(err, "%s did not commit; the %d systems before it were told to take it back", node, i)
 		}
 		say(node, "commit", "committed")
 	}
@@ -368,7 +368,7 @@ func (c *conductor) await(ctx context.Context, p *planned, say func(node, step, 
 		for {
 			state, err := peer.ScheduleState(ctx)
 			if err != nil {
-				return fmt.Errorf("ask %s for its schedule: %w", node, err)
+				return within(err, "ask %s for its schedule", node)
 			}
 			if state.State == api.ScheduleRunning && state.RunningID == p.result.ID {
 				if err := p.compare(node, system, state); err != nil {

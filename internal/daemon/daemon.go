@@ -168,8 +168,11 @@ func build(cfg *config.Daemon, opt Options) (_ *Daemon, err error) {
 		clients: map[string]*api.Client{}, egress: map[tsn.MAC]tsn.Port{},
 	}
 	saveOwn := func() error {
-		d.publish()
-		return own.save(d.own)
+		err := own.save(d.own)
+		if err == nil { // what could not be kept may be taken back; see lock
+			d.publish()
+		}
+		return err
 	}
 	d.publish()
 	d.keeper = &keeper{name: cfg.Name, topo: d.fabric, peers: d.fabric, mem: &d.own, save: saveOwn}
@@ -370,7 +373,7 @@ func (d *Daemon) answer(id uint64, err error) {
 func (d *Daemon) lock(ctx context.Context) (unlock func(), err error) {
 	select {
 	case d.ops <- struct{}{}:
-		return func() { <-d.ops }, nil
+		return func() { d.publish(); <-d.ops }, nil
 	case <-ctx.Done():
 		return nil, api.Errorf(api.CodeCanceled, "another change of the network is in progress: %w", ctx.Err())
 	}

@@ -185,7 +185,7 @@ func (f *fabric) stationPort(ctx context.Context, m member) (tsn.Port, error) {
 	}
 	st, err := peer.Node(ctx)
 	if err != nil {
-		return 0, fmt.Errorf("ask talker %s for its port: %w", m.name, err)
+		return 0, within(err, "ask talker %s for its port", m.name)
 	}
 	if len(st.Ports) == 0 {
 		return 0, fmt.Errorf("talker %s has no port", m.name)

@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 
 	"tsnswitch"
@@ -92,7 +93,7 @@ func (k *keeper) add(ctx context.Context, s tsn.Stream, path []tsn.Hop) error {
 			k.release(context.WithoutCancel(ctx), back.System)
 		}
 		if serr := k.save(); serr != nil {
-			return errors.Join(err, serr)
+			return within(err, "%v, so that the stream may come back with the next start", serr)
 		}
 		return err
 	}
@@ -284,5 +285,18 @@ func (k *keeper) refusal(ctx context.Context, err error, id tsn.StreamID, h tsn.
 	if c.Hop == (api.PathHop{}) {
 		c.Hop = k.topo.Label(ctx, h)
 	}
+	return &c
+}
+
+// within puts where and what in front of an error. An *api.Error stays one:
+// its text is all that the caller will see.
+func within(err error, format string, a ...any) error {
+	where := fmt.Sprintf(format, a...)
+	var e *api.Error
+	if !errors.As(err, &e) {
+		return fmt.Errorf("%s: %w", where, err)
+	}
+	c := *e
+	c.Text = where + ": " + e.Text
 	return &c
 }
