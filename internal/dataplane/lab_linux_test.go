@@ -22,8 +22,10 @@ type lab struct {
 	host [3]*kerneltest.NetNS // interface h0
 }
 
-func newLab(t *testing.T) *lab {
-	l := &lab{sw: kerneltest.NewNetNS(t)}
+func newLab(t *testing.T) *lab { return newLabOn(t, kerneltest.NewNetNS(t)) }
+
+func newLabOn(t *testing.T, sw *kerneltest.NetNS) *lab {
+	l := &lab{sw: sw}
 	for i := range l.host {
 		l.host[i] = kerneltest.NewNetNS(t)
 		kerneltest.VethPair(t, 8, kerneltest.End{NS: l.sw, Name: config().Ports[i].Ifname}, kerneltest.End{NS: l.host[i], Name: "h0"})
