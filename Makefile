@@ -1,6 +1,7 @@
 # One entry for everything. Run `make demo` first; it installs what it needs.
 #
 #   make demo [LAB=line3]   a TSN fabric in namespaces, end to end, with a report
+#             (LAB is a name in lab/, or a file of the same form: LAB=my/net.yaml)
 #   make test               all tests, on the real kernel (User-mode Linux where needed)
 #   make check              format, vet, staticcheck, tidy, cross-builds
 #   make bench              benchmarks of the cores
@@ -11,7 +12,8 @@ export CGO_ENABLED = 0
 GO  ?= go
 BIN := bin
 LAB ?= ring4
-OUT ?= out/$(LAB)
+LABFILE = $(if $(filter %.yaml,$(LAB)),$(LAB),lab/$(LAB).yaml)
+OUT ?= out/$(basename $(notdir $(LABFILE)))
 
 # Packages whose goroutines are worth the race detector, on the host.
 RACE := ./internal/daemon/... ./internal/api/... ./internal/link/... ./distlink/...
@@ -44,7 +46,7 @@ setup-test:
 demo:
 	@start=$$(date +%s); scripts/setup.sh demo && $(MAKE) --no-print-directory build && \
 	  echo "prepared (installed and built) in $$(( $$(date +%s) - start )) s" && \
-	  $(BIN)/demo -lab lab/$(LAB).yaml -out $(OUT)
+	  $(BIN)/demo -lab $(LABFILE) -out $(OUT)
 
 test: setup-test build
 	$(GO) test ./...

@@ -14,7 +14,7 @@ import (
 	"strconv"
 	"strings"
 
-	"tsnswitch/internal/config"
+	"tsnswitch"
 )
 
 // A beam is an Erlang node in a host's space. It evaluates the expressions it
@@ -126,8 +126,8 @@ type beamPair struct {
 
 // startPair starts a node on each of the two hosts.
 func (l *lab) startPair(ctx context.Context, name, short string, at func(*labNode) netip.Addr, carrier ...string) (*beamPair, error) {
-	hosts := l.kind(config.KindHost)
-	a, b := hosts[0], hosts[len(hosts)-1]
+	c, _ := l.couple()
+	a, b := c.a, c.b
 	nb, err := l.startBeam(ctx, b, short+"_"+strings.ToLower(b.Name), at(b), carrier)
 	if err != nil {
 		return nil, err
@@ -142,11 +142,24 @@ func (l *lab) startPair(ctx context.Context, name, short string, at func(*labNod
 // stepErlang connects two Erlang nodes on the stream's VLAN and priority, and
 // checks what distribution has to carry.
 func (l *lab) stepErlang(ctx context.Context, s *stepReport) error {
+	c, ok := l.couple()
+	if !ok {
+		s.say(noCouple)
+		return nil
+	}
 	// Datagrams no longer than the stream's frames, no more of them than it
 	// reserved, and the socket priority that the VLAN device turns into PCP.
-	stream := l.net.TSNStreams()[0]
-	const ipUDP = 28
-	datagram := int(stream.MaxFrameSize) - ipUDP
+	var stream tsn.Stream
+	for _, st := range l.net.TSNStreams() {
+		if st.Name == c.spec.Name {
+			stream = st
+		}
+	}
+	const ipUDP, shortest = 28, 512
+	datagram := max(int(stream.MaxFrameSize)-ipUDP, shortest)
+	if datagram+ipUDP > int(stream.MaxFrameSize) {
+		s.say("stream %s reserves frames of %d octets, distlink's datagrams need %d: they do not fit its windows", stream.Name, stream.MaxFrameSize, datagram+ipUDP)
+	}
 	reserved, err := l.startPair(ctx, "reserved and gated", "rt", func(n *labNode) netip.Addr { return n.Stream.Addr },
 		"-distlink_priority", strconv.Itoa(int(stream.PCP)), "-distlink_datagram", strconv.Itoa(datagram), "-distlink_rate", strconv.FormatUint(uint64(stream.Bandwidth()), 10))
 	if err != nil {

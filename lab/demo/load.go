@@ -2,23 +2,22 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
 	"tsnswitch/internal/config"
 )
 
-// sharedLink is the wire that the first host's stream and the flood share
-// between bridges: at the receiving end of the first link of the path.
-func (l *lab) sharedLink(ctx context.Context) (octetCounter, error) {
-	a := l.kind(config.KindHost)[0]
+// sharedLink is the wire that the couple's stream and the flood share between
+// bridges, at the receiving end of the first link of the path; if there is
+// only one bridge, the wire to the listener.
+func (l *lab) sharedLink(ctx context.Context, c couple) (octetCounter, error) {
 	streams, err := l.kind(config.KindBridge)[0].client.ListStreams(ctx)
 	if err != nil {
 		return octetCounter{}, err
 	}
 	for _, st := range streams {
-		if st.Stream.Talker != a.SystemID {
+		if st.Stream.Name != c.spec.Name {
 			continue
 		}
 		for _, h := range st.Path {
@@ -31,7 +30,7 @@ func (l *lab) sharedLink(ctx context.Context) (octetCounter, error) {
 			}
 		}
 	}
-	return octetCounter{}, errors.New("no stream of the first host crosses a link between bridges")
+	return octetCounter{end{c.b.space, c.b.ports[0].Ifname}}, nil
 }
 
 // drops is what all wires lost so far.

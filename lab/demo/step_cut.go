@@ -20,6 +20,10 @@ func (l *lab) stepCut(ctx context.Context, s *stepReport) error {
 		return nil
 	}
 	cut := l.net.Links[i]
+	if len(l.beams) == 0 {
+		s.say(noCouple)
+		return nil
+	}
 	bridge := l.kind(config.KindBridge)[0]
 	before, err := bridge.client.ListStreams(ctx)
 	if err != nil {

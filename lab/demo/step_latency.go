@@ -23,6 +23,10 @@ const (
 // the reservation. Where the processor was the limit, all rows are measured
 // again with slower wires.
 func (l *lab) stepLatency(ctx context.Context, s *stepReport) error {
+	if _, ok := l.couple(); !ok {
+		s.say(noCouple)
+		return nil
+	}
 	best, err := l.startPair(ctx, "best effort", "be", func(n *labNode) netip.Addr { return n.Data.Addr })
 	if err != nil {
 		return err
@@ -116,8 +120,8 @@ func (l *lab) latencyTable(ctx context.Context, s *stepReport) (*latencyTable, e
 
 func (l *lab) latencyRow(ctx context.Context, name string, p *beamPair, loaded bool) (*latencyRow, error) {
 	row := &latencyRow{Name: name, Connection: p.name}
-	hosts := l.kind(config.KindHost)
-	a, b := hosts[0], hosts[len(hosts)-1]
+	c, _ := l.couple()
+	a, b := c.a, c.b
 	if loaded {
 		ab, err := a.space.startFlood(ctx, netip.AddrPortFrom(b.Data.Addr, 9), l.rate)
 		if err != nil {
@@ -136,7 +140,7 @@ func (l *lab) latencyRow(ctx context.Context, name string, p *beamPair, loaded b
 			return nil, err
 		}
 	}
-	shared, err := l.sharedLink(ctx)
+	shared, err := l.sharedLink(ctx, c)
 	if err != nil {
 		return nil, err
 	}

@@ -23,6 +23,10 @@ import (
 // stepSchedule applies a schedule with tsnctl, reads it back from every kernel
 // on the path, and counts the class of forwarded frames.
 func (l *lab) stepSchedule(ctx context.Context, s *stepReport) error {
+	if _, ok := l.couple(); !ok {
+		s.say(noCouple)
+		return nil
+	}
 	if err := l.apply(ctx, s); err != nil {
 		return err
 	}
@@ -111,21 +115,19 @@ const classFrames = 200
 // countClasses sends frames of the stream's priority through the fabric and
 // looks at the counters of a transit port: they left in the scheduled class.
 func (l *lab) countClasses(ctx context.Context, s *stepReport) error {
-	hosts := l.kind(config.KindHost)
-	a, b := hosts[0], hosts[len(hosts)-1]
+	c, ok := l.couple()
+	if !ok {
+		s.say(noCouple)
+		return nil
+	}
+	a, b, pcp := c.a, c.b, int(c.spec.PCP)
 	streams, err := l.kind(config.KindBridge)[0].client.ListStreams(ctx)
 	if err != nil {
 		return err
 	}
-	var transit api.PathHop
-	for _, st := range streams {
-		if st.Stream.Talker == a.SystemID && len(st.Path) > 2 {
-			transit = st.Path[len(st.Path)-2]
-			transit.Ifname = config.Ifname(transit.Port)
-		}
-	}
-	if transit.Node == "" {
-		return errors.New("no stream of the first host has a transit bridge")
+	transit, ok := c.transit(streams)
+	if !ok {
+		return fmt.Errorf("stream %s crosses no bridge", c.spec.Name)
 	}
 	if _, err := a.space.ping(ctx, b.Stream.Addr, 2, 0); err != nil { // fill the ARP caches first
 		return err
@@ -134,11 +136,11 @@ func (l *lab) countClasses(ctx context.Context, s *stepReport) error {
 	if err != nil {
 		return err
 	}
-	if err := a.space.sendPaced(ctx, netip.AddrPortFrom(b.Stream.Addr, 9), classFrames, int(l.net.Streams[0].PCP), 5*time.Millisecond); err != nil {
+	if err := a.space.sendPaced(ctx, netip.AddrPortFrom(b.Stream.Addr, 9), classFrames, pcp, 5*time.Millisecond); err != nil {
 		return err
 	}
 	var got [tsn.NumClasses]uint64
-	err = s.wait(ctx, fmt.Sprintf("%d frames of PCP %d to leave %s:%s", classFrames, l.net.Streams[0].PCP, transit.Node, transit.Ifname), 5*time.Second,
+	err = s.wait(ctx, fmt.Sprintf("%d frames of PCP %d to leave %s:%s", classFrames, pcp, transit.Node, transit.Ifname), 5*time.Second,
 		func(ctx context.Context) (string, bool, error) {
 			after, err := l.classCounters(ctx, transit)
 			if err != nil {

@@ -35,6 +35,10 @@ func (l *lab) stepStreams(ctx context.Context, s *stepReport) error {
 		s.say("%s %s: admitted on %s (%s)", spec.Name, st.Stream.ID, pathText(st.Path), st.Stream.Bandwidth())
 		s.fact(spec.Name, st)
 	}
+	if len(l.net.Streams) == 0 {
+		s.say(noCouple)
+		return nil
+	}
 	// More than three quarters of the line, which is what may be reserved.
 	greedy := l.net.Streams[0]
 	greedy.Name, greedy.Size, greedy.PCP = "greedy", 1500, 5     // of another priority: the pair of hosts has a stream of this one
