@@ -18,7 +18,8 @@ type Oscillator struct {
 
 // elapsed is exact integer arithmetic, the same on every processor.
 func (o Oscillator) elapsed(t tsn.Instant) int64 {
-	return int64(t) + scale(int64(t), int64(math.Round(o.PPM*1000)))
+	more, _ := scale(int64(t), int64(math.Round(o.PPM*1000)), 0)
+	return int64(t) + more
 }
 
 // At is LocalClock at true time t.
@@ -35,15 +36,16 @@ func (o Oscillator) TrueTime(i tsn.Instant) tsn.Instant {
 	return tsn.Instant(solve(int64(i), func(t int64) int64 { return o.elapsed(tsn.Instant(t)) }))
 }
 
-// scale is v*ppb*1e-9 rounded down, without overflow for |ppb| < 1e9.
-func scale(v, ppb int64) int64 {
+// scale is (v*ppb+carry)*1e-9 rounded down, and what was rounded off, in 1e-9;
+// without overflow for |ppb| < 1e9 and a carry in 0..1e9.
+func scale(v, ppb, carry int64) (q, rest int64) {
 	s, ns := v/nsPerSecond, v%nsPerSecond
-	p := ns * ppb
-	q := p / nsPerSecond
-	if p%nsPerSecond < 0 {
-		q--
+	p := ns*ppb + carry
+	q, rest = p/nsPerSecond, p%nsPerSecond
+	if rest < 0 {
+		q, rest = q-1, rest+nsPerSecond
 	}
-	return s*ppb + q
+	return s*ppb + q, rest
 }
 
 // solve is the least x with f(x) >= want, for an f that nearly counts along
@@ -64,10 +66,11 @@ func solve(want int64, f func(int64) int64) int64 {
 
 // gateClock is what the gates of a node run on: a clock over LocalClock that
 // is steered to gPTP time, as the edge steers a PHC or the system clock. At
-// local it reads gate, and it runs at 1+ppb*1e-9 of LocalClock.
+// local it reads gate and carry*1e-9, and it runs at 1+ppb*1e-9 of LocalClock.
 type gateClock struct {
 	local tsn.LocalTime
 	gate  int64
+	carry int64
 	ppb   int64
 }
 
@@ -79,19 +82,27 @@ const stepAbove = 20_000
 const maxSteerPPB = 500_000
 
 func (g *gateClock) at(l tsn.LocalTime) int64 {
+	gate, _ := g.read(l)
+	return gate
+}
+
+func (g *gateClock) read(l tsn.LocalTime) (gate, carry int64) {
 	d := l.Sub(g.local)
-	return g.gate + d + scale(d, g.ppb)
+	more, carry := scale(d, g.ppb, g.carry)
+	return g.gate + d + more, carry
 }
 
 // localAt is the first LocalTime at which the clock has reached gate.
 func (g *gateClock) localAt(gate int64) tsn.LocalTime {
-	return tsn.LocalTime(solve(gate-g.gate, func(d int64) int64 { return d + scale(d, g.ppb) })) + g.local
+	since := func(d int64) int64 { return g.at(g.local+tsn.LocalTime(d)) - g.gate }
+	return tsn.LocalTime(solve(gate-g.gate, since)) + g.local
 }
 
 // steer brings the clock towards gPTP time as of LocalTime now.
 func (g *gateClock) steer(now tsn.LocalTime, r tsn.ClockRelation) {
-	phase := r.At(now).NS - g.at(now)
-	g.gate, g.local = g.at(now), now
+	g.gate, g.carry = g.read(now)
+	g.local = now
+	phase := r.At(now).NS - g.gate
 	rate := int64(math.Round(r.RatePPB))
 	if max(phase, -phase) > stepAbove {
 		g.gate += phase

@@ -23,7 +23,7 @@ import (
 )
 
 var (
-	traceFile = flag.String("trace", "", "trace to replay (TestReplayFile)")
+	traceFile = flag.String("replay", "", "trace to replay (TestReplayFile)")
 	traceConf = flag.String("config", "", "configuration of the daemon that recorded it")
 	traceHeld = flag.Bool("adopted", false, "the daemon found a kernel that forwarded when it started")
 )
@@ -31,14 +31,20 @@ var (
 // stepText is a step as text: when, what came in, what came out.
 func stepText(at tsn.Instant, ev tsn.Event, effects []tsn.Effect) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%d %T %s\n", at, ev, asJSON(ev))
+	fmt.Fprintf(&b, "%d %T %s\n", at, ev, valueText(ev))
 	for _, e := range effects {
-		fmt.Fprintf(&b, "    > %T %s\n", e, asJSON(e))
+		fmt.Fprintf(&b, "    > %T %s\n", e, valueText(e))
 	}
 	return b.String()
 }
 
-func asJSON(v any) string {
+func valueText(v any) string {
+	switch e := v.(type) { // frames in hexadecimal, as people and tools read them
+	case tsn.Received:
+		return fmt.Sprintf("port %d ingress %d stamped %t %x", e.Port, e.Ingress, e.Stamped, e.Frame)
+	case tsn.Send:
+		return fmt.Sprintf("port %d priority %d tag %d %x", e.Port, e.Priority, e.Tag, e.Frame)
+	}
 	text, err := json.Marshal(v)
 	if err != nil {
 		return err.Error()
@@ -173,14 +179,16 @@ func sameText(t *testing.T, what, got, want string) {
 // TestReplayFile steps a machine through a trace that a daemon recorded
 // (tsnswitchd --record DIR), and prints every event with its effects:
 //
-//	go test ./internal/sim -run TestReplayFile -v -trace DIR/b1-control.jsonl -config b1.yaml
+//	go test ./internal/sim -run TestReplayFile -v -replay /DIR/b1-control.jsonl -config /DIR/b1.yaml
 //
-// The older parts of a rotated trace are found beside it. Add -adopted if the
-// daemon was restarted over a kernel that was forwarding. Effects are not in a
-// trace: two versions of the program are compared by the text this prints.
+// The paths are absolute, because go test runs in the package's folder (and its
+// own -trace is another thing). The older parts of a rotated trace are found
+// beside it. Add -adopted if the daemon was restarted over a kernel that was
+// forwarding. Effects are not in a trace: two versions of the program are
+// compared by the text this prints.
 func TestReplayFile(t *testing.T) {
 	if *traceFile == "" {
-		t.Skip("no -trace given")
+		t.Skip("no -replay given")
 	}
 	c, err := config.LoadDaemon(*traceConf)
 	if err != nil {

@@ -123,17 +123,6 @@ func (n *Network) Run(ns int64) {
 	n.now, n.spins = until, 0
 }
 
-// RunUntil lets time pass in steps of a millisecond until ok, for at most ns.
-// It reports whether ok came true.
-func (n *Network) RunUntil(ns int64, ok func() bool) bool {
-	for end := n.now.Add(ns); !ok(); n.Run(1_000_000) {
-		if n.now >= end {
-			return false
-		}
-	}
-	return true
-}
-
 // Do gives an event to a node's control machine, now.
 func (n *Network) Do(name string, ev tsn.Event) {
 	d := n.names[name]

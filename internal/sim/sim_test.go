@@ -3,11 +3,13 @@ package sim_test
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 
 	"tsnswitch"
 	"tsnswitch/internal/config"
+	"tsnswitch/internal/dataplane"
 	"tsnswitch/internal/sim"
 )
 
@@ -81,8 +83,13 @@ type lab struct {
 
 func (l *lab) until(ns int64, what string, ok func() bool) {
 	l.t.Helper()
-	if !l.RunUntil(ns, ok) {
-		l.t.Fatalf("%s: not within %d ms", what, ns/millisecond)
+	from := l.Now()
+	for !ok() {
+		took := l.Now().Sub(from)
+		if took >= ns {
+			l.t.Fatalf("%s: not within %d ms", what, ns/millisecond)
+		}
+		l.Run(min(max(took/20, millisecond), 100*millisecond)) // looks within 5 %
 	}
 }
 
@@ -119,9 +126,6 @@ func (l *lab) converged() bool {
 		if d.Desired == nil || d.KernelErr != nil {
 			return false
 		}
-		if left, err := d.Kernel.Diff(d.Desired.State); err != nil || len(left) > 0 {
-			return false
-		}
 		if d.Control.SPB == nil {
 			continue
 		}
@@ -140,7 +144,37 @@ func (l *lab) converged() bool {
 			return false
 		}
 	}
-	return true
+	return !slices.ContainsFunc(l.Nodes(), func(d *sim.Node) bool {
+		left, err := d.Kernel.Diff(d.Desired.State)
+		return err != nil || len(left) > 0
+	})
+}
+
+// checkKernels compares each kernel's entries with the desired ones, without
+// the data plane's own comparison.
+func (l *lab) checkKernels() {
+	l.t.Helper()
+	for _, d := range l.Nodes() {
+		want := d.Desired.State.Bridge
+		if want == nil {
+			continue
+		}
+		have, err := d.Kernel.Read()
+		if err != nil {
+			l.t.Fatal(err)
+		}
+		if !slices.Equal(have.Bridge.FDB, want.FDB) || len(want.FDB) == 0 {
+			l.t.Fatalf("%s: the kernel has %d FDB entries, %d are wanted:\n%v\n%v", d.Name, len(have.Bridge.FDB), len(want.FDB), have.Bridge.FDB, want.FDB)
+		}
+		for _, p := range want.Ports {
+			i := slices.IndexFunc(have.Bridge.Ports, func(h dataplane.BridgePort) bool { return h.Port == p.Port })
+			got := have.Bridge.Ports[i]
+			if got.Flags != (dataplane.Flags{Locked: p.Locked, Learning: p.Learning, Flood: p.Flood, McastFlood: p.McastFlood, BcastFlood: p.BcastFlood}) ||
+				!slices.Equal(got.VLANs, p.VLANs) {
+				l.t.Fatalf("%s: port %+v, want %+v", d.Name, got, p)
+			}
+		}
+	}
 }
 
 // checkPlane walks data frames over the kernels: every host reaches every
@@ -244,6 +278,7 @@ func (l *lab) timeError(ns int64) (worst int64) {
 func TestRandomNetwork(t *testing.T) {
 	l := build(t, randomNetwork(t, 1, 32, 20, 8), sim.Options{Seed: 1})
 	t.Logf("fabric stands after %d ms", l.settle()/millisecond)
+	l.checkKernels()
 	l.checkPlane()
 	l.until(20*second, "time", l.timeAgreed)
 	t.Logf("time agreed after %d ms", l.Now()/millisecond)
@@ -254,6 +289,40 @@ func TestRandomNetwork(t *testing.T) {
 		t.Logf("gPTP times within %d ns", e)
 	}
 	t.Logf("%+v", l.Counters)
+}
+
+// Links that the network can do without fail and return, and processes
+// restart, at random: each time all comes to stand again.
+func TestRandomFaults(t *testing.T) {
+	const bridges = 15
+	for seed := range uint64(3) {
+		c := randomNetwork(t, 100+seed, bridges, 10, 4)
+		l := build(t, c, sim.Options{Seed: seed})
+		l.settle()
+		r := rand.New(rand.NewPCG(seed, 8))
+		up := map[int]bool{}
+		for range 25 {
+			if r.IntN(4) == 0 {
+				name := c.Nodes[r.IntN(len(c.Nodes))].Name
+				l.Stop(name)
+				l.Run(r.Int64N(500 * millisecond))
+				if err := l.Start(name); err != nil {
+					t.Fatal(err)
+				}
+			} else {
+				i := bridges - 1 + r.IntN(10) // one of the extra links
+				if err := l.SetLink(c.Links[i].A.Node, c.Links[i].A.Port, up[i]); err != nil {
+					t.Fatal(err)
+				}
+				up[i] = !up[i]
+			}
+			l.Run(r.Int64N(100 * millisecond))
+		}
+		l.settle()
+		l.checkKernels()
+		l.checkPlane()
+		l.until(60*second, "time", l.timeAgreed)
+	}
 }
 
 // Same seed, same run; another seed, another run.
