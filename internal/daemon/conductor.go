@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"sync"
 	"time"
 
 	"tsnswitch"
@@ -220,16 +221,9 @@ func (c *conductor) apply(ctx context.Context, r api.ApplyRequest, progress func
 	say(c.name, "plan", "%d of %d streams fit, %d ports, cycle %v", scheduled, len(p.result.Streams), len(p.result.Ports), time.Duration(p.result.CycleTime))
 
 	old := c.include(ctx, p)
-	id := c.name + "/" + strconv.FormatInt(time.Now().UnixNano(), 36)
-	p.result.ID = id
-	if err := c.stage(ctx, id, p, say); err != nil {
+	if p.result.Base, err = c.begin(ctx, p, old, r.LeadTime, say); err != nil {
 		return nil, err
 	}
-	base, err := c.commit(ctx, id, p, old, r.LeadTime, say)
-	if err != nil {
-		return nil, err
-	}
-	p.result.Base = base
 	p.result.State = api.SchedulePending
 	if err := c.keep(r, p); err != nil {
 		return nil, err
@@ -282,6 +276,40 @@ func (c *conductor) keep(r api.ApplyRequest, p *planned) error {
 	return nil
 }
 
+// beginTries is how often a base time is chosen before giving up. Each is twice
+// as far ahead as the one before: systems that are slow to take a schedule
+// need it, and nobody can know how slow they are.
+const beginTries = 3
+
+// begin stages and commits the plan; it returns the common base time.
+func (c *conductor) begin(ctx context.Context, p *planned, old *api.Schedule, lead int64, say func(node, step, format string, a ...any)) (base tsn.PTPTime, err error) {
+	if lead == 0 {
+		lead = c.plan.LeadTime
+	}
+	for try := 1; ; try++ {
+		p.result.ID = c.name + "/" + strconv.FormatInt(time.Now().UnixNano(), 36)
+		if err = c.stage(ctx, p.result.ID, p, say); err != nil {
+			return base, err
+		}
+		base, err = c.commit(ctx, p.result.ID, p, old, lead, say)
+		if err == nil || try == beginTries || api.ErrorCode(err) != api.CodeWrongOrder {
+			return base, err
+		}
+		// Kernels that took the schedule cannot take another before its base time.
+		say(c.name, "commit", "%v; again after the base time, further ahead", err)
+		now, nerr := c.now(ctx)
+		if nerr != nil {
+			return base, err
+		}
+		select {
+		case <-time.After(time.Duration(base.NS - now.NS)):
+		case <-ctx.Done():
+			return base, ctx.Err()
+		}
+		lead *= 2
+	}
+}
+
 func (c *conductor) stage(ctx context.Context, id string, p *planned, say func(node, step, format string, a ...any)) error {
 	for i, system := range p.systems {
 		node := c.topo.Label(ctx, tsn.Hop{System: system}).Node
@@ -312,9 +340,6 @@ func (c *conductor) commit(ctx context.Context, id string, p *planned, old *api.
 		c.abort(ctx, id, p.systems)
 		return tsn.PTPTime{}, api.Errorf(api.CodeWrongOrder, "no common base time: %w", err)
 	}
-	if lead == 0 {
-		lead = c.plan.LeadTime
-	}
 	base := now.Add(lead)
 	cycle := max(p.result.CycleTime, 1)
 	if old != nil && old.CycleTime > 0 {
@@ -323,15 +348,24 @@ func (c *conductor) commit(ctx context.Context, id string, p *planned, old *api.
 		base.NS += (cycle - base.NS%cycle) % cycle
 	}
 	say(c.name, "commit", "base time %d ns, in %v", base.NS, time.Duration(base.NS-now.NS).Round(time.Millisecond))
+	// All at once: the base time does not wait for one after the other.
+	errs := make([]error, len(p.systems))
+	var calls sync.WaitGroup
+	for i, system := range p.systems {
+		calls.Go(func() {
+			peer, err := c.peers.Peer(ctx, system)
+			if err == nil {
+				_, err = peer.CommitSchedule(ctx, id, base)
+			}
+			errs[i] = err
+		})
+	}
+	calls.Wait()
 	for i, system := range p.systems {
 		node := c.topo.Label(ctx, tsn.Hop{System: system}).Node
-		peer, err := c.peers.Peer(ctx, system)
-		if err == nil {
-			_, err = peer.CommitSchedule(ctx, id, base)
-		}
-		if err != nil {
+		if errs[i] != nil {
 			c.abort(ctx, id, p.systems) // those that did commit go back before the base time
-			return base, within(err, "%s did not commit; the %d systems before it were told to take it back", node, i)
+			return base, within(errs[i], "%s did not commit; all systems were told to take it back", node)
 		}
 		say(node, "commit", "committed")
 	}

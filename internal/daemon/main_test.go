@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -43,7 +44,8 @@ func hops(systems ...byte) []tsn.Hop {
 type fakeFabric struct {
 	paths map[tsn.MAC][]tsn.Hop // by listener
 	peers map[tsn.MAC]*fakePeer
-	log   []string // every changing call, in order
+	mu    sync.Mutex // commits come all at once
+	log   []string   // every changing call, in order
 	saves int
 	disk  error // what a save answers
 }
@@ -147,6 +149,8 @@ func (p *fakePeer) StageSchedule(_ context.Context, id string, ports []api.PortG
 }
 
 func (p *fakePeer) CommitSchedule(_ context.Context, id string, base tsn.PTPTime) (*api.ScheduleState, error) {
+	p.fabric.mu.Lock()
+	defer p.fabric.mu.Unlock()
 	if err := p.refuse["commit"]; err != nil {
 		return nil, err
 	}
