@@ -69,16 +69,6 @@ func (n *Network) SetLink(name string, port tsn.Port, up bool) error {
 	return nil
 }
 
-// SetLoss changes the loss of the cable at a port.
-func (n *Network) SetLoss(name string, port tsn.Port, loss float64) error {
-	d := n.names[name]
-	if d == nil || d.ports[port] == nil {
-		return fmt.Errorf("sim: no cable at %s:%d", name, port)
-	}
-	d.ports[port].cfg.Loss = loss
-	return nil
-}
-
 func (n *Network) setLink(d *Node, port tsn.Port, up bool) {
 	w := d.ports[port]
 	if w.up == up {

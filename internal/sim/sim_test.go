@@ -3,6 +3,7 @@ package sim_test
 import (
 	"fmt"
 	"math/rand/v2"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -11,6 +12,7 @@ import (
 	"tsnswitch/internal/config"
 	"tsnswitch/internal/dataplane"
 	"tsnswitch/internal/sim"
+	"tsnswitch/spb"
 )
 
 const (
@@ -323,6 +325,101 @@ func TestRandomFaults(t *testing.T) {
 		l.checkPlane()
 		l.until(60*second, "time", l.timeAgreed)
 	}
+}
+
+// The lab's own files run here too, and survive their cut.
+func TestLabFiles(t *testing.T) {
+	for _, name := range []string{"line3", "ring4"} {
+		t.Run(name, func(t *testing.T) {
+			c, err := config.LoadNetwork(filepath.Join("..", "..", "lab", name+".yaml"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			l := build(t, c, sim.Options{Seed: 1, Jitter: 20 * microsecond}) // software stamps are noisy
+			l.settle()
+			l.checkPlane()
+			l.until(30*second, "time", l.timeAgreed)
+			l.reserve(l.paths())
+			if i := c.CutLink(); i >= 0 {
+				if err := l.SetLink(c.Links[i].A.Node, c.Links[i].A.Port, false); err != nil {
+					t.Fatal(err)
+				}
+				l.settle()
+				l.checkPlane()
+			}
+			l.until(30*second, "time", l.timeAgreed)
+			l.Run(20 * second)
+			if e := l.timeError(2 * second); e > 50*microsecond {
+				t.Errorf("times %d ns apart", e)
+			}
+		})
+	}
+}
+
+// A station moves to another bridge: its new bridge is told, its old one, and
+// everybody finds it there.
+func TestStationMoves(t *testing.T) {
+	l := build(t, ring(t, 4), sim.Options{Seed: 1})
+	l.settle()
+	l.Do("b1", spb.SetEndStations{})
+	l.Do("b2", spb.SetEndStations{Stations: []spb.EndStation{{MAC: l.mac("A"), Port: 1}}})
+	l.Run(millisecond)
+	if l.Node("b2").Notices[spb.NoticeBadEndStations] != 1 {
+		t.Error("a station at a fabric port was not refused")
+	}
+	l.settle()
+	p := l.Plane()
+	r, err := p.Send("B", sim.Frame{Src: l.mac("B"), Dst: l.mac("A")})
+	if err != nil || len(r.Edge) != 0 || r.Unknown != 1 {
+		t.Errorf("a frame for nobody: %+v, %v", r, err)
+	}
+	l.Do("b1", spb.SetEndStations{Stations: []spb.EndStation{{MAC: l.mac("A"), Port: 3}}})
+	l.Run(millisecond)
+	l.settle()
+	l.checkPlane()
+}
+
+// Frames of noise, and halves of real ones, on every port of every node: no
+// machine stumbles, nothing is forwarded otherwise.
+func TestGarbageFrames(t *testing.T) {
+	l := build(t, ring(t, 4), sim.Options{Seed: 1})
+	r := rand.New(rand.NewPCG(1, 9))
+	var samples [][]byte
+	l.OnStep = func(s sim.Step) {
+		for _, e := range s.Effects {
+			if f, ok := e.(tsn.Send); ok && len(samples) < 200 {
+				samples = append(samples, slices.Clone(f.Frame))
+			}
+		}
+	}
+	l.settle()
+	for range 5000 {
+		x := l.cfg.Links[r.IntN(len(l.cfg.Links))]
+		frame := slices.Clone(samples[r.IntN(len(samples))])
+		switch r.IntN(3) {
+		case 0:
+			frame = frame[:r.IntN(len(frame)+1)]
+		case 1:
+			for range 4 {
+				frame[14+r.IntN(len(frame)-14)] ^= byte(1 + r.IntN(255))
+			}
+		case 2:
+			frame = make([]byte, r.IntN(200))
+			for i := range frame {
+				frame[i] = byte(r.Uint32())
+			}
+			if len(frame) >= 14 {
+				copy(frame[12:], [][]byte{{0x88, 0xf7}, {0, byte(len(frame) - 14)}}[r.IntN(2)])
+			}
+		}
+		end := []config.End{x.A, x.B}[r.IntN(2)]
+		l.Inject(end.Node, end.Port, frame)
+		l.Run(r.Int64N(millisecond))
+	}
+	l.Run(5 * second)
+	l.settle()
+	l.checkPlane()
+	l.until(30*second, "time", l.timeAgreed)
 }
 
 // Same seed, same run; another seed, another run.

@@ -1,0 +1,69 @@
+package node
+
+import (
+	"testing"
+
+	"tsnswitch"
+	"tsnswitch/qbv"
+	"tsnswitch/spb"
+	"tsnswitch/srp"
+)
+
+// FuzzControl gives a bridge and an end station events in any order, also ones
+// that make no sense: no step panics, every step keeps its promises, and time
+// can pass.
+func FuzzControl(f *testing.F) {
+	f.Add([]byte{0, 1, 1, 5, 2, 3, 9, 0, 0, 3, 1, 2, 4, 1, 0, 5, 2, 1, 6, 3, 3})
+	f.Add([]byte{0, 2, 1, 2, 1, 1, 8, 2, 0, 7, 200, 1, 9, 1, 1, 9, 1, 0, 10, 1, 40})
+	f.Fuzz(func(t *testing.T, in []byte) {
+		for _, b := range []*bench{newBench(t, config()), newBench(t, endStation())} {
+			for i := 0; i+2 < len(in) && i < 300; i += 3 {
+				b.step(event(b, in[i], in[i+1], in[i+2], in[i+3:]))
+				if b.Deadline() <= b.now {
+					b.step(tsn.Timeout{})
+					if d := b.Deadline(); d <= b.now {
+						t.Fatalf("at %d: the deadline is %d", b.now, d)
+					}
+				}
+			}
+		}
+	})
+}
+
+// event is the one that three bytes, and for frames the rest, ask for.
+func event(b *bench, kind, x, y byte, rest []byte) tsn.Event {
+	port := tsn.Port(x % 5)
+	list := &tsn.GateControlList{
+		CycleTime: millisecond, Entries: []tsn.GateEntry{{Gates: allOpen, Interval: 600_000}, {Gates: tsn.GateMask(y), Interval: 400_000}},
+	}
+	group := tsn.MAC{0x91, 0xe0, 0xf0, 0, 0, y}
+	switch kind % 11 {
+	case 0:
+		return tsn.LinkChanged{Port: port, Up: y%2 == 1, Rate: tsn.Rate(y) * tsn.Mbps}
+	case 1:
+		return tsn.Received{Port: port, Frame: append([]byte(nil), rest[:min(len(rest), int(y))]...)}
+	case 2:
+		var set []tsn.Reservation
+		for k := range uint16(y % 4) {
+			set = append(set, tsn.Reservation{Stream: stream(k+1, group, vid+tsn.VID(x%2)), Ports: []tsn.Port{port}})
+		}
+		return srp.PutReservations{RequestID: 1, Owner: "f", Generation: uint64(b.now) + uint64(x), Reservations: set, Dry: x > 200}
+	case 3:
+		return qbv.Clock{Now: tsn.PTPTime{NS: int64(b.now)}, Synced: y > 10, Exceeded: y > 250}
+	case 4:
+		return qbv.Stage{RequestID: 1, ID: "f", Lists: []qbv.PortList{{Port: port, List: list}}}
+	case 5:
+		return qbv.Commit{RequestID: 1, ID: "f", Base: tsn.PTPTime{NS: int64(b.now) + int64(y)*10*millisecond}}
+	case 6:
+		return qbv.Applied{Port: port, Generation: uint64(y % 8), Refused: map[bool]string{true: "no"}[x > 200]}
+	case 7:
+		return qbv.ReadBack{Port: port, Oper: list}
+	case 8:
+		return SetUnlocked{Ports: []tsn.Port{port, tsn.Port(y % 5)}}
+	case 9:
+		return spb.SetEndStations{Stations: []spb.EndStation{{MAC: tsn.MAC{2, 0, 0, 1, x, y}, Port: tsn.Port(y % 5)}}}
+	default:
+		b.now = b.now.Add(int64(y) * millisecond)
+		return tsn.Timeout{}
+	}
+}
