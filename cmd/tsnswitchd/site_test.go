@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"net"
@@ -16,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
@@ -52,6 +54,7 @@ type site struct {
 
 // A bridge is a daemon, or the place for one.
 type bridge struct {
+	site   *testing.T // which ends after the part of it that started the daemon
 	name   string
 	ns     *kerneltest.NetNS
 	conf   string // file
@@ -128,7 +131,7 @@ func (s *site) bridge(t *testing.T, name string) *bridge {
 		extra.Port, extra.Ifname, extra.Stations = 9, absent, nil
 		c.Ports = append(c.Ports, extra)
 	}
-	b := &bridge{name: name, ns: s.ns[name], cfg: c, conf: filepath.Join(s.dir, name+".yaml"), client: api.DialUnix(c.API.Socket)}
+	b := &bridge{site: t, name: name, ns: s.ns[name], cfg: c, conf: filepath.Join(s.dir, name+".yaml"), client: api.DialUnix(c.API.Socket)}
 	b.writeConfig(t, b.conf, c)
 	if err := os.MkdirAll(c.StateDir, 0o755); err != nil {
 		t.Fatal(err)
@@ -161,7 +164,8 @@ func (b *bridge) start(t *testing.T) {
 	})
 }
 
-// launch starts a daemon in the bridge's namespace. It does not outlive the test.
+// launch starts a daemon in the bridge's namespace. It does not outlive
+// the site.
 func (b *bridge) launch(t *testing.T, conf string) (*exec.Cmd, *logText, chan error) {
 	t.Helper()
 	self, err := os.Executable()
@@ -177,7 +181,7 @@ func (b *bridge) launch(t *testing.T, conf string) (*exec.Cmd, *logText, chan er
 	}
 	exited := make(chan error, 1)
 	go func() { exited <- cmd.Wait() }()
-	t.Cleanup(func() { _ = cmd.Process.Kill() })
+	b.site.Cleanup(func() { _ = cmd.Process.Kill() })
 	return cmd, log, exited
 }
 
@@ -202,7 +206,7 @@ func (b *bridge) ended(t *testing.T, exited chan error) error {
 }
 
 // patience is how long a state of the network may take; the guest may be slow.
-const patience = 25 * time.Second
+const patience = 15 * time.Second
 
 // until asks the daemon again and again; each answer is an event of its own
 // making, and a network converges without telling.
@@ -212,10 +216,14 @@ func (b *bridge) until(t *testing.T, what string, ok func(context.Context) error
 	defer cancel()
 	look := time.NewTicker(50 * time.Millisecond)
 	defer look.Stop()
+	var err error
 	for {
-		err := ok(ctx)
-		if err == nil {
+		now := ok(ctx)
+		if now == nil {
 			return
+		}
+		if err == nil || ctx.Err() == nil { // not the end of patience itself
+			err = now
 		}
 		select {
 		case <-look.C:
@@ -243,28 +251,26 @@ func (b *bridge) settled(t *testing.T) {
 // text is what the kernel does, as the tools of iproute2 read it: no counters.
 func (b *bridge) text(t *testing.T) string {
 	t.Helper()
-	var out strings.Builder
-	for _, c := range []string{
-		"bridge -d link show", "bridge vlan show", "bridge fdb show", "bridge mdb show",
-		"tc qdisc show", "tc filter show dev p1 egress", "tc filter show dev p2 egress", "ip -br addr show",
-	} {
-		args := strings.Fields(c)
-		b.ns.Do(func() {
-			text, err := exec.Command(args[0], args[1:]...).CombinedOutput()
-			if err != nil {
-				t.Errorf("%s: %v", c, err)
-			}
-			fmt.Fprintf(&out, "# %s\n%s", c, text)
-		})
+	var out []byte
+	var err error
+	b.ns.Do(func() { out, err = exec.Command("sh", "-c", readBack).CombinedOutput() })
+	if err != nil {
+		t.Errorf("%v: %s", err, out)
 	}
-	return out.String()
+	return string(out)
 }
+
+// The addresses of "self" are those that sockets listen to; they end with them.
+const readBack = `set -e
+bridge -d link show; bridge vlan show; bridge fdb show | grep -v " self "; bridge mdb show
+tc qdisc show; tc filter show dev p1 egress; tc filter show dev p2 egress
+ip -br addr show`
 
 // stays fails if the kernel does something else than before.
 func (b *bridge) stays(t *testing.T, before, when string) {
 	t.Helper()
 	if after := b.text(t); after != before {
-		t.Errorf("%s: the kernel has changed %s\nbefore:\n%s\nafter:\n%s", b.name, when, before, after)
+		t.Errorf("%s: the kernel has changed %s (-before +after):\n%s", b.name, when, cmp.Diff(strings.Split(before, "\n"), strings.Split(after, "\n")))
 	}
 }
 
@@ -314,7 +320,8 @@ func inject(t *testing.T, ns *kerneltest.NetNS, ifname string, frames [][]byte) 
 	})
 }
 
-// capture returns frames that arrive on an interface from that address.
+// capture returns gPTP and IS-IS frames that arrive on an interface from that
+// address.
 func capture(t *testing.T, ns *kerneltest.NetNS, ifname string, from []byte, n int) (frames [][]byte) {
 	t.Helper()
 	ns.Do(func() {
@@ -340,7 +347,10 @@ func capture(t *testing.T, ns *kerneltest.NetNS, ifname string, from []byte, n i
 			if err != nil {
 				t.Fatalf("%d of %d frames: %v", len(frames), n, err)
 			}
-			if size >= 14 && bytes.Equal(b[6:12], from) {
+			if size < 14 || !bytes.Equal(b[6:12], from) {
+				continue
+			}
+			if typ := binary.BigEndian.Uint16(b[12:]); typ == 0x88f7 || typ <= 1500 {
 				frames = append(frames, bytes.Clone(b[:size]))
 			}
 		}

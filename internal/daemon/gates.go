@@ -70,7 +70,8 @@ func (d *Daemon) readBack(port tsn.Port) {
 		return
 	}
 	e := have.EgressOf(port)
-	if e == nil {
+	if e == nil { // no interface, so no gate is closed there
+		d.control.post(qbv.ReadBack{Port: port})
 		return
 	}
 	oper, err1 := d.gateList(e.Oper)
