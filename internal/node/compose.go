@@ -15,8 +15,8 @@ const (
 	// it nothing is flooded over the port: broadcast ends at this bridge. While
 	// the fabric converges a unicast frame may circle, too.
 	NoticeNoIngressCheck = "no-ingress-check"
-	// NoticeGroupEntry: a reserved group entry that the bridge cannot have. The
-	// stream's frames are treated as unregistered.
+	// NoticeGroupEntry: a reserved group entry that belongs to somebody else.
+	// The stream's frames go where the owner's entry says.
 	NoticeGroupEntry = "group-entry-refused"
 )
 
@@ -79,25 +79,18 @@ func (c *Control) bridgeState(faults *[]tsn.Notice) *tsn.BridgeState {
 			})
 		}
 	}
-	b.MDB = c.groups(b.MDB, b.OwnedVIDs, faults)
+	b.MDB = c.groups(b.MDB, faults)
 	return &b
 }
 
 // groups merges the reserved entries into those of spb. A key has one owner:
 // spb keeps what it has.
-func (c *Control) groups(entries []tsn.MDBEntry, owned []tsn.VID, faults *[]tsn.Notice) []tsn.MDBEntry {
+func (c *Control) groups(entries []tsn.MDBEntry, faults *[]tsn.Notice) []tsn.MDBEntry {
 	out := slices.Clone(entries)
 	for _, e := range c.reserved.MDB {
-		why := ""
-		switch {
-		case !slices.Contains(owned, e.VID):
-			why = "is in no VLAN of the fabric"
-		case slices.ContainsFunc(entries, func(x tsn.MDBEntry) bool { return x.Group == e.Group && x.VID == e.VID }):
-			why = "belongs to the fabric"
-		}
-		if why != "" {
+		if slices.ContainsFunc(entries, func(x tsn.MDBEntry) bool { return x.Group == e.Group && x.VID == e.VID }) {
 			*faults = append(*faults, tsn.Notice{
-				Kind: NoticeGroupEntry, Detail: fmt.Sprintf("group %s in VLAN %d %s", e.Group, e.VID, why),
+				Kind: NoticeGroupEntry, Detail: fmt.Sprintf("group %s in VLAN %d belongs to the fabric", e.Group, e.VID),
 			})
 			continue
 		}

@@ -72,6 +72,7 @@ type Control struct {
 	gates    map[tsn.Port]qbv.GatesChanged
 	ports    []tsn.Port
 	self     []tsn.VID
+	vids     []tsn.VID    // of the fabric
 	unlocked []tsn.Port   // ascending
 	faults   []tsn.Notice // of the last composition
 
@@ -102,6 +103,9 @@ func NewControl(cfg Config) (*Control, error) {
 	if cfg.SPB != nil {
 		if c.SPB, err = spb.New(*cfg.SPB); err != nil {
 			return nil, err
+		}
+		for _, b := range cfg.SPB.BaseVIDs {
+			c.vids = append(c.vids, b.VID)
 		}
 	}
 	if c.SRP, err = srp.New(cfg.SRP); err != nil {
@@ -134,6 +138,12 @@ func (c *Control) Step(now tsn.Instant, ev tsn.Event) []tsn.Effect {
 	}
 	if u, ok := ev.(SetUnlocked); ok {
 		changed = c.setUnlocked(u.Ports) || changed
+	}
+	if put, ok := ev.(srp.PutReservations); ok {
+		if r := c.refusal(put); r != nil {
+			c.effects = append(c.effects, srp.Result{RequestID: put.RequestID, Owner: put.Owner, Generation: put.Generation, Err: r})
+			ev = tsn.Timeout{}
+		}
 	}
 	if _, frame := ev.(tsn.Received); !frame {
 		changed = c.take(c.SRP.Step(now, ev)) || changed

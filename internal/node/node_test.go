@@ -279,24 +279,39 @@ func TestReservationsWaitForTheBridge(t *testing.T) {
 	}
 }
 
-// A group entry in no VLAN of the fabric would make the kernel refuse
-// everything; it is left out, and said once.
-func TestGroupEntryOutsideTheFabric(t *testing.T) {
+// A stream outside the fabric's VLANs, or to a group that the kernel cannot
+// store, would make the kernel refuse everything: it is not admitted, and what
+// stood before stands.
+func TestReservationsTheBridgeCannotKeep(t *testing.T) {
 	b := newBench(t, config())
 	b.step(tsn.Timeout{})
 	b.step(tsn.LinkChanged{Port: 1, Up: true, Rate: tsn.Gbps})
-	b.step(put(1,
-		tsn.Reservation{Stream: stream(1, groupA, 999), Ports: []tsn.Port{1}},
-		tsn.Reservation{Stream: stream(2, groupB, vid), Ports: []tsn.Port{1}}))
-	if d := b.want(); len(d.Bridge.MDB) != 1 || d.Bridge.MDB[0].Group != groupB {
-		t.Errorf("groups %v", d.Bridge.MDB)
+	good := tsn.Reservation{Stream: stream(2, groupB, vid), Ports: []tsn.Port{1}}
+	b.step(put(1, good))
+	b.want()
+	for _, tt := range []struct {
+		bad  tsn.Stream
+		text string
+	}{
+		{stream(1, groupA, 999), "VLAN 999"},
+		{stream(1, hearer, 999), "VLAN 999"},
+		{stream(1, tsn.MAC{1, 0, 0x5e, 1, 2, 3}, vid), "another group"},
+		{stream(1, tsn.MAC{0x33, 0x33, 0, 0, 0, 1}, vid), "another group"},
+	} {
+		b.step(put(2, good, tsn.Reservation{Stream: tt.bad, Ports: []tsn.Port{1}}))
+		if b.desired != nil || len(b.results) != 1 || !strings.Contains(b.results[0], tt.text) {
+			t.Errorf("%v %v, want a refusal with %q", b.desired, b.results, tt.text)
+		}
 	}
-	if len(b.notices) != 1 || b.notices[0].Kind != NoticeGroupEntry || !strings.Contains(b.notices[0].Detail, "999") {
-		t.Errorf("notices %v", b.notices)
+	if got := b.SRP.Streams(); len(got) != 1 || got[0].Stream.ID != good.Stream.ID {
+		t.Errorf("%+v", got)
 	}
-	b.step(SetUnlocked{Ports: []tsn.Port{2}}) // composes again
-	if n := len(b.notices); n != 1 || b.notices[0].Kind != NoticeNoIngressCheck {
-		t.Errorf("notices %v", b.notices)
+	// An end station has no table of groups.
+	e := newBench(t, endStation())
+	e.step(tsn.LinkChanged{Port: 1, Up: true, Rate: tsn.Gbps})
+	e.step(put(1, tsn.Reservation{Stream: stream(1, groupA, 999), Ports: ports[:1]}))
+	if len(e.results) != 1 || e.results[0] != "<nil>" {
+		t.Errorf("%v", e.results)
 	}
 }
 
