@@ -4,7 +4,7 @@
 -module(distlink_bench).
 -behaviour(gen_server).
 
--export([start/0, check/1, check_slow/1, rtt/3, rtt_line/4, until_answer/3, throughput/3, hol/4]).
+-export([start/0, check/1, check_slow/2, rtt/3, rtt_line/4, until_answer/3, throughput/3, hol/4]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2]).
 -export([remote_target/1, sink/2]).
 
@@ -63,11 +63,13 @@ rtt_line(Label, Node, N, GapMs) ->
 
 %% check(Node) -> ok | failed. Ping, message, exit through a link, DOWN of a
 %% monitor, 1 MB messages intact both ways, order: some 7 MB in all.
-check(Node) -> check(Node, [{"message_1MB", fun megabyte/1}, {"order", fun(N) -> order(N, 2000, 100000) end}]).
+check(Node) -> check(Node, [{"message_1MB", fun megabyte/1}, {"order", fun(N) -> order(N, 2000, 100000, 30000) end}]).
 
-%% check_slow(Node) is check with 1 MB one way and less to keep in order, for a
-%% connection of a few Mbit/s.
-check_slow(Node) -> check(Node, [{"message_1MB", fun megabyte_there/1}, {"order", fun(N) -> order(N, 500, 10000) end}]).
+%% check_slow(Node, LimitMs) is check with 1 MB one way and less to keep in
+%% order, each within LimitMs, for a connection of a few Mbit/s or less.
+check_slow(Node, LimitMs) ->
+    check(Node, [{"message_1MB", fun(N) -> {_, Text} = digested(N, LimitMs), Text end},
+                 {"order", fun(N) -> order(N, 500, 10000, LimitMs) end}]).
 
 check(Node, Bulk) ->
     Results = [run(Name, fun() -> F(Node) end) ||
@@ -139,32 +141,28 @@ wait_name(Node, Name, N) ->
 %% The peer computes a digest of what it got; we get the whole back too.
 megabyte(Node) ->
     Pid = remote(Node),
-    {B, Text} = digested(Node),
+    {B, Text} = digested(Node, 30000),
     Ref = make_ref(),
     Pid ! {echo, self(), Ref, B},
     receive {Ref, Back} when Back =:= B -> Text
     after 30000 -> error(timeout)
     end.
 
-megabyte_there(Node) ->
-    {_, Text} = digested(Node),
-    Text.
-
-%% digested(Node): a megabyte whose digest the peer found to be what we sent.
-digested(Node) ->
+%% digested(Node, LimitMs): a megabyte whose digest the peer found to be what we sent.
+digested(Node, LimitMs) ->
     B = list_to_binary([erlang:md5(<<I:32>>) || I <- lists:seq(1, 65536)]),
     Digest = erlang:md5(B),
-    Digest = erpc:call(Node, erlang, md5, [B], 30000),
+    Digest = erpc:call(Node, erlang, md5, [B], LimitMs),
     {B, io_lib:format("~b octets, digest ~s", [byte_size(B), hex(Digest)])}.
 
 %% Count messages of one process, every 50th of Octets, arrive in order.
-order(Node, Count, Octets) ->
+order(Node, Count, Octets, LimitMs) ->
     Pid = remote(Node),
     Ref = make_ref(),
     Big = binary:copy(<<"o">>, Octets),
     Ns = lists:seq(1, Count),
     _ = [Pid ! {echo, self(), Ref, {N, case N rem 50 of 0 -> Big; _ -> <<>> end}} || N <- Ns],
-    _ = [receive {Ref, {M, _}} -> M = N after 30000 -> error({timeout, N}) end || N <- Ns],
+    _ = [receive {Ref, {M, _}} -> M = N after LimitMs -> error({timeout, N}) end || N <- Ns],
     io_lib:format("~b in order", [Count]).
 
 %% throughput(Node, Size, Ms): messages of Size octets as fast as they go.

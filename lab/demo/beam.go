@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"tsnswitch"
 )
@@ -166,7 +167,9 @@ func (l *lab) stepErlang(ctx context.Context, s *stepReport) error {
 		return err
 	}
 	l.beams = append(l.beams, reserved)
-	res, err := reserved.a.eval(ctx, "distlink_bench:check_slow('%s')", reserved.b.node)
+	// Three times what a megabyte takes at the reserved rate.
+	limit := max(30*time.Second, 3*time.Duration(tsn.Rate(stream.Bandwidth()).TransmitTime(1<<20)))
+	res, err := reserved.a.eval(ctx, "distlink_bench:check_slow('%s', %d)", reserved.b.node, limit.Milliseconds())
 	if err != nil {
 		return err
 	}
