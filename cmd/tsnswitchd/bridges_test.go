@@ -54,6 +54,8 @@ func TestBridges(t *testing.T) {
 			{"bad frames", s.testBadFrames},
 			{"restart", func(t *testing.T) { s.testRestart(t, syscall.SIGTERM) }},
 			{"restart after a kill", func(t *testing.T) { s.testRestart(t, syscall.SIGKILL) }},
+			{"hot plug", s.testHotPlug},
+			{"lost kernel", s.testLostKernel},
 		} {
 			if !t.Run(part.name, part.test) {
 				break
@@ -474,6 +476,85 @@ func (s *site) testRestart(t *testing.T, sig syscall.Signal) {
 		}
 		return nil
 	})
+}
+
+// An interface comes, and goes: its port works, and does not, and the others
+// follow the network all the time.
+func (s *site) testHotPlug(t *testing.T) {
+	plugged := func(want bool) {
+		t.Helper()
+		s.b2.until(t, fmt.Sprintf("port 9 there: %t", want), func(ctx context.Context) error {
+			st, err := s.b2.client.Status(ctx)
+			if err != nil {
+				return err
+			}
+			i := slices.IndexFunc(st.Ports, func(p api.PortStatus) bool { return p.Port == 9 })
+			told := strings.Contains(strings.Join(st.Degraded, "; "), "port 9 has no interface")
+			if st.Ports[i].Up != want || told == want || !st.Kernel.InSync {
+				return fmt.Errorf("%+v %+v %q", st.Ports[i], st.Kernel, st.Degraded)
+			}
+			return nil
+		})
+	}
+	plugged(false)
+	kerneltest.VethPair(t, 8, kerneltest.End{NS: s.ns["b2"], Name: absent}, kerneltest.End{NS: s.ns["h2"], Name: "x9"})
+	plugged(true)
+	if text := s.b2.text(t); !strings.Contains(text, absent+"@") || !strings.Contains(text, "taprio") {
+		t.Errorf("the port is not in use:\n%s", text)
+	}
+	h := s.ns["b2"].Netlink()
+	if l, err := h.LinkByName(absent); err != nil || h.LinkDel(l) != nil {
+		t.Fatal(err)
+	}
+	plugged(false)
+	two := spec("two", 200)
+	two.DestinationAddress = tsn.MAC{0x91, 0xe0, 0xf0, 0, 0xfe, 2}
+	if _, err := s.add(t.Context(), two); err != nil {
+		t.Fatal(err)
+	}
+	if text := s.b2.text(t); !strings.Contains(text, "grp "+two.DestinationAddress.String()) {
+		t.Errorf("b2 has no entry of the stream:\n%s", text)
+	}
+	if err := s.b1.client.RemoveStream(t.Context(), "two"); err != nil {
+		t.Error(err)
+	}
+}
+
+// b2 loses all that its kernel did, as by a reboot: its reservations come back
+// from its disk and their owner, its gates from the conductor.
+func (s *site) testLostKernel(t *testing.T) {
+	if err := s.b2.end(t, syscall.SIGKILL); err == nil {
+		t.Error("a killed daemon ended well")
+	}
+	s.ns["b2"].Do(func() {
+		out, err := exec.Command("sh", "-c", "ip link del br0; tc qdisc del dev p1 root; tc qdisc del dev p2 root").CombinedOutput()
+		if err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+	})
+	s.b2.start(t)
+	s.b2.settled(t)
+	s.b2.until(t, "has its stream and gates again", func(ctx context.Context) error {
+		st, err := s.b2.client.Status(ctx)
+		if err != nil {
+			return err
+		}
+		sched, err := s.b1.client.ShowSchedule(ctx)
+		if err != nil {
+			return err
+		}
+		l, err := s.b1.client.ListStreams(ctx)
+		if err != nil {
+			return err
+		}
+		if st.Streams.Here != 1 || len(l) != 1 || l[0].State != api.StreamScheduled || st.Schedule.ID != sched.ID || st.Schedule.State != api.ScheduleRunning {
+			return fmt.Errorf("%+v %+v %+v", st.Streams, st.Schedule, l)
+		}
+		return nil
+	})
+	if text := s.b2.text(t); !strings.Contains(text, "grp "+group.String()) || strings.Count(text, "gatemask") < 3 {
+		t.Errorf("the kernel reads\n%s", text)
+	}
 }
 
 // metric reads one value of the metrics page.
