@@ -1,7 +1,7 @@
 // Package srp decides which streams may use a port, and what that costs: the
 // reservation table and admission control of IEEE 802.1Q clause 35.2.4 (MSRP
-// attribute propagation's bandwidth checks), 34.3 (bandwidth per class) and
-// the credit-based shaper arithmetic of 34.4 and Annex L.
+// attribute propagation's bandwidth checks) and 34.3, 34.4 (bandwidth per
+// class, which is the idle slope of its shaper; its credits are tsn.NewShaper's).
 //
 //	PutReservations{owner, generation, whole set} ─┐              ┌─> Result{request id, *Refusal}
 //	tsn.LinkChanged{port, up, rate} ───────────────┤   Instance   ├─> Reserved{idle slopes, group entries}
@@ -12,7 +12,6 @@
 //	instance.go   the machine: links, requests, desired state
 //	table.go      streams by owner, keys, the whole-set replacement
 //	admission.go  the checks, in the standard's order, and the refusal they give
-//	cbs.go        slopes and credits
 //
 // An owner (a management client, a talker's edge bridge, distlink) sends all
 // its reservations at this system at once. The set is taken whole or refused

@@ -6,43 +6,34 @@ import (
 	tsn "tsnswitch"
 )
 
-// maxFrame is the longest frame as cbs counts it: 1500 octets of data, the
-// addresses, length/type and one tag.
-const maxFrame = 1518
-
-// Shaper is the parameters of a credit-based shaper (802.1Q 8.6.8.2 and annex
-// L) as the kernel's cbs takes them: slopes in kbit/s, credits in octets. The
-// zero Shaper is none: strict priority.
+// Shaper is the parameters of a credit-based shaper as the kernel's cbs takes
+// them: slopes in kbit/s, credits in octets. The zero Shaper is none: strict
+// priority.
 type Shaper struct{ IdleSlope, SendSlope, HiCredit, LoCredit int32 }
 
-// NewShaper computes them for a class with the given idle slope.
+// NewShaper computes them for a class with the given idle slope below classes
+// with those of above.
 //
-//	sendSlope = idleSlope - speed                              (8.6.8.2 d)
-//	loCredit  = maxFrame * sendSlope / speed
-//	hiCredit  = idleSlope * maximum interference time          (annex L.1)
-//
-// speed is what the kernel takes for the link's rate; rate is the medium's,
-// which differs where a test or a lab emulates a slow link. higher are the
-// idle slopes of the shaped classes above: the class may have to wait for one
-// lower frame stretched by them, and for one frame of each of them.
-func NewShaper(idle, rate, speed tsn.Rate, higher []tsn.Rate) (Shaper, error) {
-	if idle == 0 {
-		return Shaper{}, nil
+// rate is the medium's, speed what the kernel takes for the link's; they
+// differ where a test or a lab emulates a slow link. The class waits as long
+// as the medium makes it wait (hiCredit), and is charged for its frames as the
+// kernel believes that they leave (sendSlope, loCredit).
+func NewShaper(idle, rate, speed tsn.Rate, above []tsn.Rate) (Shaper, error) {
+	c := tsn.ShapedClass{IdleSlope: idle, MaxFrame: tsn.MaxFrameOctets}
+	var higher []tsn.ShapedClass
+	for _, a := range above {
+		higher = append(higher, tsn.ShapedClass{IdleSlope: a, MaxFrame: tsn.MaxFrameOctets})
 	}
-	left := rate
-	for _, h := range higher {
-		left -= min(left, h)
+	medium, err := tsn.NewShaper(rate, c, higher, tsn.MaxFrameOctets)
+	if err != nil {
+		return Shaper{}, err
 	}
-	if idle > left || idle >= speed || speed > 1<<31-1 {
-		return Shaper{}, fmt.Errorf("idle slope %s does not fit: %s of %s is left (link speed %s)", idle, left, rate, speed)
+	link, err := tsn.NewShaper(speed, c, nil, tsn.MaxFrameOctets)
+	if err != nil {
+		return Shaper{}, fmt.Errorf("the kernel's link speed: %w", err)
 	}
-	hi := ceilDiv(maxFrame*idle, left) + tsn.Rate(len(higher))*ceilDiv(maxFrame*idle, rate)
-	return Shaper{
-		IdleSlope: int32(idle),
-		SendSlope: int32(idle) - int32(speed),
-		HiCredit:  int32(hi),
-		LoCredit:  -int32(ceilDiv(maxFrame*(speed-idle), speed)),
-	}, nil
+	if speed > 1<<31-1 {
+		return Shaper{}, fmt.Errorf("link speed %s is more than cbs can be told", speed)
+	}
+	return Shaper{int32(medium.IdleSlope), int32(link.SendSlope), int32(medium.HiCredit), int32(link.LoCredit)}, nil
 }
-
-func ceilDiv(a, b tsn.Rate) tsn.Rate { return (a + b - 1) / b }

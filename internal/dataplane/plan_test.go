@@ -481,7 +481,8 @@ func TestScheduleRules(t *testing.T) {
 	}
 }
 
-// TestShaper compares with the worked values of 802.1Q annex L's formulae.
+// TestShaper: the medium decides how long a class waits, the kernel's idea of
+// the link what its frames cost.
 func TestShaper(t *testing.T) {
 	for _, c := range []struct {
 		idle, rate, speed tsn.Rate
@@ -489,9 +490,9 @@ func TestShaper(t *testing.T) {
 		want              dataplane.Shaper
 	}{
 		{0, 1000, 1000, nil, dataplane.Shaper{}},
-		{20_000, 100_000, 100_000, nil, dataplane.Shaper{IdleSlope: 20_000, SendSlope: -80_000, HiCredit: 304, LoCredit: -1215}},
-		{20_000, 100_000, 100_000, []tsn.Rate{60_000}, dataplane.Shaper{IdleSlope: 20_000, SendSlope: -80_000, HiCredit: 759 + 304, LoCredit: -1215}},
-		{20_000, 100_000, 10_000_000, nil, dataplane.Shaper{IdleSlope: 20_000, SendSlope: -9_980_000, HiCredit: 304, LoCredit: -1515}},
+		{20_000, 100_000, 100_000, nil, dataplane.Shaper{IdleSlope: 20_000, SendSlope: -80_000, HiCredit: 309, LoCredit: -1234}},
+		{20_000, 100_000, 100_000, []tsn.Rate{60_000}, dataplane.Shaper{IdleSlope: 20_000, SendSlope: -80_000, HiCredit: 1080, LoCredit: -1234}},
+		{20_000, 100_000, 10_000_000, nil, dataplane.Shaper{IdleSlope: 20_000, SendSlope: -9_980_000, HiCredit: 309, LoCredit: -1539}},
 	} {
 		got, err := dataplane.NewShaper(c.idle, c.rate, c.speed, c.higher)
 		if err != nil || got != c.want {
