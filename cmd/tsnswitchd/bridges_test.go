@@ -50,6 +50,7 @@ func TestBridges(t *testing.T) {
 			{"schedule", s.testSchedule},
 			{"second daemon", s.testSecondDaemon},
 			{"wrong order", s.testWrongOrder},
+			{"abort after commit", s.testTakeBack},
 			{"full disk", s.testFullDisk},
 			{"bad frames", s.testBadFrames},
 			{"restart", func(t *testing.T) { s.testRestart(t, syscall.SIGTERM) }},
@@ -288,6 +289,50 @@ func (s *site) testWrongOrder(t *testing.T) {
 		t.Errorf("%+v, %v", st, err)
 	}
 	s.b1.stays(t, before, "for calls in the wrong order")
+}
+
+// A schedule that was committed, and then could not be elsewhere, is taken
+// back before its base time: the kernel goes on with the one before.
+func (s *site) testTakeBack(t *testing.T) {
+	peer := s.as(t, s.b2, s.b1)
+	before, err := peer.ScheduleState(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	g, err := s.b1.client.GPTP(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	list := []api.PortGates{{Port: 1, Gates: &tsn.GateControlList{
+		CycleTime: 2_000_000, Entries: []tsn.GateEntry{{Gates: 0x0b, Interval: 1_500_000}, {Gates: 0x0c, Interval: 500_000}},
+	}}}
+	if _, err := peer.StageSchedule(t.Context(), "b2/x", list); err != nil {
+		t.Fatal(err)
+	}
+	st, err := peer.CommitSchedule(t.Context(), "b2/x", g.Now.Add(2e9))
+	if err != nil || st.State != api.SchedulePending || st.RunningID != "b2/x" {
+		t.Fatalf("%+v, %v", st, err)
+	}
+	if st, err = peer.AbortSchedule(t.Context(), "b2/x"); err != nil || st.RunningID != before.RunningID {
+		t.Errorf("%+v, %v", st, err)
+	}
+	s.b1.until(t, "runs the schedule of before", func(ctx context.Context) error {
+		st, err := peer.ScheduleState(ctx)
+		if err != nil {
+			return err
+		}
+		d, err := s.b1.client.Diff(ctx)
+		if err != nil {
+			return err
+		}
+		if !d.InSync || st.State != api.ScheduleRunning || st.RunningID != before.RunningID || st.Ports[0].Oper.String() != before.Ports[0].Oper.String() {
+			return fmt.Errorf("%+v %+v", st, d)
+		}
+		return nil
+	})
+	if text := s.b1.text(t); strings.Contains(text, "cycle-time 2000000") {
+		t.Errorf("the kernel still has the other list:\n%s", text)
+	}
 }
 
 // The disk of b1 is full: what cannot be promised is refused, and nothing

@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
 	"tsnswitch"
 	"tsnswitch/internal/dataplane"
 	"tsnswitch/internal/node"
+	"tsnswitch/qbv"
 )
 
 // plane is the data plane as the applier uses it.
@@ -25,11 +27,14 @@ type plane interface {
 type applier struct {
 	plane plane
 	log   *slog.Logger
+	// now is gPTP time, if it is known; see set.
+	now func() (tsn.PTPTime, error)
 	// done is told of every attempt.
 	done func(node.Desired, dataplane.Report, error)
 
 	mu      sync.Mutex
 	want    *node.Desired
+	begun   []tsn.Port    // ports whose gates in want had begun when it was given
 	last    error         // of the last attempt
 	settled chan struct{} // closed when what is wanted now has been tried
 
@@ -43,10 +48,11 @@ const (
 	applyRetry = time.Second      // after a failure
 	applyCheck = 30 * time.Second // look at the kernel although nothing changed
 	applyLimit = 10 * time.Second // for one attempt
+	againLead  = 100_000_000      // ns until a list begins again
 )
 
-func newApplier(p plane, log *slog.Logger, done func(node.Desired, dataplane.Report, error)) *applier {
-	return &applier{plane: p, log: log, done: done, wake: make(chan struct{}, 1), open: make(chan struct{})}
+func newApplier(p plane, log *slog.Logger, now func() (tsn.PTPTime, error), done func(node.Desired, dataplane.Report, error)) *applier {
+	return &applier{plane: p, log: log, now: now, done: done, wake: make(chan struct{}, 1), open: make(chan struct{})}
 }
 
 // release lets the applier touch the kernel. After a restart the kernel still
@@ -55,9 +61,21 @@ func newApplier(p plane, log *slog.Logger, done func(node.Desired, dataplane.Rep
 func (a *applier) release() { a.openOnce.Do(func() { close(a.open) }) }
 
 // set gives a new whole state; it does not wait.
+//
+// A gate control list that began before is one that runs, or one that is gone
+// back to, because its successor was taken back: it may start at any of its
+// cycles. One that lies ahead starts at its base time or not at all.
 func (a *applier) set(d node.Desired) {
+	var begun []tsn.Port
+	if now, err := a.now(); err == nil {
+		for _, e := range d.State.Egress {
+			if e.Gates != nil && e.Gates.BaseTime.NS < now.NS {
+				begun = append(begun, e.Port)
+			}
+		}
+	}
 	a.mu.Lock()
-	a.want = &d
+	a.want, a.begun = &d, begun
 	if a.settled == nil { // who waits for an overtaken state waits for this one
 		a.settled = make(chan struct{})
 	}
@@ -116,9 +134,29 @@ func (a *applier) run(ctx context.Context) {
 	}
 }
 
+// again moves the base times of lists that had begun to a cycle that is still
+// to come. To a kernel that runs such a list it is the same list.
+func (a *applier) again(d tsn.DesiredState, begun []tsn.Port) tsn.DesiredState {
+	now, err := a.now()
+	if err != nil || len(begun) == 0 {
+		return d
+	}
+	d.Egress = slices.Clone(d.Egress)
+	for i := range d.Egress {
+		if e := &d.Egress[i]; slices.Contains(begun, e.Port) {
+			list := *e.Gates
+			list.BaseTime = qbv.NextBase(&list, now.Add(againLead))
+			e.Gates = &list
+		}
+	}
+	return d
+}
+
 // apply tries once and says when to look again.
 func (a *applier) apply(ctx context.Context) time.Duration {
-	want, _ := a.state()
+	a.mu.Lock()
+	want, begun := a.want, a.begun
+	a.mu.Unlock()
 	if want == nil {
 		return applyCheck
 	}
@@ -126,7 +164,7 @@ func (a *applier) apply(ctx context.Context) time.Duration {
 	// half of a state behind.
 	whole, cancel := context.WithTimeout(context.WithoutCancel(ctx), applyLimit)
 	defer cancel()
-	report, err := a.plane.Set(whole, want.State)
+	report, err := a.plane.Set(whole, a.again(want.State, begun))
 	a.mu.Lock()
 	a.last = err
 	if a.want == want && a.settled != nil {

@@ -61,7 +61,7 @@ func state(n tsn.Port) node.Desired {
 // startApplier runs one in the bubble; it ends with the test.
 func startApplier(t *testing.T, p *fakePlane) *applier {
 	ctx, cancel := context.WithCancel(context.Background())
-	a := newApplier(p, slog.New(slog.DiscardHandler), func(node.Desired, dataplane.Report, error) {})
+	a := newApplier(p, slog.New(slog.DiscardHandler), noTime, func(node.Desired, dataplane.Report, error) {})
 	ended := make(chan struct{})
 	go func() { defer close(ended); a.run(ctx) }()
 	t.Cleanup(func() { cancel(); <-ended })
@@ -169,7 +169,7 @@ func TestApplierPending(t *testing.T) {
 func TestApplierFinishes(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		p := &fakePlane{took: time.Second, begun: make(chan struct{})}
-		a := newApplier(p, slog.New(slog.DiscardHandler), func(node.Desired, dataplane.Report, error) {})
+		a := newApplier(p, slog.New(slog.DiscardHandler), noTime, func(node.Desired, dataplane.Report, error) {})
 		ctx, cancel := context.WithCancel(context.Background())
 		ended := make(chan struct{})
 		go func() { defer close(ended); a.run(ctx) }()
@@ -201,4 +201,31 @@ func TestApplierSettleGivesUp(t *testing.T) {
 			t.Errorf("%v", err)
 		}
 	})
+}
+
+func noTime() (tsn.PTPTime, error) { return tsn.PTPTime{}, errNoTime }
+
+// 802.1Q 8.6.9.3.1: a list whose base time has passed starts at a later cycle.
+// Here that is so only for one that had begun when it was wanted; a new one
+// whose time has passed while it waited is not moved, for its peers started.
+func TestApplierBeginsAgain(t *testing.T) {
+	now := tsn.PTPTime{NS: 1000*ms + 123}
+	a := newApplier(nil, nil, func() (tsn.PTPTime, error) { return now, nil }, nil)
+	list := func(base int64) *tsn.GateControlList {
+		return &tsn.GateControlList{BaseTime: tsn.PTPTime{NS: base}, CycleTime: 7 * ms}
+	}
+	given := tsn.DesiredState{Egress: []tsn.PortEgress{{Port: 1, Gates: list(3 * ms)}, {Port: 2}, {Port: 3, Gates: list(1001 * ms)}}}
+	a.set(node.Desired{State: given})
+	now.NS += 50 * ms // the kernel was busy
+	got := a.again(given, a.begun)
+	if b := got.Egress[0].Gates.BaseTime.NS; (b-3*ms)%(7*ms) != 0 || b < now.NS+againLead || b >= now.NS+againLead+7*ms {
+		t.Errorf("begins again at %d", b)
+	}
+	if got.Egress[1].Gates != nil || got.Egress[2].Gates.BaseTime.NS != 1001*ms || given.Egress[0].Gates.BaseTime.NS != 3*ms {
+		t.Errorf("changed what it must not: %v %v", got, given)
+	}
+	a.now = noTime
+	if got := a.again(given, a.begun); got.Egress[0].Gates.BaseTime.NS != 3*ms {
+		t.Error("moved without knowing the time")
+	}
 }

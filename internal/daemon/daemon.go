@@ -154,7 +154,7 @@ func build(cfg *config.Daemon, opt Options) (_ *Daemon, err error) {
 	if d.gptp, d.machine, err = node.New(nc); err != nil {
 		return nil, err
 	}
-	d.applier = newApplier(d.kernel, d.log, d.applied)
+	d.applier = newApplier(d.kernel, d.log, d.clock.now, d.applied)
 	d.timing = newLoop("timing", d.gptp, link.Now, d.effect)
 	d.control = newLoop("control", d.machine, link.Now, d.effect)
 	var keys *api.Keys
