@@ -6,7 +6,7 @@
 //	  │                                                        │
 //	  └───────────────── network.yaml ──> spaces, cables, wires (ns.go, wire.go)
 //	                                       daemons, BEAM nodes   (fabric.go, beam.go)
-//	                                       steps_*.go ──> report.json, picture.svg
+//	                                       step_*.go  ──> report.json, picture.svg
 //
 // Every line it prints was read back from the kernel, the wire or a daemon.
 package main
