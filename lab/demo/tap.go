@@ -10,6 +10,7 @@ import (
 	"github.com/google/gopacket"
 	"github.com/google/gopacket/layers"
 	"github.com/google/gopacket/pcapgo"
+	"github.com/mdlayher/ethernet"
 	"github.com/mdlayher/packet"
 	"golang.org/x/sys/unix"
 )
@@ -74,24 +75,24 @@ func (t *tap) listen() {
 
 // frameKind names what a frame is, as far as the lab counts it.
 func frameKind(b []byte) string {
-	p := gopacket.NewPacket(b, layers.LayerTypeEthernet, gopacket.DecodeOptions{Lazy: true, NoCopy: true})
-	eth, ok := p.LinkLayer().(*layers.Ethernet)
-	if !ok {
+	var eth ethernet.Frame
+	if err := eth.UnmarshalBinary(b); err != nil {
 		return "undecodable"
 	}
 	switch {
-	case eth.EthernetType == 0x88f7:
+	case eth.EtherType == 0x88f7:
 		return "gptp"
-	case eth.Length > 0 && eth.Length <= 1500:
+	case eth.EtherType <= 1500: // a length: LLC follows
 		return "isis"
 	}
+	p := gopacket.NewPacket(eth.Payload, layers.EthernetType(eth.EtherType), gopacket.DecodeOptions{Lazy: true, NoCopy: true})
 	if arp, ok := p.Layer(layers.LayerTypeARP).(*layers.ARP); ok {
 		return fmt.Sprintf("arp-%d from %s for %s", arp.Operation, net.HardwareAddr(arp.SourceHwAddress), net.IP(arp.DstProtAddress))
 	}
 	if icmp, ok := p.Layer(layers.LayerTypeICMPv4).(*layers.ICMPv4); ok {
 		return "icmp " + icmp.TypeCode.String()
 	}
-	return eth.EthernetType.String()
+	return layers.EthernetType(eth.EtherType).String()
 }
 
 // counts returns a copy of what was seen so far.
