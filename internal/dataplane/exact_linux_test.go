@@ -194,7 +194,7 @@ func testGatePhase(t *testing.T) {
 		s := newStation(t)
 		base := s.start(t, tsn.GateControlList{CycleTime: cycle, Entries: windows})
 		// The steps are coprime to the cycle: frames come at every phase.
-		const steps = 1000
+		const steps = 500
 		for i := range int64(steps) {
 			sleepUntil(t, base+i*cycle*37/1000)
 			for c := range tsn.TrafficClass(tsn.NumClasses) {
@@ -296,7 +296,7 @@ func testScheduleSwitch(t *testing.T) {
 // is changed, and what is left open to strict priority is not held up.
 func testCreditBased(t *testing.T) {
 	s := newStation(t)
-	const octets, steps = 1500, 2000
+	const octets, steps, every = 1500, 1000, 200_000
 	for _, slopes := range [][2]tsn.Rate{{20 * tsn.Mbps, 5 * tsn.Mbps}, {10 * tsn.Mbps, 30 * tsn.Mbps}} {
 		s.egress.IdleSlope = [8]tsn.Rate{tsn.ClassScheduled: slopes[0], tsn.ClassSR: slopes[1]}
 		s.set(t)
@@ -304,9 +304,9 @@ func testCreditBased(t *testing.T) {
 		sent := [tsn.NumClasses]int{}
 		// A quarter more than the slopes, for a fifth of a second.
 		for i := range int64(steps) {
-			sleepUntil(t, from+i*100_000)
+			sleepUntil(t, from+i*every)
 			for _, c := range []tsn.TrafficClass{tsn.ClassScheduled, tsn.ClassSR} {
-				if due := int64(s.egress.IdleSlope[c]) * 5 / 4 * 100 * i / 8 / octets / 1000; int64(sent[c]) <= due {
+				if due := int64(s.egress.IdleSlope[c]) * 5 / 4 * (every / 1000) * i / 8 / octets / 1000; int64(sent[c]) <= due {
 					s.send(t, c, octets)
 					sent[c]++
 				}
