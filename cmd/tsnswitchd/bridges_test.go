@@ -364,6 +364,29 @@ func (s *site) testFullDisk(t *testing.T) {
 	if err := s.b1.client.RemoveStream(t.Context(), "two"); err != nil {
 		t.Error(err)
 	}
+	s.quiet(t)
+}
+
+// quiet waits until both run a schedule for stream one alone: b1 conducts, and
+// plans again when a stream comes or goes.
+func (s *site) quiet(t *testing.T) {
+	t.Helper()
+	s.b1.until(t, "runs the schedule of one stream", func(ctx context.Context) error {
+		sched, err := s.b1.client.ShowSchedule(ctx)
+		if err != nil {
+			return err
+		}
+		for _, b := range []*bridge{s.b1, s.b2} {
+			st, err := b.client.Status(ctx)
+			if err != nil {
+				return err
+			}
+			if len(sched.Streams) != 1 || st.Schedule.ID != sched.ID || st.Schedule.State != api.ScheduleRunning || !st.Kernel.InSync {
+				return fmt.Errorf("%s: %+v %+v, planned for %d streams", b.name, st.Schedule, st.Kernel, len(sched.Streams))
+			}
+		}
+		return nil
+	})
 }
 
 // sum adds up the counters whose names contain one of parts.
@@ -563,6 +586,7 @@ func (s *site) testHotPlug(t *testing.T) {
 	if err := s.b1.client.RemoveStream(t.Context(), "two"); err != nil {
 		t.Error(err)
 	}
+	s.quiet(t)
 }
 
 // b2 loses all that its kernel did, as by a reboot: its reservations come back

@@ -206,7 +206,7 @@ func (b *bridge) ended(t *testing.T, exited chan error) error {
 }
 
 // patience is how long a state of the network may take; the guest may be slow.
-const patience = 15 * time.Second
+const patience = 25 * time.Second
 
 // until asks the daemon again and again; each answer is an event of its own
 // making, and a network converges without telling.
