@@ -261,9 +261,19 @@ func (b *bridge) text(t *testing.T) string {
 }
 
 // The addresses of "self" are those that sockets listen to; they end with them.
+// Few processes: to start one is slow in the guest.
 const readBack = `set -e
-bridge -d link show; bridge vlan show; bridge fdb show | grep -v " self "; bridge mdb show
-tc qdisc show; tc filter show dev p1 egress; tc filter show dev p2 egress
+bridge -d -batch - <<. | grep -v " self "
+link show
+vlan show
+fdb show
+mdb show
+.
+tc -batch - <<.
+qdisc show
+filter show dev p1 egress
+filter show dev p2 egress
+.
 ip -br addr show`
 
 // stays fails if the kernel does something else than before.
