@@ -33,7 +33,6 @@ type loop struct {
 
 	dropped atomic.Uint64 // frames that found the queue full
 	steps   atomic.Uint64
-	worst   atomic.Int64 // longest Step so far, ns
 }
 
 func newLoop(name string, m tsn.Machine, now func() tsn.Instant, do func(tsn.Effect)) *loop {
@@ -48,8 +47,13 @@ func (l *loop) run(ctx context.Context) {
 	defer close(l.done)
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	armed := tsn.Instant(-1) // the deadline the timer is set to
 	for {
-		timer.Reset(l.untilDeadline())
+		// Reading the clock is dear on a guest; most events move no deadline.
+		if d := l.machine.Deadline(); d != armed {
+			armed = d
+			timer.Reset(l.until(d))
+		}
 		select {
 		case <-ctx.Done():
 			return
@@ -58,17 +62,17 @@ func (l *loop) run(ctx context.Context) {
 		case f := <-l.calls:
 			f()
 		case <-timer.C:
+			armed = -1
 			l.step(tsn.Timeout{})
 		}
 	}
 }
 
-func (l *loop) untilDeadline() time.Duration {
-	d := l.machine.Deadline()
-	if d == tsn.Never {
+func (l *loop) until(deadline tsn.Instant) time.Duration {
+	if deadline == tsn.Never {
 		return time.Hour
 	}
-	return time.Duration(max(d.Sub(l.now()), 0))
+	return time.Duration(max(deadline.Sub(l.now()), 0))
 }
 
 // step runs one event and carries out its effects; only the loop's own
@@ -79,9 +83,6 @@ func (l *loop) step(ev tsn.Event) []tsn.Effect {
 		l.record.Record(now, ev)
 	}
 	effects := l.machine.Step(now, ev)
-	if took := l.now().Sub(now); took > l.worst.Load() {
-		l.worst.Store(took)
-	}
 	l.steps.Add(1)
 	for _, e := range effects {
 		l.do(e)

@@ -99,7 +99,7 @@ func testServiceOrder(t *testing.T) {
 	k := open(t, l.sw, realConfig())
 	d := fabricState()
 	d.Egress[1].Gates = &tsn.GateControlList{
-		BaseTime: tsn.PTPTime{NS: tai(t) + 300_000_000}, CycleTime: 1_000_000,
+		BaseTime: tsn.PTPTime{NS: tai(t) + 2_000_000_000}, CycleTime: 1_000_000,
 		Entries: []tsn.GateEntry{{Gates: 1 << tsn.ClassControl, Interval: 1_000_000}},
 	}
 	set(t, k, d)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/bits"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -68,7 +69,7 @@ func (v *Virtual) LocalToTAI(l tsn.LocalTime) int64 {
 
 // Local converts a software stamp.
 func (v *Virtual) Local(s Stamp) (tsn.LocalTime, bool) {
-	offset, err := taiOffset()
+	offset, err := taiOffsetAt(s.NS)
 	if err != nil || s.Hardware {
 		return 0, false
 	}
@@ -83,6 +84,28 @@ func (v *Virtual) Gate() (GateMap, error) {
 	}
 	rate := float64(v.ppb)
 	return GateMap{Local: v.TAIToLocal(tai), Gate: tai, RatePPB: -rate / (1 + rate*1e-9)}, nil
+}
+
+// taiSeen is what taiOffset answered last, and for what time.
+type taiSeen struct{ realtime, offset int64 }
+
+// taiFresh is for how long, ns, that answer is good: the offset changes at a
+// leap second, or when somebody tells the kernel.
+const taiFresh = 1_000_000_000
+
+var lastTAI atomic.Pointer[taiSeen]
+
+// taiOffsetAt is taiOffset for a stamp of CLOCK_REALTIME. It asks the kernel
+// once a second, not for every stamp.
+func taiOffsetAt(realtime int64) (int64, error) {
+	if l := lastTAI.Load(); l != nil && realtime >= l.realtime && realtime-l.realtime < taiFresh {
+		return l.offset, nil
+	}
+	offset, err := taiOffset()
+	if err == nil {
+		lastTAI.Store(&taiSeen{realtime, offset})
+	}
+	return offset, err
 }
 
 // taiOffset is CLOCK_TAI - CLOCK_REALTIME in ns: whole seconds, and 0 on a
