@@ -99,7 +99,7 @@ func testServiceOrder(t *testing.T) {
 	k := open(t, l.sw, realConfig())
 	d := fabricState()
 	d.Egress[1].Gates = &tsn.GateControlList{
-		BaseTime: tsn.PTPTime{NS: tai(t) + 2_000_000_000}, CycleTime: 1_000_000,
+		BaseTime: tsn.PTPTime{NS: tai(t) + lead}, CycleTime: 1_000_000,
 		Entries: []tsn.GateEntry{{Gates: 1 << tsn.ClassControl, Interval: 1_000_000}},
 	}
 	set(t, k, d)
@@ -124,7 +124,7 @@ func testLinkDown(t *testing.T) {
 	k := open(t, l.sw, realConfig())
 	d := fabricState()
 	d.Egress[1].Gates = &tsn.GateControlList{
-		BaseTime: tsn.PTPTime{NS: tai(t) + 300_000_000}, CycleTime: 2_000_000,
+		BaseTime: tsn.PTPTime{NS: tai(t) + lead}, CycleTime: 2_000_000,
 		Entries: []tsn.GateEntry{{Gates: 0x8, Interval: 1_000_000}, {Gates: 0x7, Interval: 1_000_000}},
 	}
 	set(t, k, d)
@@ -160,7 +160,7 @@ func testManyEntries(t *testing.T) {
 	d := fabricState()
 	n := k.GateLimits(1).Entries
 	for range 2 {
-		g := &tsn.GateControlList{CycleTime: int64(n) * 250_000, BaseTime: tsn.PTPTime{NS: tai(t) + 300_000_000}}
+		g := &tsn.GateControlList{CycleTime: int64(n) * 250_000, BaseTime: tsn.PTPTime{NS: tai(t) + lead}}
 		for i := range n {
 			g.Entries = append(g.Entries, tsn.GateEntry{Gates: tsn.GateMask(8 | i%8), Interval: 250_000})
 		}

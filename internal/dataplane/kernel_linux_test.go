@@ -174,7 +174,7 @@ func testRandomWalk(t *testing.T) {
 		d := rapid.Custom(func(rt *rapid.T) tsn.DesiredState { return drawDesired(rt, 0) }).Example(seed)
 		for i := range d.Egress {
 			if g := d.Egress[i].Gates; g != nil {
-				g.BaseTime.NS += tai(t) + 300_000_000
+				g.BaseTime.NS += tai(t) + lead
 			}
 		}
 		if seed == 3 {

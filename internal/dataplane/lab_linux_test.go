@@ -182,3 +182,7 @@ func isErr(t *testing.T, err, want error) {
 		t.Errorf("got %v, want %v", err, want)
 	}
 }
+
+// lead is from now to a base time: long enough for a guest on a busy machine
+// to get the schedule into its kernel before, ns.
+const lead = 1_500_000_000
