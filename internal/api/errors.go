@@ -3,6 +3,7 @@ package api
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"connectrpc.com/connect"
 
@@ -96,8 +97,13 @@ func toConnect(err error) error {
 		}
 		e = &Error{Code: code, Text: err.Error()}
 	}
-	ce := connect.NewError(connectCodes[e.Code], errors.New(e.Text))
-	d := &pb.Error{Code: e.Code, Text: e.Text, FailureCode: uint32(e.Failure)}
+	// What wraps the error says where it happened.
+	text := err.Error()
+	if before, ok := strings.CutSuffix(text, e.Error()); ok {
+		text = before + e.Text
+	}
+	ce := connect.NewError(connectCodes[e.Code], errors.New(text))
+	d := &pb.Error{Code: e.Code, Text: text, FailureCode: uint32(e.Failure)}
 	if e.Stream != (tsn.StreamID{}) {
 		d.StreamId = e.Stream.String()
 	}

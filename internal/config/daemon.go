@@ -90,7 +90,9 @@ type Port struct {
 	Role   string   `yaml:"role"`           // fabric, edge, end-station
 	Rate   Rate     `yaml:"rate,omitempty"` // 0: what the link says
 	Metric uint32   `yaml:"metric"`
-	Queues int      `yaml:"queues"`
+	// Queues is how many transmit queues the interface must have: at least one
+	// for each traffic class.
+	Queues int `yaml:"queues"`
 	// GateLimit is how many entries a gate control list may have.
 	GateLimit int `yaml:"gateLimit"`
 	// PVID is the VLAN of untagged frames (0: they are dropped); Untagged
@@ -124,7 +126,7 @@ func (p Port) IsLocked() bool {
 	return *p.Locked
 }
 
-func (p *Port) setDefaults() { p.Metric, p.Queues, p.GateLimit = 100, 8, 256 }
+func (p *Port) setDefaults() { p.Metric, p.Queues, p.GateLimit = 100, tsn.NumClasses, 256 }
 
 // Station is an end station behind an edge port; Address is where its own
 // daemon answers, if it has one.

@@ -42,6 +42,7 @@ func dataplaneConfig(c *config.Daemon, w *clockwork) dataplane.Config {
 		d.Offload = dataplane.OffloadFull
 	}
 	for _, p := range c.Ports {
+		d.NumQueues = max(d.NumQueues, p.Queues)
 		d.Ports = append(d.Ports, dataplane.PortConfig{Port: p.Port, Ifname: p.Ifname, Rate: tsn.Rate(p.Rate)})
 	}
 	return d

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"tsnswitch"
 	"tsnswitch/internal/api"
 	"tsnswitch/internal/config"
 )
@@ -34,17 +35,33 @@ func (d *Daemon) Dist(ctx context.Context) (*api.Dist, error) {
 	if err != nil {
 		return nil, err
 	}
+	stations := d.stationNames(ctx)
 	for _, name := range names {
 		l := api.DistLink{Local: name, State: "registered"}
 		for _, s := range streams {
 			if s.Stream.Talker == d.cfg.SystemID {
-				l.StreamID, l.Peer = s.Stream.ID.String(), s.Stream.Listener.String()
-				l.State = "registered, stream " + s.State
+				l.StreamID, l.Peer = s.Stream.ID.String(), nameOr(stations[s.Stream.Listener], s.Stream.Listener)
+				l.State = s.State
 			}
 		}
 		out.Links = append(out.Links, l)
 	}
 	return out, nil
+}
+
+// stationNames asks the fabric what its stations are called.
+func (d *Daemon) stationNames(ctx context.Context) map[tsn.MAC]string {
+	out := map[tsn.MAC]string{}
+	nodes, err := d.Nodes(ctx)
+	if err != nil {
+		return out // addresses will do
+	}
+	for _, n := range nodes {
+		for _, s := range n.Stations {
+			out[s.MAC] = s.Name
+		}
+	}
+	return out
 }
 
 // epmdNames asks the port mapper for its names (EPMD_NAMES_REQ, 110).

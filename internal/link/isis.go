@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
 	"sync"
 	"time"
 
@@ -103,7 +104,7 @@ func (p *isisPort) read(conn *packet.Conn, done chan<- struct{}) {
 	for failures := 0; failures < maxReadErrors; {
 		n, _, err := conn.ReadFrom(buf)
 		switch {
-		case errors.Is(err, net.ErrClosed):
+		case errors.Is(err, net.ErrClosed) || errors.Is(err, os.ErrClosed):
 			return
 		case err != nil: // ENETDOWN once when the link goes down
 			p.n.readErrors.Add(1)
