@@ -4,7 +4,7 @@
 -module(distlink_bench).
 -behaviour(gen_server).
 
--export([start/0, check/1, check_slow/2, rtt/3, rtt_line/4, until_answer/3, throughput/3, hol/4]).
+-export([start/0, check/1, check_slow/2, rtt/3, rtt/4, rtt_line/4, rtt_line/5, until_answer/3, throughput/3, hol/4]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2]).
 -export([remote_target/1, sink/2]).
 
@@ -29,15 +29,19 @@ remote(Node) ->
 
 %% rtt(Node, N, GapMs) -> {P50, P99, Max, Sorted} of N gen_server calls with 64
 %% octets each way, in microseconds, GapMs apart (0: one after the other).
-rtt(Node, N, GapMs) when N > 0 ->
+rtt(Node, N, GapMs) -> rtt(Node, N, GapMs, 3600000).
+
+%% rtt(Node, N, GapMs, LimitMs) makes fewer calls when the time is over.
+rtt(Node, N, GapMs, LimitMs) when N > 0 ->
     Pid = remote(Node),
     Payload = binary:copy(<<"x">>, 64),
     _ = [gen_server:call(Pid, Payload) || _ <- lists:seq(1, 5)],
-    Sorted = lists:sort(calls(Pid, Payload, N, GapMs, [])),
+    End = erlang:monotonic_time(microsecond) + LimitMs * 1000,
+    Sorted = lists:sort(calls(Pid, Payload, N, GapMs, End, [])),
     {percentile(50, Sorted), percentile(99, Sorted), lists:last(Sorted), Sorted}.
 
-calls(_, _, 0, _, Acc) -> Acc;
-calls(Pid, Payload, N, GapMs, Acc) ->
+calls(_, _, 0, _, _, Acc) -> Acc;
+calls(Pid, Payload, N, GapMs, End, Acc) ->
     T0 = erlang:monotonic_time(microsecond),
     Payload = gen_server:call(Pid, Payload, 60000),
     T = erlang:monotonic_time(microsecond) - T0,
@@ -45,19 +49,22 @@ calls(Pid, Payload, N, GapMs, Acc) ->
         0 -> ok;
         _ -> receive after GapMs -> ok end
     end,
-    calls(Pid, Payload, N - 1, GapMs, [T | Acc]).
+    More = case T0 + T > End of true -> 0; false -> N - 1 end,
+    calls(Pid, Payload, More, GapMs, End, [T | Acc]).
 
 percentile(P, Sorted) -> lists:nth(max(1, (length(Sorted) * P + 99) div 100), Sorted).
 
 %% rtt_line(Label, Node, N, GapMs) measures and prints; all samples are printed
 %% too when there are at most 5000.
-rtt_line(Label, Node, N, GapMs) ->
-    {P50, P99, Max, Sorted} = rtt(Node, N, GapMs),
+rtt_line(Label, Node, N, GapMs) -> rtt_line(Label, Node, N, GapMs, 3600000).
+
+rtt_line(Label, Node, N, GapMs, LimitMs) ->
+    {P50, P99, Max, Sorted} = rtt(Node, N, GapMs, LimitMs),
     Samples = case N =< 5000 of
                   true -> [",\"sorted_us\":[", lists:join(",", [integer_to_list(T) || T <- Sorted]), "]"];
                   false -> []
               end,
-    line(["\"test\":\"rtt\",\"label\":", string(Label), field("n", N), field("gap_ms", GapMs),
+    line(["\"test\":\"rtt\",\"label\":", string(Label), field("n", length(Sorted)), field("gap_ms", GapMs),
           field("p50_us", P50), field("p99_us", P99), field("max_us", Max), Samples]),
     {P50, P99, Max}.
 

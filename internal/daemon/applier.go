@@ -182,13 +182,14 @@ func (a *applier) apply(ctx context.Context) time.Duration {
 	if err == nil {
 		return applyCheck
 	}
-	if ctx.Err() == nil {
-		a.log.Warn("kernel is not as desired", "err", err)
-	}
 	// A pending schedule becomes oper at its base time; then it can be replaced.
 	var pending *dataplane.PendingError
 	if errors.As(err, &pending) {
+		a.log.Debug("kernel is not as desired yet", "err", err)
 		return 100 * time.Millisecond
+	}
+	if ctx.Err() == nil {
+		a.log.Warn("kernel is not as desired", "err", err)
 	}
 	return applyRetry
 }

@@ -49,14 +49,15 @@ func testGates(t *testing.T) {
 	_, err := k.Set(t.Context(), d)
 	isErr(t, err, dataplane.ErrBaseTime)
 
-	base := tai(t) + 600_000_000
+	base := tai(t) + lead
 	*gate = list(base)
 	set(t, k, d)
 	e := read(t, k).EgressOf(2)
 	if e.Admin == nil || e.Admin.Base != base || !slices.Equal(e.Admin.Entries, (*gate).Entries) || len(e.Oper.Entries) != 1 {
 		t.Errorf("admin %v, oper %v", e.Admin, e.Oper)
 	}
-	*gate = nil
+	*gate = list(base + lead)
+	(*gate).Entries[0].Gates = 0x8
 	d.Bridge.FDB = d.Bridge.FDB[:2]
 	r, err := k.Set(t.Context(), d)
 	isErr(t, err, dataplane.ErrPending)
@@ -71,6 +72,21 @@ func testGates(t *testing.T) {
 	if e.Admin != nil || e.Oper.Base != base || len(e.Oper.Entries) != 3 {
 		t.Errorf("admin %v, oper %v", e.Admin, e.Oper)
 	}
+
+	// A list that waits is taken back by opening the gates: that is right at
+	// whatever time the kernel does it.
+	*gate = list(tai(t) + lead)
+	(*gate).Entries[0].Gates = 0x8
+	set(t, k, d)
+	*gate = nil
+	set(t, k, d)
+	awaitAll(t, k)
+	if e := read(t, k).EgressOf(2); e.Admin != nil || len(e.Oper.Entries) != 1 {
+		t.Errorf("taken back: admin %v, oper %v", e.Admin, e.Oper)
+	}
+	*gate = list(tai(t) + lead)
+	set(t, k, d)
+	awaitAll(t, k)
 
 	// Grafting a shaper may stop the gates: frames of every class pass after.
 	*gate = list(base)

@@ -157,7 +157,10 @@ func planEgress(have, want Egress, n int, g GateTarget, tol int64) (ops []Op, er
 		why = "max-sdu"
 	}
 	sched, err := planSchedule(have, want, n, g, tol, why)
-	if err == nil && have.Admin != nil && !have.Stalled && (sched != nil || len(shapers) > 0) {
+	// Opening the gates is right at whatever time the kernel does it; anything
+	// else would begin at the time of the schedule that waits.
+	opens := sched != nil && sched.Schedule.allOpen(n) && len(shapers) == 0
+	if err == nil && have.Admin != nil && !have.Stalled && !opens && (sched != nil || len(shapers) > 0) {
 		err = &PendingError{want.Port, have.Admin.Base}
 	}
 	if err != nil {

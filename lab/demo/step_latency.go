@@ -11,11 +11,13 @@ import (
 	"tsnswitch/internal/config"
 )
 
-// Each row calls this often, this far apart: enough for a p99 without making
-// the lab long.
+// Each row calls this often, this far apart, and not longer than that: enough
+// for a p99 without making the lab long. A row that was cut short has fewer
+// calls, and its p99 is close to its maximum.
 const (
-	latencyCalls = 200
-	latencyGapMS = 5
+	latencyCalls   = 200
+	latencyGapMS   = 5
+	latencyLimitMS = 20_000
 )
 
 // stepLatency measures the round trip of a small gen_server call: idle, then
@@ -150,7 +152,7 @@ func (l *lab) latencyRow(ctx context.Context, name string, p *beamPair, loaded b
 	}
 	octets, start := shared.octets(), time.Now()
 	drops := l.drops()
-	res, err := p.a.eval(ctx, "distlink_bench:rtt_line(\"%s\", '%s', %d, %d)", name, p.b.node, latencyCalls, latencyGapMS)
+	res, err := p.a.eval(ctx, "distlink_bench:rtt_line(\"%s\", '%s', %d, %d, %d)", name, p.b.node, latencyCalls, latencyGapMS, latencyLimitMS)
 	if err != nil {
 		return nil, err
 	}
