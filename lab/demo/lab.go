@@ -156,6 +156,10 @@ func (l *lab) readBack(ctx context.Context, n *labNode) {
 // stepBuild makes everything and waits until every daemon answers.
 func (l *lab) stepBuild(ctx context.Context, s *stepReport) error {
 	start := time.Now()
+	// Logs of an earlier run would be read as this one's.
+	if err := os.RemoveAll(filepath.Join(l.opt.out, "log")); err != nil {
+		return err
+	}
 	if err := l.build(ctx); err != nil {
 		return err
 	}
