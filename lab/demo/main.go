@@ -70,7 +70,7 @@ func main() {
 }
 
 // needs is what the lab wants of a kernel.
-var needs = kerneltest.Needs{Taprio: true, VLANFiltering: true}
+var needs = kerneltest.Needs{Taprio: true, VLANFiltering: true, VLANDevices: true, Flower: true}
 
 // run picks the kernel and runs the lab in it.
 func run(ctx context.Context, o options) (int, error) {
@@ -95,7 +95,7 @@ func run(ctx context.Context, o options) (int, error) {
 		fmt.Println("running on the host's kernel: it has taprio and bridge VLAN filtering, and you are root")
 		return runLab(ctx, o, "host kernel")
 	}
-	fmt.Printf("running in User-mode Linux: this host lacks %s\n", missing)
+	fmt.Printf("running in User-mode Linux: on this host %s\n", missing)
 	self, err := os.Executable()
 	if err != nil {
 		return 1, err
