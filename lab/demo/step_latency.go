@@ -95,7 +95,7 @@ func (l *lab) slowDown(ctx context.Context, s *stepReport, rate tsn.Rate) error 
 	if len(streams) != len(l.net.Streams) {
 		return fmt.Errorf("after the restart there are %d streams, there were %d", len(streams), len(l.net.Streams))
 	}
-	return l.apply(ctx, s)
+	return l.apply(ctx, s, false) // slower wires may be too slow for some
 }
 
 // latencyTable measures every row at the present rate of the wires.
