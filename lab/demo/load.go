@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"tsnswitch/internal/config"
@@ -34,42 +33,46 @@ func (l *lab) sharedLink(ctx context.Context, c couple) (octetCounter, error) {
 }
 
 // drops is what all wires lost so far.
-func (l *lab) drops() (sum uint64) {
+func (l *lab) drops() (sum uint64, err error) {
 	for _, link := range l.net.Links {
 		a, b := l.ends(link)
 		for _, e := range []end{a, b} {
-			if n, err := wireDrops(e); err == nil {
-				sum += n
+			n, err := wireDrops(e)
+			if err != nil {
+				return 0, err
 			}
+			sum += n
 		}
 	}
-	return sum
+	return sum, nil
 }
 
-// awaitFull waits until a wire has lost a frame: from then on the queue in
-// front of it is full. On a machine too slow to fill it, half a second of
-// flood is all there is to have, and the row says how full the line was.
-func (l *lab) awaitFull(ctx context.Context, floods ...*flood) error {
-	before := l.drops()
+// linkFull is the share of the line rate from which a link counts as full.
+const linkFull = 0.9
+
+// awaitFull waits until the shared link is full. A machine that is too slow to
+// fill it is given two seconds; the row then says how full it was.
+func (l *lab) awaitFull(ctx context.Context, shared octetCounter) error {
 	limit := time.NewTimer(2 * time.Second)
 	defer limit.Stop()
-	look := time.NewTicker(50 * time.Millisecond)
+	look := time.NewTicker(200 * time.Millisecond)
 	defer look.Stop()
 	for {
-		if l.drops() > before {
-			return nil
+		before, err := shared.octets()
+		if err != nil {
+			return err
 		}
-		for _, f := range floods {
-			if p := f.err.Load(); p != nil {
-				return fmt.Errorf("flood: %w", *p)
-			}
-		}
+		start := time.Now()
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-limit.C:
 			return nil
 		case <-look.C:
+		}
+		use, err := shared.use(before, time.Since(start), l.rate)
+		if err != nil || use >= linkFull {
+			return err
 		}
 	}
 }

@@ -120,29 +120,38 @@ func (l *lab) latencyTable(ctx context.Context, s *stepReport) (*latencyTable, e
 	return t, nil
 }
 
-func (l *lab) latencyRow(ctx context.Context, name string, p *beamPair, loaded bool) (*latencyRow, error) {
-	row := &latencyRow{Name: name, Connection: p.name}
+// latencyRow measures one row. A flood that ends before the row does is an
+// error: the row would say more than it measured.
+func (l *lab) latencyRow(ctx context.Context, name string, p *beamPair, loaded bool) (_ *latencyRow, err error) {
+	row := &latencyRow{Name: name, Connection: p.name, Loaded: loaded}
 	c, _ := l.couple()
-	a, b := c.a, c.b
+	shared, err := l.sharedLink(ctx, c)
+	if err != nil {
+		return nil, err
+	}
 	if loaded {
-		ab, err := a.space.startFlood(ctx, netip.AddrPortFrom(b.Data.Addr, 9), l.rate)
-		if err != nil {
-			return nil, err
+		for _, way := range [][2]*labNode{{c.a, c.b}, {c.b, c.a}} {
+			f, ferr := way[0].space.startFlood(ctx, netip.AddrPortFrom(way[1].Data.Addr, 9), l.rate)
+			if ferr != nil {
+				return nil, ferr
+			}
+			defer func() {
+				sent, ferr := f.end()
+				row.FloodSent += sent
+				if ferr != nil && err == nil {
+					err = fmt.Errorf("the flood from %s ended early: %w", way[0].Name, ferr)
+				}
+			}()
 		}
-		ba, err := b.space.startFlood(ctx, netip.AddrPortFrom(a.Data.Addr, 9), l.rate)
-		if err != nil {
-			return nil, err
-		}
-		defer func() {
-			n1, _ := ab.end()
-			n2, _ := ba.end()
-			row.FloodSent = n1 + n2
-		}()
-		if err := l.awaitFull(ctx, ab, ba); err != nil {
+		if err := l.awaitFull(ctx, shared); err != nil {
 			return nil, err
 		}
 	}
-	shared, err := l.sharedLink(ctx, c)
+	drops, err := l.drops()
+	if err != nil {
+		return nil, err
+	}
+	octets, err := shared.octets()
 	if err != nil {
 		return nil, err
 	}
@@ -150,8 +159,7 @@ func (l *lab) latencyRow(ctx context.Context, name string, p *beamPair, loaded b
 	if err != nil {
 		return nil, err
 	}
-	octets, start := shared.octets(), time.Now()
-	drops := l.drops()
+	start := time.Now()
 	res, err := p.a.eval(ctx, "distlink_bench:rtt_line(\"%s\", '%s', %d, %d, %d)", name, p.b.node, latencyCalls, latencyGapMS, latencyLimitMS)
 	if err != nil {
 		return nil, err
@@ -160,8 +168,14 @@ func (l *lab) latencyRow(ctx context.Context, name string, p *beamPair, loaded b
 	if row.IdleCPU, err = cpu.idleSince(); err != nil {
 		return nil, err
 	}
-	row.FloodLine = float64(shared.octets()-octets) * 8 / took.Seconds() / float64(l.rate*1000)
-	row.FloodLoss = l.drops() - drops
+	if row.LinkUse, err = shared.use(octets, took, l.rate); err != nil {
+		return nil, err
+	}
+	after, err := l.drops()
+	if err != nil {
+		return nil, err
+	}
+	row.FloodLoss = after - drops
 	var samples []int64
 	for _, r := range res {
 		samples = append(samples, r.Sorted...)

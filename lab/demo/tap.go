@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -60,6 +61,9 @@ func (t *tap) listen() {
 	buf := make([]byte, 2048)
 	for {
 		n, _, err := t.conn.ReadFrom(buf)
+		if errors.Is(err, unix.ENETDOWN) {
+			continue // once when the interface goes down; it may come back
+		}
 		if err != nil {
 			return
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/vishvananda/netlink"
 
@@ -130,13 +131,24 @@ type octetCounter struct {
 	end end
 }
 
-func (c octetCounter) octets() (n uint64) {
-	_ = c.end.space.inside(func() error {
+func (c octetCounter) octets() (n uint64, err error) {
+	err = c.end.space.inside(func() error {
 		l, err := netlink.LinkByName(wireName(c.end.ifname))
-		if err == nil && l.Attrs().Statistics != nil {
-			n = l.Attrs().Statistics.TxBytes
+		if err != nil {
+			return err
 		}
-		return err
+		if l.Attrs().Statistics == nil {
+			return fmt.Errorf("%s has no counters", wireName(c.end.ifname))
+		}
+		n = l.Attrs().Statistics.TxBytes
+		return nil
 	})
-	return n
+	return n, err
+}
+
+// use is the share of the line rate that the wire carried since it had
+// carried before.
+func (c octetCounter) use(before uint64, took time.Duration, rate tsn.Rate) (float64, error) {
+	now, err := c.octets()
+	return float64(now-before) * 8 / took.Seconds() / float64(rate*1000), err
 }
