@@ -71,7 +71,9 @@ func dial(t *testing.T, port int) *udplink.Link {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = link.Close() })
+	// A message that never comes fails the test, it does not hang it.
+	limit := time.AfterFunc(3*patience, func() { _ = link.Close() })
+	t.Cleanup(func() { limit.Stop(); _ = link.Close() })
 	return link
 }
 

@@ -184,8 +184,17 @@ datagram(B, #c{link = L} = C) -> C#c{link = distlink_link:datagram(now_us(), B, 
 %% put_data hands what has arrived to the VM, or to the handshake before that.
 put_data(#c{link = L0} = C) ->
     case distlink_link:deliveries(L0) of
-        {[], _} -> C;
+        {[], _} -> put_early(C);
         {Ms, L} -> put_data(Ms, C#c{link = L})
+    end.
+
+%% What came before the handshake was complete must not wait for what comes
+%% after it: there may be nothing.
+put_early(#c{handle = undefined} = C) -> C;
+put_early(#c{received = Q} = C) ->
+    case queue:is_empty(Q) of
+        true -> C;
+        false -> put_data([], C)
     end.
 
 put_data(Ms, #c{handle = undefined, received = Q} = C) ->
