@@ -7,7 +7,8 @@ import (
 )
 
 // ectMask of algorithm 00-80-C2-01 to -10 (RFC 6329 s12): each octet of a
-// BridgeID is XORed with it before comparing.
+// BridgeID is XORed with it before comparing. 00-80-C2-00 has none; it is the
+// spanning tree (stp.go).
 var ectMask = [17]byte{
 	1: 0x00, 0xff, 0x88, 0x77, 0x44, 0x33, 0xcc, 0xbb, 0x22, 0x11, 0x66, 0x55, 0xaa, 0x99, 0xdd, 0xee,
 }
@@ -17,7 +18,8 @@ func masked(id tsn.BridgeID, algorithm uint8) uint64 {
 	return binary.BigEndian.Uint64(id[:]) ^ uint64(ectMask[algorithm])*0x0101010101010101
 }
 
-// tree is the shortest path tree of one root under one ECT algorithm.
+// tree is the tree of one root under one algorithm. Under the ECT algorithms it
+// is a shortest path tree; dist and settled are along the tree in any case.
 type tree struct {
 	*spt
 	parent []int32 // -1 at the root and where unreachable
@@ -32,25 +34,29 @@ type tree struct {
 // member wins.
 //
 // The outcome is symmetric (the path from a to b is the path from b to a) and
-// closed under sub-paths, which makes the ingress check possible.
+// closed under sub-paths, which makes the ingress check possible. Algorithm 0
+// has both properties too: see spanningTree.
 func (g *graph) tree(s *spt, algorithm uint8) *tree {
-	n := len(g.id)
-	t := &tree{spt: s, parent: make([]int32, n), link: make([]int32, n)}
-	ids := make([]uint64, n)
-	for u := range ids {
-		t.parent[u], t.link[u] = -1, -1
-		ids[u] = masked(g.id[u], algorithm)
+	t := &tree{spt: s}
+	if algorithm == 0 {
+		t.spt = &spt{root: s.root}
+		t.parent, t.dist = g.spanningTree().from(g, s.root)
+		work := newScratch(len(g.id))
+		byDistance(t.dist, work)
+		t.settled = work.settled
+	} else {
+		t.parent = newParents(len(g.id))
+		ids := g.maskedIDs(algorithm)
+		var tight []int32
+		for _, v := range s.settled[1:] {
+			tight = g.tightParents(s.root, v, s.dist, tight[:0])
+			t.parent[v] = bestParent(tight, t.parent, ids)
+		}
 	}
-	for _, v := range s.settled {
-		for k := g.first[v]; k < g.first[v+1]; k++ {
-			e := g.edges[k]
-			u := e.to
-			if !g.onPath(s, u, v, e) {
-				continue
-			}
-			if t.parent[v] < 0 || t.lowerBranch(u, t.parent[v], ids) {
-				t.parent[v], t.link[v] = u, g.reverse(u, v)
-			}
+	t.link = newParents(len(g.id))
+	for v, u := range t.parent {
+		if u >= 0 {
+			t.link[v] = g.reverse(u, int32(v))
 		}
 	}
 	return t
@@ -64,11 +70,11 @@ func (g *graph) onPath(s *spt, u, v int32, e edge) bool {
 
 // lowerBranch reports whether the branch that ends in p beats the one that
 // ends in q.
-func (t *tree) lowerBranch(p, q int32, ids []uint64) bool {
+func lowerBranch(p, q int32, parent []int32, ids []uint64) bool {
 	lowP, lowQ := ids[p], ids[q]
 	for p != q {
 		lowP, lowQ = min(lowP, ids[p]), min(lowQ, ids[q])
-		p, q = t.parent[p], t.parent[q]
+		p, q = parent[p], parent[q]
 	}
 	return lowP < lowQ
 }

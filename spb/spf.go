@@ -40,90 +40,101 @@ type spt struct {
 	settled []int32
 }
 
-// shortest is Dijkstra with a 4-ary heap.
+// shortest computes the distances from a root.
 func (g *graph) shortest(root int32) *spt {
-	n := len(g.id)
-	s := &spt{root: root, dist: make([]distance, n), settled: make([]int32, 0, n)}
-	for u := range s.dist {
-		s.dist[u] = unreachable
+	s := newScratch(len(g.id))
+	t := &spt{root: root, dist: make([]distance, len(g.id))}
+	g.dijkstra(root, t.dist, s)
+	t.settled = s.settled
+	return t
+}
+
+// dijkstra fills in the distances from a root and lists in s.settled what can
+// be reached, nearest first.
+func (g *graph) dijkstra(root int32, dist []distance, s *scratch) {
+	for u := range dist {
+		dist[u] = unreachable
 	}
-	h := nodeHeap{key: s.dist, at: make([]int32, n), items: make([]int32, 0, n)}
-	for u := range h.at {
-		h.at[u] = -1
-	}
-	s.dist[root] = 0
-	h.fix(root)
-	for len(h.items) > 0 {
-		u := h.pop()
+	dist[root] = 0
+	s.settled = s.settled[:0]
+	s.heap.reset()
+	s.heap.push(0, root)
+	g.settle(root, dist, s)
+}
+
+// settle is the loop of Dijkstra: it relaxes what is in the heap.
+func (g *graph) settle(root int32, dist []distance, s *scratch) {
+	for !s.heap.empty() {
+		d, u := s.heap.pop()
+		if d != dist[u] {
+			continue // it has been reached on a shorter path since
+		}
 		s.settled = append(s.settled, u)
 		if u != root && !g.transit[u] {
 			continue
 		}
 		for _, e := range g.edges[g.first[u]:g.first[u+1]] {
-			if d := s.dist[u] + e.length(); d < s.dist[e.to] {
-				s.dist[e.to] = d
-				h.fix(e.to)
+			if far := d + e.length(); far < dist[e.to] {
+				dist[e.to] = far
+				s.heap.push(far, e.to)
 			}
 		}
 	}
-	return s
 }
 
-// nodeHeap is a 4-ary heap of node numbers by key; at is a node's place, -1 while
-// it is not in the heap.
-type nodeHeap struct {
-	key   []distance
-	at    []int32
-	items []int32
+// queue is a 4-ary heap of nodes by distance. A node whose distance falls is
+// pushed again; the older entry is recognised when it comes out.
+type queue []entry
+
+type entry struct {
+	key  distance
+	node int32
 }
 
-// fix inserts u, or moves it up after its key has fallen.
-func (h *nodeHeap) fix(u int32) {
-	if h.at[u] < 0 {
-		h.at[u] = int32(len(h.items))
-		h.items = append(h.items, u)
-	}
-	k := h.at[u]
+func (q *queue) reset()      { *q = (*q)[:0] }
+func (q *queue) empty() bool { return len(*q) == 0 }
+
+func (q *queue) push(key distance, node int32) {
+	h := append(*q, entry{})
+	k := len(h) - 1
 	for k > 0 {
 		up := (k - 1) / 4
-		if h.key[h.items[up]] <= h.key[u] {
+		if h[up].key <= key {
 			break
 		}
-		h.items[k] = h.items[up]
-		h.at[h.items[k]] = k
+		h[k] = h[up]
 		k = up
 	}
-	h.items[k] = u
-	h.at[u] = k
+	h[k] = entry{key, node}
+	*q = h
 }
 
-func (h *nodeHeap) pop() int32 {
-	top := h.items[0]
-	last := len(h.items) - 1
-	u := h.items[last]
-	h.items = h.items[:last]
-	if last == 0 {
-		return top
-	}
+func (q *queue) pop() (distance, int32) {
+	h := *q
+	top := h[0]
+	last := len(h) - 1
+	e := h[last]
+	h = h[:last]
+	*q = h
 	k := 0
 	for {
 		low := 4*k + 1
 		if low >= last {
 			break
 		}
-		for c := low + 1; c < min(4*k+5, last); c++ {
-			if h.key[h.items[c]] < h.key[h.items[low]] {
+		for c := low + 1; c < min(low+4, last); c++ {
+			if h[c].key < h[low].key {
 				low = c
 			}
 		}
-		if h.key[u] <= h.key[h.items[low]] {
+		if e.key <= h[low].key {
 			break
 		}
-		h.items[k] = h.items[low]
-		h.at[h.items[k]] = int32(k)
+		h[k] = h[low]
 		k = low
 	}
-	h.items[k] = u
-	h.at[u] = int32(k)
-	return top
+	if last > 0 {
+		h[k] = e
+	}
+	return top.key, top.node
 }

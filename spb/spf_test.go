@@ -30,6 +30,11 @@ func makeGraph(ids []tsn.BridgeID, overload []bool, links [][2]int, metrics [][2
 // randomGraph has 4 to 8 nodes, few metrics and few priorities, so that ties
 // are the rule; some nodes are overloaded.
 func randomGraph(r *prng) *graph {
+	_, g := randomTopology(r)
+	return g
+}
+
+func randomTopology(r *prng) (*topology, *graph) {
 	n := 4 + int(r.below(5))
 	ids := make([]tsn.BridgeID, n)
 	overload := make([]bool, n)
@@ -42,8 +47,7 @@ func randomGraph(r *prng) *graph {
 	for k := range metrics {
 		metrics[k] = [2]uint32{uint32(1 + r.below(2)), uint32(1 + r.below(2))}
 	}
-	_, g := makeGraph(ids, overload, links, metrics)
-	return g
+	return makeGraph(ids, overload, links, metrics)
 }
 
 // bestPath tries every simple path and compares cost, hops and the sorted list

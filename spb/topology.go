@@ -18,8 +18,9 @@ type topology struct {
 	generation uint64
 	nodes      []node // ascending system id
 	graph      graph
-	trees      [17]*tree // of this bridge, for the algorithms in use
-	waited     bool      // the next run has been held down
+	trees      [17]*tree   // of this bridge, for the algorithms in use
+	cache      forestCache // of other roots
+	waited     bool        // the next run has been held down
 	// wanted is what the bridge shall forward; held: not handed out yet.
 	wanted          tsn.BridgeState
 	held, published bool
