@@ -84,6 +84,9 @@ type Caps struct {
 	MaxLSPs     int // fragments in the database [8192]
 	MaxStations int // SPBM-SI addresses taken from one node [4096]
 	MaxRecords  int // station records taken from one node [4096]
+	// MaxRecordOctets bounds the records of other cores (sub-TLVs of TLV 251)
+	// that are taken from one node, and that this one publishes [32768].
+	MaxRecordOctets int
 }
 
 const (
@@ -119,6 +122,7 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.Caps.MaxLSPs, 8192)
 	setDefault(&c.Caps.MaxStations, 4096)
 	setDefault(&c.Caps.MaxRecords, 4096)
+	setDefault(&c.Caps.MaxRecordOctets, 32768)
 	c.BaseVIDs = slices.Clone(c.BaseVIDs)
 	slices.SortFunc(c.BaseVIDs, func(a, b BaseVID) int { return int(a.VID) - int(b.VID) })
 	c.Ports = slices.Clone(c.Ports)

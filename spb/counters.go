@@ -41,6 +41,9 @@ type DropCounters struct {
 	StationsOverCap uint64 `json:"stationsOverCap"`
 	RecordsOverCap  uint64 `json:"recordsOverCap"`
 	BadRecord       uint64 `json:"badRecord"` // station record that does not decode
+	// Records of other cores; counted whenever a node's LSP changes.
+	GenInfoOverCap uint64 `json:"genInfoOverCap"` // Caps.MaxRecordOctets
+	BadGenInfo     uint64 `json:"badGenInfo"`     // record that does not decode
 }
 
 // Counters returns a copy.

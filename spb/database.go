@@ -171,13 +171,13 @@ func (i *Instance) acceptLSP(p *port, l *isispdu.LSP, raw []byte) {
 	}
 }
 
-// store puts an LSP into the database and asks for an SPF run if anything but
-// the sequence number changed.
+// store puts an LSP into the database and asks for an SPF run if more than the
+// sequence number and records of other cores changed.
 func (i *Instance) store(s *storedLSP) {
 	const body = 26 // flags and TLVs
 	old := i.db.lsps[s.pdu.ID]
 	if old == nil || old.purged != s.purged || !bytes.Equal(old.raw[body:], s.raw[body:]) {
-		i.top.dirty = true
+		i.top.dirty = i.gen.lspChanged(old, s) || i.top.dirty
 	}
 	i.db.put(s)
 }

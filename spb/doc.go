@@ -4,7 +4,8 @@
 //	LinkChanged ─┐                                    ┌─> Send           hellos, LSPs, SNPs
 //	Received ────┤  adjacency ─> own LSP ─> flooding ─┼─> Forwarding     the whole wanted bridge state
 //	SetEndStations  (RFC 5303)      │     (link-state ├─> TopologyChanged  paths may differ
-//	Timeout ─────┘                  │       database) └─> tsn.Notice
+//	PublishRecord ...               │       database) ├─> RecordsChanged   of other cores (geninfo.go)
+//	Timeout ─────┘                  │                 └─> tsn.Notice
 //	                                └──> SPF ─> ECT tie-break ─> trees, FDB
 //	queries (Neighbours, Database, Nodes, Path, Tree, Why ...) read between Steps
 //

@@ -73,6 +73,8 @@ func FuzzStep(f *testing.F) {
 		inst.Nodes()
 		inst.Database()
 		inst.Stations()
+		inst.RecordApplications()
+		inst.Records(app)
 		_, _ = inst.Path(vidA, nodeMAC(0), nodeMAC(1))
 		_, _ = inst.Why(vidA, nodeMAC(0), nodeMAC(1), 0)
 	})

@@ -28,6 +28,8 @@ type lab struct {
 	// tap sees every frame sent; returning false loses it.
 	tap func(from int, s tsn.Send) bool
 	log []string // notices
+	// onEffect, if set, sees every effect of every node.
+	onEffect func(node int, e tsn.Effect)
 }
 
 type labNode struct {
@@ -136,6 +138,9 @@ func (l *lab) step(k int, ev tsn.Event) {
 		return
 	}
 	for _, e := range n.Step(l.now, ev) {
+		if l.onEffect != nil {
+			l.onEffect(k, e)
+		}
 		switch e := e.(type) {
 		case tsn.Send:
 			l.transmit(k, e)

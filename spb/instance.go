@@ -57,6 +57,7 @@ type Instance struct {
 	db  database
 	own originator
 	top topology
+	gen geninfo
 }
 
 // port is a fabric port with its adjacency and its flooding state.
@@ -125,6 +126,12 @@ func (i *Instance) Step(now tsn.Instant, ev tsn.Event) []tsn.Effect {
 	case SetOverload:
 		i.own.dirty = i.own.dirty || i.overload != ev.On
 		i.overload = ev.On
+	case PublishRecord:
+		i.publishRecord(ev)
+	case WithdrawRecord:
+		i.withdrawRecord(ev)
+	case WatchRecords:
+		i.watchRecords(ev)
 	}
 	i.expireAdjacencies()
 	i.ageDatabase()
@@ -132,6 +139,7 @@ func (i *Instance) Step(now tsn.Instant, ev tsn.Event) []tsn.Effect {
 	i.hello()
 	i.flood()
 	i.computeForwarding()
+	i.updateRecords()
 	return i.effects
 }
 

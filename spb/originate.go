@@ -199,7 +199,8 @@ func (i *Instance) ownTLVs() []isispdu.TLV {
 	for part := range slices.Chunk(addresses, (255-2)/10) {
 		out = append(out, &isispdu.MTCapability{SubTLVs: part})
 	}
-	return append(out, stationRecords(i.stations)...)
+	out = append(out, stationRecords(i.stations)...)
+	return append(out, i.gen.recordTLVs()...)
 }
 
 // neighborLen is a neighbour with its two sub-TLVs.
