@@ -2,15 +2,16 @@ package spb
 
 // Counters only grow.
 type Counters struct {
-	Received         PDUCounters  `json:"received"`
-	Sent             PDUCounters  `json:"sent"`
-	Drops            DropCounters `json:"drops"`
-	AdjacencyChanges uint64       `json:"adjacencyChanges"`
-	Originations     uint64       `json:"originations"`    // own fragments built
-	Retransmissions  uint64       `json:"retransmissions"` // LSPs sent again unacknowledged
-	Purges           uint64       `json:"purges"`          // LSPs seen with, or aged to, lifetime 0
-	SPFRuns          uint64       `json:"spfRuns"`
-	ForwardingSets   uint64       `json:"forwardingSets"` // Forwarding effects
+	Received         PDUCounters     `json:"received"`
+	Sent             PDUCounters     `json:"sent"`
+	Drops            DropCounters    `json:"drops"`
+	Control          ControlCounters `json:"control"`
+	AdjacencyChanges uint64          `json:"adjacencyChanges"`
+	Originations     uint64          `json:"originations"`    // own fragments built
+	Retransmissions  uint64          `json:"retransmissions"` // LSPs sent again unacknowledged
+	Purges           uint64          `json:"purges"`          // LSPs seen with, or aged to, lifetime 0
+	SPFRuns          uint64          `json:"spfRuns"`
+	ForwardingSets   uint64          `json:"forwardingSets"` // Forwarding effects
 }
 
 // PDUCounters counts frames and what was in them.

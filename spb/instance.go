@@ -58,6 +58,7 @@ type Instance struct {
 	own originator
 	top topology
 	gen geninfo
+	ctl control
 }
 
 // port is a fabric port with its adjacency and its flooding state.
@@ -132,6 +133,8 @@ func (i *Instance) Step(now tsn.Instant, ev tsn.Event) []tsn.Effect {
 		i.withdrawRecord(ev)
 	case WatchRecords:
 		i.watchRecords(ev)
+	default:
+		i.controlEvent(ev)
 	}
 	i.expireAdjacencies()
 	i.ageDatabase()
@@ -140,12 +143,13 @@ func (i *Instance) Step(now tsn.Instant, ev tsn.Event) []tsn.Effect {
 	i.flood()
 	i.computeForwarding()
 	i.updateRecords()
+	i.runControl()
 	return i.effects
 }
 
 // Deadline is the earliest of all timers.
 func (i *Instance) Deadline() tsn.Instant {
-	d := min(i.db.nextAge, i.originateDeadline(), i.spfDeadline())
+	d := min(i.db.nextAge, i.originateDeadline(), i.spfDeadline(), i.controlDeadline())
 	for _, p := range i.ports {
 		d = min(d, p.nextHello, p.nextCSNP, p.adj.expires, p.floodDeadline())
 		if p.graceUntil != 0 {
@@ -183,6 +187,9 @@ func (i *Instance) linkChanged(ev tsn.LinkChanged) {
 
 // received sorts frames out; every dropped frame is counted.
 func (i *Instance) received(ev tsn.Received) {
+	if i.receivedControl(ev) {
+		return
+	}
 	c := &i.counters.Drops
 	p := i.port(ev.Port)
 	if p == nil || !p.up {

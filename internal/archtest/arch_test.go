@@ -9,7 +9,7 @@
 //	                        │
 //	           spb   gptp   qbv   srp   distlink     no net, os, sync, log, time.Now, go
 //	            │      │
-//	        isispdu  ptpmsg                          bytes <-> structs
+//	        isispdu  ptpmsg                          bytes <-> structs (ctlframe too)
 //	            └──────┴── root package              standard library only
 package archtest
 
@@ -36,7 +36,8 @@ const module = "tsnswitch"
 var may = map[string][]string{
 	"":                  {},
 	"spb/isispdu":       {""},
-	"spb":               {"", "spb/isispdu"},
+	"spb/ctlframe":      {""},
+	"spb":               {"", "spb/isispdu", "spb/ctlframe"},
 	"gptp/ptpmsg":       {""},
 	"gptp":              {"", "gptp/ptpmsg"},
 	"qbv":               {""},
@@ -64,7 +65,7 @@ var may = map[string][]string{
 	"internal/nodeconfig": {"", "spb", "gptp", "qbv", "srp", "internal/node", "internal/config"},
 
 	"internal/sim": {
-		"", "spb", "gptp", "qbv", "srp", "internal/node", "internal/nodeconfig",
+		"", "spb", "spb/ctlframe", "gptp", "qbv", "srp", "internal/node", "internal/nodeconfig",
 		"internal/dataplane", "internal/dataplane/fake", "internal/config",
 	},
 	"internal/daemon": {
@@ -86,7 +87,7 @@ var may = map[string][]string{
 }
 
 // cores may use only these parts of the standard library's risky corners: none.
-var cores = []string{"", "spb", "spb/isispdu", "gptp", "gptp/ptpmsg", "qbv", "srp", "distlink", "internal/node"}
+var cores = []string{"", "spb", "spb/isispdu", "spb/ctlframe", "gptp", "gptp/ptpmsg", "qbv", "srp", "distlink", "internal/node"}
 
 // forbidden in a core, with the reason a reader is told.
 var forbidden = map[string]string{

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"tsnswitch"
+	"tsnswitch/spb/ctlframe"
 )
 
 // LinkConfig joins two ports. Delay is one way in ns, the same in both
@@ -151,7 +152,8 @@ func (n *Network) Inject(name string, port tsn.Port, frame []byte) {
 const etherTypePTP = 0x88f7
 
 // receive gives a frame to the machine it is for, as the sockets of a real
-// switch do: gPTP by its EtherType, IS-IS because it is LLC.
+// switch do: gPTP by its EtherType, IS-IS because it is LLC, and the control
+// frames beside it by theirs, tagged or not.
 func (n *Network) receive(d *Node, port tsn.Port, frame []byte, in tsn.Instant) {
 	n.Counters.Frames++
 	if len(frame) < 14 {
@@ -163,5 +165,9 @@ func (n *Network) receive(d *Node, port tsn.Port, frame []byte, in tsn.Instant) 
 		n.step(d, Timing, ev)
 	case typ <= 1500:
 		n.step(d, Control, ev)
+	default:
+		if _, typ, _, err := ctlframe.ParseEther(frame); err == nil && (typ == ctlframe.EtherType || typ == ctlframe.EtherTypeCFM) {
+			n.step(d, Control, ev)
+		}
 	}
 }
