@@ -97,15 +97,35 @@ type row struct {
 	used   [17]uint64  // epoch in which each was last asked for
 }
 
-// move makes g the graph of the cache. Trees that the last graph was not
-// asked for are dropped, the others are brought to date.
+// move makes g the graph of the cache. Trees that nobody asked for on the last
+// graph are dropped, the others are repaired.
 func (c *forestCache) move(g *graph, parallel func(int, func(int))) {
 	if c.graph.same(g) {
 		return
 	}
-	c.graph = *g
-	c.rows = make([]*row, len(g.id))
-	c.epoch++
+	e, ok := g.since(&c.graph)
+	roots, algorithms := c.keep(c.epoch)
+	rows := c.rows
+	c.graph, c.epoch, c.rows = *g, c.epoch+1, make([]*row, len(g.id))
+	if !ok {
+		return
+	}
+	kept := roots[:0]
+	for _, old := range roots {
+		root := e.place[old]
+		if root < 0 {
+			continue
+		}
+		if e.moved {
+			e.carry(rows[old], len(g.id))
+		}
+		c.rows[root] = rows[old]
+		kept = append(kept, root)
+	}
+	if len(kept) > 0 {
+		w := c.graph.newWork(algorithms)
+		tasks(kept, parallel, func(root int32, s *scratch) { w.repair(root, c.rows[root], e, s) }, len(g.id))
+	}
 }
 
 // same: graphs are never changed in place, so one array is one graph.
@@ -184,6 +204,7 @@ type scratch struct {
 	heap    queue
 	settled []int32 // nodes in the order of their distance
 	tight   []int32 // equal parents of one node
+	marks
 }
 
 func newScratch(n int) *scratch {

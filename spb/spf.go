@@ -5,7 +5,8 @@ import tsn "tsnswitch"
 // graph is the topology as SPF sees it: undirected, at most one link between
 // two nodes, adjacency lists in one array.
 type graph struct {
-	id      []tsn.BridgeID // of each node
+	system  []tsn.MAC      // of each node, ascending
+	id      []tsn.BridgeID // zero: no SPB, and no links
 	transit []bool         // false: overloaded, paths end there
 	first   []int32        // edges of node u are edges[first[u]:first[u+1]]
 	edges   []edge

@@ -174,11 +174,11 @@ func (t *topology) findNode(sys tsn.MAC) int32 {
 // one for each pair of nodes.
 func (t *topology) buildGraph() {
 	n := len(t.nodes)
-	g := graph{id: make([]tsn.BridgeID, n), transit: make([]bool, n), first: make([]int32, n+1)}
+	g := graph{system: make([]tsn.MAC, n), id: make([]tsn.BridgeID, n), transit: make([]bool, n), first: make([]int32, n+1)}
 	lists := make([][]edge, n)
 	for u := range t.nodes {
 		a := &t.nodes[u]
-		g.id[u], g.transit[u] = a.bridgeID, !a.overload
+		g.system[u], g.id[u], g.transit[u] = a.system, a.bridgeID, !a.overload
 		links := slices.Clone(a.links)
 		slices.SortFunc(links, compareLinks)
 		for len(links) > 0 {
