@@ -48,8 +48,7 @@ func (i *Instance) receiveIIH(p *port, h *isispdu.IIH) {
 		c.AreaMismatch++
 		return
 	case h.SourceID == i.cfg.SystemID:
-		c.DuplicateSystem++
-		i.notice(NoticeDuplicateSystem, p.cfg.Port, "a neighbour uses our system id: give each bridge its own")
+		i.duplicateHello(p)
 		return
 	case !ok || tw.Fields < 1 || h.HoldingTime == 0 || h.SourceID.IsGroup() || h.SourceID.IsZero():
 		// RFC 6329 s7: the three-way handshake is mandatory.
@@ -191,7 +190,7 @@ func (i *Instance) makeIIH(p *port) *isispdu.IIH {
 // identityTLVs are those that hellos and LSP fragment 0 have in common.
 func (i *Instance) identityTLVs() []isispdu.TLV {
 	out := []isispdu.TLV{
-		&isispdu.AreaAddresses{Areas: [][]byte{i.cfg.AreaAddress}},
+		&isispdu.AreaAddresses{Areas: i.cfg.AreaAddresses},
 		&isispdu.Protocols{NLPIDs: []byte{isispdu.NLPIDSPB}},
 	}
 	v4, v6 := &isispdu.Interfaces{}, &isispdu.Interfaces{V6: true}
@@ -214,7 +213,7 @@ func (i *Instance) identityTLVs() []isispdu.TLV {
 func (i *Instance) areaMatches(tlvs []isispdu.TLV) bool {
 	for _, t := range isispdu.All[*isispdu.AreaAddresses](tlvs) {
 		for _, a := range t.Areas {
-			if slices.Equal(a, i.cfg.AreaAddress) {
+			if slices.ContainsFunc(i.cfg.AreaAddresses, func(own []byte) bool { return slices.Equal(a, own) }) {
 				return true
 			}
 		}

@@ -17,18 +17,23 @@ type Config struct {
 	Priority            uint16  // bridge priority, lower is preferred
 	HostName            string
 	ManagementAddresses []netip.Addr
-	AreaAddress         []byte // [13 zero octets]
+	AreaAddresses       [][]byte // 1 to 3, neighbours need one in common [one of 13 zero octets]
 	BaseVIDs            []BaseVID
 	Ports               []PortConfig
 	EndStations         []EndStation
-	Overload            bool // do not use this bridge for transit
+	Overload            bool   // do not use this bridge for transit
+	OverloadReason      string // for people
+	// OverloadOnStartup keeps a bridge out of others' paths for so long after
+	// its start [0].
+	OverloadOnStartup int64
 
 	HelloInterval      int64  // [1 s]
 	HoldMultiplier     uint16 // [3] holding time in hello intervals
 	CSNPInterval       int64  // [10 s]
 	RetransmitInterval int64  // minimumLSPTransmissionInterval [5 s]
 	AckDelay           int64  // partialSNPInterval for acknowledgements [20 ms]
-	LSPHoldDown        int64  // minimumLSPGenerationInterval [50 ms]
+	LSPHoldDown        int64  // minimumLSPGenerationInterval [50 ms]; doubles up to
+	LSPMaxHoldDown     int64  // while the own LSP keeps changing [1 s]
 	SPFHoldDown        int64  // between SPF runs [5 ms]; doubles up to
 	SPFMaxHoldDown     int64  // while changes keep coming [200 ms]
 	// RestartGrace keeps a link in use while a neighbour that restarted with
@@ -93,6 +98,7 @@ const (
 	millisecond = int64(1_000_000)
 	second      = 1000 * millisecond
 	maxName     = 64 // octets of a host or station name
+	maxAreas    = 3  // maximumAreaAddresses (ISO/IEC 10589 7.1.5)
 )
 
 func setDefault[T int | int64 | uint16](v *T, d T) {
@@ -104,8 +110,8 @@ func setDefault[T int | int64 | uint16](v *T, d T) {
 // withDefaults returns a deep enough copy with every default filled in and
 // lists in ascending order.
 func (c Config) withDefaults() Config {
-	if len(c.AreaAddress) == 0 {
-		c.AreaAddress = make([]byte, 13)
+	if c.AreaAddresses = slices.Clone(c.AreaAddresses); len(c.AreaAddresses) == 0 {
+		c.AreaAddresses = [][]byte{make([]byte, 13)}
 	}
 	setDefault(&c.HelloInterval, second)
 	setDefault(&c.HoldMultiplier, 3)
@@ -113,6 +119,7 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.RetransmitInterval, 5*second)
 	setDefault(&c.AckDelay, 20*millisecond)
 	setDefault(&c.LSPHoldDown, 50*millisecond)
+	setDefault(&c.LSPMaxHoldDown, max(second, c.LSPHoldDown))
 	setDefault(&c.SPFHoldDown, 5*millisecond)
 	setDefault(&c.SPFMaxHoldDown, max(200*millisecond, c.SPFHoldDown))
 	setDefault(&c.RestartGrace, second)
@@ -149,8 +156,16 @@ func (c Config) Validate() error {
 	if len(c.HostName) > maxName {
 		bad("host name has %d octets, at most %d", len(c.HostName), maxName)
 	}
-	if len(c.AreaAddress) > 13 {
-		bad("area address has %d octets, at most 13", len(c.AreaAddress))
+	if len(c.AreaAddresses) > maxAreas {
+		bad("%d area addresses, at most %d", len(c.AreaAddresses), maxAreas)
+	}
+	for k, a := range c.AreaAddresses {
+		if len(a) < 1 || len(a) > 13 {
+			bad("area address %x has %d octets, want 1 to 13", a, len(a))
+		}
+		if slices.ContainsFunc(c.AreaAddresses[:k], func(b []byte) bool { return slices.Equal(a, b) }) {
+			bad("area address %x is given twice", a)
+		}
 	}
 	if len(c.ManagementAddresses) > 8 {
 		bad("%d management addresses, at most 8", len(c.ManagementAddresses))
@@ -214,6 +229,7 @@ func (c Config) validateTimes() error {
 		{"retransmit interval", c.RetransmitInterval, 3600 * second},
 		{"acknowledgement delay", c.AckDelay, 60 * second},
 		{"LSP hold-down", c.LSPHoldDown, 120 * second},
+		{"maximum LSP hold-down", c.LSPMaxHoldDown, 120 * second},
 		{"SPF hold-down", c.SPFHoldDown, 120 * second},
 		{"maximum SPF hold-down", c.SPFMaxHoldDown, 120 * second},
 		{"maximum age", c.MaxAge, 65535 * second},
@@ -226,6 +242,9 @@ func (c Config) validateTimes() error {
 	}
 	if c.StartupHold < 0 || c.StartupHold > 3600*second {
 		return fmt.Errorf("spb: startup hold of %d ns is outside 0..3600 s", c.StartupHold)
+	}
+	if c.OverloadOnStartup < 0 || c.OverloadOnStartup > 86400*second {
+		return fmt.Errorf("spb: overload on startup of %d ns is outside 0..86400 s", c.OverloadOnStartup)
 	}
 	if c.RestartGrace > 60*second {
 		return fmt.Errorf("spb: restart grace of %d ns is longer than 60 s", c.RestartGrace)

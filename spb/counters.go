@@ -7,9 +7,10 @@ type Counters struct {
 	Drops            DropCounters    `json:"drops"`
 	Control          ControlCounters `json:"control"`
 	AdjacencyChanges uint64          `json:"adjacencyChanges"`
-	Originations     uint64          `json:"originations"`    // own fragments built
-	Retransmissions  uint64          `json:"retransmissions"` // LSPs sent again unacknowledged
-	Purges           uint64          `json:"purges"`          // LSPs seen with, or aged to, lifetime 0
+	Originations     uint64          `json:"originations"`     // own fragments built
+	Retransmissions  uint64          `json:"retransmissions"`  // LSPs sent again unacknowledged
+	Purges           uint64          `json:"purges"`           // LSPs seen with, or aged to, lifetime 0
+	CorruptLifetimes uint64          `json:"corruptLifetimes"` // RFC 7987 s3.2
 	SPFRuns          uint64          `json:"spfRuns"`
 	ForwardingSets   uint64          `json:"forwardingSets"` // Forwarding effects
 }

@@ -2,6 +2,7 @@ package spb
 
 import (
 	"bytes"
+	"fmt"
 	"slices"
 
 	tsn "tsnswitch"
@@ -13,7 +14,6 @@ type database struct {
 	lsps    map[isispdu.LSPID]*storedLSP
 	order   []isispdu.LSPID // ascending
 	nextAge tsn.Instant
-	full    bool // told already
 }
 
 // storedLSP is one LSP fragment. raw is what was received, so that flooding
@@ -47,7 +47,6 @@ func (d *database) remove(id isispdu.LSPID) {
 	if at, ok := slices.BinarySearchFunc(d.order, id, isispdu.LSPID.Compare); ok {
 		d.order = slices.Delete(d.order, at, at+1)
 	}
-	d.full = false
 }
 
 // lifetime is the RemainingLifetime to send, in seconds; a live LSP never
@@ -140,11 +139,7 @@ func (i *Instance) receiveUnknownLSP(p *port, l *isispdu.LSP, raw []byte) {
 		// 7.3.16.4: acknowledge a purge of what we do not have, keep nothing.
 		i.sendPSNP(p, []isispdu.LSPEntry{l.Entry()})
 	case len(i.db.order) >= i.cfg.Caps.MaxLSPs:
-		i.counters.Drops.DatabaseFull++
-		if !i.db.full {
-			i.db.full = true
-			i.notice(NoticeDatabaseFull, p.cfg.Port, "LSP "+l.ID.String()+" dropped: raise the cap or find who floods")
-		}
+		i.databaseFull(p, l.ID)
 	default:
 		i.acceptLSP(p, l, raw)
 	}
@@ -155,6 +150,7 @@ func (i *Instance) acceptLSP(p *port, l *isispdu.LSP, raw []byte) {
 	// RFC 7987: the lifetime on the wire is not protected, so a small one must
 	// not make the LSP die early here.
 	life := max(int64(l.RemainingLifetime)*second, i.cfg.MaxAge)
+	i.checkLifetime(p, l)
 	s := &storedLSP{pdu: l, raw: bytes.Clone(raw), expires: i.now.Add(life), purged: l.RemainingLifetime == 0}
 	if s.purged {
 		s.expires = i.now.Add(i.cfg.ZeroAgeLifetime)
@@ -168,6 +164,16 @@ func (i *Instance) acceptLSP(p *port, l *isispdu.LSP, raw []byte) {
 			i.setSRM(q, l.ID, 0)
 			delete(q.ssn, l.ID)
 		}
+	}
+}
+
+// checkLifetime reports a lifetime that was probably damaged on the way
+// (RFC 7987 s3.2): no LSP arrives new and nearly dead over an old adjacency.
+func (i *Instance) checkLifetime(p *port, l *isispdu.LSP) {
+	life := int64(l.RemainingLifetime) * second
+	if life > 0 && life < i.cfg.ZeroAgeLifetime && i.now.Sub(p.adj.since) >= i.cfg.ZeroAgeLifetime {
+		i.counters.CorruptLifetimes++
+		i.notice(NoticeCorruptLifetime, p.cfg.Port, fmt.Sprintf("LSP %s came with %d s to live", l.ID, l.RemainingLifetime))
 	}
 }
 
@@ -188,6 +194,7 @@ func (i *Instance) receiveOwnLSP(p *port, l *isispdu.LSP, raw []byte) {
 	if !i.own.started {
 		// Of an earlier life. As long as nobody hears otherwise, it stands.
 		i.own.raise(l.ID, l.SequenceNumber)
+		i.own.layout.learn(l.ID.Fragment(), l.TLVs)
 		return
 	}
 	have := i.db.lsps[l.ID]
@@ -202,7 +209,7 @@ func (i *Instance) receiveOwnLSP(p *port, l *isispdu.LSP, raw []byte) {
 			return
 		}
 		if i.own.uses(l.ID) {
-			i.overtake(l.ID, l.SequenceNumber)
+			i.overtake(p, l.ID, l.SequenceNumber)
 			return
 		}
 		i.own.raise(l.ID, l.SequenceNumber)
@@ -212,7 +219,7 @@ func (i *Instance) receiveOwnLSP(p *port, l *isispdu.LSP, raw []byte) {
 	switch have.compare(l.Entry()) {
 	case newer, confused:
 		i.notice(NoticeOwnLSPNewer, p.cfg.Port, l.ID.String())
-		i.overtake(l.ID, l.SequenceNumber)
+		i.overtake(p, l.ID, l.SequenceNumber)
 	case same:
 		delete(p.srm, l.ID)
 		i.setSSN(p, l.ID, i.cfg.AckDelay)

@@ -259,7 +259,7 @@ func (i *Instance) receiveEntry(p *port, e isispdu.LSPEntry) {
 		i.request(p, e.ID)
 	case confused:
 		if e.ID.System() == i.cfg.SystemID {
-			i.overtake(e.ID, e.SequenceNumber)
+			i.overtake(p, e.ID, e.SequenceNumber)
 			return
 		}
 		i.purge(have.pdu)

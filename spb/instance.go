@@ -14,7 +14,12 @@ type (
 	// does not validate is refused with a Notice and changes nothing.
 	SetEndStations struct{ Stations []EndStation }
 	// SetOverload asks others to stop or resume transit through this bridge.
-	SetOverload struct{ On bool }
+	// Reason is for people, shown in Status; it takes the place of
+	// Config.OverloadReason.
+	SetOverload struct {
+		On     bool
+		Reason string
+	}
 )
 
 // Effects beside tsn.Send and tsn.Notice.
@@ -34,6 +39,7 @@ const (
 	NoticeDuplicateSystem   = "duplicate-system-id"
 	NoticeDuplicateStation  = "duplicate-station"
 	NoticeDatabaseFull      = "database-full"
+	NoticeCorruptLifetime   = "corrupt-lifetime"
 	NoticeOwnLSPNewer       = "own-lsp-newer"
 	NoticeLSPTooLarge       = "own-lsp-too-large"
 	NoticeSequenceExhausted = "sequence-exhausted"
@@ -51,14 +57,15 @@ type Instance struct {
 
 	ports    []*port // ascending
 	stations []EndStation
-	overload bool
 	mcid     isispdu.MCID
 
-	db  database
-	own originator
-	top topology
-	gen geninfo
-	ctl control
+	db   database
+	own  originator
+	over overload
+	dup  duplicate
+	top  topology
+	gen  geninfo
+	ctl  control
 }
 
 // port is a fabric port with its adjacency and its flooding state.
@@ -90,7 +97,7 @@ func New(cfg Config) (*Instance, error) {
 		return nil, err
 	}
 	cfg = cfg.withDefaults()
-	i := &Instance{cfg: cfg, rng: prng{cfg.Seed}, overload: cfg.Overload, mcid: makeMCID(cfg.BaseVIDs)}
+	i := &Instance{cfg: cfg, rng: prng{cfg.Seed}, mcid: makeMCID(cfg.BaseVIDs)}
 	i.setStations(cfg.EndStations)
 	for _, p := range cfg.Ports {
 		if p.Role == tsn.RoleFabric {
@@ -98,7 +105,8 @@ func New(cfg Config) (*Instance, error) {
 		}
 	}
 	i.db.init()
-	i.own.init()
+	i.own.init(&i.cfg)
+	i.setOverload(SetOverload{On: cfg.Overload, Reason: cfg.OverloadReason})
 	i.top.init()
 	return i, nil
 }
@@ -110,6 +118,7 @@ func (i *Instance) Step(now tsn.Instant, ev tsn.Event) []tsn.Effect {
 		i.started = true
 		i.top.holdUntil = i.now.Add(i.cfg.StartupHold)
 		i.own.startUntil = i.top.holdUntil
+		i.over.startup = i.now.Add(i.cfg.OverloadOnStartup)
 	}
 	i.effects = nil
 	switch ev := ev.(type) {
@@ -125,8 +134,7 @@ func (i *Instance) Step(now tsn.Instant, ev tsn.Event) []tsn.Effect {
 		i.setStations(ev.Stations)
 		i.own.dirty, i.top.dirty = true, true
 	case SetOverload:
-		i.own.dirty = i.own.dirty || i.overload != ev.On
-		i.overload = ev.On
+		i.setOverload(ev)
 	case PublishRecord:
 		i.publishRecord(ev)
 	case WithdrawRecord:
@@ -136,6 +144,8 @@ func (i *Instance) Step(now tsn.Instant, ev tsn.Event) []tsn.Effect {
 	default:
 		i.controlEvent(ev)
 	}
+	i.dup.expire(i.now)
+	i.updateOverload()
 	i.expireAdjacencies()
 	i.ageDatabase()
 	i.originate()
@@ -149,7 +159,7 @@ func (i *Instance) Step(now tsn.Instant, ev tsn.Event) []tsn.Effect {
 
 // Deadline is the earliest of all timers.
 func (i *Instance) Deadline() tsn.Instant {
-	d := min(i.db.nextAge, i.originateDeadline(), i.spfDeadline(), i.controlDeadline())
+	d := min(i.db.nextAge, i.originateDeadline(), i.spfDeadline(), i.over.deadline(i.now), i.dup.deadline(), i.controlDeadline())
 	for _, p := range i.ports {
 		d = min(d, p.nextHello, p.nextCSNP, p.adj.expires, p.floodDeadline())
 		if p.graceUntil != 0 {
@@ -205,11 +215,14 @@ func (i *Instance) received(ev tsn.Received) {
 		c.Malformed++
 		return
 	}
+	pdu, err := isispdu.Parse(b)
 	if src == i.cfg.SystemID {
 		c.OwnFrame++
+		if hello, ok := pdu.(*isispdu.IIH); ok && hello.SourceID == src {
+			i.duplicateHello(p)
+		}
 		return
 	}
-	pdu, err := isispdu.Parse(b)
 	if errors.As(err, &isispdu.ErrUnsupported{}) {
 		c.Unsupported++
 		return

@@ -16,8 +16,10 @@ type originator struct {
 	startUntil tsn.Instant
 
 	dirty     bool
-	holdUntil tsn.Instant // no origination before
+	spacing   backoff     // of originations, LSPHoldDown to LSPMaxHoldDown
+	holdUntil tsn.Instant // no origination before, whatever spacing says
 	refreshAt tsn.Instant
+	layout    layout
 	// sequence is the last number used or seen for each own fragment.
 	sequence [256]uint32
 	// overtake: somebody holds another LSP of that number or a higher one, so
@@ -27,19 +29,19 @@ type originator struct {
 	// gets slower, so that they do not fill the network.
 	lastOvertake tsn.Instant
 	backoff      int64
-	used         int // fragments 0..used-1 are in use
 	// blockedUntil: a sequence number ran out, start again when every copy is
 	// gone (ISO/IEC 10589 7.3.16.1).
 	blockedUntil tsn.Instant
 }
 
-func (o *originator) init() {
+func (o *originator) init(c *Config) {
 	o.dirty = true
+	o.spacing.short, o.spacing.long = c.LSPHoldDown, c.LSPMaxHoldDown
 	o.refreshAt = tsn.Never
 }
 
 func (o *originator) uses(id isispdu.LSPID) bool {
-	return id.Pseudonode() == 0 && int(id.Fragment()) < o.used
+	return id.Pseudonode() == 0 && o.layout.used[id.Fragment()]
 }
 
 // raise takes note of a number seen on the wire: the next one is higher.
@@ -50,15 +52,16 @@ func (o *originator) raise(id isispdu.LSPID, seq uint32) {
 	}
 }
 
-// overtake orders a new LSP with a number above seq.
-func (i *Instance) overtake(id isispdu.LSPID, seq uint32) {
+// overtake orders a new LSP with a number above seq, which p brought.
+func (i *Instance) overtake(p *port, id isispdu.LSPID, seq uint32) {
 	const quiet, slowest = 60 * second, 5 * second
 	o := &i.own
 	o.raise(id, seq)
 	o.dirty = true
 	if i.now.Sub(o.lastOvertake) > quiet {
-		o.backoff = 0
+		o.backoff, i.dup.fights = 0, [maxFragments]uint8{}
 	}
+	i.outdone(p, id)
 	o.lastOvertake = i.now
 	o.holdUntil = max(o.holdUntil, i.now.Add(o.backoff))
 	o.backoff = min(max(2*o.backoff, i.cfg.LSPHoldDown), slowest)
@@ -67,7 +70,7 @@ func (i *Instance) overtake(id isispdu.LSPID, seq uint32) {
 func (i *Instance) originateDeadline() tsn.Instant {
 	d := i.own.refreshAt
 	if i.own.dirty {
-		d = min(d, i.own.holdUntil)
+		d = min(d, max(i.own.holdUntil, i.own.spacing.until))
 	}
 	if !i.own.started && !i.synchronised() {
 		d = max(d, i.own.startUntil)
@@ -76,41 +79,48 @@ func (i *Instance) originateDeadline() tsn.Instant {
 }
 
 // originate rebuilds the own LSP when something changed or it is time to
-// refresh. The first change goes out at once, the next waits LSPHoldDown.
+// refresh. The first change after a quiet time goes out at once.
 func (i *Instance) originate() {
 	if i.originateDeadline() > i.now {
 		return
 	}
-	i.own.started = true
-	refresh := i.own.refreshAt <= i.now
-	i.own.dirty = false
-	fragments, fits := i.packFragments()
+	o := &i.own
+	o.started = true
+	refresh := o.refreshAt <= i.now
+	before := i.counters.Originations
+	o.dirty = false
+	fragments, fits := o.layout.arrange(i.ownTLVs(), lspRoom)
 	if !fits {
 		i.notice(NoticeLSPTooLarge, tsn.NoPort, "more end stations than 256 LSP fragments hold: the rest is not advertised")
 	}
 	for n, tlvs := range fragments {
-		i.originateFragment(uint8(n), tlvs, refresh)
-	}
-	for n := len(fragments); n < i.own.used; n++ {
-		if l := i.db.lsps[isispdu.MakeLSPID(i.cfg.SystemID, uint8(n))]; l != nil && !l.purged {
+		id := isispdu.MakeLSPID(i.cfg.SystemID, uint8(n))
+		if o.layout.used[n] {
+			i.originateFragment(id, tlvs, refresh)
+		} else if l := i.db.lsps[id]; l != nil && !l.purged {
 			i.purge(l.pdu)
 		}
 	}
-	i.own.used = len(fragments)
-	i.own.holdUntil = i.now.Add(i.cfg.LSPHoldDown)
-	if refresh || i.own.refreshAt == tsn.Never {
-		i.own.refreshAt = i.now.Add(i.cfg.RefreshInterval - i.rng.below(i.cfg.RefreshInterval/10))
+	if i.counters.Originations != before {
+		o.spacing.run(i.now)
+	}
+	if refresh || o.refreshAt == tsn.Never {
+		o.refreshAt = i.now.Add(i.cfg.RefreshInterval - i.rng.below(i.cfg.RefreshInterval/10))
 	}
 }
 
+// lspRoom is what an LSP has for TLVs.
+const lspRoom = isispdu.ReceiveLSPBufferSize - 27
+
 // originateFragment floods a fragment if its content, or the number of a copy
 // seen elsewhere, makes that necessary.
-func (i *Instance) originateFragment(n uint8, tlvs []isispdu.TLV, refresh bool) {
+func (i *Instance) originateFragment(id isispdu.LSPID, tlvs []isispdu.TLV, refresh bool) {
+	n := id.Fragment()
 	l := &isispdu.LSP{
-		RemainingLifetime: uint16(i.cfg.MaxAge / second), ID: isispdu.MakeLSPID(i.cfg.SystemID, n),
+		RemainingLifetime: uint16(i.cfg.MaxAge / second), ID: id,
 		SequenceNumber: i.own.sequence[n], Flags: isispdu.FlagLevel1, TLVs: tlvs,
 	}
-	if i.overload {
+	if i.over.told != "" {
 		l.Flags |= isispdu.FlagOverload
 	}
 	raw := mustAppend(l)
@@ -143,28 +153,8 @@ func (i *Instance) sequenceExhausted(l *isispdu.LSP) {
 	i.own.dirty = true
 }
 
-// packFragments lays the TLVs out in fragments of at most
-// ReceiveLSPBufferSize octets, topology first.
-func (i *Instance) packFragments() (fragments [][]isispdu.TLV, fits bool) {
-	const room = isispdu.ReceiveLSPBufferSize - 27
-	left := 0
-	for _, t := range i.ownTLVs() {
-		n := isispdu.TLVLen(t)
-		if len(fragments) == 0 || n > left {
-			if len(fragments) == 256 {
-				return fragments, false
-			}
-			fragments, left = append(fragments, nil), room
-		}
-		last := len(fragments) - 1
-		fragments[last] = append(fragments[last], t)
-		left -= n
-	}
-	return fragments, true
-}
-
-// ownTLVs is everything this node says about itself. What must be in fragment
-// 0 comes first and always fits it.
+// ownTLVs is everything this node says about itself, topology first. The layout
+// divides it into fragments.
 func (i *Instance) ownTLVs() []isispdu.TLV {
 	out := i.identityTLVs()
 	if i.cfg.HostName != "" {
@@ -179,7 +169,7 @@ func (i *Instance) ownTLVs() []isispdu.TLV {
 		inst.Trees = append(inst.Trees, isispdu.MakeSPBTree(isispdu.ECTAlgorithm(b.Algorithm), b.VID))
 	}
 	mt := &isispdu.MTCapability{SubTLVs: []isispdu.TLV{inst}}
-	if i.overload {
+	if i.over.told != "" {
 		mt.MT |= isispdu.MTOverload
 	}
 	out = append(out, mt)

@@ -187,6 +187,10 @@ type Status struct {
 	Duplicates   int       `json:"duplicateStations"`
 	Generation   uint64    `json:"generation"` // of the last TopologyChanged
 	Overload     bool      `json:"overload,omitempty"`
+	// OverloadReason lists why, DuplicateSystem says why another bridge is
+	// believed to have our system id.
+	OverloadReason  string `json:"overloadReason,omitempty"`
+	DuplicateSystem string `json:"duplicateSystem,omitempty"`
 }
 
 // Status returns the summary.
@@ -195,7 +199,8 @@ func (i *Instance) Status() Status {
 	s := Status{
 		SystemID: i.cfg.SystemID, BridgeID: tsn.MakeBridgeID(i.cfg.Priority, i.cfg.SystemID).String(), HostName: i.cfg.HostName,
 		BaseVIDs: slices.Clone(i.cfg.BaseVIDs), FabricPorts: len(i.ports), NodesKnown: len(t.nodes),
-		Links: len(t.graph.edges) / 2, Duplicates: t.duplicates, Generation: t.generation, Overload: i.overload,
+		Links: len(t.graph.edges) / 2, Duplicates: t.duplicates, Generation: t.generation,
+		Overload: i.over.told != "", OverloadReason: i.over.told, DuplicateSystem: i.dup.why,
 	}
 	for _, p := range i.ports {
 		if p.adj.state == isispdu.Up {

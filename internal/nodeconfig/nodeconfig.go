@@ -50,9 +50,12 @@ func spbConfig(c *config.Daemon) (spb.Config, error) {
 		return spb.Config{}, fmt.Errorf("spb.area: %w", err)
 	}
 	s := spb.Config{
-		SystemID: c.SystemID, Priority: c.SPB.Priority, HostName: c.Name, AreaAddress: area,
+		SystemID: c.SystemID, Priority: c.SPB.Priority, HostName: c.Name,
 		HelloInterval: int64(c.SPB.HelloInterval), HoldMultiplier: uint16(c.SPB.HelloMultiplier),
 		Caps: spb.Caps{MaxLSPs: c.SPB.MaxNodes * fragmentsPerNode}, Seed: seedOf(c),
+	}
+	if len(area) > 0 {
+		s.AreaAddresses = [][]byte{area}
 	}
 	if a := c.Management.Address; a.IsValid() {
 		s.ManagementAddresses = []netip.Addr{a.Addr()}
