@@ -234,8 +234,9 @@ func TestDrops(t *testing.T) {
 	good := sealed(p.lsp(5, 3, "b6"))
 	badSum := append([]byte{}, good...)
 	badSum[len(badSum)-1] ^= 1
-	lan := append([]byte{}, good...)
-	lan[4] = 15
+	lan, _ := (&isispdu.Other{Kind: isispdu.TypeL1LANIIH, Fixed: make([]byte, 19)}).Append(nil)
+	noType := append([]byte{}, good...)
+	noType[4] = 21
 	short := frame(nodeMAC(1), good)
 	csnp, _ := (&isispdu.CSNP{Source: isispdu.MakeNodeID(nodeMAC(40))}).Append(nil)
 	for name, c := range map[string]struct {
@@ -247,6 +248,7 @@ func TestDrops(t *testing.T) {
 		"truncated":  {1, short[:40], func(d *DropCounters) *uint64 { return &d.Malformed }},
 		"garbage":    {1, frame(nodeMAC(1), []byte{0x83, 1}), func(d *DropCounters) *uint64 { return &d.Malformed }},
 		"LAN hello":  {1, frame(nodeMAC(1), lan), func(d *DropCounters) *uint64 { return &d.Unsupported }},
+		"PDU 21":     {1, frame(nodeMAC(1), noType), func(d *DropCounters) *uint64 { return &d.Unsupported }},
 		"own source": {1, frame(nodeMAC(0), good), func(d *DropCounters) *uint64 { return &d.OwnFrame }},
 		"checksum":   {1, frame(nodeMAC(1), badSum), func(d *DropCounters) *uint64 { return &d.BadChecksum }},
 		"sequence 0": {1, frame(nodeMAC(1), sealed(p.lsp(5, 0, "b6"))), func(d *DropCounters) *uint64 { return &d.BadLSP }},

@@ -223,7 +223,7 @@ func (i *Instance) received(ev tsn.Received) {
 		}
 		return
 	}
-	if errors.As(err, &isispdu.ErrUnsupported{}) {
+	if _, other := pdu.(*isispdu.Other); other || errors.As(err, &isispdu.ErrUnsupported{}) {
 		c.Unsupported++
 		return
 	}

@@ -8,16 +8,23 @@ import (
 // Type is the PDU type of the common header.
 type Type uint8
 
-// The types of ISO/IEC 10589 9.5 to 9.13 that SPB needs.
+// The types of ISO/IEC 10589 9.5 to 9.13. SPB on point-to-point links at level
+// 1 needs four of them; the others decode as *Other.
 const (
-	TypeP2PIIH Type = 17
-	TypeL1LSP  Type = 18
-	TypeL1CSNP Type = 24
-	TypeL1PSNP Type = 26
+	TypeL1LANIIH Type = 15
+	TypeL2LANIIH Type = 16
+	TypeP2PIIH   Type = 17
+	TypeL1LSP    Type = 18
+	TypeL2LSP    Type = 20
+	TypeL1CSNP   Type = 24
+	TypeL2CSNP   Type = 25
+	TypeL1PSNP   Type = 26
+	TypeL2PSNP   Type = 27
 )
 
 // Header lengths in octets, up to the first TLV.
 const (
+	lanHeaderLen  = 27
 	iihHeaderLen  = 20
 	lspHeaderLen  = 27
 	csnpHeaderLen = 33
@@ -26,7 +33,9 @@ const (
 )
 
 var headerLen = map[Type]int{
-	TypeP2PIIH: iihHeaderLen, TypeL1LSP: lspHeaderLen, TypeL1CSNP: csnpHeaderLen, TypeL1PSNP: psnpHeaderLen,
+	TypeP2PIIH: iihHeaderLen, TypeL1LANIIH: lanHeaderLen, TypeL2LANIIH: lanHeaderLen,
+	TypeL1LSP: lspHeaderLen, TypeL2LSP: lspHeaderLen, TypeL1CSNP: csnpHeaderLen, TypeL2CSNP: csnpHeaderLen,
+	TypeL1PSNP: psnpHeaderLen, TypeL2PSNP: psnpHeaderLen,
 }
 
 const (
@@ -40,10 +49,10 @@ type Header struct {
 	IDLength             uint8 // 0 or 6, both mean 6
 	TypeReserved         uint8 // upper 3 bits of the type octet
 	Reserved             uint8
-	MaximumAreaAddresses uint8 // 0 or 3, both mean 3
+	MaximumAreaAddresses uint8 // 0 means 3
 }
 
-// PDU is one of *IIH, *LSP, *CSNP, *PSNP.
+// PDU is one of *IIH, *LSP, *CSNP, *PSNP and *Other.
 type PDU interface {
 	Type() Type
 	// Append appends the encoded PDU. It fails if a TLV value is longer than
@@ -56,10 +65,10 @@ func (h Header) append(b []byte, t Type) []byte {
 		h.TypeReserved|byte(t), version, h.Reserved, h.MaximumAreaAddresses)
 }
 
-// ErrUnsupported is the error for a sound PDU of a type that SPB does not use.
+// ErrUnsupported is the error for a PDU of a type that IS-IS does not have.
 type ErrUnsupported struct{ Type Type }
 
-func (e ErrUnsupported) Error() string { return fmt.Sprintf("PDU type %d is not used by SPB", e.Type) }
+func (e ErrUnsupported) Error() string { return fmt.Sprintf("PDU type %d is not one of IS-IS", e.Type) }
 
 // Parse decodes one PDU. Octets after the PDU's own length are ignored (the
 // caller can cut with Length). The result does not share memory with b.
@@ -76,9 +85,10 @@ func Parse(b []byte) (PDU, error) {
 		return parseLSP(h, b)
 	case TypeL1CSNP:
 		return parseCSNP(h, b)
-	default:
+	case TypeL1PSNP:
 		return parsePSNP(h, b)
 	}
+	return parseOther(h, t, b)
 }
 
 // Length returns the PDU's length field; b must have passed Parse.
@@ -86,7 +96,7 @@ func Length(b []byte) int { return int(binary.BigEndian.Uint16(b[lengthAt(Type(b
 
 // lengthAt is where the PDU Length field is.
 func lengthAt(t Type) int {
-	if t == TypeP2PIIH {
+	if t == TypeP2PIIH || t == TypeL1LANIIH || t == TypeL2LANIIH {
 		return commonLen + 1 + 6 + 2
 	}
 	return commonLen
@@ -103,9 +113,8 @@ func parseHeader(b []byte) (h Header, t Type, err error) {
 	if h.IDLength != 0 && h.IDLength != 6 {
 		return h, 0, fmt.Errorf("system identifiers of %d octets: this region uses 6", h.IDLength)
 	}
-	if h.MaximumAreaAddresses != 0 && h.MaximumAreaAddresses != 3 {
-		return h, 0, fmt.Errorf("maximum area addresses %d: this region uses 3", h.MaximumAreaAddresses)
-	}
+	// MaximumAreaAddresses is not looked at: ISO/IEC 10589 8.2 lets a system
+	// whose own value is always 3 omit that check, and real SPB bridges send 1.
 	t = Type(b[4] & 0x1f)
 	want, known := headerLen[t]
 	if !known {

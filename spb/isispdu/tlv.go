@@ -7,18 +7,24 @@ import (
 
 // TLV codes (IANA "IS-IS Top-Level TLV Codepoints").
 const (
-	CodeAreaAddresses  = 1
-	CodePadding        = 8
-	CodeLSPEntries     = 9
-	CodeExtISReach     = 22
-	CodeProtocols      = 129
-	CodeIPv4Interfaces = 132
-	CodeHostname       = 137
-	CodeMTPortCap      = 143
-	CodeMTCapability   = 144
-	CodeIPv6Interfaces = 232
-	CodeThreeWay       = 240
-	CodeGenInfo        = 251
+	CodeAreaAddresses   = 1
+	CodePadding         = 8
+	CodeLSPEntries      = 9
+	CodeAuthentication  = 10
+	CodePurgeOriginator = 13
+	CodeLSPBufferSize   = 14
+	CodeExtISReach      = 22
+	CodeProtocols       = 129
+	CodeIPv4Interfaces  = 132
+	CodeHostname        = 137
+	CodeMTPortCap       = 143
+	CodeMTCapability    = 144
+	CodeRestart         = 211
+	CodeMTISReach       = 222
+	CodeMultiTopology   = 229
+	CodeIPv6Interfaces  = 232
+	CodeThreeWay        = 240
+	CodeGenInfo         = 251
 )
 
 // TLV is a TLV or a sub-TLV: a code, up to 255 octets of value, and one line
@@ -97,6 +103,12 @@ func parseTLV(code uint8, v []byte) TLV {
 		return &Padding{Octets: bytes.Clone(v)}
 	case CodeLSPEntries:
 		return parseLSPEntries(v)
+	case CodeAuthentication:
+		return parseAuthentication(v)
+	case CodePurgeOriginator:
+		return parsePurgeOriginator(v)
+	case CodeLSPBufferSize:
+		return parseLSPBufferSize(v)
 	case CodeExtISReach:
 		return parseExtISReach(v)
 	case CodeProtocols:
@@ -109,6 +121,12 @@ func parseTLV(code uint8, v []byte) TLV {
 		return parseMTPortCap(v)
 	case CodeMTCapability:
 		return parseMTCapability(v)
+	case CodeRestart:
+		return parseRestart(v)
+	case CodeMTISReach:
+		return parseMTISReach(v)
+	case CodeMultiTopology:
+		return parseMultiTopology(v)
 	case CodeThreeWay:
 		return parseThreeWay(v)
 	case CodeGenInfo:

@@ -2,6 +2,7 @@ package isispdu
 
 import (
 	"bytes"
+	"encoding/binary"
 	"encoding/hex"
 	"fmt"
 	"net/netip"
@@ -56,6 +57,27 @@ func (*Padding) Code() uint8 { return CodePadding }
 func (t *Padding) AppendValue(b []byte) []byte { return append(b, t.Octets...) }
 
 func (t *Padding) String() string { return fmt.Sprintf("padding %d", len(t.Octets)) }
+
+// LSPBufferSize is TLV 14 (ISO/IEC 10589 9.8): the largest LSP, in octets,
+// that the sender originates.
+type LSPBufferSize struct{ Octets uint16 }
+
+// Code returns 14.
+func (*LSPBufferSize) Code() uint8 { return CodeLSPBufferSize }
+
+// AppendValue appends the value octets.
+func (t *LSPBufferSize) AppendValue(b []byte) []byte {
+	return binary.BigEndian.AppendUint16(b, t.Octets)
+}
+
+func (t *LSPBufferSize) String() string { return fmt.Sprintf("lsp-buffer-size %d", t.Octets) }
+
+func parseLSPBufferSize(v []byte) TLV {
+	if len(v) != 2 {
+		return nil
+	}
+	return &LSPBufferSize{Octets: binary.BigEndian.Uint16(v)}
+}
 
 // Protocols is TLV 129, protocols supported (RFC 1195).
 type Protocols struct{ NLPIDs []byte }

@@ -7,10 +7,11 @@ import (
 	tsn "tsnswitch"
 )
 
-// Sub-TLV codes of a neighbour in TLV 22.
+// Sub-TLV codes of a neighbour in TLV 22 and 222.
 const (
 	SubLinkIDs   = 4
 	SubSPBMetric = 29
+	SubSPBAOALG  = 30
 )
 
 // MaxMetric (2^24-1) says "the adjacency is up, do not use it for SPB"
@@ -20,7 +21,7 @@ const MaxMetric = 0xffffff
 // ExtISReach is TLV 22, extended IS reachability (RFC 5305 s3).
 type ExtISReach struct{ Neighbors []ExtISNeighbor }
 
-// ExtISNeighbor is one neighbour of TLV 22.
+// ExtISNeighbor is one neighbour of TLV 22 or 222.
 type ExtISNeighbor struct {
 	ID      NodeID
 	Metric  uint32 // 24 bits
@@ -74,6 +75,8 @@ func parseISReachSub(code uint8, v []byte) TLV {
 	switch {
 	case code == SubSPBMetric && len(v) == 6:
 		return &SPBMetric{Metric: uint24(v), NumPorts: v[3], PortID: tsn.Port(binary.BigEndian.Uint16(v[4:]))}
+	case code == SubSPBAOALG:
+		return parseOpaqueECT(true, v)
 	case code == SubLinkIDs && len(v) == 8:
 		return &LinkIDs{Local: binary.BigEndian.Uint32(v), Remote: binary.BigEndian.Uint32(v[4:])}
 	}

@@ -9,8 +9,10 @@ import (
 
 // Sub-TLV codes of MT-Capability (RFC 6329 s14).
 const (
-	SubSPBInst = 1
-	SubSPBMSI  = 3
+	SubSPBInst  = 1
+	SubSPBIOALG = 2
+	SubSPBMSI   = 3
+	SubSPBVADDR = 4
 )
 
 // MTOverload in MTCapability.MT: the node is overloaded for SPB only.
@@ -48,8 +50,14 @@ func parseMTCapabilitySub(code uint8, v []byte) TLV {
 	switch code {
 	case SubSPBInst:
 		return parseSPBInst(v)
+	case SubSPBIOALG:
+		return parseOpaqueECT(false, v)
 	case SubSPBMSI:
 		return parseSPBMSI(v)
+	case SubSPBVADDR:
+		return parseSPBVADDR(v)
+	case SubTopology:
+		return parseTopology(v)
 	}
 	return nil
 }

@@ -82,6 +82,9 @@ func (t *SPBMCID) AppendValue(b []byte) []byte {
 
 func (t *SPBMCID) String() string { return fmt.Sprintf("mcid %x aux %x", t.MCID[35:], t.AuxMCID[35:]) }
 
+// DigestValid in SPBDigest.Flags: V, the digest is one to agree on.
+const DigestValid = 0x10
+
 // SPBDigest is sub-TLV 5: Res(3) V(1) A(2) D(2), then the agreement digest.
 type SPBDigest struct {
 	Flags     uint8
@@ -93,6 +96,43 @@ func (*SPBDigest) Code() uint8 { return SubSPBDigest }
 
 // AppendValue appends the value octets.
 func (t *SPBDigest) AppendValue(b []byte) []byte { return append(append(b, t.Flags), t.Agreement...) }
+
+// Valid returns V.
+func (t *SPBDigest) Valid() bool { return t.Flags&DigestValid != 0 }
+
+// AgreementNumber returns A, 0..3.
+func (t *SPBDigest) AgreementNumber() uint8 { return t.Flags >> 2 & 3 }
+
+// DiscardedAgreementNumber returns D, 0..3.
+func (t *SPBDigest) DiscardedAgreementNumber() uint8 { return t.Flags & 3 }
+
+// AgreementDigest is the layout of the agreement digest that bridges send: 32
+// octets (802.1Q 28.4; seen in captures).
+type AgreementDigest struct {
+	Format     uint8 // identifier and capabilities
+	Convention uint8 // identifier and capabilities
+	EdgeCount  uint16
+	Reserved   [8]byte
+	Sum        [20]byte // of the MD5 digests of all edges, as numbers
+}
+
+// AgreementDigest reads the fields; false if the digest has another length.
+func (t *SPBDigest) AgreementDigest() (AgreementDigest, bool) {
+	b := t.Agreement
+	if len(b) != 32 {
+		return AgreementDigest{}, false
+	}
+	return AgreementDigest{
+		Format: b[0], Convention: b[1], EdgeCount: binary.BigEndian.Uint16(b[2:]),
+		Reserved: [8]byte(b[4:12]), Sum: [20]byte(b[12:32]),
+	}, true
+}
+
+// Append appends the 32 octets.
+func (d AgreementDigest) Append(b []byte) []byte {
+	b = binary.BigEndian.AppendUint16(append(b, d.Format, d.Convention), d.EdgeCount)
+	return append(append(b, d.Reserved[:]...), d.Sum[:]...)
+}
 
 func (t *SPBDigest) String() string { return fmt.Sprintf("digest %02x %x", t.Flags, t.Agreement) }
 
