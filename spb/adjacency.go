@@ -73,6 +73,7 @@ func (i *Instance) receiveIIH(p *port, h *isispdu.IIH) {
 	case actDown:
 		i.adjacencyDown(p, "neighbour restarted")
 	}
+	i.receiveDigest(p, h.TLVs)
 }
 
 // setAdjacency takes over what the hello says.
@@ -88,6 +89,7 @@ func (i *Instance) setAdjacency(p *port, state isispdu.ThreeWayState, h *isispdu
 	}
 	switch {
 	case was.state == isispdu.Up && state != isispdu.Up:
+		p.exchange = newExchange()
 		i.notice(NoticeAdjacencyDown, p.cfg.Port, a.neighbor.String()+": neighbour restarted")
 		i.adjacencyLost(p)
 		if i.cfg.RestartGrace > 0 {
@@ -116,6 +118,7 @@ func (i *Instance) adjacencyDown(p *port, why string) {
 		return
 	}
 	was := p.adj
+	p.exchange = newExchange()
 	p.adj = adjacency{state: isispdu.Down, expires: tsn.Never, since: i.now}
 	p.nextHello = i.now
 	if p.graceUntil != 0 {
@@ -159,6 +162,7 @@ func (i *Instance) expireAdjacencies() {
 // 25 % of jitter (ISO/IEC 10589 10.1).
 func (i *Instance) hello() {
 	for _, p := range i.ports {
+		i.repeatDigest(p)
 		if !p.up || p.nextHello > i.now {
 			continue
 		}
@@ -183,7 +187,7 @@ func (i *Instance) makeIIH(p *port) *isispdu.IIH {
 		HoldingTime: uint16(i.cfg.holdingTime()), LocalCircuitID: uint8(p.cfg.Port),
 		TLVs: i.identityTLVs(),
 	}
-	h.TLVs = append(h.TLVs, tw, &isispdu.MTPortCap{SubTLVs: []isispdu.TLV{&isispdu.SPBMCID{MCID: i.mcid, AuxMCID: i.mcid}, bvid}})
+	h.TLVs = append(h.TLVs, tw, &isispdu.MTPortCap{SubTLVs: []isispdu.TLV{&isispdu.SPBMCID{MCID: i.mcid, AuxMCID: i.mcid}, bvid, i.digestTLV(p)}})
 	return h
 }
 

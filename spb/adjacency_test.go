@@ -1,9 +1,9 @@
 package spb
 
 import (
+	"strings"
 	"testing"
 
-	tsn "tsnswitch"
 	"tsnswitch/spb/isispdu"
 )
 
@@ -148,13 +148,16 @@ func TestHelloTimer(t *testing.T) {
 // Carrier loss is acted on in the same Step: new LSP on the other port, new
 // forwarding state.
 func TestLinkDownAtOnce(t *testing.T) {
-	p := newPeer(t, nil).up()
-	p.state = nil
-	p.step(tsn.LinkChanged{Port: 1, Up: false})
-	if len(p.lspsSent(2)) != 1 || p.state == nil || p.state.Ports[0].BcastFlood {
-		t.Errorf("sent %v, state %+v", p.lspsSent(2), p.state)
+	l := newLab(t, 4, ring(4), nil)
+	l.allUp()
+	l.run(5 * second)
+	before := l.nodes[0].Counters().Sent.LSP
+	l.log = nil
+	l.setLink(0, false) // b1 port 1
+	if n := l.nodes[0].Counters().Sent.LSP - before; n != 1 || l.nodes[0].bridgePort(1).BcastFlood {
+		t.Errorf("%d LSPs sent, port %+v", n, l.nodes[0].bridgePort(1))
 	}
-	if len(p.notices) != 1 || p.notices[0].Kind != NoticeAdjacencyDown || p.notices[0].Port != 1 {
-		t.Errorf("%+v", p.notices)
+	if len(l.log) != 2 || !strings.Contains(l.log[0], "b1 "+NoticeAdjacencyDown+" port 1") {
+		t.Errorf("%q", l.log)
 	}
 }

@@ -26,6 +26,10 @@ type Config struct {
 	// OverloadOnStartup keeps a bridge out of others' paths for so long after
 	// its start [0].
 	OverloadOnStartup int64
+	Services          []Service
+	SPSourceID        uint32 // 20 bits; 0: automatic
+	// Strict says whether unicast waits for agreement as groups do [StrictAuto].
+	Strict StrictMode
 
 	HelloInterval      int64  // [1 s]
 	HoldMultiplier     uint16 // [3] holding time in hello intervals
@@ -42,7 +46,13 @@ type Config struct {
 	// StartupHold delays the first own LSP and the first Forwarding until the
 	// fabric is known again, at most so long [0]. Use it where the kernel still
 	// has the state of an earlier life: then a restart goes unnoticed.
-	StartupHold     int64
+	StartupHold int64
+	// Adopted is what the kernel holds of an earlier life, nil: nothing. What of
+	// it is right stays; all else goes, and comes when the neighbours agree.
+	Adopted *tsn.BridgeState
+	// AgreementHold is waited instead of agreement with a neighbour that has no
+	// digest, or one of another convention [1 s].
+	AgreementHold   int64
 	MaxAge          int64 // [1200 s]
 	ZeroAgeLifetime int64 // [60 s]
 	RefreshInterval int64 // maximumLSPGenerationInterval [900 s], less up to 10 % of jitter
@@ -53,6 +63,16 @@ type Config struct {
 	// them one after another.
 	Parallel func(n int, f func(i int))
 }
+
+// StrictMode says whether unicast entries wait for the neighbours' agreement.
+type StrictMode uint8
+
+// The modes. StrictAuto is on where a port has no ingress check (`locked`).
+const (
+	StrictAuto StrictMode = iota
+	StrictOn
+	StrictOff
+)
 
 // BaseVID runs ECT algorithm 00-80-C2-<Algorithm> (1 to 16) on a VLAN.
 type BaseVID struct {
@@ -92,6 +112,7 @@ type Caps struct {
 	// MaxRecordOctets bounds the records of other cores (sub-TLVs of TLV 251)
 	// that are taken from one node, and that this one publishes [32768].
 	MaxRecordOctets int
+	MaxServices     int // SPBM-SI services taken from one node [4096]
 }
 
 const (
@@ -130,6 +151,8 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.Caps.MaxStations, 4096)
 	setDefault(&c.Caps.MaxRecords, 4096)
 	setDefault(&c.Caps.MaxRecordOctets, 32768)
+	setDefault(&c.Caps.MaxServices, 4096)
+	setDefault(&c.AgreementHold, second)
 	c.BaseVIDs = slices.Clone(c.BaseVIDs)
 	slices.SortFunc(c.BaseVIDs, func(a, b BaseVID) int { return int(a.VID) - int(b.VID) })
 	c.Ports = slices.Clone(c.Ports)
@@ -189,6 +212,15 @@ func (c Config) Validate() error {
 	errs = append(errs, c.validatePorts(), c.validateTimes())
 	if err := validateStations(c, c.EndStations); err != nil {
 		errs = append(errs, err)
+	}
+	if err := validateServices(c, c.Services); err != nil {
+		errs = append(errs, err)
+	}
+	if c.SPSourceID > sourceIDMask {
+		bad("SPSourceID %#x has more than 20 bits", c.SPSourceID)
+	}
+	if c.Strict > StrictOff {
+		bad("strict mode %d is not known", c.Strict)
 	}
 	return errors.Join(errs...)
 }

@@ -12,7 +12,9 @@ type Counters struct {
 	Purges           uint64          `json:"purges"`           // LSPs seen with, or aged to, lifetime 0
 	CorruptLifetimes uint64          `json:"corruptLifetimes"` // RFC 7987 s3.2
 	SPFRuns          uint64          `json:"spfRuns"`
-	ForwardingSets   uint64          `json:"forwardingSets"` // Forwarding effects
+	ForwardingSets   uint64          `json:"forwardingSets"`  // Forwarding effects
+	Agreements       uint64          `json:"agreements"`      // graphs that all neighbours agreed on
+	SourceIDChanges  uint64          `json:"sourceIdChanges"` // SPSourceID taken by somebody else
 }
 
 // PDUCounters counts frames and what was in them.
@@ -44,8 +46,10 @@ type DropCounters struct {
 	RecordsOverCap  uint64 `json:"recordsOverCap"`
 	BadRecord       uint64 `json:"badRecord"` // station record that does not decode
 	// Records of other cores; counted whenever a node's LSP changes.
-	GenInfoOverCap uint64 `json:"genInfoOverCap"` // Caps.MaxRecordOctets
-	BadGenInfo     uint64 `json:"badGenInfo"`     // record that does not decode
+	GenInfoOverCap  uint64 `json:"genInfoOverCap"` // Caps.MaxRecordOctets
+	BadGenInfo      uint64 `json:"badGenInfo"`     // record that does not decode
+	ServicesOverCap uint64 `json:"servicesOverCap"`
+	StaleDigest     uint64 `json:"staleDigest"` // SPB-Digest of a hello that was overtaken
 }
 
 // Counters returns a copy.

@@ -50,25 +50,43 @@ func (i *Instance) runSPF() {
 	t.nodes = i.collectNodes()
 	t.buildGraph()
 	i.computeTrees()
+	i.resolveSourceID()
+	i.findGroupRoots()
+	i.newGraph()
 	duplicates := t.duplicates
-	state := i.bridgeState()
+	i.refreshState()
 	if t.duplicates > duplicates {
 		i.notice(NoticeDuplicateStation, tsn.NoPort, "an end station's address is claimed by several bridges; the lowest BridgeID has it")
 	}
-	t.held = t.held || !sameState(t.wanted, state)
-	t.wanted = state
+}
+
+// refreshState derives the wanted state from the graph and the places that
+// stand.
+func (i *Instance) refreshState() {
+	t := &i.top
+	state, streams := i.bridgeState(), i.streamTrees()
+	t.held = t.held || !sameState(t.wanted, state) || !slices.EqualFunc(t.streams, streams, sameStreamTree)
+	t.wanted, t.streams = state, streams
+}
+
+func sameStreamTree(a, b StreamTree) bool {
+	return a.StreamRoot == b.StreamRoot && a.Stands == b.Stands && slices.Equal(a.Ports, b.Ports)
 }
 
 // publish hands out the wanted state. The first one waits, if so configured,
 // until the fabric is known again.
 func (i *Instance) publish() {
-	t := &i.top
-	if !t.held || (!t.published && i.now < t.holdUntil && !i.settled()) {
-		return
+	t, a := &i.top, &i.agree
+	if t.held && (t.published || i.now >= t.holdUntil || i.settled()) {
+		t.held, t.published = false, true
+		i.counters.ForwardingSets++
+		a.generation++
+		f := Forwarding{Generation: a.generation, State: cloneState(t.wanted), Streams: slices.Clone(t.streams)}
+		i.effects = append(i.effects, f)
 	}
-	t.held, t.published = false, true
-	i.counters.ForwardingSets++
-	i.effects = append(i.effects, Forwarding{State: cloneState(t.wanted)})
+	if a.pending {
+		a.withdrawn = a.generation
+	}
 }
 
 // synchronised reports whether every fabric port with a link has a neighbour
@@ -110,20 +128,16 @@ func (i *Instance) settled() bool {
 // computeTrees breaks the ties for each algorithm in use, over one Dijkstra.
 func (i *Instance) computeTrees() {
 	t := &i.top
-	t.trees = [17]*tree{}
-	var algorithms []uint8
-	for _, b := range i.cfg.BaseVIDs {
-		if !slices.Contains(algorithms, b.Algorithm) {
-			algorithms = append(algorithms, b.Algorithm)
-		}
-	}
+	t.trees, t.towards = [17]*tree{}, [17][]tsn.Port{}
 	self := t.findNode(i.cfg.SystemID)
 	if self < 0 {
 		return // our own LSP is purged: sequence numbers ran out
 	}
 	s := t.graph.shortest(self)
-	i.cfg.Parallel(len(algorithms), func(k int) {
-		t.trees[algorithms[k]] = t.graph.tree(s, algorithms[k])
+	i.cfg.Parallel(len(i.algorithms), func(k int) {
+		alg := i.algorithms[k]
+		t.trees[alg] = t.graph.tree(s, alg)
+		t.towards[alg] = t.firstPorts(t.trees[alg])
 	})
 }
 
@@ -159,6 +173,7 @@ func (i *Instance) bridgeState() tsn.BridgeState {
 	for _, b := range i.cfg.BaseVIDs {
 		s.FDB = append(s.FDB, i.fdb(b)...)
 	}
+	s.MDB = i.groups()
 	return s
 }
 
@@ -171,8 +186,11 @@ func (i *Instance) bridgePort(c PortConfig) tsn.BridgePort {
 	p := tsn.BridgePort{Port: c.Port, Role: c.Role, Locked: c.Locked, McastFlood: true, BcastFlood: true}
 	if c.Role == tsn.RoleFabric {
 		p.Locked = true
-		p.BcastFlood = i.port(c.Port).inUse()
+		p.BcastFlood = i.agree.flooding && i.port(c.Port).inUse() && slices.Contains(i.agree.floodPorts, c.Port)
 		p.McastFlood = p.BcastFlood
+		if !i.port(c.Port).inUse() && slices.Contains(i.unlocked, c.Port) {
+			return p // nothing else would keep its frames out: it is in no VLAN
+		}
 	}
 	pvid := c.PVID
 	for _, b := range i.cfg.BaseVIDs {
@@ -193,16 +211,23 @@ func (i *Instance) bridgePort(c PortConfig) tsn.BridgePort {
 // end station by its owner.
 func (i *Instance) fdb(b BaseVID) []tsn.FDBEntry {
 	t := &i.top
-	ports := t.firstPorts(t.trees[b.Algorithm])
+	ports := t.towards[b.Algorithm]
+	if ports == nil {
+		return nil
+	}
 	self := t.findNode(i.cfg.SystemID)
+	reachable := make([]bool, len(t.nodes))
+	for k, n := range t.nodes {
+		reachable[k] = int32(k) == self || i.reachable(b.Algorithm, n.system)
+	}
 	var out []tsn.FDBEntry
-	add := func(mac tsn.MAC, port tsn.Port) {
-		if port != tsn.NoPort {
+	add := func(mac tsn.MAC, node int32, port tsn.Port) {
+		if port != tsn.NoPort && reachable[node] {
 			out = append(out, tsn.FDBEntry{MAC: mac, VID: b.VID, Port: port})
 		}
 	}
 	for k, n := range t.nodes {
-		add(n.system, ports[k])
+		add(n.system, int32(k), ports[k])
 	}
 	owners, duplicates := t.owners(b.VID)
 	t.duplicates += duplicates
@@ -211,7 +236,7 @@ func (i *Instance) fdb(b BaseVID) []tsn.FDBEntry {
 		if o.node == self {
 			port = i.stationPort(o.mac)
 		}
-		add(o.mac, port)
+		add(o.mac, o.node, port)
 	}
 	slices.SortFunc(out, func(a, b tsn.FDBEntry) int { return compareMAC(a.MAC, b.MAC) })
 	return out
@@ -259,7 +284,7 @@ func (t *topology) owners(vid tsn.VID) (all []owner, duplicates int) {
 }
 
 func sameState(a, b tsn.BridgeState) bool {
-	return slices.Equal(a.OwnedVIDs, b.OwnedVIDs) && slices.Equal(a.FDB, b.FDB) &&
+	return slices.Equal(a.OwnedVIDs, b.OwnedVIDs) && slices.Equal(a.FDB, b.FDB) && sameGroups(a.MDB, b.MDB) &&
 		slices.EqualFunc(a.Ports, b.Ports, func(p, q tsn.BridgePort) bool {
 			same := slices.Equal(p.VLANs, q.VLANs)
 			p.VLANs, q.VLANs = nil, nil
@@ -268,11 +293,21 @@ func sameState(a, b tsn.BridgeState) bool {
 		})
 }
 
+func sameGroups(a, b []tsn.MDBEntry) bool {
+	return slices.EqualFunc(a, b, func(x, y tsn.MDBEntry) bool {
+		return compareGroupEntry(x, y) == 0 && slices.Equal(x.Ports, y.Ports)
+	})
+}
+
 // cloneState makes the effect the driver's own.
 func cloneState(s tsn.BridgeState) tsn.BridgeState {
 	s.OwnedVIDs, s.FDB, s.Ports = slices.Clone(s.OwnedVIDs), slices.Clone(s.FDB), slices.Clone(s.Ports)
 	for k := range s.Ports {
 		s.Ports[k].VLANs = slices.Clone(s.Ports[k].VLANs)
+	}
+	s.MDB = slices.Clone(s.MDB)
+	for k := range s.MDB {
+		s.MDB[k].Ports = slices.Clone(s.MDB[k].Ports)
 	}
 	return s
 }

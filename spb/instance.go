@@ -20,12 +20,26 @@ type (
 		On     bool
 		Reason string
 	}
+	// SetUnlocked tells which ports turned out to have no ingress check, all of
+	// them (see BridgePort.Locked).
+	SetUnlocked struct{ Ports []tsn.Port }
+	// Applied answers a Forwarding: the kernel holds what it asked for, with all
+	// before it, or Err says why not. What is not answered is not relied on.
+	Applied struct {
+		Generation uint64
+		Err        string
+	}
 )
 
 // Effects beside tsn.Send and tsn.Notice.
 type (
 	// Forwarding is the whole bridge state wanted now; sent when it changes.
-	Forwarding struct{ State tsn.BridgeState }
+	// The driver answers it with Applied.
+	Forwarding struct {
+		Generation uint64
+		State      tsn.BridgeState
+		Streams    []StreamTree // of SetStreamRoots, ascending VID, talker
+	}
 	// TopologyChanged says that Path and Tree may answer differently. It comes
 	// after the Forwarding of the same change.
 	TopologyChanged struct{ Generation uint64 }
@@ -44,6 +58,9 @@ const (
 	NoticeLSPTooLarge       = "own-lsp-too-large"
 	NoticeSequenceExhausted = "sequence-exhausted"
 	NoticeBadEndStations    = "end-stations-refused"
+	NoticeBadServices       = "services-refused"
+	NoticeNoAgreement       = "no-agreement"
+	NoticeSourceID          = "source-id"
 )
 
 // Instance is the IS-IS-SPB process of one bridge. It is a tsn.Machine.
@@ -66,14 +83,22 @@ type Instance struct {
 	top  topology
 	gen  geninfo
 	ctl  control
+
+	services    []Service    // ascending VID, I-SID
+	streamRoots []StreamRoot // ascending
+	sourceID    sourceID
+	unlocked    []tsn.Port // ascending
+	algorithms  []uint8    // in use, in the order of Base VIDs
+	agree       agreement
 }
 
 // port is a fabric port with its adjacency and its flooding state.
 type port struct {
-	cfg  PortConfig
-	up   bool
-	rate tsn.Rate
-	adj  adjacency
+	cfg      PortConfig
+	up       bool
+	rate     tsn.Rate
+	adj      adjacency
+	exchange exchange
 
 	nextHello, nextCSNP tsn.Instant
 	// srm holds when an LSP is due to be sent (ISO/IEC 10589 SRMflag), ssn when
@@ -99,9 +124,16 @@ func New(cfg Config) (*Instance, error) {
 	cfg = cfg.withDefaults()
 	i := &Instance{cfg: cfg, rng: prng{cfg.Seed}, mcid: makeMCID(cfg.BaseVIDs)}
 	i.setStations(cfg.EndStations)
+	i.setServices(cfg.Services)
+	i.sourceID.value = cfg.firstSourceID()
+	for _, b := range cfg.BaseVIDs {
+		if !slices.Contains(i.algorithms, b.Algorithm) {
+			i.algorithms = append(i.algorithms, b.Algorithm)
+		}
+	}
 	for _, p := range cfg.Ports {
 		if p.Role == tsn.RoleFabric {
-			i.ports = append(i.ports, &port{cfg: p, adj: adjacency{state: isispdu.Down, expires: tsn.Never}, nextHello: tsn.Never, nextCSNP: tsn.Never})
+			i.ports = append(i.ports, &port{cfg: p, adj: adjacency{state: isispdu.Down, expires: tsn.Never}, exchange: newExchange(), nextHello: tsn.Never, nextCSNP: tsn.Never})
 		}
 	}
 	i.db.init()
@@ -141,6 +173,20 @@ func (i *Instance) Step(now tsn.Instant, ev tsn.Event) []tsn.Effect {
 		i.withdrawRecord(ev)
 	case WatchRecords:
 		i.watchRecords(ev)
+	case SetServices:
+		if err := validateServices(i.cfg, ev.Services); err != nil {
+			i.notice(NoticeBadServices, tsn.NoPort, err.Error())
+			break
+		}
+		i.setServices(ev.Services)
+		i.own.dirty, i.top.dirty = true, true
+	case SetStreamRoots:
+		i.setStreamRoots(ev.Roots)
+	case SetUnlocked:
+		i.unlocked = slices.Sorted(slices.Values(ev.Ports))
+		i.top.dirty = true
+	case Applied:
+		i.applied(ev)
 	default:
 		i.controlEvent(ev)
 	}
@@ -154,12 +200,14 @@ func (i *Instance) Step(now tsn.Instant, ev tsn.Event) []tsn.Effect {
 	i.computeForwarding()
 	i.updateRecords()
 	i.runControl()
+	i.agreeing()
+	i.hello()
 	return i.effects
 }
 
 // Deadline is the earliest of all timers.
 func (i *Instance) Deadline() tsn.Instant {
-	d := min(i.db.nextAge, i.originateDeadline(), i.spfDeadline(), i.over.deadline(i.now), i.dup.deadline(), i.controlDeadline())
+	d := min(i.db.nextAge, i.originateDeadline(), i.spfDeadline(), i.agreementDeadline(), i.over.deadline(i.now), i.dup.deadline(), i.controlDeadline())
 	for _, p := range i.ports {
 		d = min(d, p.nextHello, p.nextCSNP, p.adj.expires, p.floodDeadline())
 		if p.graceUntil != 0 {

@@ -278,6 +278,8 @@ func TestRestartUnnoticed(t *testing.T) {
 	for k := range l.nodes {
 		before[k] = l.nodes[k].Counters()
 	}
+	kernel := l.nodes[2].state
+	l.nodes[2].cfg.Adopted = &kernel
 	l.start(2)
 	l.nodes[2].state = tsn.BridgeState{}
 	restart := l.now
@@ -309,14 +311,23 @@ func TestRestartUnnoticed(t *testing.T) {
 
 // A neighbour that restarts and does not come back is given up after the grace.
 func TestRestartGraceEnds(t *testing.T) {
-	p := newPeer(t, nil).up()
-	p.receive(1, p.hello(1, isispdu.Down))
-	if s := p.inst.Neighbours()[0].State; s != "Initializing" || !p.inst.top.wanted.Ports[0].BcastFlood || len(p.lspsSent(2)) != 0 {
-		t.Errorf("%s, sent %v", s, p.lspsSent(2))
+	l := newLab(t, 4, ring(4), nil)
+	l.allUp()
+	l.run(5 * second)
+	before := l.nodes[0].Counters()
+	l.start(1) // and its links say nothing
+	l.nodes[1].dead = true
+	hello := l.nodes[1].makeIIH(l.nodes[1].port(1))
+	l.step(0, tsn.Received{Port: 1, Frame: isispdu.AppendFrame(nil, isispdu.AllISs, nodeMAC(1), mustAppend(hello))})
+	if s := l.nodes[0].Neighbours()[0].State; s != "Initializing" || !l.nodes[0].bridgePort(1).BcastFlood {
+		t.Errorf("%s, port %+v", s, l.nodes[0].bridgePort(1))
 	}
-	p.wait(1100 * millisecond)
-	if p.inst.top.wanted.Ports[0].BcastFlood || len(p.lspsSent(2)) != 1 {
-		t.Errorf("after the grace: %+v, sent %v", p.inst.top.wanted.Ports[0], p.lspsSent(2))
+	if n := l.nodes[0].Counters(); n.Originations != before.Originations {
+		t.Error("the network was told")
+	}
+	l.run(1100 * millisecond)
+	if n := l.nodes[0].Counters(); l.nodes[0].bridgePort(1).BcastFlood || n.Originations != before.Originations+1 {
+		t.Errorf("after the grace: %+v, %d LSPs", l.nodes[0].bridgePort(1), n.Originations-before.Originations)
 	}
 }
 

@@ -56,7 +56,10 @@ func (o *originator) raise(id isispdu.LSPID, seq uint32) {
 func (i *Instance) overtake(p *port, id isispdu.LSPID, seq uint32) {
 	const quiet, slowest = 60 * second, 5 * second
 	o := &i.own
-	o.raise(id, seq)
+	waiting := id.Pseudonode() == 0 && o.overtake[id.Fragment()]
+	if o.raise(id, seq); waiting {
+		return // another neighbour's copy: the next number will outdo it too
+	}
 	o.dirty = true
 	if i.now.Sub(o.lastOvertake) > quiet {
 		o.backoff, i.dup.fights = 0, [maxFragments]uint8{}
@@ -163,7 +166,12 @@ func (i *Instance) ownTLVs() []isispdu.TLV {
 	inst := &isispdu.SPBInst{
 		CISTRoot:       tsn.MakeBridgeID(i.cfg.Priority, i.cfg.SystemID),
 		BridgePriority: i.cfg.Priority,
-		Source:         uint32(i.cfg.SystemID.Uint64() & 0xfffff),
+		Source:         i.sourceID.value,
+	}
+	if i.cfg.SPSourceID == 0 {
+		inst.Source |= isispdu.SourceAuto
+	} else if !i.sourceID.usable() {
+		inst.Source = 0
 	}
 	for _, b := range i.cfg.BaseVIDs {
 		inst.Trees = append(inst.Trees, isispdu.MakeSPBTree(isispdu.ECTAlgorithm(b.Algorithm), b.VID))
@@ -189,6 +197,7 @@ func (i *Instance) ownTLVs() []isispdu.TLV {
 	for part := range slices.Chunk(addresses, (255-2)/10) {
 		out = append(out, &isispdu.MTCapability{SubTLVs: part})
 	}
+	out = append(out, i.serviceTLVs()...)
 	out = append(out, stationRecords(i.stations)...)
 	return append(out, i.gen.recordTLVs()...)
 }

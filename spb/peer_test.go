@@ -45,6 +45,13 @@ func newPeer(t testing.TB, change func(*Config)) *peer {
 func (p *peer) step(ev tsn.Event) {
 	p.t.Helper()
 	p.sent, p.notices = map[tsn.Port][]isispdu.PDU{}, nil
+	p.follow(ev)
+}
+
+// follow is step, and then the kernel's answers.
+func (p *peer) follow(ev tsn.Event) {
+	p.t.Helper()
+	var answers []Applied
 	for _, e := range p.inst.Step(p.now, ev) {
 		switch e := e.(type) {
 		case tsn.Send:
@@ -64,7 +71,11 @@ func (p *peer) step(ev tsn.Event) {
 			p.notices = append(p.notices, e)
 		case Forwarding:
 			p.state = &e.State
+			answers = append(answers, Applied{Generation: e.Generation})
 		}
+	}
+	for _, a := range answers {
+		p.follow(a)
 	}
 }
 

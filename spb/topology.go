@@ -18,11 +18,15 @@ type topology struct {
 	generation uint64
 	nodes      []node // ascending system id
 	graph      graph
-	trees      [17]*tree   // of this bridge, for the algorithms in use
-	cache      forestCache // of other roots
-	waited     bool        // the next run has been held down
+	trees      [17]*tree      // of this bridge, for the algorithms in use
+	towards    [17][]tsn.Port // of this bridge towards each node, likewise
+	cache      forestCache    // of other roots
+	roots      [17][]int32    // whose trees carry groups, ascending
+	groves     [17]forest     // of these
+	waited     bool           // the next run has been held down
 	// wanted is what the bridge shall forward; held: not handed out yet.
 	wanted          tsn.BridgeState
+	streams         []StreamTree
 	held, published bool
 	holdUntil       tsn.Instant // StartupHold, for the first one
 	duplicates      int         // stations claimed by more than one node
@@ -32,15 +36,19 @@ func (t *topology) init() { t.dirty, t.held = true, true }
 
 // node is one system, put together from its LSP fragments.
 type node struct {
-	system    tsn.MAC
-	bridgeID  tsn.BridgeID
-	spb       bool // has SPB-Inst in fragment 0
-	overload  bool
-	hostName  string
-	addresses []netip.Addr
-	links     []halfLink
-	addrs     []bMAC // SPBM-SI, in advertised order
-	records   []EndStation
+	system   tsn.MAC
+	bridgeID tsn.BridgeID
+	spb      bool // has SPB-Inst in fragment 0
+	overload bool
+	source   uint32 // SPSourceID, 0: none
+	// sourceAuto: it was chosen automatically and gives way to a configured one.
+	sourceAuto bool
+	services   []nodeService
+	hostName   string
+	addresses  []netip.Addr
+	links      []halfLink
+	addrs      []bMAC // SPBM-SI, in advertised order
+	records    []EndStation
 }
 
 // halfLink is one end of a link as its own system advertises it.
@@ -129,8 +137,12 @@ func (i *Instance) readCapability(n *node, t *isispdu.MTCapability, fragment uin
 		case *isispdu.SPBInst:
 			if fragment == 0 && !n.spb {
 				n.spb, n.bridgeID = true, tsn.MakeBridgeID(sub.BridgePriority, n.system)
+				n.source, n.sourceAuto = sub.SPSourceID(), sub.Source&isispdu.SourceAuto != 0
 			}
 		case *isispdu.SPBMSI:
+			if i.readServices(n, sub); sub.BMAC == n.system {
+				continue // the bridge itself: no station
+			}
 			if len(n.addrs) >= i.cfg.Caps.MaxStations {
 				i.counters.Drops.StationsOverCap++
 				continue

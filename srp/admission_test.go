@@ -207,6 +207,7 @@ func TestReserved(t *testing.T) {
 			{Group: sr.DestinationAddress, VID: 100, Ports: []tsn.Port{1, 2}},
 			{Group: stream(2).DestinationAddress, VID: 100, Ports: []tsn.Port{2}},
 		},
+		Talkers: []tsn.MAC{sr.Talker, stream(2).Talker},
 	}
 	want.Slopes[0].IdleSlope[tsn.ClassSR], want.Slopes[1].IdleSlope[tsn.ClassSR] = 1000, 1000
 	if !reflect.DeepEqual(*reserved, want) {

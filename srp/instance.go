@@ -76,6 +76,8 @@ type Result struct {
 type Reserved struct {
 	Slopes []PortSlopes   // ascending port; ports without SR streams are absent
 	MDB    []tsn.MDBEntry // ascending VID, group; one for each group destination
+	// Talkers are who sends to the groups, beside MDB.
+	Talkers []tsn.MAC
 }
 
 // PortSlopes are the idle slopes of a port by traffic class, in kbit/s. The

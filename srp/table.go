@@ -113,21 +113,28 @@ func (m *Instance) reserved() Reserved {
 			out.Slopes = append(out.Slopes, s)
 		}
 	}
+	var groups []tsn.Reservation
 	for _, o := range m.owners {
 		for _, r := range o.set {
-			if s := r.Stream; s.DestinationAddress.IsGroup() {
-				out.MDB = append(out.MDB, tsn.MDBEntry{Group: s.DestinationAddress, VID: s.VID, Ports: slices.Clone(r.Ports)})
+			if r.Stream.DestinationAddress.IsGroup() {
+				groups = append(groups, r)
 			}
 		}
 	}
-	slices.SortFunc(out.MDB, func(a, b tsn.MDBEntry) int {
-		return cmp.Or(cmp.Compare(a.VID, b.VID), bytes.Compare(a.Group[:], b.Group[:]))
+	slices.SortFunc(groups, func(a, b tsn.Reservation) int {
+		x, y := a.Stream, b.Stream
+		return cmp.Or(cmp.Compare(x.VID, y.VID), bytes.Compare(x.DestinationAddress[:], y.DestinationAddress[:]))
 	})
+	for _, r := range groups {
+		s := r.Stream
+		out.MDB = append(out.MDB, tsn.MDBEntry{Group: s.DestinationAddress, VID: s.VID, Ports: slices.Clone(r.Ports)})
+		out.Talkers = append(out.Talkers, s.Talker)
+	}
 	return out
 }
 
 func (r Reserved) equal(o Reserved) bool {
-	return slices.Equal(r.Slopes, o.Slopes) && slices.EqualFunc(r.MDB, o.MDB, func(a, b tsn.MDBEntry) bool {
+	return slices.Equal(r.Slopes, o.Slopes) && slices.Equal(r.Talkers, o.Talkers) && slices.EqualFunc(r.MDB, o.MDB, func(a, b tsn.MDBEntry) bool {
 		return a.Group == b.Group && a.VID == b.VID && slices.Equal(a.Ports, b.Ports)
 	})
 }

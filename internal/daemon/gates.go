@@ -10,9 +10,11 @@ import (
 	"tsnswitch/internal/dataplane"
 	"tsnswitch/internal/node"
 	"tsnswitch/qbv"
+	"tsnswitch/spb"
 )
 
-// applied tells the control machine what became of its gates.
+// applied tells the control machine what became of its gates and of the
+// bridge.
 func (d *Daemon) applied(want node.Desired, r dataplane.Report, err error) {
 	if errors.Is(err, dataplane.ErrNotSupported) {
 		d.tellUnlocked()
@@ -21,6 +23,13 @@ func (d *Daemon) applied(want node.Desired, r dataplane.Report, err error) {
 		answer := qbv.Applied{Port: g.Port, Generation: g.Generation}
 		if err := portError(r, err, g.Port); err != nil {
 			answer.Refused = err.Error()
+		}
+		d.control.post(answer)
+	}
+	if want.Forwarding != 0 {
+		answer := spb.Applied{Generation: want.Forwarding}
+		if !r.Bridge {
+			answer.Err = err.Error()
 		}
 		d.control.post(answer)
 	}

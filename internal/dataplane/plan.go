@@ -52,6 +52,7 @@ func planPorts(have *State, t *Target, do func(Op)) {
 	if !have.Bridge.Exists || have.Bridge.Settings != t.Bridge.Settings {
 		do(EnsureBridge{Create: !have.Bridge.Exists})
 	}
+	shrinks := groupsShrink(have, t)
 	for _, w := range t.Bridge.Ports {
 		fresh := !have.Bridge.port(w.Port).Enslaved
 		if fresh {
@@ -61,13 +62,23 @@ func planPorts(have *State, t *Target, do func(Op)) {
 		safe := Flags{Locked: old.Locked || w.Flags.Locked, Learning: w.Flags.Learning}
 		if !fresh {
 			safe.Flood = old.Flood && w.Flags.Flood
-			safe.McastFlood = old.McastFlood && w.Flags.McastFlood
+			// A group that loses its last port for a moment is unknown, and
+			// would be flooded.
+			safe.McastFlood = old.McastFlood && w.Flags.McastFlood && !shrinks
 			safe.BcastFlood = old.BcastFlood && w.Flags.BcastFlood
 		}
 		if safe != old {
 			do(SetFlags{w.Port, safe})
 		}
 	}
+}
+
+// groupsShrink reports whether a group entry of ours loses a port.
+func groupsShrink(have *State, t *Target) bool {
+	return slices.ContainsFunc(have.Bridge.MDB, func(g GroupPort) bool {
+		_, wanted := slices.BinarySearchFunc(t.Bridge.MDB, g, compareGroup)
+		return !wanted && slices.Contains(t.Owned, g.VID)
+	})
 }
 
 func planRemove(have *State, t *Target, do func(Op)) {

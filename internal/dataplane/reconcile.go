@@ -24,6 +24,9 @@ type Report struct {
 	// Refused are ports whose schedule or shapers could not be changed at this
 	// time (PendingError, BaseTimeError, or a clock relation that is missing).
 	Refused []error
+	// Bridge: bridge, ports, VLANs, FDB and MDB were read back as desired,
+	// whatever became of the egress side.
+	Bridge bool
 }
 
 // Reconcile makes k equal to d; Kernel.Set and the fake's Set are this.
@@ -62,6 +65,7 @@ func Reconcile(ctx context.Context, k Backend, d tsn.DesiredState) (Report, erro
 			return r, err
 		}
 	}
+	r.Bridge = true
 	return r, errors.Join(r.Refused...)
 }
 

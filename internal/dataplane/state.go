@@ -157,6 +157,28 @@ func compareGroup(a, b GroupPort) int {
 	return cmp.Or(cmp.Compare(a.VID, b.VID), cmp.Compare(a.Group.Uint64(), b.Group.Uint64()), cmp.Compare(a.Port, b.Port))
 }
 
+// Holds is what the bridge forwards, in the terms of a desired state; roles are
+// not in a kernel.
+func (b *Bridge) Holds() *tsn.BridgeState {
+	out := &tsn.BridgeState{SelfVLANs: slices.Clone(b.Self), FDB: slices.Clone(b.FDB)}
+	for _, p := range b.Ports {
+		f := p.Flags
+		out.Ports = append(out.Ports, tsn.BridgePort{
+			Port: p.Port, Locked: f.Locked, Learning: f.Learning, Flood: f.Flood, McastFlood: f.McastFlood, BcastFlood: f.BcastFlood,
+			VLANs: slices.Clone(p.VLANs),
+		})
+	}
+	for _, g := range b.MDB {
+		last := len(out.MDB) - 1
+		if last < 0 || out.MDB[last].Group != g.Group || out.MDB[last].VID != g.VID {
+			out.MDB = append(out.MDB, tsn.MDBEntry{Group: g.Group, VID: g.VID})
+			last++
+		}
+		out.MDB[last].Ports = append(out.MDB[last].Ports, g.Port)
+	}
+	return out
+}
+
 func (b *Bridge) port(p tsn.Port) *BridgePort {
 	for i := range b.Ports {
 		if b.Ports[i].Port == p {

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"tsnswitch"
+	"tsnswitch/spb"
 )
 
 // Kinds of tsn.Notice that Control gives on top of its cores'.
@@ -48,7 +49,7 @@ func (c *Control) compose() {
 		}
 		d.Egress = append(d.Egress, e)
 	}
-	c.effects = append(c.effects, Desired{State: d, Gates: gates})
+	c.effects = append(c.effects, Desired{State: d, Forwarding: c.forward, Gates: gates})
 }
 
 func (c *Control) setUnlocked(ports []tsn.Port) (changed bool) {
@@ -83,11 +84,38 @@ func (c *Control) bridgeState(faults *[]tsn.Notice) *tsn.BridgeState {
 	return &b
 }
 
+// streamRoots are the talkers of the reserved groups.
+func (c *Control) streamRoots() []spb.StreamRoot {
+	var out []spb.StreamRoot
+	for k, e := range c.reserved.MDB {
+		out = append(out, spb.StreamRoot{VID: e.VID, Talker: c.reserved.Talkers[k]})
+	}
+	return out
+}
+
+// onTree leaves of a reserved entry the edge ports, and those fabric ports
+// that lead away from the talker in the tree which stands now. While the
+// fabric changes, a reservation still follows the old path; frames must not.
+// An entry that has nothing left keeps the bridge itself, since a group
+// without an entry would be flooded.
+func (c *Control) onTree(e tsn.MDBEntry, talker tsn.MAC) []tsn.Port {
+	at := slices.IndexFunc(c.streams, func(s spb.StreamTree) bool { return s.VID == e.VID && s.Talker == talker })
+	out := slices.DeleteFunc(slices.Clone(e.Ports), func(p tsn.Port) bool {
+		fabric := slices.ContainsFunc(c.bridge.Ports, func(b tsn.BridgePort) bool { return b.Port == p && b.Role == tsn.RoleFabric })
+		return fabric && (at < 0 || !slices.Contains(c.streams[at].Ports, p))
+	})
+	if len(out) == 0 {
+		return []tsn.Port{tsn.NoPort}
+	}
+	return out
+}
+
 // groups merges the reserved entries into those of spb. A key has one owner:
 // spb keeps what it has.
 func (c *Control) groups(entries []tsn.MDBEntry, faults *[]tsn.Notice) []tsn.MDBEntry {
 	out := slices.Clone(entries)
-	for _, e := range c.reserved.MDB {
+	for k, e := range c.reserved.MDB {
+		e.Ports = c.onTree(e, c.reserved.Talkers[k])
 		if slices.ContainsFunc(entries, func(x tsn.MDBEntry) bool { return x.Group == e.Group && x.VID == e.VID }) {
 			*faults = append(*faults, tsn.Notice{
 				Kind: NoticeGroupEntry, Detail: fmt.Sprintf("group %s in VLAN %d belongs to the fabric", e.Group, e.VID),

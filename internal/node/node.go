@@ -44,10 +44,12 @@ type SetUnlocked struct{ Ports []tsn.Port }
 
 // Desired is an effect of Control: everything the kernel shall be. When the
 // kernel has taken or refused it, the driver answers with one qbv.Applied for
-// each of Gates.
+// each of Gates, and on a bridge with spb.Applied for Forwarding.
 type Desired struct {
 	State tsn.DesiredState
-	Gates []GateChange // ascending port
+	// Forwarding is the generation of spb's wish that State.Bridge fulfils; 0: none yet.
+	Forwarding uint64
+	Gates      []GateChange // ascending port
 }
 
 // GateChange names the change that the gates of a port are the result of.
@@ -68,6 +70,8 @@ type Control struct {
 
 	classMap tsn.ClassMap
 	bridge   *tsn.BridgeState // as spb wants it
+	forward  uint64           // generation of bridge
+	streams  []spb.StreamTree
 	reserved srp.Reserved
 	gates    map[tsn.Port]qbv.GatesChanged
 	ports    []tsn.Port
@@ -138,6 +142,9 @@ func (c *Control) Step(now tsn.Instant, ev tsn.Event) []tsn.Effect {
 	}
 	if u, ok := ev.(SetUnlocked); ok {
 		changed = c.setUnlocked(u.Ports) || changed
+		if c.SPB != nil {
+			changed = c.take(c.SPB.Step(now, spb.SetUnlocked{Ports: u.Ports})) || changed
+		}
 	}
 	if put, ok := ev.(srp.PutReservations); ok {
 		if r := c.refusal(put); r != nil {
@@ -146,7 +153,12 @@ func (c *Control) Step(now tsn.Instant, ev tsn.Event) []tsn.Effect {
 		}
 	}
 	if _, frame := ev.(tsn.Received); !frame {
-		changed = c.take(c.SRP.Step(now, ev)) || changed
+		if c.take(c.SRP.Step(now, ev)) {
+			changed = true
+			if c.SPB != nil {
+				c.take(c.SPB.Step(now, spb.SetStreamRoots{Roots: c.streamRoots()}))
+			}
+		}
 		changed = c.take(c.QBV.Step(now, ev)) || changed
 	}
 	if changed && (c.SPB == nil || c.bridge != nil) {
@@ -160,7 +172,7 @@ func (c *Control) take(effects []tsn.Effect) (changed bool) {
 	for _, e := range effects {
 		switch e := e.(type) {
 		case spb.Forwarding:
-			c.bridge = &e.State
+			c.bridge, c.forward, c.streams = &e.State, e.Generation, e.Streams
 			changed = true
 		case srp.Reserved:
 			c.reserved = e

@@ -11,6 +11,7 @@ import (
 	"tsnswitch/internal/dataplane"
 	"tsnswitch/internal/dataplane/fake"
 	"tsnswitch/qbv"
+	"tsnswitch/spb"
 	"tsnswitch/srp"
 )
 
@@ -85,6 +86,13 @@ func (n *Network) applyNow(d *Node) {
 		answer := qbv.Applied{Port: g.Port, Generation: g.Generation}
 		if err := portError(report, err, g.Port); err != nil {
 			answer.Refused = err.Error()
+		}
+		n.q.at(n.now, func() { n.step(d, Control, answer) })
+	}
+	if want.Forwarding != 0 {
+		answer := spb.Applied{Generation: want.Forwarding}
+		if !report.Bridge {
+			answer.Err = err.Error()
 		}
 		n.q.at(n.now, func() { n.step(d, Control, answer) })
 	}

@@ -134,7 +134,7 @@ func (n *Network) Start(name string) error {
 	forwarding, gated := n.kernelInUse(d)
 	if cfg.SPB != nil && forwarding {
 		s := *cfg.SPB
-		s.StartupHold = startupHold
+		s.StartupHold, s.Adopted = startupHold, n.read(d).Bridge.Holds()
 		cfg.SPB = &s
 	}
 	var err error

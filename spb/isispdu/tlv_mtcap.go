@@ -78,6 +78,9 @@ type SPBTree struct {
 	VIDs  uint32 // 24 bits: BaseVID (12), SPVID (12)
 }
 
+// SourceAuto in SPBInst.Source (V): the SPSourceID was chosen automatically.
+const SourceAuto = 1 << 20
+
 // Bits of SPBTree.Flags.
 const (
 	TreeUse  = 0x80 // U: the tree carries a service
