@@ -266,7 +266,7 @@ func (i *Instance) received(ev tsn.Received) {
 	pdu, err := isispdu.Parse(b)
 	if src == i.cfg.SystemID {
 		c.OwnFrame++
-		if hello, ok := pdu.(*isispdu.IIH); ok && hello.SourceID == src {
+		if hello, ok := pdu.(*isispdu.IIH); ok && err == nil && hello.SourceID == src {
 			i.duplicateHello(p)
 		}
 		return
