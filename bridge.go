@@ -49,6 +49,10 @@ type FDBEntry struct {
 	MAC  MAC
 	VID  VID
 	Port Port
+	// Sticky keeps the entry where it is when a port with Learning receives
+	// frames from MAC. Without it the kernel moves even a static entry there,
+	// which is how a station is found again that has moved.
+	Sticky bool
 }
 
 // MDBEntry is a static group entry: frames for Group in VID leave on Ports

@@ -138,7 +138,12 @@ func build(cfg *config.Daemon, opt Options) (_ *Daemon, err error) {
 	if d.clock, err = openClock(cfg.GPTP, cfg.Ports); err != nil {
 		return nil, fmt.Errorf("clock: %w", err)
 	}
-	if d.kernel, err = openKernel(dataplaneConfig(cfg, d.clock)); err != nil {
+	dc := dataplaneConfig(cfg, d.clock)
+	dc.Progress = func(p dataplane.Progress) {
+		d.log.Info("the kernel is still being set", "progress", p.String())
+		d.events.add("kernel-progress", tsn.NoPort, p.String())
+	}
+	if d.kernel, err = openKernel(dc); err != nil {
 		return nil, fmt.Errorf("kernel data plane: %w", err)
 	}
 	if err := mayForward(cfg.Role, d.kernel.Features()); err != nil {

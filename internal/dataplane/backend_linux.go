@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -147,6 +148,7 @@ func (k *kernel) readEntries(b *Bridge, bridge int, portOf map[int]tsn.Port, own
 			e.Port = tsn.NoPort
 			b.Kernel = append(b.Kernel, e)
 		case n.state == unix.NUD_NOARP && p != tsn.NoPort, n.state == unix.NUD_PERMANENT && p == tsn.NoPort:
+			e.Sticky = n.flags&ntfSticky != 0
 			b.FDB = append(b.FDB, e)
 		}
 	}
@@ -174,6 +176,9 @@ func (k *kernel) refuse(p tsn.Port, feature, why string) error {
 func (k *kernel) Check(p tsn.Port, feature string) error {
 	if err := k.refused[p][feature]; err != nil {
 		return err
+	}
+	if p != tsn.NoPort && slices.Contains(k.cfg.AssumeMissing, feature) {
+		return &UnsupportedError{feature, p, "the configuration takes it to be missing"}
 	}
 	if why := k.probed.missing[feature]; why != "" {
 		return &UnsupportedError{feature, p, why}
@@ -221,7 +226,80 @@ func taiNow() (int64, error) {
 	return ts.Nano(), nil
 }
 
-func (k *kernel) Apply(ctx context.Context, op Op) error {
+// Apply sends steps of bridge entries, flags and VLANs together; any other step
+// is alone in its batch.
+func (k *kernel) Apply(ctx context.Context, ops []Op) []Failure {
+	var rs []request
+	for i, op := range ops {
+		r, err := k.request(ctx, op)
+		if err == nil && r.typ == 0 {
+			err = k.apply(ctx, op)
+		}
+		if err != nil {
+			return []Failure{{i, err}}
+		}
+		if r.typ != 0 {
+			rs = append(rs, r)
+		}
+	}
+	var out []Failure
+	failed := map[int]error{}
+	if len(rs) > 0 {
+		failed = k.c.batch(rs)
+	}
+	for i, op := range ops {
+		if err := k.judge(op, failed[i]); err != nil {
+			out = append(out, Failure{i, err})
+		}
+	}
+	return out
+}
+
+// request makes the request of a step that can be in a batch; of any other its
+// type is 0.
+func (k *kernel) request(ctx context.Context, op Op) (request, error) {
+	switch o := op.(type) {
+	case SetFlags:
+		return flagsRequest(k.index(o.Port), o.Flags, k.refused[o.Port][FeatureLocked] == nil)
+	case SetVLAN:
+		return vlanRequest(unix.RTM_SETLINK, k.index(o.Port), o.VLAN, o.Port == tsn.NoPort)
+	case DelVLAN:
+		return vlanRequest(unix.RTM_DELLINK, k.index(o.Port), tsn.PortVLAN{VID: o.VID}, o.Port == tsn.NoPort)
+	case SetFDB:
+		return fdbRequest(unix.RTM_NEWNEIGH, k.index(o.Entry.Port), o.Entry, false)
+	case AgeFDB:
+		return fdbRequest(unix.RTM_NEWNEIGH, k.index(o.Entry.Port), tsn.FDBEntry{MAC: o.Entry.MAC, VID: o.Entry.VID, Port: o.Entry.Port}, true)
+	case DelFDB:
+		return fdbRequest(unix.RTM_DELNEIGH, k.index(o.Entry.Port), o.Entry, false)
+	case AddMDB:
+		if err := k.settled(ctx, o.Entry); err != nil {
+			return request{}, err
+		}
+		return mdbRequest(unix.RTM_NEWMDB, k.group(o.Entry))
+	case DelMDB:
+		k.emptied[emptied{o.Entry.Group, o.Entry.VID}] = time.Now()
+		return mdbRequest(unix.RTM_DELMDB, k.group(o.Entry))
+	}
+	return request{}, nil
+}
+
+// judge is what a failure means for a step.
+func (k *kernel) judge(op Op, err error) error {
+	switch o := op.(type) {
+	case AddMDB:
+		if o.Entry.Port == tsn.NoPort && errors.Is(err, unix.EEXIST) {
+			return nil // a kernel that kept it; see settled
+		}
+	case SetFlags: // it is the flag that switch chips lack
+		if o.Flags.Locked && (errors.Is(err, unix.EINVAL) || errors.Is(err, unix.EOPNOTSUPP)) {
+			return k.refuse(o.Port, FeatureLocked, "the driver refuses it: "+err.Error())
+		}
+	}
+	return err
+}
+
+// apply does a step that is not for batches.
+func (k *kernel) apply(ctx context.Context, op Op) error {
 	switch o := op.(type) {
 	case EnsureBridge:
 		if err := k.c.setBridge(k.cfg.Bridge, k.cfg.SystemID, o.Create); err != nil {
@@ -230,21 +308,6 @@ func (k *kernel) Apply(ctx context.Context, op Op) error {
 		return k.refresh()
 	case Enslave:
 		return k.c.enslave(k.index(o.Port), k.index(tsn.NoPort))
-	case SetFlags:
-		return k.setFlags(o)
-	case SetVLAN:
-		return k.c.vlan(unix.RTM_SETLINK, k.index(o.Port), o.VLAN, o.Port == tsn.NoPort)
-	case DelVLAN:
-		return k.c.vlan(unix.RTM_DELLINK, k.index(o.Port), tsn.PortVLAN{VID: o.VID}, o.Port == tsn.NoPort)
-	case SetFDB:
-		return k.c.setFDB(unix.RTM_NEWNEIGH, k.index(o.Entry.Port), o.Entry)
-	case DelFDB:
-		return k.c.setFDB(unix.RTM_DELNEIGH, k.index(o.Entry.Port), o.Entry)
-	case AddMDB:
-		return k.addMDB(ctx, k.group(o.Entry), o.Entry.Port == tsn.NoPort)
-	case DelMDB:
-		k.emptied[emptied{o.Entry.Group, o.Entry.VID}] = time.Now()
-		return k.c.setMDB(unix.RTM_DELMDB, k.group(o.Entry))
 	case InstallRoot:
 		return k.installRoot(ctx, o.Port)
 	case InstallClassifier:
@@ -265,29 +328,14 @@ func (k *kernel) group(g GroupPort) group {
 // group that has lost its last port. There is no event to wait for instead.
 const settle = 25 * time.Millisecond
 
-// addMDB adds a port, or the bridge itself, to a group. The kernel takes a
-// group that has lost its last port down a tick later, and then the bridge's
-// own part in it goes even if it was added in between: so let it do that first.
-func (k *kernel) addMDB(ctx context.Context, g group, self bool) error {
-	if lost, ok := k.emptied[emptied{g.mac, g.vid}]; self && ok {
-		err := poll(ctx, func() (bool, error) { return time.Since(lost) > settle, nil })
-		if err != nil {
-			return err
-		}
+// settled waits until the bridge itself can be added to a group. The kernel
+// takes a group that has lost its last port down a tick later, and then the
+// bridge's own part in it goes even if it was added in between: so let it do
+// that first.
+func (k *kernel) settled(ctx context.Context, g GroupPort) error {
+	lost, ok := k.emptied[emptied{g.Group, g.VID}]
+	if g.Port != tsn.NoPort || !ok {
+		return nil
 	}
-	err := k.c.setMDB(unix.RTM_NEWMDB, g)
-	if self && errors.Is(err, unix.EEXIST) {
-		return nil // a kernel that kept it
-	}
-	return err
-}
-
-// setFlags names the flag if a driver refuses it: it is the one that switch
-// chips lack.
-func (k *kernel) setFlags(o SetFlags) error {
-	err := k.c.setFlags(k.index(o.Port), o.Flags, k.refused[o.Port][FeatureLocked] == nil)
-	if o.Flags.Locked && (errors.Is(err, unix.EINVAL) || errors.Is(err, unix.EOPNOTSUPP)) {
-		return k.refuse(o.Port, FeatureLocked, "the driver refuses it: "+err.Error())
-	}
-	return err
+	return poll(ctx, func() (bool, error) { return time.Since(lost) > settle, nil })
 }

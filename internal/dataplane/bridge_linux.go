@@ -71,10 +71,10 @@ func (p *rawPort) vlan(ad *netlink.AttributeDecoder) {
 	}
 }
 
-// setFlags sets all flags in one request, which the kernel takes whole or not
-// at all. withLocked is false where the kernel does not know that flag.
-func (c *conn) setFlags(index int, f Flags, withLocked bool) error {
-	return c.modify(unix.RTM_SETLINK, 0, ifinfo(unix.AF_BRIDGE, index), func(ae *netlink.AttributeEncoder) {
+// flagsRequest sets all flags at once, which the kernel takes whole or not at
+// all. withLocked is false where the kernel does not know that flag.
+func flagsRequest(index int, f Flags, withLocked bool) (request, error) {
+	return newRequest(unix.RTM_SETLINK, 0, ifinfo(unix.AF_BRIDGE, index), func(ae *netlink.AttributeEncoder) {
 		ae.Nested(unix.IFLA_PROTINFO, func(ae *netlink.AttributeEncoder) error {
 			flag := func(typ uint16, on bool) {
 				v := uint8(0)
@@ -95,10 +95,10 @@ func (c *conn) setFlags(index int, f Flags, withLocked bool) error {
 	})
 }
 
-// vlan adds (RTM_SETLINK) or deletes (RTM_DELLINK) a membership; self is the
-// bridge's own interface.
-func (c *conn) vlan(typ uint16, index int, v tsn.PortVLAN, self bool) error {
-	return c.modify(typ, 0, ifinfo(unix.AF_BRIDGE, index), func(ae *netlink.AttributeEncoder) {
+// vlanRequest adds (RTM_SETLINK) or deletes (RTM_DELLINK) a membership; self is
+// the bridge's own interface.
+func vlanRequest(typ uint16, index int, v tsn.PortVLAN, self bool) (request, error) {
+	return newRequest(typ, 0, ifinfo(unix.AF_BRIDGE, index), func(ae *netlink.AttributeEncoder) {
 		ae.Nested(unix.IFLA_AF_SPEC, func(ae *netlink.AttributeEncoder) error {
 			if self {
 				ae.Uint16(nl.IFLA_BRIDGE_FLAGS, nl.BRIDGE_FLAGS_SELF)
@@ -117,12 +117,16 @@ func (c *conn) vlan(typ uint16, index int, v tsn.PortVLAN, self bool) error {
 	})
 }
 
+// ntfSticky is NTF_STICKY (linux/neighbour.h).
+const ntfSticky = 1 << 6
+
 // neighbour is an entry of the FDB as the kernel tells it.
 type neighbour struct {
 	mac           tsn.MAC
 	vid           tsn.VID
 	index, master int
 	state         uint16
+	flags         uint8
 }
 
 func (c *conn) fdb() ([]neighbour, error) {
@@ -134,20 +138,7 @@ func (c *conn) fdb() ([]neighbour, error) {
 	}
 	var out []neighbour
 	for _, m := range ms {
-		n := neighbour{
-			index: int(int32(binary.NativeEndian.Uint32(m[4:]))),
-			state: binary.NativeEndian.Uint16(m[8:]),
-		}
-		err := each(m[unix.SizeofNdMsg:], func(ad *netlink.AttributeDecoder) {
-			switch ad.Type() {
-			case unix.NDA_LLADDR:
-				copy(n.mac[:], ad.Bytes())
-			case unix.NDA_VLAN:
-				n.vid = tsn.VID(ad.Uint16())
-			case unix.NDA_MASTER:
-				n.master = int(ad.Uint32())
-			}
-		})
+		n, err := parseNeighbour(m)
 		if err != nil {
 			return nil, fmt.Errorf("listing the FDB: %w", err)
 		}
@@ -156,9 +147,10 @@ func (c *conn) fdb() ([]neighbour, error) {
 	return out, nil
 }
 
-// setFDB adds or moves (RTM_NEWNEIGH) or removes (RTM_DELNEIGH) an entry:
-// static on a port, permanent on the bridge itself.
-func (c *conn) setFDB(typ uint16, index int, e tsn.FDBEntry) error {
+// fdbRequest adds or moves (RTM_NEWNEIGH) or removes (RTM_DELNEIGH) an entry:
+// static on a port, permanent on the bridge itself. A learned one replaces a
+// static one as if it had been seen now.
+func fdbRequest(typ uint16, index int, e tsn.FDBEntry, learned bool) (request, error) {
 	h := make([]byte, unix.SizeofNdMsg)
 	h[0] = unix.AF_BRIDGE
 	binary.NativeEndian.PutUint32(h[4:], uint32(index))
@@ -166,13 +158,19 @@ func (c *conn) setFDB(typ uint16, index int, e tsn.FDBEntry) error {
 	if e.Port == tsn.NoPort {
 		state, flags = unix.NUD_PERMANENT, unix.NTF_SELF
 	}
+	if learned {
+		state = unix.NUD_REACHABLE
+	}
+	if e.Sticky {
+		flags |= ntfSticky
+	}
 	binary.NativeEndian.PutUint16(h[8:], state)
 	h[10] = flags
 	how := netlink.HeaderFlags(0)
 	if typ == unix.RTM_NEWNEIGH {
 		how = netlink.Create | netlink.Replace
 	}
-	return c.modify(typ, how, h, func(ae *netlink.AttributeEncoder) {
+	return newRequest(typ, how, h, func(ae *netlink.AttributeEncoder) {
 		ae.Bytes(unix.NDA_LLADDR, e.MAC[:])
 		ae.Uint16(unix.NDA_VLAN, uint16(e.VID))
 	})
@@ -231,8 +229,8 @@ func (c *conn) mdb() ([]group, error) {
 	return out, nil
 }
 
-// setMDB adds (RTM_NEWMDB) or removes (RTM_DELMDB) a port of a group.
-func (c *conn) setMDB(typ uint16, g group) error {
+// mdbRequest adds (RTM_NEWMDB) or removes (RTM_DELMDB) a port of a group.
+func mdbRequest(typ uint16, g group) (request, error) {
 	h := make([]byte, sizeofBrPortMsg)
 	h[0] = unix.AF_BRIDGE
 	binary.NativeEndian.PutUint32(h[4:], uint32(g.bridge))
@@ -245,5 +243,5 @@ func (c *conn) setMDB(typ uint16, g group) error {
 	if typ == unix.RTM_NEWMDB {
 		how = netlink.Create
 	}
-	return c.modify(typ, how, h, func(ae *netlink.AttributeEncoder) { ae.Bytes(mdbaSetEntry, b) })
+	return newRequest(typ, how, h, func(ae *netlink.AttributeEncoder) { ae.Bytes(mdbaSetEntry, b) })
 }

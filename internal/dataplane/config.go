@@ -3,6 +3,7 @@ package dataplane
 import (
 	"context"
 	"fmt"
+	"time"
 
 	tsn "tsnswitch"
 )
@@ -47,7 +48,26 @@ type Config struct {
 	// PhaseTolerance is how far (ns) a running schedule may be from where
 	// PTPToGate puts it before it is sent again; 0 means 1000.
 	PhaseTolerance int64
+	// Progress, if not nil, is called during a Set that takes longer than
+	// ProgressAfter: between batches, and not more often than once a second.
+	Progress func(Progress)
+	// AssumeMissing are features that ports are taken to lack although they
+	// have them, so that what a lesser driver leads to can be tried anywhere.
+	AssumeMissing []string
 }
+
+// Progress is how far a Set has come.
+type Progress struct {
+	Done, Steps int
+	Elapsed     time.Duration
+}
+
+func (p Progress) String() string {
+	return fmt.Sprintf("%d of %d steps in %v", p.Done, p.Steps, p.Elapsed.Round(time.Millisecond))
+}
+
+// ProgressAfter is when a Set begins to tell how far it is.
+const ProgressAfter = 2 * time.Second
 
 // Validate reports what makes the configuration unusable.
 func (c *Config) Validate() error {
@@ -104,8 +124,10 @@ func (c *Config) ifname(p tsn.Port) string {
 type Backend interface {
 	Config() *Config
 	Read() (State, error)
-	// Apply does one op. An error leaves the state as it was before the op.
-	Apply(ctx context.Context, op Op) error
+	// Apply does ops of one kind on different things, in order; see batches. One
+	// that fails leaves its thing as it was, and does not stop those after it.
+	// It returns the failures by ascending index.
+	Apply(ctx context.Context, ops []Op) []Failure
 	// Check refuses what a port cannot do, before anything is written.
 	Check(p tsn.Port, feature string) error
 	// Limits of a port's gate control lists.
@@ -114,6 +136,12 @@ type Backend interface {
 	LinkSpeed(p tsn.Port) tsn.Rate
 	// GateNow is the gate clock of the port.
 	GateNow(p tsn.Port) (int64, error)
+}
+
+// Failure is what became of the op with this index of a batch.
+type Failure struct {
+	Index int
+	Err   error
 }
 
 // GateLimits are the bounds of a gate control list on a port; 0 is no bound.

@@ -11,6 +11,10 @@
 // its VID is in BridgeState.OwnedVIDs; every other one is left alone. A state
 // that is already right is adopted without one modifying request.
 //
+// Entries, VLANs and flags travel in batches: one system call for all steps of
+// one kind, 4,000 FDB entries included (15 times faster than one by one in a
+// guest). Control frames are kept back in every VLAN, see control.go.
+//
 // Plan and the ops are pure and shared with package fake, an in-memory kernel.
 //
 // What the kernel does differently from what one would think, each measured:
@@ -33,6 +37,14 @@
 //     prio of one band stands between them.
 //   - An FDB entry can neither be made nor removed while its port is outside
 //     the entry's VLAN.
+//   - A port with learning takes over the entry of a station that it receives
+//     frames from, wherever the entry was. A static entry moves and stays
+//     static; only a sticky one stays where it is. Both are told as a change of
+//     the FDB, which is how a station that has moved is found (StationWatch).
+//   - A learned entry can be replaced by a static one and the other way round.
+//   - Groups of 01-80-C2-00-00-0X apart, the bridge forwards every group, IS-IS
+//     included; an entry with the bridge as its only member ends that, also in
+//     a VLAN that the bridge itself is not in.
 //   - A group that loses a port loses the bridge itself too, which is then
 //     added again.
 //   - cbs rounds its credit down to an octet at every look at the queues: a

@@ -1,4 +1,43 @@
 package dataplane
 
+import (
+	"context"
+
+	tsn "tsnswitch"
+)
+
 // RawSocket is for tests that send and receive frames.
 var RawSocket = rawSocket
+
+// ReconcileAt is Reconcile with a clock.
+var ReconcileAt = reconcile
+
+// OneByOne makes every batch one step long until the function it returns is
+// called.
+func OneByOne() (restore func()) {
+	old := maxBatch
+	maxBatch = 1
+	return func() { maxBatch = old }
+}
+
+// SetSpoilt is Set with a kernel that finds an invalid VLAN in the step with this
+// index of the batch that adds FDB entries.
+func (k *Kernel) SetSpoilt(ctx context.Context, d tsn.DesiredState, index int) (Report, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return Reconcile(ctx, &spoilt{&k.k, index}, d)
+}
+
+type spoilt struct {
+	*kernel
+	index int
+}
+
+func (s *spoilt) Apply(ctx context.Context, ops []Op) []Failure {
+	if o, ok := ops[0].(SetFDB); ok && len(ops) > s.index {
+		o = ops[s.index].(SetFDB)
+		o.Entry.VID = 4000
+		ops[s.index] = o
+	}
+	return s.kernel.Apply(ctx, ops)
+}

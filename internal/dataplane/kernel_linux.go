@@ -92,6 +92,13 @@ func (k *Kernel) Writes() int {
 	return k.k.c.writes
 }
 
+// Sends counts the system calls of batches made so far.
+func (k *Kernel) Sends() int {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.k.c.sends
+}
+
 // pollEvery bounds AwaitOper's polling: the kernel tells no event.
 const pollEvery = 5 * time.Millisecond
 

@@ -124,10 +124,17 @@ const etherType = 0x88b5 // for local experiments
 // socket sends and receives whole frames of etherType on h0 of a host.
 func socket(t *testing.T, ns *kerneltest.NetNS, name string) int {
 	t.Helper()
+	return socketOf(t, ns, name, etherType)
+}
+
+// socketOf may have another type: an enslaved port shows its frames only to a
+// socket for all.
+func socketOf(t *testing.T, ns *kerneltest.NetNS, name string, proto uint16) int {
+	t.Helper()
 	fd := -1
 	ns.Do(func() {
 		var err error
-		if fd, err = dataplane.RawSocket(name, etherType); err != nil {
+		if fd, err = dataplane.RawSocket(name, proto); err != nil {
 			t.Fatal(err)
 		}
 	})
@@ -167,7 +174,7 @@ func receive(t *testing.T, fd int, last byte) (got []byte) {
 		if err != nil {
 			t.Fatalf("after %v: no frame %d came: %v", got, last, err)
 		}
-		if a, ok := from.(*unix.SockaddrLinklayer); ok && a.Pkttype == unix.PACKET_OUTGOING || n < 15 {
+		if a, ok := from.(*unix.SockaddrLinklayer); ok && a.Pkttype == unix.PACKET_OUTGOING || n < 15 || binary.BigEndian.Uint16(buf[12:]) != etherType {
 			continue
 		}
 		if got = append(got, buf[14]); buf[14] == last {

@@ -11,8 +11,9 @@ import (
 // conn is a route netlink socket in the namespace of the thread that dialled.
 type conn struct {
 	*netlink.Conn
-	// writes counts modifying requests; adoption must not make any.
-	writes int
+	// writes counts modifying requests; adoption must not make any. sends
+	// counts the system calls of batches.
+	writes, sends int
 }
 
 func dial() (*conn, error) {
@@ -22,6 +23,10 @@ func dial() (*conn, error) {
 	}
 	// Extended acknowledgements carry the kernel's reason as text.
 	_ = c.SetOption(netlink.ExtendedAcknowledge, true)
+	// A batch needs room in both queues; without the right to more than the
+	// system's bound, its sends fail with an error that says so.
+	_ = c.SetWriteBuffer(batchBuffers)
+	_ = c.SetReadBuffer(batchBuffers)
 	if err := prime(c); err != nil {
 		c.Close()
 		return nil, fmt.Errorf("route netlink: %w", err)
@@ -53,14 +58,20 @@ func prime(c *netlink.Conn) error {
 
 // modify sends one modifying request and waits for its acknowledgement.
 func (c *conn) modify(typ uint16, flags netlink.HeaderFlags, header []byte, build func(*netlink.AttributeEncoder)) error {
-	c.writes++
-	data, err := message(header, build)
+	r, err := newRequest(typ, flags, header, build)
+	return c.send(r, err)
+}
+
+// send sends one request and waits for its acknowledgement; err is that of
+// making the request.
+func (c *conn) send(r request, err error) error {
 	if err != nil {
 		return err
 	}
+	c.writes++
 	_, err = c.Execute(netlink.Message{
-		Header: netlink.Header{Type: netlink.HeaderType(typ), Flags: netlink.Request | netlink.Acknowledge | flags},
-		Data:   data,
+		Header: netlink.Header{Type: netlink.HeaderType(r.typ), Flags: netlink.Request | netlink.Acknowledge | r.flags},
+		Data:   r.data,
 	})
 	return err
 }

@@ -41,6 +41,9 @@ type (
 	SetFDB struct{ Entry tsn.FDBEntry }
 	// DelFDB removes one.
 	DelFDB struct{ Entry tsn.FDBEntry }
+	// AgeFDB makes a static entry a learned one, seen now: where it is no longer
+	// wanted on a port that learns, and is not known to be wrong.
+	AgeFDB struct{ Entry tsn.FDBEntry }
 	// AddMDB adds a port to a group entry.
 	AddMDB struct{ Entry GroupPort }
 	// DelMDB removes one.
@@ -78,6 +81,7 @@ func (o SetVLAN) On() tsn.Port           { return o.Port }
 func (o DelVLAN) On() tsn.Port           { return o.Port }
 func (o SetFDB) On() tsn.Port            { return o.Entry.Port }
 func (o DelFDB) On() tsn.Port            { return o.Entry.Port }
+func (o AgeFDB) On() tsn.Port            { return o.Entry.Port }
 func (o AddMDB) On() tsn.Port            { return o.Entry.Port }
 func (o DelMDB) On() tsn.Port            { return o.Entry.Port }
 func (o InstallRoot) On() tsn.Port       { return o.Port }
@@ -143,6 +147,9 @@ func (o DelFDB) Do(s *State) {
 		s.Bridge.FDB = slices.Delete(s.Bridge.FDB, i, i+1)
 	}
 }
+
+// Do takes the entry out of the static ones; learned ones are not in a State.
+func (o AgeFDB) Do(s *State) { DelFDB(o).Do(s) }
 
 // Do adds the port to the group.
 func (o AddMDB) Do(s *State) {
@@ -238,8 +245,16 @@ func (o SetFDB) Text(c *Config) string { return "bridge fdb replace " + fdbText(
 // Text prints the op.
 func (o DelFDB) Text(c *Config) string { return "bridge fdb del " + fdbText(c, o.Entry) }
 
+// Text prints the op.
+func (o AgeFDB) Text(c *Config) string {
+	return fmt.Sprintf("bridge fdb replace %s dev %s vlan %d master dynamic", o.Entry.MAC, c.ifname(o.Entry.Port), o.Entry.VID)
+}
+
 func fdbText(c *Config, e tsn.FDBEntry) string {
 	kind := "master static"
+	if e.Sticky {
+		kind = "sticky master static"
+	}
 	if e.Port == tsn.NoPort {
 		kind = "self local"
 	}

@@ -12,7 +12,7 @@ import (
 //	bridge settings, new ports    a new port has no VLAN yet, so it forwards nothing
 //	restrict                      lock, and stop flooding that shall end
 //	remove                        MDB, FDB, VLANs
-//	add                           VLANs, FDB (a move is one request), MDB
+//	add                           control groups, VLANs, FDB (a move is one request), MDB
 //	relax                         unlock, and begin flooding
 //	egress                        root, classifier, shapers, then gates
 //
@@ -85,13 +85,17 @@ func planRemove(have *State, t *Target, do func(Op)) {
 	owned := func(v tsn.VID) bool { return slices.Contains(t.Owned, v) }
 	for _, g := range slices.Clone(have.Bridge.MDB) {
 		_, wanted := slices.BinarySearchFunc(t.Bridge.MDB, g, compareGroup)
-		if !wanted && owned(g.VID) && slices.Contains(have.Bridge.MDB, g) {
+		if !wanted && owned(g.VID) && !IsControlGroup(g.Group) && slices.Contains(have.Bridge.MDB, g) {
 			do(DelMDB{g})
 		}
 	}
 	for _, e := range slices.Clone(have.Bridge.FDB) {
 		if _, ok := slices.BinarySearchFunc(t.Bridge.FDB, e, compareFDB); !ok && owned(e.VID) {
-			if !have.Bridge.member(e.Port, e.VID) { // the kernel wants it to be
+			switch member := have.Bridge.member(e.Port, e.VID); {
+			case member && t.learns(e.Port, e.VID):
+				do(AgeFDB{e})
+				continue
+			case !member: // the kernel wants it to be
 				do(SetVLAN{e.Port, tsn.PortVLAN{VID: e.VID}})
 			}
 			do(DelFDB{e})
@@ -109,9 +113,19 @@ func planRemove(have *State, t *Target, do func(Op)) {
 			}
 		}
 	}
+	planUncontrol(have, t, do)
+}
+
+// learns reports whether the kernel may have learned the addresses it has on
+// this port: then one that is not wanted as a static entry stays as a learned
+// one. The station is there as far as anybody knows, and if not, it ages.
+func (t *Target) learns(p tsn.Port, v tsn.VID) bool {
+	bp := t.Bridge.port(p)
+	return bp != nil && bp.Flags.Learning && t.Bridge.member(p, v)
 }
 
 func planAdd(have *State, t *Target, do func(Op)) {
+	planControl(have, t, do)
 	for _, v := range t.Bridge.Self {
 		if !slices.Contains(have.Bridge.Self, v) {
 			do(SetVLAN{tsn.NoPort, tsn.PortVLAN{VID: v}})
@@ -126,7 +140,7 @@ func planAdd(have *State, t *Target, do func(Op)) {
 	}
 	for _, e := range t.Bridge.FDB {
 		i, ok := slices.BinarySearchFunc(have.Bridge.FDB, e, compareFDB)
-		if slices.Contains(have.Bridge.Kernel, e) {
+		if e.Port == tsn.NoPort && slices.Contains(have.Bridge.Kernel, e) {
 			continue
 		}
 		if !ok || have.Bridge.FDB[i] != e {

@@ -176,7 +176,25 @@ func checkEqual(t interface{ Fatalf(string, ...any) }, s dataplane.State, d tsn.
 			mdb = append(mdb, dataplane.GroupPort{Group: e.Group, VID: e.VID, Port: p})
 		}
 	}
-	s.Bridge.MDB = slices.DeleteFunc(s.Bridge.MDB, func(g dataplane.GroupPort) bool { return g.VID == 99 })
+	kept := map[tsn.VID]int{}
+	s.Bridge.MDB = slices.DeleteFunc(s.Bridge.MDB, func(g dataplane.GroupPort) bool {
+		if dataplane.IsControlGroup(g.Group) {
+			kept[g.VID]++
+			if g.Port != tsn.NoPort {
+				t.Fatalf("a port is in the group %s", g.Group)
+			}
+			return true
+		}
+		return g.VID == 99
+	})
+	for _, v := range vids { // IS-IS and probes are kept back where any port forwards
+		in := slices.ContainsFunc(d.Bridge.Ports, func(p tsn.BridgePort) bool {
+			return slices.ContainsFunc(p.VLANs, func(x tsn.PortVLAN) bool { return x.VID == v })
+		})
+		if want := map[bool]int{true: 6}[in]; kept[v] != want {
+			t.Fatalf("VLAN %d: %d control groups, want %d", v, kept[v], want)
+		}
+	}
 	if !slices.Equal(s.Bridge.MDB, mdb) {
 		t.Fatalf("MDB %v, want %v", s.Bridge.MDB, mdb)
 	}
@@ -203,17 +221,23 @@ func checkEqual(t interface{ Fatalf(string, ...any) }, s dataplane.State, d tsn.
 	}
 }
 
-// recorder keeps the state after each step.
+// recorder keeps the state after each step. It does the steps of a batch in any
+// order, as if some of them had failed.
 type recorder struct {
 	*fake.Kernel
+	t      *rapid.T
 	states []dataplane.State
 }
 
-func (r *recorder) Apply(ctx context.Context, op dataplane.Op) error {
-	err := r.Kernel.Apply(ctx, op)
-	s, _ := r.Read()
-	r.states = append(r.states, s)
-	return err
+func (r *recorder) Apply(ctx context.Context, ops []dataplane.Op) []dataplane.Failure {
+	for _, op := range rapid.Permutation(ops).Draw(r.t, "batch") {
+		if f := r.Kernel.Apply(ctx, []dataplane.Op{op}); len(f) > 0 {
+			return f
+		}
+		s, _ := r.Read()
+		r.states = append(r.states, s)
+	}
+	return nil
 }
 
 // TestNoStateBetweenLoops: whatever the kernel held before, no step makes a
@@ -222,7 +246,7 @@ func (r *recorder) Apply(ctx context.Context, op dataplane.Op) error {
 // entry is at its old place, its new place, or absent.
 func TestNoStateBetweenLoops(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
-		k := &recorder{Kernel: newFake(rt, fake.Software)}
+		k := &recorder{Kernel: newFake(rt, fake.Software), t: rt}
 		if rapid.Bool().Draw(rt, "meddled") {
 			k.Inject(func(s *dataplane.State) { s.Bridge.Exists = true; meddle(rt, s) })
 		} else if _, err := dataplane.Reconcile(t.Context(), k, drawDesired(rt, 0)); err != nil {
@@ -300,11 +324,11 @@ func TestFailedStepContinues(t *testing.T) {
 // liar takes one kind of step without doing it.
 type liar struct{ *fake.Kernel }
 
-func (l liar) Apply(ctx context.Context, op dataplane.Op) error {
-	if _, ok := op.(dataplane.AddMDB); ok {
+func (l liar) Apply(ctx context.Context, ops []dataplane.Op) []dataplane.Failure {
+	if a, ok := ops[0].(dataplane.AddMDB); ok && a.Entry.Port != tsn.NoPort {
 		return nil
 	}
-	return l.Kernel.Apply(ctx, op)
+	return l.Kernel.Apply(ctx, ops)
 }
 
 // TestReadBack: a kernel that says yes and does not is found out.

@@ -130,11 +130,11 @@ func (p *probed) bridge(c *conn, note func(string, error)) error {
 	if !ls["b0"].bridge.VLANFiltering {
 		return errors.New("vlan_filtering stays off")
 	}
-	if err := c.vlan(unix.RTM_SETLINK, port, tsn.PortVLAN{VID: 2}, false); err != nil {
+	if err := c.send(vlanRequest(unix.RTM_SETLINK, port, tsn.PortVLAN{VID: 2}, false)); err != nil {
 		return err
 	}
-	note(FeatureMDB, c.setMDB(unix.RTM_NEWMDB, group{tsn.MAC{0x73}, 2, port, br}))
-	note(FeatureLocked, c.setFlags(port, Flags{Locked: true}, true))
+	note(FeatureMDB, c.send(mdbRequest(unix.RTM_NEWMDB, group{tsn.MAC{0x73}, 2, port, br})))
+	note(FeatureLocked, c.send(flagsRequest(port, Flags{Locked: true}, true)))
 	if raw, err := c.bridgePorts(); err == nil && !raw[port].flags.Locked {
 		p.missing[FeatureLocked] = "the kernel ignores the flag (it came with 5.18)"
 	}

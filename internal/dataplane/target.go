@@ -75,7 +75,11 @@ func (t *Target) bridge(k Backend, d *tsn.BridgeState) (errs []error) {
 			})
 		}
 	}
-	return append(errs, t.entries(k, d)...)
+	errs = append(errs, t.entries(k, d)...)
+	if k.Check(tsn.NoPort, FeatureMDB) == nil { // without it nothing can keep them back
+		t.keepBack()
+	}
+	return errs
 }
 
 func (t *Target) bridgePort(k Backend, p tsn.BridgePort) (errs []error) {
@@ -119,6 +123,11 @@ func (t *Target) entries(k Backend, d *tsn.BridgeState) (errs []error) {
 		_, ok := k.Config().port(p)
 		return ok || p == tsn.NoPort
 	}
+	for i := range t.Bridge.FDB {
+		if e := &t.Bridge.FDB[i]; e.Port == tsn.NoPort {
+			e.Sticky = false // such an entry never moves
+		}
+	}
 	for i, e := range d.FDB {
 		switch {
 		case e.MAC.IsGroup() || e.MAC.IsZero():
@@ -138,10 +147,13 @@ func (t *Target) entries(k Backend, d *tsn.BridgeState) (errs []error) {
 			errs = append(errs, err)
 		}
 	}
+	seen := groupSet{}
 	for _, e := range d.MDB {
 		switch {
 		case !e.Group.IsGroup() || e.Group == tsn.Broadcast:
 			errs = append(errs, invalid("MDB entry %s vlan %d: not a multicast group", e.Group, e.VID))
+		case IsControlGroup(e.Group):
+			errs = append(errs, invalid("MDB entry %s vlan %d: frames to this group are never forwarded", e.Group, e.VID))
 		case isIPGroup(e.Group):
 			errs = append(errs, invalid("MDB entry %s vlan %d: the kernel keys IP groups by IP address; choose another group address", e.Group, e.VID))
 		case !slices.Contains(d.OwnedVIDs, e.VID):
@@ -154,13 +166,21 @@ func (t *Target) entries(k Backend, d *tsn.BridgeState) (errs []error) {
 			if !known(p) {
 				errs = append(errs, invalid("MDB entry %s vlan %d: port %d is not configured", e.Group, e.VID, p))
 			}
-			if slices.Contains(t.Bridge.MDB, g) {
+			if !seen.add(g) {
 				errs = append(errs, invalid("MDB entry %s vlan %d port %d is double", e.Group, e.VID, p))
 			}
 			t.Bridge.MDB = append(t.Bridge.MDB, g)
 		}
 	}
 	return errs
+}
+
+type groupSet map[GroupPort]bool
+
+func (s groupSet) add(g GroupPort) (fresh bool) {
+	fresh = !s[g]
+	s[g] = true
+	return fresh
 }
 
 // isIPGroup tells the groups that IPv4 and IPv6 map to. Frames of those

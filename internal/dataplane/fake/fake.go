@@ -46,8 +46,8 @@ type Kernel struct {
 	// FailAfter counts steps down to a failing one, for tests of half-done
 	// work; 0 never fails.
 	FailAfter int
-	// Writes counts successful steps.
-	Writes int
+	// Writes counts successful steps, Batches the calls that brought them.
+	Writes, Batches int
 
 	cfg   dataplane.Config
 	state dataplane.State
@@ -108,8 +108,18 @@ func (k *Kernel) AwaitOper(_ context.Context, p tsn.Port) error {
 	return err
 }
 
-// Apply does one step.
-func (k *Kernel) Apply(_ context.Context, op dataplane.Op) error {
+// Apply does the steps in order, each on its own.
+func (k *Kernel) Apply(_ context.Context, ops []dataplane.Op) (failed []dataplane.Failure) {
+	k.Batches++
+	for i, op := range ops {
+		if err := k.apply(op); err != nil {
+			failed = append(failed, dataplane.Failure{Index: i, Err: err})
+		}
+	}
+	return failed
+}
+
+func (k *Kernel) apply(op dataplane.Op) error {
 	if k.FailAfter > 0 {
 		if k.FailAfter--; k.FailAfter == 0 {
 			return fmt.Errorf("the fake kernel was told to fail here")
@@ -135,6 +145,8 @@ func (k *Kernel) inVLAN(op dataplane.Op) error {
 	case dataplane.SetFDB:
 		e = o.Entry
 	case dataplane.DelFDB:
+		e = o.Entry
+	case dataplane.AgeFDB:
 		e = o.Entry
 	default:
 		return nil

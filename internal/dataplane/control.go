@@ -1,0 +1,66 @@
+package dataplane
+
+import (
+	"slices"
+
+	tsn "tsnswitch"
+)
+
+// controlGroups are the destinations of control frames that end at the next
+// daemon: a bridge that forwarded them would join neighbours that are none.
+// IS-IS uses AllL1ISs, AllL2ISs, AllISs (RFC 6329 8) and the two that 802.1aq
+// adds; the last is the probe by which edge ports find each other. The kernel
+// itself keeps back only 01-80-C2-00-00-0X.
+//
+// In every VLAN of a port each of them has a group entry with the bridge
+// itself as its only member. So a frame that comes in reaches no other port,
+// whatever its protocol and whichever port floods; a switch chip that offloads
+// group entries hands it to the CPU. What the daemon receives it takes from
+// the port, before the bridge sees the frame.
+var controlGroups = []tsn.MAC{
+	{0x01, 0x80, 0xc2, 0x00, 0x00, 0x14},
+	{0x01, 0x80, 0xc2, 0x00, 0x00, 0x15},
+	{0x01, 0x80, 0xc2, 0x00, 0x00, 0x2e},
+	{0x01, 0x80, 0xc2, 0x00, 0x00, 0x2f},
+	{0x03, 0x54, 0x53, 0x4e, 0x00, 0x01},
+	{0x09, 0x00, 0x2b, 0x00, 0x00, 0x05},
+}
+
+// IsControlGroup reports whether the bridge keeps frames to this group back.
+// Its entries belong to the data plane in every VLAN, owned or not.
+func IsControlGroup(m tsn.MAC) bool { return slices.Contains(controlGroups, m) }
+
+// keepBack adds the entries of the control groups to the target.
+func (t *Target) keepBack() {
+	var vids []tsn.VID
+	for _, p := range t.Bridge.Ports {
+		for _, v := range p.VLANs {
+			vids = append(vids, v.VID)
+		}
+	}
+	slices.Sort(vids)
+	for _, v := range slices.Compact(vids) {
+		for _, g := range controlGroups {
+			t.Bridge.MDB = append(t.Bridge.MDB, GroupPort{Group: g, VID: v})
+		}
+	}
+}
+
+// planControl adds what keeps control frames back in VLANs that ports are
+// about to enter.
+func planControl(have *State, t *Target, do func(Op)) {
+	for _, g := range t.Bridge.MDB {
+		if _, ok := slices.BinarySearchFunc(have.Bridge.MDB, g, compareGroup); !ok && IsControlGroup(g.Group) {
+			do(AddMDB{g})
+		}
+	}
+}
+
+// planUncontrol removes those of VLANs that no port is in any more.
+func planUncontrol(have *State, t *Target, do func(Op)) {
+	for _, g := range slices.Clone(have.Bridge.MDB) {
+		if _, wanted := slices.BinarySearchFunc(t.Bridge.MDB, g, compareGroup); !wanted && IsControlGroup(g.Group) {
+			do(DelMDB{g})
+		}
+	}
+}
