@@ -74,7 +74,8 @@ const (
 	StrictOff
 )
 
-// BaseVID runs ECT algorithm 00-80-C2-<Algorithm> (1 to 16) on a VLAN.
+// BaseVID runs ECT algorithm 00-80-C2-<Algorithm> (hexadecimal) on a VLAN: 1 to
+// 16, or 0 for the one spanning tree that all sources share.
 type BaseVID struct {
 	VID       tsn.VID `json:"vid"`
 	Algorithm uint8   `json:"algorithm"`
@@ -205,8 +206,8 @@ func (c Config) Validate() error {
 		if !b.VID.Valid() || (i > 0 && c.BaseVIDs[i-1].VID == b.VID) {
 			bad("base VID %d is outside 1..4094 or given twice", b.VID)
 		}
-		if b.Algorithm < 1 || b.Algorithm > 16 {
-			bad("base VID %d: ECT algorithm %d is outside 1..16", b.VID, b.Algorithm)
+		if b.Algorithm > 16 {
+			bad("base VID %d: ECT algorithm %d is outside 0..16", b.VID, b.Algorithm)
 		}
 	}
 	errs = append(errs, c.validatePorts(), c.validateTimes())

@@ -216,7 +216,7 @@ func (c *Daemon) checkSPB(d *document) {
 		key := fmt.Sprintf("spb.baseVids[%d]", i)
 		d.vid(key+".vid", b.VID)
 		unique(d, vids, key+".vid", b.VID)
-		within(d, key+".ect", b.ECT, 1, 16)
+		within(d, key+".ect", b.ECT, 0, 16)
 	}
 }
 

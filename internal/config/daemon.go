@@ -156,7 +156,8 @@ func (s SPB) AreaAddress() []byte {
 	return b
 }
 
-// BaseVID is a VLAN and the ECT algorithm (00-80-C2-<ect>) of its trees.
+// BaseVID is a VLAN and the ECT algorithm (00-80-C2-<ect>) of its trees: 1 to
+// 16, or 0 for one spanning tree. Left out it is 1.
 type BaseVID struct {
 	VID tsn.VID `yaml:"vid"`
 	ECT uint8   `yaml:"ect"`

@@ -238,7 +238,7 @@ func (n *Network) checkFabric(d *document) {
 		key := fmt.Sprintf("fabric.baseVids[%d]", i)
 		d.vid(key+".vid", b.VID)
 		unique(d, vids, key+".vid", b.VID)
-		within(d, key+".ect", b.ECT, 1, 16)
+		within(d, key+".ect", b.ECT, 0, 16)
 	}
 	for _, v := range []struct {
 		key string

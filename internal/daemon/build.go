@@ -15,8 +15,11 @@ import (
 // still forwards as an earlier run left it.
 func nodeConfig(c *config.Daemon, adopted bool) (node.Config, error) {
 	n, err := nodeconfig.Of(c)
-	if err == nil && adopted && n.SPB != nil {
-		n.SPB.StartupHold = startupHold
+	if err == nil && n.SPB != nil {
+		n.SPB.Parallel = onAllCores
+		if adopted {
+			n.SPB.StartupHold = startupHold
+		}
 	}
 	return n, err
 }
