@@ -137,12 +137,20 @@ func (i *Instance) Tree(vid tsn.VID, root tsn.MAC) ([]TreeNode, error) {
 	if err != nil {
 		return nil, fmt.Errorf("tree of %s: %w", root, err)
 	}
+	return i.TreeUnder(vid, root, b.Algorithm)
+}
+
+// TreeUnder is Tree with another ECT algorithm than that of the Base VID.
+func (i *Instance) TreeUnder(vid tsn.VID, root tsn.MAC, algorithm uint8) ([]TreeNode, error) {
 	p, err := i.locate(vid, root)
+	if err == nil && algorithm > 16 {
+		err = fmt.Errorf("ECT algorithm %d is outside 1..16", algorithm)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("tree of %s: %w", root, err)
 	}
 	t := &i.top
-	tr := t.graph.tree(t.graph.shortest(p.node), b.Algorithm)
+	tr := t.graph.tree(t.graph.shortest(p.node), algorithm)
 	children := make([][]tsn.Port, len(t.nodes))
 	var out []TreeNode
 	for _, v := range tr.settled {

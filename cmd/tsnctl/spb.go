@@ -3,7 +3,10 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -13,7 +16,7 @@ import (
 
 func (a *app) spb() *cobra.Command {
 	return group("spb", "Look at the fabric (IS-IS-SPB)",
-		a.spbNeighbours(), a.spbDatabase(), a.spbNodes(), a.spbPaths(), a.spbWhy())
+		a.spbNeighbours(), a.spbDatabase(), a.spbNodes(), a.spbTopology(), a.spbPaths(), a.spbTree(), a.spbWhy(), a.spbRecords())
 }
 
 func (a *app) spbNeighbours() *cobra.Command {
@@ -29,26 +32,6 @@ func (a *app) spbNeighbours() *cobra.Command {
 				t := table{head: []string{">PORT", "IFNAME", "~NEIGHBOUR", "SYSTEM", "STATE", ">REMOTE", ">METRIC", ">HOLD", ">UP"}}
 				for _, n := range v {
 					t.row(n.Port, n.Ifname, dash(n.Name), n.System, strings.Replace(n.State, "Initializing", "Init", 1), n.RemotePort, n.Metric, dur(n.Hold), dur(n.Up))
-				}
-				p.table(t)
-			})
-		}),
-	}
-}
-
-func (a *app) spbDatabase() *cobra.Command {
-	return &cobra.Command{
-		Use: "database", Short: "List link-state PDUs",
-		Example: "  tsnctl spb database --node b2", Args: cobra.NoArgs,
-		RunE: a.call(func(ctx context.Context, sw api.Switch, _ []string) error {
-			v, err := sw.Database(ctx)
-			if err != nil {
-				return err
-			}
-			return show(a, v, func(p *page, v []api.LSP) {
-				t := table{head: []string{"LSP", "~NODE", ">SEQUENCE", ">LIFETIME", ">CHECKSUM", ">OCTETS", "OWN"}}
-				for _, l := range v {
-					t.row(l.ID, dash(l.Name), fmt.Sprintf("%08x", l.Sequence), fmt.Sprintf("%ds", l.Lifetime), fmt.Sprintf("%04x", l.Checksum), l.Length, yesNo(l.Own))
 				}
 				p.table(t)
 			})
@@ -84,62 +67,6 @@ func (a *app) spbNodes() *cobra.Command {
 	}
 }
 
-func (a *app) spbPaths() *cobra.Command {
-	var q api.PathQuery
-	c := &cobra.Command{
-		Use: "paths", Short: "Show the paths that SPB chose",
-		Example: "  tsnctl spb paths\n  tsnctl spb paths --from A --to B --vlan 101",
-		Args:    cobra.NoArgs,
-		RunE: a.call(func(ctx context.Context, sw api.Switch, _ []string) error {
-			v, err := sw.Paths(ctx, q)
-			if err != nil {
-				return err
-			}
-			return show(a, v, printPaths)
-		}),
-	}
-	c.Flags().StringVar(&q.From, "from", "", "node or station, name or address (default: this node)")
-	c.Flags().StringVar(&q.To, "to", "", "node or station, name or address (default: every node)")
-	vlanFlag(c, &q.VLAN, "Base VID (default: all)")
-	return c
-}
-
-func printPaths(p *page, v []api.Path) {
-	for _, path := range v {
-		p.printf("vlan %d (ECT %d): %s to %s, cost %d", path.VLAN, path.ECT, path.From, path.To, path.Cost)
-		for _, h := range path.Hops {
-			p.wrap("  ", "    ", hopText(h))
-		}
-	}
-}
-
-func (a *app) spbWhy() *cobra.Command {
-	var vlan tsn.VID
-	c := &cobra.Command{
-		Use: "why NODE|STATION|ADDRESS|STREAM", Short: "Explain how something is reached, or why it is not",
-		Example: "  tsnctl spb why B\n  tsnctl spb why 02:00:00:00:00:03 --vlan 100",
-		Args:    cobra.ExactArgs(1),
-		RunE: a.call(func(ctx context.Context, sw api.Switch, args []string) error {
-			v, err := sw.Why(ctx, args[0], vlan)
-			if err != nil {
-				return err
-			}
-			return show(a, v, func(p *page, w *api.Why) {
-				state := "is reachable"
-				if !w.Reachable {
-					state = "is not reachable"
-				}
-				p.printf("%s %s", w.Subject, state)
-				for _, l := range w.Lines {
-					p.wrap("  ", "    ", l)
-				}
-			})
-		}),
-	}
-	vlanFlag(c, &vlan, "Base VID (default: all)")
-	return c
-}
-
 // vlanFlag adds --vlan, which must be 1..4094 if given.
 func vlanFlag(c *cobra.Command, v *tsn.VID, usage string) {
 	c.Flags().Var((*vidValue)(v), "vlan", usage)
@@ -161,4 +88,52 @@ func (v *vidValue) Set(s string) error {
 	}
 	*v = vidValue(n)
 	return nil
+}
+
+// ectFlag adds --ect; *v stays nil if it is not given.
+func ectFlag(c *cobra.Command, v **uint8) {
+	c.Flags().Var(ectValue{v}, "ect", "ECT algorithm 00-80-C2-<K>, 1..16 (default: that of the VLAN)")
+}
+
+type ectValue struct{ v **uint8 }
+
+func (e ectValue) String() string {
+	if e.v == nil || *e.v == nil {
+		return ""
+	}
+	return fmt.Sprint(**e.v)
+}
+func (ectValue) Type() string { return "k" }
+func (e ectValue) Set(s string) error {
+	n, err := strconv.ParseUint(s, 10, 8)
+	if err != nil || n < 1 || n > 16 {
+		return fmt.Errorf("not in 1..16")
+	}
+	k := uint8(n)
+	*e.v = &k
+	return nil
+}
+
+// nodeNames completes the names of bridges and stations, if the daemon answers.
+func (a *app) nodeNames(c *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	if len(args) > 1 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	client := api.DialUnix(a.socket)
+	defer client.Close()
+	ctx, cancel := context.WithTimeout(c.Context(), time.Second)
+	defer cancel()
+	nodes, err := client.Nodes(ctx)
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	var names []string
+	for _, n := range nodes {
+		names = append(names, n.Name)
+		for _, s := range n.Stations {
+			names = append(names, s.Name)
+		}
+	}
+	names = slices.DeleteFunc(names, func(s string) bool { return s == "" })
+	return names, cobra.ShellCompDirectiveNoFileComp
 }

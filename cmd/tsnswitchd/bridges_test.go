@@ -268,7 +268,10 @@ func (s *site) testWrongOrder(t *testing.T) {
 		{"commit after abort", func(ctx context.Context) error { return state(peer.CommitSchedule(ctx, "b2/x", now.Add(1e9))) }, api.CodeWrongOrder, "no schedule b2/x staged"},
 		{"abort of nothing", func(ctx context.Context) error { return state(peer.AbortSchedule(ctx, "b2/x")) }, "", ""},
 		{"remove nothing", func(ctx context.Context) error { return s.b1.client.RemoveStream(ctx, "nothing") }, api.CodeNotFound, `no stream "nothing"`},
-		{"why nothing", func(ctx context.Context) error { _, err := s.b1.client.Why(ctx, "nothing", 0); return err }, api.CodeNotFound, "nothing"},
+		{"why nothing", func(ctx context.Context) error {
+			_, err := s.b1.client.Why(ctx, api.WhyQuery{Subject: "nothing"})
+			return err
+		}, api.CodeNotFound, "nothing"},
 		{"another's reservations", func(ctx context.Context) error {
 			return peer.PutReservations(ctx, api.Reservations{Owner: "b1", Generation: 1 << 62})
 		}, api.CodeDenied, `the certificate is that of "b2"`},

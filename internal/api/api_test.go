@@ -90,12 +90,21 @@ var reads = map[string]func(context.Context, api.Switch) (any, error){
 	"kernel":     func(c context.Context, s api.Switch) (any, error) { return s.KernelText(c) },
 	"dist":       func(c context.Context, s api.Switch) (any, error) { return s.Dist(c) },
 	"neighbours": func(c context.Context, s api.Switch) (any, error) { return s.Neighbours(c) },
-	"database":   func(c context.Context, s api.Switch) (any, error) { return s.Database(c) },
-	"nodes":      func(c context.Context, s api.Switch) (any, error) { return s.Nodes(c) },
+	"database": func(c context.Context, s api.Switch) (any, error) {
+		return s.Database(c, api.DatabaseQuery{LSP: "b1", Detail: true})
+	},
+	"nodes": func(c context.Context, s api.Switch) (any, error) { return s.Nodes(c) },
 	"paths": func(c context.Context, s api.Switch) (any, error) {
 		return s.Paths(c, api.PathQuery{VLAN: 100, From: "A", To: "B"})
 	},
-	"why":      func(c context.Context, s api.Switch) (any, error) { return s.Why(c, "B", 100) },
+	"why": func(c context.Context, s api.Switch) (any, error) {
+		return s.Why(c, api.WhyQuery{From: "A", Subject: "B", VLAN: 100, ECT: new(uint8)})
+	},
+	"tree": func(c context.Context, s api.Switch) (any, error) {
+		return s.Tree(c, api.TreeQuery{Source: "b1", VLAN: 100, ECT: new(uint8)})
+	},
+	"records":  func(c context.Context, s api.Switch) (any, error) { return s.Records(c, new(uint16)) },
+	"topology": func(c context.Context, s api.Switch) (any, error) { return s.Topology(c) },
 	"gptp":     func(c context.Context, s api.Switch) (any, error) { return s.GPTP(c) },
 	"streams":  func(c context.Context, s api.Switch) (any, error) { return s.ListStreams(c) },
 	"stream":   func(c context.Context, s api.Switch) (any, error) { return s.ShowStream(c, "a-to-b") },
@@ -370,5 +379,21 @@ func TestPlainJSON(t *testing.T) {
 		if code, m := post("AddStream", bad); code != 400 {
 			t.Errorf("%s: %d %v", bad, code, m)
 		}
+	}
+}
+
+func TestWatchTopology(t *testing.T) {
+	c, _ := local(t, apitest.New("b1"))
+	enough := errors.New("enough")
+	var got []uint64
+	err := c.WatchTopology(t.Context(), func(v *api.Topology) error {
+		got = append(got, v.Generation)
+		if len(got) == 2 {
+			return enough
+		}
+		return nil
+	})
+	if !errors.Is(err, enough) || !cmp.Equal(got, []uint64{7, 8}) {
+		t.Errorf("%v, %v", got, err)
 	}
 }

@@ -28,12 +28,21 @@ type Switch interface {
 	Dist(ctx context.Context) (*Dist, error)
 
 	Neighbours(ctx context.Context) ([]Neighbour, error)
-	Database(ctx context.Context) ([]LSP, error)
+	Database(ctx context.Context, q DatabaseQuery) ([]LSP, error)
 	Nodes(ctx context.Context) ([]FabricNode, error)
 	Paths(ctx context.Context, q PathQuery) ([]Path, error)
 	// Why explains how a node, station, address or stream is reached, or
-	// what keeps it from being reached. vlan 0 means every Base VID.
-	Why(ctx context.Context, subject string, vlan tsn.VID) (*Why, error)
+	// what keeps it from being reached.
+	Why(ctx context.Context, q WhyQuery) (*Why, error)
+	// Tree is the shortest path tree of a source under an ECT algorithm.
+	Tree(ctx context.Context, q TreeQuery) (*Tree, error)
+	// Records lists what cores publish through IS-IS, of one application or
+	// (nil) of all.
+	Records(ctx context.Context, application *uint16) ([]Record, error)
+	Topology(ctx context.Context) (*Topology, error)
+	// WatchTopology calls emit with the topology, and again whenever it is
+	// another one, until ctx ends or emit fails; it returns that error.
+	WatchTopology(ctx context.Context, emit func(*Topology) error) error
 
 	GPTP(ctx context.Context) (*GPTPStatus, error)
 
@@ -85,6 +94,30 @@ type Peer interface {
 type PathQuery struct {
 	VLAN     tsn.VID
 	From, To string
+}
+
+// DatabaseQuery selects LSPs: by LSP ID, by system id or by node name; empty
+// is all. Detail asks for a line for each TLV.
+type DatabaseQuery struct {
+	LSP    string
+	Detail bool
+}
+
+// WhyQuery asks about a path. Subject is a node, station, address or stream;
+// an empty From is this node, or the talker of a stream. VLAN 0 is every Base
+// VID, a nil ECT the VLAN's own algorithm.
+type WhyQuery struct {
+	From, Subject string
+	VLAN          tsn.VID
+	ECT           *uint8
+}
+
+// TreeQuery asks for a tree: of a node or station (empty: this node), in a
+// Base VID (0: the first), under its ECT algorithm or another one.
+type TreeQuery struct {
+	Source string
+	VLAN   tsn.VID
+	ECT    *uint8
 }
 
 // StreamRequest asks for a stream. Fields of Spec that may be left zero: ID

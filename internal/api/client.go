@@ -142,8 +142,8 @@ func (c *Client) Neighbours(ctx context.Context) ([]Neighbour, error) {
 	return got(c, m, err, func(d *decoder, m *pb.ListNeighboursResponse) []Neighbour { return mapSlice(m.Neighbours, d.neighbour) })
 }
 
-func (c *Client) Database(ctx context.Context) ([]LSP, error) {
-	m, err := c.sw.ListDatabase(ctx, c.req())
+func (c *Client) Database(ctx context.Context, q DatabaseQuery) ([]LSP, error) {
+	m, err := c.sw.ListDatabase(ctx, &pb.DatabaseRequest{Node: c.node, Lsp: q.LSP, Detail: q.Detail})
 	return gotView[[]LSP](c, m, err)
 }
 
@@ -157,8 +157,8 @@ func (c *Client) Paths(ctx context.Context, q PathQuery) ([]Path, error) {
 	return got(c, m, err, func(d *decoder, m *pb.ListPathsResponse) []Path { return mapSlice(m.Paths, d.path) })
 }
 
-func (c *Client) Why(ctx context.Context, subject string, vlan tsn.VID) (*Why, error) {
-	m, err := c.sw.Why(ctx, &pb.WhyRequest{Node: c.node, Subject: subject, Vlan: uint32(vlan)})
+func (c *Client) Why(ctx context.Context, q WhyQuery) (*Why, error) {
+	m, err := c.sw.Why(ctx, &pb.WhyRequest{Node: c.node, From: q.From, Subject: q.Subject, Vlan: uint32(q.VLAN), Ect: ectToPB(q.ECT)})
 	return gotView[*Why](c, m, err)
 }
 

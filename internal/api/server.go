@@ -101,8 +101,9 @@ func (s *switchServer) GetDist(ctx context.Context, r *pb.NodeRequest) (*pb.View
 	return view(ctx, s, r.Node, func(sw Switch) (*Dist, error) { return sw.Dist(ctx) })
 }
 
-func (s *switchServer) ListDatabase(ctx context.Context, r *pb.NodeRequest) (*pb.View, error) {
-	return view(ctx, s, r.Node, func(sw Switch) ([]LSP, error) { return sw.Database(ctx) })
+func (s *switchServer) ListDatabase(ctx context.Context, r *pb.DatabaseRequest) (*pb.View, error) {
+	q := DatabaseQuery{LSP: r.Lsp, Detail: r.Detail}
+	return view(ctx, s, r.Node, func(sw Switch) ([]LSP, error) { return sw.Database(ctx, q) })
 }
 
 func (s *switchServer) ListNodes(ctx context.Context, r *pb.NodeRequest) (*pb.View, error) {
@@ -111,14 +112,14 @@ func (s *switchServer) ListNodes(ctx context.Context, r *pb.NodeRequest) (*pb.Vi
 
 func (s *switchServer) Why(ctx context.Context, r *pb.WhyRequest) (*pb.View, error) {
 	var d decoder
-	vlan := d.vid("vlan", r.Vlan)
+	q := WhyQuery{From: r.From, Subject: r.Subject, VLAN: d.vid("vlan", r.Vlan), ECT: d.ect(r.Ect)}
 	if r.Subject == "" {
 		d.bad("subject", errEmpty)
 	}
 	if err := d.err(); err != nil {
 		return nil, toConnect(err)
 	}
-	return view(ctx, s, r.Node, func(sw Switch) (*Why, error) { return sw.Why(ctx, r.Subject, vlan) })
+	return view(ctx, s, r.Node, func(sw Switch) (*Why, error) { return sw.Why(ctx, q) })
 }
 
 func (s *switchServer) ListNeighbours(ctx context.Context, r *pb.NodeRequest) (*pb.ListNeighboursResponse, error) {

@@ -184,6 +184,9 @@ type LSP struct {
 	Checksum uint16 `json:"checksum"`
 	Length   int    `json:"length"`
 	Own      bool   `json:"own,omitempty"`
+	Overload bool   `json:"overload,omitempty"`
+	// Lines says what is in it, a line for each TLV; only if asked for.
+	Lines []string `json:"lines,omitempty"`
 }
 
 // FabricNode is a node of the region, as its LSP tells.
@@ -222,6 +225,7 @@ type PathHop struct {
 
 // Why is an explanation, a sentence a line.
 type Why struct {
+	From      string   `json:"from,omitempty"`
 	Subject   string   `json:"subject"`
 	Reachable bool     `json:"reachable"`
 	Lines     []string `json:"lines"`

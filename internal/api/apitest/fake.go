@@ -117,11 +117,19 @@ func (f *Fake) Neighbours(context.Context) ([]api.Neighbour, error) {
 	}, f.did("Neighbours")
 }
 
-func (f *Fake) Database(context.Context) ([]api.LSP, error) {
-	return []api.LSP{
+func (f *Fake) Database(_ context.Context, q api.DatabaseQuery) ([]api.LSP, error) {
+	lsps := []api.LSP{
 		{ID: "0200.0000.0001.00-00", Name: "b1", Sequence: 5, Lifetime: 1190, Checksum: 0x1a2b, Length: 214, Own: true},
-		{ID: "0200.0000.0002.00-00", Name: "b2", Sequence: 4, Lifetime: 1188, Checksum: 0xffee, Length: 198},
-	}, f.did("Database")
+		{ID: "0200.0000.0002.00-00", Name: "b2", Sequence: 4, Lifetime: 1188, Checksum: 0xffee, Length: 198, Overload: true},
+	}
+	if q.Detail {
+		lsps[0].Lines = []string{"area 00000000000000000000000000", "hostname b1", "reach 0200.0000.0002.00 metric 100 [link ids local 1 remote 2; SPB metric 100, 1 port, id 1]"}
+		lsps[1].Lines = []string{"hostname b2"}
+	}
+	if q.LSP != "" {
+		lsps = lsps[:1]
+	}
+	return lsps, f.did("Database")
 }
 
 func (f *Fake) Nodes(context.Context) ([]api.FabricNode, error) {
@@ -151,8 +159,9 @@ func (f *Fake) Paths(_ context.Context, q api.PathQuery) ([]api.Path, error) {
 	return []api.Path{p}, f.did("Paths")
 }
 
-func (f *Fake) Why(_ context.Context, subject string, _ tsn.VID) (*api.Why, error) {
-	return &api.Why{Subject: subject, Reachable: true, Lines: []string{
+func (f *Fake) Why(_ context.Context, q api.WhyQuery) (*api.Why, error) {
+	subject := q.Subject
+	return &api.Why{From: q.From, Subject: subject, Reachable: true, Lines: []string{
 		subject + " is attached to b3 (02:00:00:00:00:03), LSP 0200.0000.0003.00-00 sequence 6",
 		"b1 and b3 have two paths of cost 200; in vlan 100 (ECT algorithm 1) the one over b2 is chosen, because its path identifier is lower",
 	}}, f.did("Why")

@@ -415,18 +415,80 @@ func (x *ListPathsResponse) GetPaths() []*Path {
 	return nil
 }
 
+type DatabaseRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Node          string                 `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
+	Lsp           string                 `protobuf:"bytes,2,opt,name=lsp,proto3" json:"lsp,omitempty"`        // LSP ID, system id or node name; empty: all
+	Detail        bool                   `protobuf:"varint,3,opt,name=detail,proto3" json:"detail,omitempty"` // with a line for each TLV
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DatabaseRequest) Reset() {
+	*x = DatabaseRequest{}
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DatabaseRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DatabaseRequest) ProtoMessage() {}
+
+func (x *DatabaseRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DatabaseRequest.ProtoReflect.Descriptor instead.
+func (*DatabaseRequest) Descriptor() ([]byte, []int) {
+	return file_tsnswitch_v1_switch_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *DatabaseRequest) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+func (x *DatabaseRequest) GetLsp() string {
+	if x != nil {
+		return x.Lsp
+	}
+	return ""
+}
+
+func (x *DatabaseRequest) GetDetail() bool {
+	if x != nil {
+		return x.Detail
+	}
+	return false
+}
+
 type WhyRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Node          string                 `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
 	Subject       string                 `protobuf:"bytes,2,opt,name=subject,proto3" json:"subject,omitempty"` // node, station, address or stream
 	Vlan          uint32                 `protobuf:"varint,3,opt,name=vlan,proto3" json:"vlan,omitempty"`
+	From          string                 `protobuf:"bytes,4,opt,name=from,proto3" json:"from,omitempty"`      // node or station; empty: this node, or the stream's talker
+	Ect           *uint32                `protobuf:"varint,5,opt,name=ect,proto3,oneof" json:"ect,omitempty"` // absent: that of the VLAN
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *WhyRequest) Reset() {
 	*x = WhyRequest{}
-	mi := &file_tsnswitch_v1_switch_proto_msgTypes[6]
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -438,7 +500,7 @@ func (x *WhyRequest) String() string {
 func (*WhyRequest) ProtoMessage() {}
 
 func (x *WhyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tsnswitch_v1_switch_proto_msgTypes[6]
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -451,7 +513,7 @@ func (x *WhyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WhyRequest.ProtoReflect.Descriptor instead.
 func (*WhyRequest) Descriptor() ([]byte, []int) {
-	return file_tsnswitch_v1_switch_proto_rawDescGZIP(), []int{6}
+	return file_tsnswitch_v1_switch_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *WhyRequest) GetNode() string {
@@ -475,6 +537,140 @@ func (x *WhyRequest) GetVlan() uint32 {
 	return 0
 }
 
+func (x *WhyRequest) GetFrom() string {
+	if x != nil {
+		return x.From
+	}
+	return ""
+}
+
+func (x *WhyRequest) GetEct() uint32 {
+	if x != nil && x.Ect != nil {
+		return *x.Ect
+	}
+	return 0
+}
+
+type TreeRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Node          string                 `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
+	Source        string                 `protobuf:"bytes,2,opt,name=source,proto3" json:"source,omitempty"`  // node or station, name or address; empty: this node
+	Ect           *uint32                `protobuf:"varint,3,opt,name=ect,proto3,oneof" json:"ect,omitempty"` // absent: that of the VLAN
+	Vlan          uint32                 `protobuf:"varint,4,opt,name=vlan,proto3" json:"vlan,omitempty"`     // 0: the first Base VID
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TreeRequest) Reset() {
+	*x = TreeRequest{}
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TreeRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TreeRequest) ProtoMessage() {}
+
+func (x *TreeRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TreeRequest.ProtoReflect.Descriptor instead.
+func (*TreeRequest) Descriptor() ([]byte, []int) {
+	return file_tsnswitch_v1_switch_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *TreeRequest) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+func (x *TreeRequest) GetSource() string {
+	if x != nil {
+		return x.Source
+	}
+	return ""
+}
+
+func (x *TreeRequest) GetEct() uint32 {
+	if x != nil && x.Ect != nil {
+		return *x.Ect
+	}
+	return 0
+}
+
+func (x *TreeRequest) GetVlan() uint32 {
+	if x != nil {
+		return x.Vlan
+	}
+	return 0
+}
+
+type RecordsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Node          string                 `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
+	Application   *uint32                `protobuf:"varint,2,opt,name=application,proto3,oneof" json:"application,omitempty"` // absent: every one
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RecordsRequest) Reset() {
+	*x = RecordsRequest{}
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RecordsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RecordsRequest) ProtoMessage() {}
+
+func (x *RecordsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RecordsRequest.ProtoReflect.Descriptor instead.
+func (*RecordsRequest) Descriptor() ([]byte, []int) {
+	return file_tsnswitch_v1_switch_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *RecordsRequest) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+func (x *RecordsRequest) GetApplication() uint32 {
+	if x != nil && x.Application != nil {
+		return *x.Application
+	}
+	return 0
+}
+
 type GPTPPort struct {
 	state                protoimpl.MessageState `protogen:"open.v1"`
 	Port                 uint32                 `protobuf:"varint,1,opt,name=port,proto3" json:"port,omitempty"`
@@ -493,7 +689,7 @@ type GPTPPort struct {
 
 func (x *GPTPPort) Reset() {
 	*x = GPTPPort{}
-	mi := &file_tsnswitch_v1_switch_proto_msgTypes[7]
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -505,7 +701,7 @@ func (x *GPTPPort) String() string {
 func (*GPTPPort) ProtoMessage() {}
 
 func (x *GPTPPort) ProtoReflect() protoreflect.Message {
-	mi := &file_tsnswitch_v1_switch_proto_msgTypes[7]
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -518,7 +714,7 @@ func (x *GPTPPort) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GPTPPort.ProtoReflect.Descriptor instead.
 func (*GPTPPort) Descriptor() ([]byte, []int) {
-	return file_tsnswitch_v1_switch_proto_rawDescGZIP(), []int{7}
+	return file_tsnswitch_v1_switch_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *GPTPPort) GetPort() uint32 {
@@ -612,7 +808,7 @@ type GPTPStatus struct {
 
 func (x *GPTPStatus) Reset() {
 	*x = GPTPStatus{}
-	mi := &file_tsnswitch_v1_switch_proto_msgTypes[8]
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -624,7 +820,7 @@ func (x *GPTPStatus) String() string {
 func (*GPTPStatus) ProtoMessage() {}
 
 func (x *GPTPStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_tsnswitch_v1_switch_proto_msgTypes[8]
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -637,7 +833,7 @@ func (x *GPTPStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GPTPStatus.ProtoReflect.Descriptor instead.
 func (*GPTPStatus) Descriptor() ([]byte, []int) {
-	return file_tsnswitch_v1_switch_proto_rawDescGZIP(), []int{8}
+	return file_tsnswitch_v1_switch_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *GPTPStatus) GetDomain() uint32 {
@@ -744,7 +940,7 @@ type AddStreamRequest struct {
 
 func (x *AddStreamRequest) Reset() {
 	*x = AddStreamRequest{}
-	mi := &file_tsnswitch_v1_switch_proto_msgTypes[9]
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -756,7 +952,7 @@ func (x *AddStreamRequest) String() string {
 func (*AddStreamRequest) ProtoMessage() {}
 
 func (x *AddStreamRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tsnswitch_v1_switch_proto_msgTypes[9]
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -769,7 +965,7 @@ func (x *AddStreamRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddStreamRequest.ProtoReflect.Descriptor instead.
 func (*AddStreamRequest) Descriptor() ([]byte, []int) {
-	return file_tsnswitch_v1_switch_proto_rawDescGZIP(), []int{9}
+	return file_tsnswitch_v1_switch_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *AddStreamRequest) GetNode() string {
@@ -803,7 +999,7 @@ type StreamRequest struct {
 
 func (x *StreamRequest) Reset() {
 	*x = StreamRequest{}
-	mi := &file_tsnswitch_v1_switch_proto_msgTypes[10]
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -815,7 +1011,7 @@ func (x *StreamRequest) String() string {
 func (*StreamRequest) ProtoMessage() {}
 
 func (x *StreamRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tsnswitch_v1_switch_proto_msgTypes[10]
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -828,7 +1024,7 @@ func (x *StreamRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamRequest.ProtoReflect.Descriptor instead.
 func (*StreamRequest) Descriptor() ([]byte, []int) {
-	return file_tsnswitch_v1_switch_proto_rawDescGZIP(), []int{10}
+	return file_tsnswitch_v1_switch_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *StreamRequest) GetNode() string {
@@ -853,7 +1049,7 @@ type RemoveStreamResponse struct {
 
 func (x *RemoveStreamResponse) Reset() {
 	*x = RemoveStreamResponse{}
-	mi := &file_tsnswitch_v1_switch_proto_msgTypes[11]
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -865,7 +1061,7 @@ func (x *RemoveStreamResponse) String() string {
 func (*RemoveStreamResponse) ProtoMessage() {}
 
 func (x *RemoveStreamResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tsnswitch_v1_switch_proto_msgTypes[11]
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -878,7 +1074,7 @@ func (x *RemoveStreamResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveStreamResponse.ProtoReflect.Descriptor instead.
 func (*RemoveStreamResponse) Descriptor() ([]byte, []int) {
-	return file_tsnswitch_v1_switch_proto_rawDescGZIP(), []int{11}
+	return file_tsnswitch_v1_switch_proto_rawDescGZIP(), []int{14}
 }
 
 type ListStreamsResponse struct {
@@ -890,7 +1086,7 @@ type ListStreamsResponse struct {
 
 func (x *ListStreamsResponse) Reset() {
 	*x = ListStreamsResponse{}
-	mi := &file_tsnswitch_v1_switch_proto_msgTypes[12]
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -902,7 +1098,7 @@ func (x *ListStreamsResponse) String() string {
 func (*ListStreamsResponse) ProtoMessage() {}
 
 func (x *ListStreamsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tsnswitch_v1_switch_proto_msgTypes[12]
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -915,7 +1111,7 @@ func (x *ListStreamsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListStreamsResponse.ProtoReflect.Descriptor instead.
 func (*ListStreamsResponse) Descriptor() ([]byte, []int) {
-	return file_tsnswitch_v1_switch_proto_rawDescGZIP(), []int{12}
+	return file_tsnswitch_v1_switch_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ListStreamsResponse) GetStreams() []*StreamState {
@@ -935,7 +1131,7 @@ type PlanScheduleRequest struct {
 
 func (x *PlanScheduleRequest) Reset() {
 	*x = PlanScheduleRequest{}
-	mi := &file_tsnswitch_v1_switch_proto_msgTypes[13]
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -947,7 +1143,7 @@ func (x *PlanScheduleRequest) String() string {
 func (*PlanScheduleRequest) ProtoMessage() {}
 
 func (x *PlanScheduleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tsnswitch_v1_switch_proto_msgTypes[13]
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -960,7 +1156,7 @@ func (x *PlanScheduleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanScheduleRequest.ProtoReflect.Descriptor instead.
 func (*PlanScheduleRequest) Descriptor() ([]byte, []int) {
-	return file_tsnswitch_v1_switch_proto_rawDescGZIP(), []int{13}
+	return file_tsnswitch_v1_switch_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *PlanScheduleRequest) GetNode() string {
@@ -988,7 +1184,7 @@ type ApplyScheduleRequest struct {
 
 func (x *ApplyScheduleRequest) Reset() {
 	*x = ApplyScheduleRequest{}
-	mi := &file_tsnswitch_v1_switch_proto_msgTypes[14]
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1000,7 +1196,7 @@ func (x *ApplyScheduleRequest) String() string {
 func (*ApplyScheduleRequest) ProtoMessage() {}
 
 func (x *ApplyScheduleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tsnswitch_v1_switch_proto_msgTypes[14]
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1013,7 +1209,7 @@ func (x *ApplyScheduleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyScheduleRequest.ProtoReflect.Descriptor instead.
 func (*ApplyScheduleRequest) Descriptor() ([]byte, []int) {
-	return file_tsnswitch_v1_switch_proto_rawDescGZIP(), []int{14}
+	return file_tsnswitch_v1_switch_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ApplyScheduleRequest) GetNode() string {
@@ -1050,7 +1246,7 @@ type Progress struct {
 
 func (x *Progress) Reset() {
 	*x = Progress{}
-	mi := &file_tsnswitch_v1_switch_proto_msgTypes[15]
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1062,7 +1258,7 @@ func (x *Progress) String() string {
 func (*Progress) ProtoMessage() {}
 
 func (x *Progress) ProtoReflect() protoreflect.Message {
-	mi := &file_tsnswitch_v1_switch_proto_msgTypes[15]
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1075,7 +1271,7 @@ func (x *Progress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Progress.ProtoReflect.Descriptor instead.
 func (*Progress) Descriptor() ([]byte, []int) {
-	return file_tsnswitch_v1_switch_proto_rawDescGZIP(), []int{15}
+	return file_tsnswitch_v1_switch_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Progress) GetNode() string {
@@ -1120,7 +1316,7 @@ type ApplyScheduleResponse struct {
 
 func (x *ApplyScheduleResponse) Reset() {
 	*x = ApplyScheduleResponse{}
-	mi := &file_tsnswitch_v1_switch_proto_msgTypes[16]
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1132,7 +1328,7 @@ func (x *ApplyScheduleResponse) String() string {
 func (*ApplyScheduleResponse) ProtoMessage() {}
 
 func (x *ApplyScheduleResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tsnswitch_v1_switch_proto_msgTypes[16]
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1145,7 +1341,7 @@ func (x *ApplyScheduleResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyScheduleResponse.ProtoReflect.Descriptor instead.
 func (*ApplyScheduleResponse) Descriptor() ([]byte, []int) {
-	return file_tsnswitch_v1_switch_proto_rawDescGZIP(), []int{16}
+	return file_tsnswitch_v1_switch_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ApplyScheduleResponse) GetWhat() isApplyScheduleResponse_What {
@@ -1199,7 +1395,7 @@ type WatchEventsRequest struct {
 
 func (x *WatchEventsRequest) Reset() {
 	*x = WatchEventsRequest{}
-	mi := &file_tsnswitch_v1_switch_proto_msgTypes[17]
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1211,7 +1407,7 @@ func (x *WatchEventsRequest) String() string {
 func (*WatchEventsRequest) ProtoMessage() {}
 
 func (x *WatchEventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tsnswitch_v1_switch_proto_msgTypes[17]
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1224,7 +1420,7 @@ func (x *WatchEventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchEventsRequest.ProtoReflect.Descriptor instead.
 func (*WatchEventsRequest) Descriptor() ([]byte, []int) {
-	return file_tsnswitch_v1_switch_proto_rawDescGZIP(), []int{17}
+	return file_tsnswitch_v1_switch_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *WatchEventsRequest) GetNode() string {
@@ -1255,7 +1451,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_tsnswitch_v1_switch_proto_msgTypes[18]
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1267,7 +1463,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_tsnswitch_v1_switch_proto_msgTypes[18]
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1280,7 +1476,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_tsnswitch_v1_switch_proto_rawDescGZIP(), []int{18}
+	return file_tsnswitch_v1_switch_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Event) GetSeq() uint64 {
@@ -1360,12 +1556,29 @@ const file_tsnswitch_v1_switch_proto_rawDesc = "" +
 	"\x04cost\x18\x05 \x01(\x04R\x04cost\x12%\n" +
 	"\x04hops\x18\x06 \x03(\v2\x11.tsnswitch.v1.HopR\x04hops\"=\n" +
 	"\x11ListPathsResponse\x12(\n" +
-	"\x05paths\x18\x01 \x03(\v2\x12.tsnswitch.v1.PathR\x05paths\"N\n" +
+	"\x05paths\x18\x01 \x03(\v2\x12.tsnswitch.v1.PathR\x05paths\"O\n" +
+	"\x0fDatabaseRequest\x12\x12\n" +
+	"\x04node\x18\x01 \x01(\tR\x04node\x12\x10\n" +
+	"\x03lsp\x18\x02 \x01(\tR\x03lsp\x12\x16\n" +
+	"\x06detail\x18\x03 \x01(\bR\x06detail\"\x81\x01\n" +
 	"\n" +
 	"WhyRequest\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x18\n" +
 	"\asubject\x18\x02 \x01(\tR\asubject\x12\x12\n" +
-	"\x04vlan\x18\x03 \x01(\rR\x04vlan\"\xc9\x02\n" +
+	"\x04vlan\x18\x03 \x01(\rR\x04vlan\x12\x12\n" +
+	"\x04from\x18\x04 \x01(\tR\x04from\x12\x15\n" +
+	"\x03ect\x18\x05 \x01(\rH\x00R\x03ect\x88\x01\x01B\x06\n" +
+	"\x04_ect\"l\n" +
+	"\vTreeRequest\x12\x12\n" +
+	"\x04node\x18\x01 \x01(\tR\x04node\x12\x16\n" +
+	"\x06source\x18\x02 \x01(\tR\x06source\x12\x15\n" +
+	"\x03ect\x18\x03 \x01(\rH\x00R\x03ect\x88\x01\x01\x12\x12\n" +
+	"\x04vlan\x18\x04 \x01(\rR\x04vlanB\x06\n" +
+	"\x04_ect\"[\n" +
+	"\x0eRecordsRequest\x12\x12\n" +
+	"\x04node\x18\x01 \x01(\tR\x04node\x12%\n" +
+	"\vapplication\x18\x02 \x01(\rH\x00R\vapplication\x88\x01\x01B\x0e\n" +
+	"\f_application\"\xc9\x02\n" +
 	"\bGPTPPort\x12\x12\n" +
 	"\x04port\x18\x01 \x01(\rR\x04port\x12\x16\n" +
 	"\x06ifname\x18\x02 \x01(\tR\x06ifname\x12\x14\n" +
@@ -1433,19 +1646,22 @@ const file_tsnswitch_v1_switch_proto_rawDesc = "" +
 	"\x04node\x18\x03 \x01(\tR\x04node\x12\x12\n" +
 	"\x04kind\x18\x04 \x01(\tR\x04kind\x12\x12\n" +
 	"\x04port\x18\x05 \x01(\rR\x04port\x12\x16\n" +
-	"\x06detail\x18\x06 \x01(\tR\x06detail2\x9b\n" +
-	"\n" +
+	"\x06detail\x18\x06 \x01(\tR\x06detail2\x9a\f\n" +
 	"\x06Switch\x12:\n" +
 	"\tGetStatus\x12\x19.tsnswitch.v1.NodeRequest\x1a\x12.tsnswitch.v1.View\x127\n" +
 	"\x06Doctor\x12\x19.tsnswitch.v1.NodeRequest\x1a\x12.tsnswitch.v1.View\x125\n" +
 	"\x04Diff\x12\x19.tsnswitch.v1.NodeRequest\x1a\x12.tsnswitch.v1.View\x12>\n" +
 	"\rGetKernelText\x12\x19.tsnswitch.v1.NodeRequest\x1a\x12.tsnswitch.v1.View\x128\n" +
 	"\aGetDist\x12\x19.tsnswitch.v1.NodeRequest\x1a\x12.tsnswitch.v1.View\x12Q\n" +
-	"\x0eListNeighbours\x12\x19.tsnswitch.v1.NodeRequest\x1a$.tsnswitch.v1.ListNeighboursResponse\x12=\n" +
-	"\fListDatabase\x12\x19.tsnswitch.v1.NodeRequest\x1a\x12.tsnswitch.v1.View\x12:\n" +
+	"\x0eListNeighbours\x12\x19.tsnswitch.v1.NodeRequest\x1a$.tsnswitch.v1.ListNeighboursResponse\x12A\n" +
+	"\fListDatabase\x12\x1d.tsnswitch.v1.DatabaseRequest\x1a\x12.tsnswitch.v1.View\x12:\n" +
 	"\tListNodes\x12\x19.tsnswitch.v1.NodeRequest\x1a\x12.tsnswitch.v1.View\x12L\n" +
 	"\tListPaths\x12\x1e.tsnswitch.v1.ListPathsRequest\x1a\x1f.tsnswitch.v1.ListPathsResponse\x123\n" +
-	"\x03Why\x12\x18.tsnswitch.v1.WhyRequest\x1a\x12.tsnswitch.v1.View\x12>\n" +
+	"\x03Why\x12\x18.tsnswitch.v1.WhyRequest\x1a\x12.tsnswitch.v1.View\x128\n" +
+	"\aGetTree\x12\x19.tsnswitch.v1.TreeRequest\x1a\x12.tsnswitch.v1.View\x12?\n" +
+	"\vListRecords\x12\x1c.tsnswitch.v1.RecordsRequest\x1a\x12.tsnswitch.v1.View\x12<\n" +
+	"\vGetTopology\x12\x19.tsnswitch.v1.NodeRequest\x1a\x12.tsnswitch.v1.View\x12@\n" +
+	"\rWatchTopology\x12\x19.tsnswitch.v1.NodeRequest\x1a\x12.tsnswitch.v1.View0\x01\x12>\n" +
 	"\aGetGPTP\x12\x19.tsnswitch.v1.NodeRequest\x1a\x18.tsnswitch.v1.GPTPStatus\x12F\n" +
 	"\tAddStream\x12\x1e.tsnswitch.v1.AddStreamRequest\x1a\x19.tsnswitch.v1.StreamState\x12O\n" +
 	"\fRemoveStream\x12\x1b.tsnswitch.v1.StreamRequest\x1a\".tsnswitch.v1.RemoveStreamResponse\x12K\n" +
@@ -1468,7 +1684,7 @@ func file_tsnswitch_v1_switch_proto_rawDescGZIP() []byte {
 	return file_tsnswitch_v1_switch_proto_rawDescData
 }
 
-var file_tsnswitch_v1_switch_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
+var file_tsnswitch_v1_switch_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
 var file_tsnswitch_v1_switch_proto_goTypes = []any{
 	(*NodeRequest)(nil),            // 0: tsnswitch.v1.NodeRequest
 	(*Neighbour)(nil),              // 1: tsnswitch.v1.Neighbour
@@ -1476,76 +1692,87 @@ var file_tsnswitch_v1_switch_proto_goTypes = []any{
 	(*ListPathsRequest)(nil),       // 3: tsnswitch.v1.ListPathsRequest
 	(*Path)(nil),                   // 4: tsnswitch.v1.Path
 	(*ListPathsResponse)(nil),      // 5: tsnswitch.v1.ListPathsResponse
-	(*WhyRequest)(nil),             // 6: tsnswitch.v1.WhyRequest
-	(*GPTPPort)(nil),               // 7: tsnswitch.v1.GPTPPort
-	(*GPTPStatus)(nil),             // 8: tsnswitch.v1.GPTPStatus
-	(*AddStreamRequest)(nil),       // 9: tsnswitch.v1.AddStreamRequest
-	(*StreamRequest)(nil),          // 10: tsnswitch.v1.StreamRequest
-	(*RemoveStreamResponse)(nil),   // 11: tsnswitch.v1.RemoveStreamResponse
-	(*ListStreamsResponse)(nil),    // 12: tsnswitch.v1.ListStreamsResponse
-	(*PlanScheduleRequest)(nil),    // 13: tsnswitch.v1.PlanScheduleRequest
-	(*ApplyScheduleRequest)(nil),   // 14: tsnswitch.v1.ApplyScheduleRequest
-	(*Progress)(nil),               // 15: tsnswitch.v1.Progress
-	(*ApplyScheduleResponse)(nil),  // 16: tsnswitch.v1.ApplyScheduleResponse
-	(*WatchEventsRequest)(nil),     // 17: tsnswitch.v1.WatchEventsRequest
-	(*Event)(nil),                  // 18: tsnswitch.v1.Event
-	(*Hop)(nil),                    // 19: tsnswitch.v1.Hop
-	(*PTPTime)(nil),                // 20: tsnswitch.v1.PTPTime
-	(*Stream)(nil),                 // 21: tsnswitch.v1.Stream
-	(*StreamState)(nil),            // 22: tsnswitch.v1.StreamState
-	(*Schedule)(nil),               // 23: tsnswitch.v1.Schedule
-	(*View)(nil),                   // 24: tsnswitch.v1.View
+	(*DatabaseRequest)(nil),        // 6: tsnswitch.v1.DatabaseRequest
+	(*WhyRequest)(nil),             // 7: tsnswitch.v1.WhyRequest
+	(*TreeRequest)(nil),            // 8: tsnswitch.v1.TreeRequest
+	(*RecordsRequest)(nil),         // 9: tsnswitch.v1.RecordsRequest
+	(*GPTPPort)(nil),               // 10: tsnswitch.v1.GPTPPort
+	(*GPTPStatus)(nil),             // 11: tsnswitch.v1.GPTPStatus
+	(*AddStreamRequest)(nil),       // 12: tsnswitch.v1.AddStreamRequest
+	(*StreamRequest)(nil),          // 13: tsnswitch.v1.StreamRequest
+	(*RemoveStreamResponse)(nil),   // 14: tsnswitch.v1.RemoveStreamResponse
+	(*ListStreamsResponse)(nil),    // 15: tsnswitch.v1.ListStreamsResponse
+	(*PlanScheduleRequest)(nil),    // 16: tsnswitch.v1.PlanScheduleRequest
+	(*ApplyScheduleRequest)(nil),   // 17: tsnswitch.v1.ApplyScheduleRequest
+	(*Progress)(nil),               // 18: tsnswitch.v1.Progress
+	(*ApplyScheduleResponse)(nil),  // 19: tsnswitch.v1.ApplyScheduleResponse
+	(*WatchEventsRequest)(nil),     // 20: tsnswitch.v1.WatchEventsRequest
+	(*Event)(nil),                  // 21: tsnswitch.v1.Event
+	(*Hop)(nil),                    // 22: tsnswitch.v1.Hop
+	(*PTPTime)(nil),                // 23: tsnswitch.v1.PTPTime
+	(*Stream)(nil),                 // 24: tsnswitch.v1.Stream
+	(*StreamState)(nil),            // 25: tsnswitch.v1.StreamState
+	(*Schedule)(nil),               // 26: tsnswitch.v1.Schedule
+	(*View)(nil),                   // 27: tsnswitch.v1.View
 }
 var file_tsnswitch_v1_switch_proto_depIdxs = []int32{
 	1,  // 0: tsnswitch.v1.ListNeighboursResponse.neighbours:type_name -> tsnswitch.v1.Neighbour
-	19, // 1: tsnswitch.v1.Path.hops:type_name -> tsnswitch.v1.Hop
+	22, // 1: tsnswitch.v1.Path.hops:type_name -> tsnswitch.v1.Hop
 	4,  // 2: tsnswitch.v1.ListPathsResponse.paths:type_name -> tsnswitch.v1.Path
-	20, // 3: tsnswitch.v1.GPTPStatus.now:type_name -> tsnswitch.v1.PTPTime
-	7,  // 4: tsnswitch.v1.GPTPStatus.ports:type_name -> tsnswitch.v1.GPTPPort
-	21, // 5: tsnswitch.v1.AddStreamRequest.spec:type_name -> tsnswitch.v1.Stream
-	22, // 6: tsnswitch.v1.ListStreamsResponse.streams:type_name -> tsnswitch.v1.StreamState
-	15, // 7: tsnswitch.v1.ApplyScheduleResponse.progress:type_name -> tsnswitch.v1.Progress
-	23, // 8: tsnswitch.v1.ApplyScheduleResponse.schedule:type_name -> tsnswitch.v1.Schedule
+	23, // 3: tsnswitch.v1.GPTPStatus.now:type_name -> tsnswitch.v1.PTPTime
+	10, // 4: tsnswitch.v1.GPTPStatus.ports:type_name -> tsnswitch.v1.GPTPPort
+	24, // 5: tsnswitch.v1.AddStreamRequest.spec:type_name -> tsnswitch.v1.Stream
+	25, // 6: tsnswitch.v1.ListStreamsResponse.streams:type_name -> tsnswitch.v1.StreamState
+	18, // 7: tsnswitch.v1.ApplyScheduleResponse.progress:type_name -> tsnswitch.v1.Progress
+	26, // 8: tsnswitch.v1.ApplyScheduleResponse.schedule:type_name -> tsnswitch.v1.Schedule
 	0,  // 9: tsnswitch.v1.Switch.GetStatus:input_type -> tsnswitch.v1.NodeRequest
 	0,  // 10: tsnswitch.v1.Switch.Doctor:input_type -> tsnswitch.v1.NodeRequest
 	0,  // 11: tsnswitch.v1.Switch.Diff:input_type -> tsnswitch.v1.NodeRequest
 	0,  // 12: tsnswitch.v1.Switch.GetKernelText:input_type -> tsnswitch.v1.NodeRequest
 	0,  // 13: tsnswitch.v1.Switch.GetDist:input_type -> tsnswitch.v1.NodeRequest
 	0,  // 14: tsnswitch.v1.Switch.ListNeighbours:input_type -> tsnswitch.v1.NodeRequest
-	0,  // 15: tsnswitch.v1.Switch.ListDatabase:input_type -> tsnswitch.v1.NodeRequest
+	6,  // 15: tsnswitch.v1.Switch.ListDatabase:input_type -> tsnswitch.v1.DatabaseRequest
 	0,  // 16: tsnswitch.v1.Switch.ListNodes:input_type -> tsnswitch.v1.NodeRequest
 	3,  // 17: tsnswitch.v1.Switch.ListPaths:input_type -> tsnswitch.v1.ListPathsRequest
-	6,  // 18: tsnswitch.v1.Switch.Why:input_type -> tsnswitch.v1.WhyRequest
-	0,  // 19: tsnswitch.v1.Switch.GetGPTP:input_type -> tsnswitch.v1.NodeRequest
-	9,  // 20: tsnswitch.v1.Switch.AddStream:input_type -> tsnswitch.v1.AddStreamRequest
-	10, // 21: tsnswitch.v1.Switch.RemoveStream:input_type -> tsnswitch.v1.StreamRequest
-	0,  // 22: tsnswitch.v1.Switch.ListStreams:input_type -> tsnswitch.v1.NodeRequest
-	10, // 23: tsnswitch.v1.Switch.GetStream:input_type -> tsnswitch.v1.StreamRequest
-	13, // 24: tsnswitch.v1.Switch.PlanSchedule:input_type -> tsnswitch.v1.PlanScheduleRequest
-	14, // 25: tsnswitch.v1.Switch.ApplySchedule:input_type -> tsnswitch.v1.ApplyScheduleRequest
-	0,  // 26: tsnswitch.v1.Switch.GetSchedule:input_type -> tsnswitch.v1.NodeRequest
-	17, // 27: tsnswitch.v1.Switch.WatchEvents:input_type -> tsnswitch.v1.WatchEventsRequest
-	24, // 28: tsnswitch.v1.Switch.GetStatus:output_type -> tsnswitch.v1.View
-	24, // 29: tsnswitch.v1.Switch.Doctor:output_type -> tsnswitch.v1.View
-	24, // 30: tsnswitch.v1.Switch.Diff:output_type -> tsnswitch.v1.View
-	24, // 31: tsnswitch.v1.Switch.GetKernelText:output_type -> tsnswitch.v1.View
-	24, // 32: tsnswitch.v1.Switch.GetDist:output_type -> tsnswitch.v1.View
-	2,  // 33: tsnswitch.v1.Switch.ListNeighbours:output_type -> tsnswitch.v1.ListNeighboursResponse
-	24, // 34: tsnswitch.v1.Switch.ListDatabase:output_type -> tsnswitch.v1.View
-	24, // 35: tsnswitch.v1.Switch.ListNodes:output_type -> tsnswitch.v1.View
-	5,  // 36: tsnswitch.v1.Switch.ListPaths:output_type -> tsnswitch.v1.ListPathsResponse
-	24, // 37: tsnswitch.v1.Switch.Why:output_type -> tsnswitch.v1.View
-	8,  // 38: tsnswitch.v1.Switch.GetGPTP:output_type -> tsnswitch.v1.GPTPStatus
-	22, // 39: tsnswitch.v1.Switch.AddStream:output_type -> tsnswitch.v1.StreamState
-	11, // 40: tsnswitch.v1.Switch.RemoveStream:output_type -> tsnswitch.v1.RemoveStreamResponse
-	12, // 41: tsnswitch.v1.Switch.ListStreams:output_type -> tsnswitch.v1.ListStreamsResponse
-	22, // 42: tsnswitch.v1.Switch.GetStream:output_type -> tsnswitch.v1.StreamState
-	23, // 43: tsnswitch.v1.Switch.PlanSchedule:output_type -> tsnswitch.v1.Schedule
-	16, // 44: tsnswitch.v1.Switch.ApplySchedule:output_type -> tsnswitch.v1.ApplyScheduleResponse
-	23, // 45: tsnswitch.v1.Switch.GetSchedule:output_type -> tsnswitch.v1.Schedule
-	18, // 46: tsnswitch.v1.Switch.WatchEvents:output_type -> tsnswitch.v1.Event
-	28, // [28:47] is the sub-list for method output_type
-	9,  // [9:28] is the sub-list for method input_type
+	7,  // 18: tsnswitch.v1.Switch.Why:input_type -> tsnswitch.v1.WhyRequest
+	8,  // 19: tsnswitch.v1.Switch.GetTree:input_type -> tsnswitch.v1.TreeRequest
+	9,  // 20: tsnswitch.v1.Switch.ListRecords:input_type -> tsnswitch.v1.RecordsRequest
+	0,  // 21: tsnswitch.v1.Switch.GetTopology:input_type -> tsnswitch.v1.NodeRequest
+	0,  // 22: tsnswitch.v1.Switch.WatchTopology:input_type -> tsnswitch.v1.NodeRequest
+	0,  // 23: tsnswitch.v1.Switch.GetGPTP:input_type -> tsnswitch.v1.NodeRequest
+	12, // 24: tsnswitch.v1.Switch.AddStream:input_type -> tsnswitch.v1.AddStreamRequest
+	13, // 25: tsnswitch.v1.Switch.RemoveStream:input_type -> tsnswitch.v1.StreamRequest
+	0,  // 26: tsnswitch.v1.Switch.ListStreams:input_type -> tsnswitch.v1.NodeRequest
+	13, // 27: tsnswitch.v1.Switch.GetStream:input_type -> tsnswitch.v1.StreamRequest
+	16, // 28: tsnswitch.v1.Switch.PlanSchedule:input_type -> tsnswitch.v1.PlanScheduleRequest
+	17, // 29: tsnswitch.v1.Switch.ApplySchedule:input_type -> tsnswitch.v1.ApplyScheduleRequest
+	0,  // 30: tsnswitch.v1.Switch.GetSchedule:input_type -> tsnswitch.v1.NodeRequest
+	20, // 31: tsnswitch.v1.Switch.WatchEvents:input_type -> tsnswitch.v1.WatchEventsRequest
+	27, // 32: tsnswitch.v1.Switch.GetStatus:output_type -> tsnswitch.v1.View
+	27, // 33: tsnswitch.v1.Switch.Doctor:output_type -> tsnswitch.v1.View
+	27, // 34: tsnswitch.v1.Switch.Diff:output_type -> tsnswitch.v1.View
+	27, // 35: tsnswitch.v1.Switch.GetKernelText:output_type -> tsnswitch.v1.View
+	27, // 36: tsnswitch.v1.Switch.GetDist:output_type -> tsnswitch.v1.View
+	2,  // 37: tsnswitch.v1.Switch.ListNeighbours:output_type -> tsnswitch.v1.ListNeighboursResponse
+	27, // 38: tsnswitch.v1.Switch.ListDatabase:output_type -> tsnswitch.v1.View
+	27, // 39: tsnswitch.v1.Switch.ListNodes:output_type -> tsnswitch.v1.View
+	5,  // 40: tsnswitch.v1.Switch.ListPaths:output_type -> tsnswitch.v1.ListPathsResponse
+	27, // 41: tsnswitch.v1.Switch.Why:output_type -> tsnswitch.v1.View
+	27, // 42: tsnswitch.v1.Switch.GetTree:output_type -> tsnswitch.v1.View
+	27, // 43: tsnswitch.v1.Switch.ListRecords:output_type -> tsnswitch.v1.View
+	27, // 44: tsnswitch.v1.Switch.GetTopology:output_type -> tsnswitch.v1.View
+	27, // 45: tsnswitch.v1.Switch.WatchTopology:output_type -> tsnswitch.v1.View
+	11, // 46: tsnswitch.v1.Switch.GetGPTP:output_type -> tsnswitch.v1.GPTPStatus
+	25, // 47: tsnswitch.v1.Switch.AddStream:output_type -> tsnswitch.v1.StreamState
+	14, // 48: tsnswitch.v1.Switch.RemoveStream:output_type -> tsnswitch.v1.RemoveStreamResponse
+	15, // 49: tsnswitch.v1.Switch.ListStreams:output_type -> tsnswitch.v1.ListStreamsResponse
+	25, // 50: tsnswitch.v1.Switch.GetStream:output_type -> tsnswitch.v1.StreamState
+	26, // 51: tsnswitch.v1.Switch.PlanSchedule:output_type -> tsnswitch.v1.Schedule
+	19, // 52: tsnswitch.v1.Switch.ApplySchedule:output_type -> tsnswitch.v1.ApplyScheduleResponse
+	26, // 53: tsnswitch.v1.Switch.GetSchedule:output_type -> tsnswitch.v1.Schedule
+	21, // 54: tsnswitch.v1.Switch.WatchEvents:output_type -> tsnswitch.v1.Event
+	32, // [32:55] is the sub-list for method output_type
+	9,  // [9:32] is the sub-list for method input_type
 	9,  // [9:9] is the sub-list for extension type_name
 	9,  // [9:9] is the sub-list for extension extendee
 	0,  // [0:9] is the sub-list for field type_name
@@ -1557,7 +1784,10 @@ func file_tsnswitch_v1_switch_proto_init() {
 		return
 	}
 	file_tsnswitch_v1_types_proto_init()
-	file_tsnswitch_v1_switch_proto_msgTypes[16].OneofWrappers = []any{
+	file_tsnswitch_v1_switch_proto_msgTypes[7].OneofWrappers = []any{}
+	file_tsnswitch_v1_switch_proto_msgTypes[8].OneofWrappers = []any{}
+	file_tsnswitch_v1_switch_proto_msgTypes[9].OneofWrappers = []any{}
+	file_tsnswitch_v1_switch_proto_msgTypes[19].OneofWrappers = []any{
 		(*ApplyScheduleResponse_Progress)(nil),
 		(*ApplyScheduleResponse_Schedule)(nil),
 	}
@@ -1567,7 +1797,7 @@ func file_tsnswitch_v1_switch_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tsnswitch_v1_switch_proto_rawDesc), len(file_tsnswitch_v1_switch_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   19,
+			NumMessages:   22,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -53,6 +53,14 @@ const (
 	SwitchListPathsProcedure = "/tsnswitch.v1.Switch/ListPaths"
 	// SwitchWhyProcedure is the fully-qualified name of the Switch's Why RPC.
 	SwitchWhyProcedure = "/tsnswitch.v1.Switch/Why"
+	// SwitchGetTreeProcedure is the fully-qualified name of the Switch's GetTree RPC.
+	SwitchGetTreeProcedure = "/tsnswitch.v1.Switch/GetTree"
+	// SwitchListRecordsProcedure is the fully-qualified name of the Switch's ListRecords RPC.
+	SwitchListRecordsProcedure = "/tsnswitch.v1.Switch/ListRecords"
+	// SwitchGetTopologyProcedure is the fully-qualified name of the Switch's GetTopology RPC.
+	SwitchGetTopologyProcedure = "/tsnswitch.v1.Switch/GetTopology"
+	// SwitchWatchTopologyProcedure is the fully-qualified name of the Switch's WatchTopology RPC.
+	SwitchWatchTopologyProcedure = "/tsnswitch.v1.Switch/WatchTopology"
 	// SwitchGetGPTPProcedure is the fully-qualified name of the Switch's GetGPTP RPC.
 	SwitchGetGPTPProcedure = "/tsnswitch.v1.Switch/GetGPTP"
 	// SwitchAddStreamProcedure is the fully-qualified name of the Switch's AddStream RPC.
@@ -81,10 +89,15 @@ type SwitchClient interface {
 	GetKernelText(context.Context, *tsnswitchv1.NodeRequest) (*tsnswitchv1.View, error)
 	GetDist(context.Context, *tsnswitchv1.NodeRequest) (*tsnswitchv1.View, error)
 	ListNeighbours(context.Context, *tsnswitchv1.NodeRequest) (*tsnswitchv1.ListNeighboursResponse, error)
-	ListDatabase(context.Context, *tsnswitchv1.NodeRequest) (*tsnswitchv1.View, error)
+	ListDatabase(context.Context, *tsnswitchv1.DatabaseRequest) (*tsnswitchv1.View, error)
 	ListNodes(context.Context, *tsnswitchv1.NodeRequest) (*tsnswitchv1.View, error)
 	ListPaths(context.Context, *tsnswitchv1.ListPathsRequest) (*tsnswitchv1.ListPathsResponse, error)
 	Why(context.Context, *tsnswitchv1.WhyRequest) (*tsnswitchv1.View, error)
+	GetTree(context.Context, *tsnswitchv1.TreeRequest) (*tsnswitchv1.View, error)
+	ListRecords(context.Context, *tsnswitchv1.RecordsRequest) (*tsnswitchv1.View, error)
+	GetTopology(context.Context, *tsnswitchv1.NodeRequest) (*tsnswitchv1.View, error)
+	// WatchTopology sends the topology now and whenever it is another one.
+	WatchTopology(context.Context, *tsnswitchv1.NodeRequest) (*connect.ServerStreamForClient[tsnswitchv1.View], error)
 	GetGPTP(context.Context, *tsnswitchv1.NodeRequest) (*tsnswitchv1.GPTPStatus, error)
 	AddStream(context.Context, *tsnswitchv1.AddStreamRequest) (*tsnswitchv1.StreamState, error)
 	RemoveStream(context.Context, *tsnswitchv1.StreamRequest) (*tsnswitchv1.RemoveStreamResponse, error)
@@ -143,7 +156,7 @@ func NewSwitchClient(httpClient connect.HTTPClient, baseURL string, opts ...conn
 			connect.WithSchema(switchMethods.ByName("ListNeighbours")),
 			connect.WithClientOptions(opts...),
 		),
-		listDatabase: connect.NewClient[tsnswitchv1.NodeRequest, tsnswitchv1.View](
+		listDatabase: connect.NewClient[tsnswitchv1.DatabaseRequest, tsnswitchv1.View](
 			httpClient,
 			baseURL+SwitchListDatabaseProcedure,
 			connect.WithSchema(switchMethods.ByName("ListDatabase")),
@@ -165,6 +178,30 @@ func NewSwitchClient(httpClient connect.HTTPClient, baseURL string, opts ...conn
 			httpClient,
 			baseURL+SwitchWhyProcedure,
 			connect.WithSchema(switchMethods.ByName("Why")),
+			connect.WithClientOptions(opts...),
+		),
+		getTree: connect.NewClient[tsnswitchv1.TreeRequest, tsnswitchv1.View](
+			httpClient,
+			baseURL+SwitchGetTreeProcedure,
+			connect.WithSchema(switchMethods.ByName("GetTree")),
+			connect.WithClientOptions(opts...),
+		),
+		listRecords: connect.NewClient[tsnswitchv1.RecordsRequest, tsnswitchv1.View](
+			httpClient,
+			baseURL+SwitchListRecordsProcedure,
+			connect.WithSchema(switchMethods.ByName("ListRecords")),
+			connect.WithClientOptions(opts...),
+		),
+		getTopology: connect.NewClient[tsnswitchv1.NodeRequest, tsnswitchv1.View](
+			httpClient,
+			baseURL+SwitchGetTopologyProcedure,
+			connect.WithSchema(switchMethods.ByName("GetTopology")),
+			connect.WithClientOptions(opts...),
+		),
+		watchTopology: connect.NewClient[tsnswitchv1.NodeRequest, tsnswitchv1.View](
+			httpClient,
+			baseURL+SwitchWatchTopologyProcedure,
+			connect.WithSchema(switchMethods.ByName("WatchTopology")),
 			connect.WithClientOptions(opts...),
 		),
 		getGPTP: connect.NewClient[tsnswitchv1.NodeRequest, tsnswitchv1.GPTPStatus](
@@ -232,10 +269,14 @@ type _switchClient struct {
 	getKernelText  *connect.Client[tsnswitchv1.NodeRequest, tsnswitchv1.View]
 	getDist        *connect.Client[tsnswitchv1.NodeRequest, tsnswitchv1.View]
 	listNeighbours *connect.Client[tsnswitchv1.NodeRequest, tsnswitchv1.ListNeighboursResponse]
-	listDatabase   *connect.Client[tsnswitchv1.NodeRequest, tsnswitchv1.View]
+	listDatabase   *connect.Client[tsnswitchv1.DatabaseRequest, tsnswitchv1.View]
 	listNodes      *connect.Client[tsnswitchv1.NodeRequest, tsnswitchv1.View]
 	listPaths      *connect.Client[tsnswitchv1.ListPathsRequest, tsnswitchv1.ListPathsResponse]
 	why            *connect.Client[tsnswitchv1.WhyRequest, tsnswitchv1.View]
+	getTree        *connect.Client[tsnswitchv1.TreeRequest, tsnswitchv1.View]
+	listRecords    *connect.Client[tsnswitchv1.RecordsRequest, tsnswitchv1.View]
+	getTopology    *connect.Client[tsnswitchv1.NodeRequest, tsnswitchv1.View]
+	watchTopology  *connect.Client[tsnswitchv1.NodeRequest, tsnswitchv1.View]
 	getGPTP        *connect.Client[tsnswitchv1.NodeRequest, tsnswitchv1.GPTPStatus]
 	addStream      *connect.Client[tsnswitchv1.AddStreamRequest, tsnswitchv1.StreamState]
 	removeStream   *connect.Client[tsnswitchv1.StreamRequest, tsnswitchv1.RemoveStreamResponse]
@@ -302,7 +343,7 @@ func (c *_switchClient) ListNeighbours(ctx context.Context, req *tsnswitchv1.Nod
 }
 
 // ListDatabase calls tsnswitch.v1.Switch.ListDatabase.
-func (c *_switchClient) ListDatabase(ctx context.Context, req *tsnswitchv1.NodeRequest) (*tsnswitchv1.View, error) {
+func (c *_switchClient) ListDatabase(ctx context.Context, req *tsnswitchv1.DatabaseRequest) (*tsnswitchv1.View, error) {
 	response, err := c.listDatabase.CallUnary(ctx, connect.NewRequest(req))
 	if response != nil {
 		return response.Msg, err
@@ -335,6 +376,38 @@ func (c *_switchClient) Why(ctx context.Context, req *tsnswitchv1.WhyRequest) (*
 		return response.Msg, err
 	}
 	return nil, err
+}
+
+// GetTree calls tsnswitch.v1.Switch.GetTree.
+func (c *_switchClient) GetTree(ctx context.Context, req *tsnswitchv1.TreeRequest) (*tsnswitchv1.View, error) {
+	response, err := c.getTree.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// ListRecords calls tsnswitch.v1.Switch.ListRecords.
+func (c *_switchClient) ListRecords(ctx context.Context, req *tsnswitchv1.RecordsRequest) (*tsnswitchv1.View, error) {
+	response, err := c.listRecords.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// GetTopology calls tsnswitch.v1.Switch.GetTopology.
+func (c *_switchClient) GetTopology(ctx context.Context, req *tsnswitchv1.NodeRequest) (*tsnswitchv1.View, error) {
+	response, err := c.getTopology.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// WatchTopology calls tsnswitch.v1.Switch.WatchTopology.
+func (c *_switchClient) WatchTopology(ctx context.Context, req *tsnswitchv1.NodeRequest) (*connect.ServerStreamForClient[tsnswitchv1.View], error) {
+	return c.watchTopology.CallServerStream(ctx, connect.NewRequest(req))
 }
 
 // GetGPTP calls tsnswitch.v1.Switch.GetGPTP.
@@ -418,10 +491,15 @@ type SwitchHandler interface {
 	GetKernelText(context.Context, *tsnswitchv1.NodeRequest) (*tsnswitchv1.View, error)
 	GetDist(context.Context, *tsnswitchv1.NodeRequest) (*tsnswitchv1.View, error)
 	ListNeighbours(context.Context, *tsnswitchv1.NodeRequest) (*tsnswitchv1.ListNeighboursResponse, error)
-	ListDatabase(context.Context, *tsnswitchv1.NodeRequest) (*tsnswitchv1.View, error)
+	ListDatabase(context.Context, *tsnswitchv1.DatabaseRequest) (*tsnswitchv1.View, error)
 	ListNodes(context.Context, *tsnswitchv1.NodeRequest) (*tsnswitchv1.View, error)
 	ListPaths(context.Context, *tsnswitchv1.ListPathsRequest) (*tsnswitchv1.ListPathsResponse, error)
 	Why(context.Context, *tsnswitchv1.WhyRequest) (*tsnswitchv1.View, error)
+	GetTree(context.Context, *tsnswitchv1.TreeRequest) (*tsnswitchv1.View, error)
+	ListRecords(context.Context, *tsnswitchv1.RecordsRequest) (*tsnswitchv1.View, error)
+	GetTopology(context.Context, *tsnswitchv1.NodeRequest) (*tsnswitchv1.View, error)
+	// WatchTopology sends the topology now and whenever it is another one.
+	WatchTopology(context.Context, *tsnswitchv1.NodeRequest, *connect.ServerStream[tsnswitchv1.View]) error
 	GetGPTP(context.Context, *tsnswitchv1.NodeRequest) (*tsnswitchv1.GPTPStatus, error)
 	AddStream(context.Context, *tsnswitchv1.AddStreamRequest) (*tsnswitchv1.StreamState, error)
 	RemoveStream(context.Context, *tsnswitchv1.StreamRequest) (*tsnswitchv1.RemoveStreamResponse, error)
@@ -500,6 +578,30 @@ func NewSwitchHandler(svc SwitchHandler, opts ...connect.HandlerOption) (string,
 		connect.WithSchema(switchMethods.ByName("Why")),
 		connect.WithHandlerOptions(opts...),
 	)
+	_switchGetTreeHandler := connect.NewUnaryHandlerSimple(
+		SwitchGetTreeProcedure,
+		svc.GetTree,
+		connect.WithSchema(switchMethods.ByName("GetTree")),
+		connect.WithHandlerOptions(opts...),
+	)
+	_switchListRecordsHandler := connect.NewUnaryHandlerSimple(
+		SwitchListRecordsProcedure,
+		svc.ListRecords,
+		connect.WithSchema(switchMethods.ByName("ListRecords")),
+		connect.WithHandlerOptions(opts...),
+	)
+	_switchGetTopologyHandler := connect.NewUnaryHandlerSimple(
+		SwitchGetTopologyProcedure,
+		svc.GetTopology,
+		connect.WithSchema(switchMethods.ByName("GetTopology")),
+		connect.WithHandlerOptions(opts...),
+	)
+	_switchWatchTopologyHandler := connect.NewServerStreamHandlerSimple(
+		SwitchWatchTopologyProcedure,
+		svc.WatchTopology,
+		connect.WithSchema(switchMethods.ByName("WatchTopology")),
+		connect.WithHandlerOptions(opts...),
+	)
 	_switchGetGPTPHandler := connect.NewUnaryHandlerSimple(
 		SwitchGetGPTPProcedure,
 		svc.GetGPTP,
@@ -576,6 +678,14 @@ func NewSwitchHandler(svc SwitchHandler, opts ...connect.HandlerOption) (string,
 			_switchListPathsHandler.ServeHTTP(w, r)
 		case SwitchWhyProcedure:
 			_switchWhyHandler.ServeHTTP(w, r)
+		case SwitchGetTreeProcedure:
+			_switchGetTreeHandler.ServeHTTP(w, r)
+		case SwitchListRecordsProcedure:
+			_switchListRecordsHandler.ServeHTTP(w, r)
+		case SwitchGetTopologyProcedure:
+			_switchGetTopologyHandler.ServeHTTP(w, r)
+		case SwitchWatchTopologyProcedure:
+			_switchWatchTopologyHandler.ServeHTTP(w, r)
 		case SwitchGetGPTPProcedure:
 			_switchGetGPTPHandler.ServeHTTP(w, r)
 		case SwitchAddStreamProcedure:
@@ -627,7 +737,7 @@ func (UnimplementedSwitchHandler) ListNeighbours(context.Context, *tsnswitchv1.N
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("tsnswitch.v1.Switch.ListNeighbours is not implemented"))
 }
 
-func (UnimplementedSwitchHandler) ListDatabase(context.Context, *tsnswitchv1.NodeRequest) (*tsnswitchv1.View, error) {
+func (UnimplementedSwitchHandler) ListDatabase(context.Context, *tsnswitchv1.DatabaseRequest) (*tsnswitchv1.View, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("tsnswitch.v1.Switch.ListDatabase is not implemented"))
 }
 
@@ -641,6 +751,22 @@ func (UnimplementedSwitchHandler) ListPaths(context.Context, *tsnswitchv1.ListPa
 
 func (UnimplementedSwitchHandler) Why(context.Context, *tsnswitchv1.WhyRequest) (*tsnswitchv1.View, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("tsnswitch.v1.Switch.Why is not implemented"))
+}
+
+func (UnimplementedSwitchHandler) GetTree(context.Context, *tsnswitchv1.TreeRequest) (*tsnswitchv1.View, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("tsnswitch.v1.Switch.GetTree is not implemented"))
+}
+
+func (UnimplementedSwitchHandler) ListRecords(context.Context, *tsnswitchv1.RecordsRequest) (*tsnswitchv1.View, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("tsnswitch.v1.Switch.ListRecords is not implemented"))
+}
+
+func (UnimplementedSwitchHandler) GetTopology(context.Context, *tsnswitchv1.NodeRequest) (*tsnswitchv1.View, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("tsnswitch.v1.Switch.GetTopology is not implemented"))
+}
+
+func (UnimplementedSwitchHandler) WatchTopology(context.Context, *tsnswitchv1.NodeRequest, *connect.ServerStream[tsnswitchv1.View]) error {
+	return connect.NewError(connect.CodeUnimplemented, errors.New("tsnswitch.v1.Switch.WatchTopology is not implemented"))
 }
 
 func (UnimplementedSwitchHandler) GetGPTP(context.Context, *tsnswitchv1.NodeRequest) (*tsnswitchv1.GPTPStatus, error) {

@@ -1,0 +1,68 @@
+package apitest
+
+import (
+	"context"
+
+	"tsnswitch"
+	"tsnswitch/internal/api"
+)
+
+// The ring of four as IS-IS sees it. b4 is being drained.
+
+func (f *Fake) Tree(_ context.Context, q api.TreeQuery) (*api.Tree, error) {
+	t := &api.Tree{Source: MAC(1), Name: "b1", VLAN: 100, ECT: 1, Nodes: []api.TreeNode{
+		{System: MAC(1), Name: "b1", Ports: []tsn.Port{1, 2}},
+		{System: MAC(2), Name: "b2", Parent: MAC(1), ParentPort: 2, Ports: []tsn.Port{1}, Cost: 100, Hops: 1},
+		{System: MAC(3), Name: "b3", Parent: MAC(2), ParentPort: 1, Ports: []tsn.Port{}, Cost: 200, Hops: 2},
+		{System: MAC(4), Name: "b4-with-a-rather-long-name-that-somebody-once-chose-for-it", Parent: MAC(1), ParentPort: 1, Ports: []tsn.Port{}, Cost: 100, Hops: 1},
+	}}
+	if q.ECT != nil {
+		t.ECT = *q.ECT
+	}
+	return t, f.did("Tree")
+}
+
+func (f *Fake) Records(_ context.Context, application *uint16) ([]api.Record, error) {
+	all := []api.Record{
+		{System: MAC(1), Name: "b1", Reachable: true, Application: 40000, Type: 1, Key: "6379636c65", Value: "31306d73"},
+		{System: MAC(4), Name: "b4", Application: 40001, Type: 2, Key: "00ff", Value: "0102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f20"},
+	}
+	if application != nil {
+		all = all[:1]
+	}
+	return all, f.did("Records")
+}
+
+// Topology implements api.Switch.
+func (f *Fake) Topology(context.Context) (*api.Topology, error) {
+	node := func(n byte, name string) api.TopologyNode {
+		return api.TopologyNode{System: MAC(n), Name: name, BridgeID: "8000.02000000000" + string('0'+n), Address: "10.255.0." + string('0'+n), Reachable: true}
+	}
+	t := &api.Topology{Node: f.Name, Generation: 7, Nodes: []api.TopologyNode{node(1, "b1"), node(2, "b2"), node(3, "b3"), node(4, "b4")}}
+	t.Nodes[0].Stations = []api.TopologyStation{{MAC: tsn.MAC{2, 0, 0, 0, 1, 1}, Name: "A", Port: 3}}
+	t.Nodes[2].Stations = []api.TopologyStation{{MAC: tsn.MAC{2, 0, 0, 0, 1, 2}, Name: "B", Port: 3}}
+	t.Nodes[3].Overload = true
+	for n := byte(1); n <= 4; n++ {
+		a, b := min(n, n%4+1), max(n, n%4+1)
+		t.Links = append(t.Links, api.TopologyLink{A: MAC(a), B: MAC(b), PortA: 1, PortB: 2, Metric: 100})
+	}
+	return t, f.did("Topology")
+}
+
+func (f *Fake) WatchTopology(ctx context.Context, emit func(*api.Topology) error) error {
+	t, err := f.Topology(ctx)
+	for range 2 {
+		if err != nil {
+			return err
+		}
+		err = emit(t)
+		next := *t
+		next.Generation++
+		t = &next
+	}
+	if err != nil {
+		return err
+	}
+	<-ctx.Done()
+	return ctx.Err()
+}
