@@ -81,6 +81,8 @@ type exchange struct {
 	known, theirsValid, foreign bool
 	theirs                      agreementDigest
 	theirNumber                 uint8
+	// stale counts hellos in a row that were out of turn with one number.
+	stale, staleNumber uint8
 }
 
 // firstNumber differs from the echo of a neighbour that has heard nothing.
@@ -89,6 +91,9 @@ const firstNumber = 1
 const (
 	agreementRetry = 20 * millisecond // doubled up to the hello interval
 	agreementNews  = 5 * second       // a wait that long is worth a notice
+	// So many hellos in a row with a number out of turn are no longer old ones
+	// that were overtaken: what we took for their number was wrong.
+	maxStale = 4
 )
 
 func newExchange() exchange { return exchange{number: firstNumber, again: tsn.Never} }
@@ -408,9 +413,15 @@ func (i *Instance) receiveDigest(p *port, tlvs []isispdu.TLV) {
 	x.foreign = false
 	valid, number, echo := d.Flags&(1<<4) != 0, d.Flags>>2&3, d.Flags&3
 	if x.known && x.theirsValid && valid && (number-x.theirNumber)&3 > 1 {
-		i.counters.Drops.StaleDigest++ // an old hello, overtaken on its way
-		return
+		if x.stale++; x.staleNumber != number {
+			x.stale, x.staleNumber = 1, number
+		}
+		if x.stale < maxStale {
+			i.counters.Drops.StaleDigest++ // an old hello, overtaken on its way
+			return
+		}
 	}
+	x.stale = 0
 	theirs := agreementDigest(d.Agreement)
 	news := valid && (!x.known || number != x.theirNumber || theirs != x.theirs)
 	if valid {

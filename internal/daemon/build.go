@@ -11,14 +11,14 @@ import (
 
 // The configuration's types end here: each core and edge gets its own.
 
-// nodeConfig makes the machines' configuration. adopted says that the kernel
-// still forwards as an earlier run left it.
-func nodeConfig(c *config.Daemon, adopted bool) (node.Config, error) {
+// nodeConfig makes the machines' configuration. adopted is what the kernel
+// still forwards as an earlier run left it, nil for nothing.
+func nodeConfig(c *config.Daemon, adopted *tsn.BridgeState) (node.Config, error) {
 	n, err := nodeconfig.Of(c)
 	if err == nil && n.SPB != nil {
 		n.SPB.Parallel = onAllCores
-		if adopted {
-			n.SPB.StartupHold = startupHold
+		if adopted != nil {
+			n.SPB.StartupHold, n.SPB.Adopted = startupHold, adopted
 		}
 	}
 	return n, err

@@ -51,6 +51,10 @@ var Version = "devel"
 // while it learns the network again.
 const holdLimit = 15 * time.Second
 
+// changeAfter is how long a restarted daemon that knows the network waits for
+// the last difference to the kernel to go away by itself.
+const changeAfter = time.Second
+
 // Options are what is not configuration.
 type Options struct {
 	Log *slog.Logger
@@ -152,7 +156,7 @@ func build(cfg *config.Daemon, opt Options) (_ *Daemon, err error) {
 	if d.adopted, err = d.kernelInUse(); err != nil {
 		return nil, err
 	}
-	nc, err := nodeConfig(cfg, d.adopted.forwarding)
+	nc, err := nodeConfig(cfg, d.adopted.bridge)
 	if err != nil {
 		return nil, err
 	}

@@ -132,6 +132,7 @@ func (d *Daemon) tendSchedule(ctx context.Context) bool {
 // adopted is what the kernel did when this run began.
 type adopted struct {
 	forwarding bool // there are entries of an earlier run
+	bridge     *tsn.BridgeState
 	gated      bool // a schedule runs
 }
 
@@ -141,7 +142,9 @@ func (d *Daemon) kernelInUse() (a adopted, err error) {
 	if err != nil {
 		return a, fmt.Errorf("read the kernel: %w", err)
 	}
-	a.forwarding = have.Bridge != nil && have.Bridge.Exists && len(have.Bridge.FDB) > 0
+	if a.forwarding = have.Bridge != nil && have.Bridge.Exists && len(have.Bridge.FDB) > 0; a.forwarding {
+		a.bridge = have.Bridge.Holds()
+	}
 	for _, e := range have.Egress {
 		a.gated = a.gated || e.Oper != nil && len(e.Oper.Entries) > 1
 	}
@@ -150,7 +153,9 @@ func (d *Daemon) kernelInUse() (a adopted, err error) {
 
 // hold decides when the kernel may be touched for the first time. A fresh
 // kernel at once; one that an earlier run left forwarding only when this run
-// has learnt enough to want the same, or when holdLimit has passed.
+// has learnt enough: it wants the same, or it has wanted something else for
+// changeAfter, which a restart beside an unchanged fabric does not; in any
+// case when holdLimit has passed.
 func (d *Daemon) hold(ctx context.Context) {
 	defer d.applier.release()
 	gated := d.adopted.gated
@@ -170,6 +175,7 @@ func (d *Daemon) hold(ctx context.Context) {
 	defer look.Stop()
 	limit := time.NewTimer(holdLimit)
 	defer limit.Stop()
+	var known time.Time // when all was known that the kernel shall be
 	for {
 		pending = d.restore(ctx, pending)
 		if gated && d.clock.schedulable() == nil {
@@ -181,6 +187,12 @@ func (d *Daemon) hold(ctx context.Context) {
 			if left, err := d.kernel.Diff(want.State); err == nil && len(left) == 0 {
 				d.log.Info("adopted: the kernel is as desired")
 				d.events.add("adopted", tsn.NoPort, "the kernel was left untouched")
+				return
+			}
+			if known.IsZero() {
+				known = time.Now()
+			} else if time.Since(known) >= changeAfter {
+				d.log.Info("the network is not as the last run left it")
 				return
 			}
 		}
