@@ -55,7 +55,7 @@ func linkConfig(c *config.Daemon, w *clockwork) link.Config {
 	l := link.Config{Clock: w.clock, Own: c.SystemID}
 	for _, p := range c.Ports {
 		l.Ports = append(l.Ports, link.PortConfig{
-			Port: p.Port, Ifname: p.Ifname, Rate: tsn.Rate(p.Rate), ISIS: p.Role == "fabric", GPTP: true,
+			Port: p.Port, Ifname: p.Ifname, Rate: tsn.Rate(p.Rate), Control: c.Role == config.RoleBridge, GPTP: true,
 			HardwareStamps: w.kind == "phc",
 		})
 	}

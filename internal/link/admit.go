@@ -10,7 +10,8 @@ const (
 	headerLen = 14 // addresses and length/type
 	// maxFrame is the longest untagged frame of a 1500-octet MTU; IS-IS and
 	// gPTP never use more.
-	maxFrame = headerLen + 1500
+	maxFrame  = headerLen + 1500
+	maxTagged = maxFrame + 4
 )
 
 // Limit is a token bucket: Burst frames at once, PerSecond in the long run.
@@ -18,9 +19,10 @@ type Limit struct{ PerSecond, Burst int }
 
 // The limits used when none is configured. gPTP needs about 25 frames a
 // second on a link; an IS-IS database of 1000 LSPs fits one burst.
+// The control limit is for each kind of frame: IS-IS, our own, CFM.
 var (
-	DefaultGPTPLimit = Limit{PerSecond: 500, Burst: 200}
-	DefaultISISLimit = Limit{PerSecond: 2000, Burst: 1000}
+	DefaultGPTPLimit    = Limit{PerSecond: 500, Burst: 200}
+	DefaultControlLimit = Limit{PerSecond: 2000, Burst: 1000}
 )
 
 // bucket is the state of a Limit. Tokens are counted in 1/PerSecond ns, so

@@ -11,14 +11,14 @@ type Protocol uint8
 
 // The protocols.
 const (
-	ISIS Protocol = iota // IS-IS over LLC
-	GPTP                 // IEEE 802.1AS
+	Control Protocol = iota // IS-IS over LLC, frames of these switches' own, CFM
+	GPTP                    // IEEE 802.1AS
 )
 
 func (p Protocol) String() string {
 	switch p {
-	case ISIS:
-		return "isis"
+	case Control:
+		return "control"
 	case GPTP:
 		return "gptp"
 	}

@@ -6,7 +6,7 @@
 //	      Received Sent LinkChanged    Received LinkChanged
 //	              ▲                        ▲
 //	┌─────────────┴──────┐      ┌──────────┴─────────┐
-//	│ gptp.go            │      │ isis.go            │   one of each per port
+//	│ gptp.go            │      │ control.go         │   one of each per port
 //	│ AF_PACKET 0x88F7   │      │ AF_PACKET all +    │
 //	│ SO_TIMESTAMPING    │      │ classic BPF        │
 //	└──────▲─────────────┘      └──────────▲─────────┘
@@ -31,6 +31,9 @@
 // without one.
 //
 // A bridge consumes only groups 01-80-C2-00-00-0X, and a socket bound to
-// ETH_P_802_2 on an enslaved port sees no IS-IS PDU at all. The IS-IS socket
-// therefore taps the port (ETH_P_ALL), and the kernel filters.
+// ETH_P_802_2 on an enslaved port sees no IS-IS PDU at all. The control
+// socket therefore taps the port (ETH_P_ALL), and the kernel filters: IS-IS,
+// EtherType 88-B5 (the switches' own frames) and 89-02 (CFM). Edge ports have one
+// too: what is accepted where, the machine decides, and it counts what it drops.
+// A tag that the kernel has taken off a frame is put back.
 package link

@@ -30,26 +30,26 @@ const DefaultStampTimeout int64 = 50_000_000
 type Config struct {
 	Ports []PortConfig
 	Clock Clock   // needed if a port runs gPTP
-	Own   tsn.MAC // the node's address; frames from it are dropped. Optional
+	Own   tsn.MAC // the node's address; gPTP frames from it are dropped. Optional
 
-	// Timing gets the gPTP events, Control the IS-IS events, both every
+	// Timing gets the gPTP events, Control the control frames, both every
 	// LinkChanged. They are called from several goroutines and must not
 	// block for long: a full queue here means lost frames in the kernel.
 	Timing, Control func(tsn.Event)
 
-	StampTimeout         int64 // ns; DefaultStampTimeout
-	GPTPLimit, ISISLimit Limit // per port; DefaultGPTPLimit, DefaultISISLimit
-	Logger               *slog.Logger
+	StampTimeout            int64 // ns; DefaultStampTimeout
+	GPTPLimit, ControlLimit Limit // per port; DefaultGPTPLimit, DefaultControlLimit
+	Logger                  *slog.Logger
 
 	subscribe func() (updates chan netlink.LinkUpdate, stop func(), err error) // tests lose events
 }
 
 // PortConfig is one port.
 type PortConfig struct {
-	Port       tsn.Port
-	Ifname     string
-	Rate       tsn.Rate // instead of what the driver says; 0: ask the driver
-	ISIS, GPTP bool
+	Port          tsn.Port
+	Ifname        string
+	Rate          tsn.Rate // instead of what the driver says; 0: ask the driver
+	Control, GPTP bool
 
 	// HardwareStamps asks the interface for its own time stamps instead of
 	// the kernel's. The Clock must then understand them (see PHC).
@@ -83,8 +83,8 @@ func (c *Config) setDefaults() {
 	if c.GPTPLimit == (Limit{}) {
 		c.GPTPLimit = DefaultGPTPLimit
 	}
-	if c.ISISLimit == (Limit{}) {
-		c.ISISLimit = DefaultISISLimit
+	if c.ControlLimit == (Limit{}) {
+		c.ControlLimit = DefaultControlLimit
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
@@ -114,8 +114,8 @@ type Ports struct {
 // port is everything about one port. The watcher alone uses its link fields.
 type port struct {
 	PortConfig
-	isis *isisPort // nil if not configured
-	gptp *gptpPort
+	control *controlPort // nil if not configured
+	gptp    *gptpPort
 
 	index int // interface index, 0 while absent
 	up    bool
@@ -153,9 +153,8 @@ func Open(cfg Config) (*Ports, error) {
 
 func (l *Ports) newPort(pc PortConfig) (*port, error) {
 	p := &port{PortConfig: pc}
-	if pc.ISIS {
-		p.isis = &isisPort{port: pc.Port, deliver: l.cfg.Control, log: l.cfg.Logger}
-		p.isis.admission.setup(&p.isis.n, l.cfg.ISISLimit, l.cfg.Own)
+	if pc.Control {
+		p.control = newControlPort(pc.Port, &l.cfg)
 	}
 	if pc.GPTP {
 		p.gptp = &gptpPort{
@@ -184,14 +183,18 @@ func (l *Ports) Send(s tsn.Send) error {
 	if p == nil {
 		return fmt.Errorf("link: send: port %d is not configured", s.Port)
 	}
-	if len(s.Frame) < headerLen || len(s.Frame) > maxFrame {
-		return fmt.Errorf("link: send on port %d: frame of %d octets is outside %d..%d", s.Port, len(s.Frame), headerLen, maxFrame)
+	most := maxFrame
+	if len(s.Frame) >= headerLen && binary.BigEndian.Uint16(s.Frame[12:]) == typeTag {
+		most = maxTagged
+	}
+	if len(s.Frame) < headerLen || len(s.Frame) > most {
+		return fmt.Errorf("link: send on port %d: frame of %d octets is outside %d..%d", s.Port, len(s.Frame), headerLen, most)
 	}
 	switch typ := binary.BigEndian.Uint16(s.Frame[12:]); {
 	case typ == 0x88f7 && p.gptp != nil:
 		return p.gptp.send(s)
-	case typ <= 1500 && p.isis != nil:
-		return p.isis.send(s)
+	case (typ <= 1500 || typ == typeOwn || typ == typeCFM || typ == typeTag) && p.control != nil:
+		return p.control.send(s)
 	default:
 		return fmt.Errorf("link: send on port %d (%s): length/type %04x: %w", s.Port, p.Ifname, typ, ErrNoSocket)
 	}
@@ -201,9 +204,9 @@ func (l *Ports) Send(s tsn.Send) error {
 func (l *Ports) Counters() []Counters {
 	var all []Counters
 	for _, p := range l.sorted() {
-		if p.isis != nil {
-			p.isis.drops()
-			all = append(all, p.isis.n.snapshot(p.Port, ISIS))
+		if p.control != nil {
+			p.control.drops()
+			all = append(all, p.control.n.snapshot(p.Port, Control))
 		}
 		if p.gptp != nil {
 			p.gptp.drops()
@@ -229,8 +232,8 @@ func (l *Ports) Close() {
 		close(l.quit)
 		l.watched.Wait()
 		for _, p := range l.sorted() {
-			if p.isis != nil {
-				p.isis.close()
+			if p.control != nil {
+				p.control.close()
 			}
 			if p.gptp != nil {
 				p.gptp.stop()

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"runtime"
+	"slices"
 	"testing"
 	"time"
 
@@ -15,7 +16,7 @@ import (
 
 var (
 	gptpDA  = tsn.MAC(gptpGroup)
-	isisDAs = []tsn.MAC{tsn.MAC(isisGroups[0]), tsn.MAC(isisGroups[1]), tsn.MAC(isisGroups[2])}
+	isisDAs = []tsn.MAC{tsn.MAC(controlGroups[0]), tsn.MAC(controlGroups[1]), tsn.MAC(controlGroups[2])}
 	station = tsn.MAC{2, 0, 0, 0, 0, 9}
 )
 
@@ -35,7 +36,7 @@ func (realtime) Gate() (GateMap, error)              { return GateMap{}, nil }
 
 // RFC 6329 section 8: all three groups are received, also on a bridge port,
 // where a socket bound to the 802.2 protocol would see none of them.
-func TestISISOnBridgePort(t *testing.T) {
+func TestControlOnBridgePort(t *testing.T) {
 	ownNetNS(t)
 	addVeth(t, "peer0", "port1")
 	br := &netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: "br0"}}
@@ -46,8 +47,8 @@ func TestISISOnBridgePort(t *testing.T) {
 	must(t, netlink.LinkSetMaster(getLink(t, "port1"), getLink(t, "br0")))
 
 	peer, bridge := newSink(), newSink()
-	lp := open(t, Config{Control: peer.put, Ports: []PortConfig{{Port: 7, Ifname: "peer0", ISIS: true}}})
-	lb := open(t, Config{Control: bridge.put, Ports: []PortConfig{{Port: 1, Ifname: "port1", ISIS: true}}})
+	lp := open(t, Config{Control: peer.put, Ports: []PortConfig{{Port: 7, Ifname: "peer0", Control: true}}})
+	lb := open(t, Config{Control: bridge.put, Ports: []PortConfig{{Port: 1, Ifname: "port1", Control: true}}})
 	next(t, peer, linkUp)
 	next(t, bridge, linkUp)
 
@@ -65,46 +66,89 @@ func TestISISOnBridgePort(t *testing.T) {
 	if got := next(t, peer, always[tsn.Received]); !bytes.Equal(got.Frame, back) {
 		t.Fatalf("from the bridge port: got %x", got.Frame)
 	}
-	c := countersOf(t, lb, 1, ISIS)
+	c := countersOf(t, lb, 1, Control)
 	if c.Received != 3 || c.Sent != 1 || c.Opens != 1 || c.DroppedOwn != 0 {
 		t.Errorf("counters %+v", c)
 	}
 }
 
-// What the kernel filter and admission keep away: other LLC, EtherTypes,
-// frames that leave, our own source address.
-func TestISISDrops(t *testing.T) {
+// What the kernel filter keeps away: other LLC, other EtherTypes, tagged IS-IS,
+// frames that leave. Frames with our own source address come through: the
+// machine finds loops and doubles by them.
+func TestControlFrames(t *testing.T) {
 	ownNetNS(t)
 	addVeth(t, "a", "b")
 	own := tsn.MAC{2, 0, 0, 0, 0, 0xaa}
 	rx, tx := newSink(), newSink()
-	la := open(t, Config{Control: tx.put, Ports: []PortConfig{{Port: 1, Ifname: "a", ISIS: true}}})
-	lb := open(t, Config{Control: rx.put, Own: own, Ports: []PortConfig{{Port: 1, Ifname: "b", ISIS: true}}})
+	la := open(t, Config{Control: tx.put, Ports: []PortConfig{{Port: 1, Ifname: "a", Control: true}}})
+	lb := open(t, Config{Control: rx.put, Own: own, Ports: []PortConfig{{Port: 1, Ifname: "b", Control: true}}})
 	next(t, tx, linkUp)
 	next(t, rx, linkUp)
 
 	src := macOf(t, "a")
-	lldp := ethernet(isisDAs[0], src, 46, append([]byte{0x42, 0x42, 0x03}, make([]byte, 43)...)...)
-	for _, f := range [][]byte{
-		lldp,
+	tagged := func(f []byte, tci ...byte) []byte { // as on the wire
+		return slices.Concat(f[:12], []byte{0x81, 0}, tci, f[12:])
+	}
+	typed := func(typ uint16, n byte) []byte { return ethernet(isisDAs[0], src, typ, n, 0, 0, 0) }
+	kept := [][]byte{
 		pdu(isisDAs[0], macOf(t, "b"), 1), // the receiver's own interface
 		pdu(isisDAs[0], own, 2),           // the receiver's own node
-		pdu(isisDAs[0], src, 3),
-	} {
-		must(t, la.Send(tsn.Send{Port: 1, Frame: f}))
+		typed(0x88b5, 3), typed(0x8902, 4),
+		tagged(typed(0x88b5, 5), 0xc0, 100), tagged(typed(0x8902, 6), 0x4f, 0xfe),
+		tagged(slices.Concat(typed(0x8902, 7), make([]byte, 1496)), 0, 1), // the longest
+		pdu(isisDAs[0], src, 8),
 	}
-	if got := next(t, rx, always[tsn.Received]); got.Frame[18] != 3 {
-		t.Fatalf("frame %d came through", got.Frame[18])
+	dropped := [][]byte{
+		ethernet(isisDAs[0], src, 46, append([]byte{0x42, 0x42, 0x03}, make([]byte, 43)...)...),
+		tagged(pdu(isisDAs[0], src, 9), 0, 100), tagged(typed(0x88b6, 1), 0, 1), tagged(typed(0x0806, 1), 0, 1), tagged(tagged(typed(0x8902, 1), 0, 1), 0, 1),
 	}
-	if c := countersOf(t, lb, 1, ISIS); c.DroppedOwn != 2 || c.Received != 1 {
+	for i := range max(len(kept), len(dropped)) {
+		for _, list := range [][][]byte{dropped, kept} {
+			if i < len(list) {
+				must(t, la.Send(tsn.Send{Port: 1, Frame: list[i]}))
+			}
+		}
+	}
+	for i, want := range kept {
+		if got := next(t, rx, always[tsn.Received]); !bytes.Equal(got.Frame, want) {
+			t.Fatalf("frame %d: got %x, want %x", i, got.Frame[:min(24, len(got.Frame))], want[:min(24, len(want))])
+		}
+	}
+	if c := countersOf(t, lb, 1, Control); c.DroppedOwn != 0 || c.Received != uint64(len(kept)) {
 		t.Errorf("counters %+v", c)
 	}
 	// A frame that b itself sends through another socket is not received.
-	lb2 := open(t, Config{Ports: []PortConfig{{Port: 1, Ifname: "b", ISIS: true}}})
+	lb2 := open(t, Config{Ports: []PortConfig{{Port: 1, Ifname: "b", Control: true}}})
 	must(t, lb2.Send(tsn.Send{Port: 1, Frame: pdu(isisDAs[0], station, 4)}))
 	must(t, la.Send(tsn.Send{Port: 1, Frame: pdu(isisDAs[0], src, 5)}))
 	if got := next(t, rx, always[tsn.Received]); got.Frame[18] != 5 {
 		t.Fatalf("frame %d came through", got.Frame[18])
+	}
+}
+
+// Each kind of frame has a limit of its own: who floods CFM does not keep the
+// others out.
+func TestControlLimits(t *testing.T) {
+	ownNetNS(t)
+	addVeth(t, "a", "b")
+	tx, rx := newSink(), newSink()
+	la := open(t, Config{Control: tx.put, Ports: []PortConfig{{Port: 1, Ifname: "a", Control: true}}})
+	lb := open(t, Config{Control: rx.put, ControlLimit: Limit{Burst: 5}, Ports: []PortConfig{{Port: 1, Ifname: "b", Control: true}}})
+	next(t, tx, linkUp)
+	next(t, rx, linkUp)
+	src := macOf(t, "a")
+	for range 20 {
+		must(t, la.Send(tsn.Send{Port: 1, Frame: ethernet(isisDAs[0], src, 0x8902, 0)}))
+	}
+	for range 5 {
+		must(t, la.Send(tsn.Send{Port: 1, Frame: ethernet(isisDAs[0], src, 0x88b5, 0)}))
+		must(t, la.Send(tsn.Send{Port: 1, Frame: pdu(isisDAs[0], src, 0)}))
+	}
+	for range 15 {
+		next(t, rx, always[tsn.Received])
+	}
+	if c := countersOf(t, lb, 1, Control); c.Received != 15 || c.DroppedRate != 15 {
+		t.Errorf("counters %+v", c)
 	}
 }
 
@@ -282,10 +326,10 @@ func TestRateLimit(t *testing.T) {
 	ownNetNS(t)
 	addVeth(t, "a", "b")
 	tx, rx := newSink(), newSink()
-	la := open(t, Config{Clock: realtime{}, Timing: tx.put, Ports: []PortConfig{{Port: 1, Ifname: "a", GPTP: true, ISIS: true}}})
+	la := open(t, Config{Clock: realtime{}, Timing: tx.put, Ports: []PortConfig{{Port: 1, Ifname: "a", GPTP: true, Control: true}}})
 	lb := open(t, Config{
 		Clock: realtime{}, Timing: rx.put, GPTPLimit: Limit{PerSecond: 0, Burst: 5},
-		Ports: []PortConfig{{Port: 1, Ifname: "b", GPTP: true, ISIS: true}},
+		Ports: []PortConfig{{Port: 1, Ifname: "b", GPTP: true, Control: true}},
 	})
 	next(t, tx, linkUp)
 	next(t, rx, linkUp)
@@ -318,7 +362,9 @@ func TestQueueDrops(t *testing.T) {
 		}
 		rx.put(ev)
 	}
-	ports := func(name string) []PortConfig { return []PortConfig{{Port: 1, Ifname: name, GPTP: true, ISIS: true}} }
+	ports := func(name string) []PortConfig {
+		return []PortConfig{{Port: 1, Ifname: name, GPTP: true, Control: true}}
+	}
 	la := open(t, Config{Clock: realtime{}, Timing: tx.put, Ports: ports("a")})
 	lb := open(t, Config{Clock: realtime{}, Timing: slow, Control: slow, Ports: ports("b")})
 	next(t, tx, linkUp)
@@ -329,7 +375,7 @@ func TestQueueDrops(t *testing.T) {
 	<-held
 	send(pdu(isisDAs[0], src, 0))
 	const most = 20_000 // above any default socket buffer
-	for _, proto := range []Protocol{GPTP, ISIS} {
+	for _, proto := range []Protocol{GPTP, Control} {
 		for i := 0; i < most && countersOf(t, lb, 1, proto).DroppedQueue == 0; i++ {
 			if proto == GPTP {
 				send(gptpFrame(src, 1))
@@ -351,8 +397,8 @@ func TestLinkEvents(t *testing.T) {
 	l := open(t, Config{
 		Clock: realtime{}, Timing: timing.put, Control: control.put,
 		Ports: []PortConfig{
-			{Port: 1, Ifname: "a", GPTP: true, ISIS: true},
-			{Port: 2, Ifname: "later", GPTP: true, ISIS: true, Rate: tsn.Gbps},
+			{Port: 1, Ifname: "a", GPTP: true, Control: true},
+			{Port: 2, Ifname: "later", GPTP: true, Control: true, Rate: tsn.Gbps},
 		},
 	})
 	for _, s := range []sink{timing, control} {
@@ -387,7 +433,7 @@ func TestLinkEvents(t *testing.T) {
 	if got := next(t, timing, always[tsn.Sent]); !got.Stamped {
 		t.Errorf("after the interface came back: %+v", got)
 	}
-	for _, proto := range []Protocol{ISIS, GPTP} {
+	for _, proto := range []Protocol{Control, GPTP} {
 		if c := countersOf(t, l, 1, proto); c.Opens != 2 {
 			t.Errorf("%v: %d sockets opened, want 2", proto, c.Opens)
 		}
@@ -403,7 +449,7 @@ func TestLinkEventsLost(t *testing.T) {
 	calls := 0
 	control := newSink()
 	open(t, Config{
-		Control: control.put, Ports: []PortConfig{{Port: 1, Ifname: "a", ISIS: true}},
+		Control: control.put, Ports: []PortConfig{{Port: 1, Ifname: "a", Control: true}},
 		subscribe: func() (chan netlink.LinkUpdate, func(), error) {
 			if calls++; calls == 1 {
 				return deaf, func() {}, nil
@@ -422,7 +468,7 @@ func TestLinkEventsLost(t *testing.T) {
 func TestSendRefuses(t *testing.T) {
 	ownNetNS(t)
 	addVeth(t, "a", "b")
-	l := open(t, Config{Ports: []PortConfig{{Port: 1, Ifname: "a", ISIS: true}}})
+	l := open(t, Config{Ports: []PortConfig{{Port: 1, Ifname: "a", Control: true}}})
 	for name, s := range map[string]tsn.Send{
 		"unknown port": {Port: 9, Frame: pdu(isisDAs[0], station, 0)},
 		"short frame":  {Port: 1, Frame: make([]byte, 13)},

@@ -217,8 +217,8 @@ func (l *Ports) gone(p *port) {
 	if p.index != 0 {
 		l.cfg.Logger.Warn("interface is gone", "port", p.Port, "interface", p.Ifname)
 		p.index = 0
-		if p.isis != nil {
-			p.isis.close()
+		if p.control != nil {
+			p.control.close()
 		}
 		if p.gptp != nil {
 			p.gptp.close()
@@ -253,8 +253,8 @@ func (l *Ports) reopen(p *port) {
 func (p *port) open(attrs *netlink.LinkAttrs) error {
 	ifi := &net.Interface{Name: attrs.Name, Index: attrs.Index, MTU: attrs.MTU, HardwareAddr: attrs.HardwareAddr}
 	p.setOwn(attrs.HardwareAddr)
-	if p.isis != nil {
-		if err := p.isis.open(ifi); err != nil {
+	if p.control != nil {
+		if err := p.control.open(ifi); err != nil {
 			return err
 		}
 	}
@@ -272,9 +272,6 @@ func (p *port) setOwn(addr net.HardwareAddr) {
 		return
 	}
 	own := tsn.MAC(addr).Uint64()
-	if p.isis != nil {
-		p.isis.own.Store(own)
-	}
 	if p.gptp != nil {
 		p.gptp.own.Store(own)
 	}
