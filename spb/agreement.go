@@ -106,10 +106,13 @@ func (t *topology) digest() agreementDigest {
 	var sum [3]uint64 // 20 octets used, least significant first
 	edges := 0
 	for u := range g.id {
-		if src := t.nodes[u].source; src != 0 && g.first[u] < g.first[u+1] {
+		if n := &t.nodes[u]; (n.source != 0 || n.bare) && g.first[u] < g.first[u+1] {
 			var m [8 + 4]byte
 			copy(m[:], g.id[u][:])
-			binary.BigEndian.PutUint32(m[8:], src)
+			binary.BigEndian.PutUint32(m[8:], n.source)
+			if n.bare {
+				m[8] = 1
+			}
 			sum = addDigest(sum, md5.Sum(m[:]))
 		}
 		for _, e := range g.edges[g.first[u]:g.first[u+1]] {
@@ -214,7 +217,7 @@ func (i *Instance) keepPlaces() {
 			}
 		}
 	}
-	ports := i.graphPorts()
+	ports := i.checkedPorts()
 	a.floodPorts = slices.DeleteFunc(a.floodPorts, func(p tsn.Port) bool { return !slices.Contains(ports, p) })
 }
 
@@ -236,11 +239,13 @@ func (i *Instance) placeAll() {
 		}
 		a.standing[alg] = all
 	}
-	a.flooding, a.floodPorts = true, i.graphPorts()
+	a.flooding, a.floodPorts = true, i.checkedPorts()
 }
 
-// graphPorts are the ports of the links that this bridge has in the graph.
-func (i *Instance) graphPorts() []tsn.Port {
+// checkedPorts are the ports of the links that this bridge has in the graph,
+// towards bridges that check what they take. One that cannot would take a
+// broadcast from every side.
+func (i *Instance) checkedPorts() []tsn.Port {
 	t := &i.top
 	self := t.findNode(i.cfg.SystemID)
 	if self < 0 {
@@ -248,7 +253,9 @@ func (i *Instance) graphPorts() []tsn.Port {
 	}
 	var out []tsn.Port
 	for _, e := range t.graph.edges[t.graph.first[self]:t.graph.first[self+1]] {
-		out = append(out, e.port)
+		if !t.nodes[e.to].bare {
+			out = append(out, e.port)
+		}
 	}
 	return out
 }
@@ -307,7 +314,9 @@ func (i *Instance) reachable(alg uint8, root tsn.MAC) bool {
 	return i.agree.stands(alg, root) || (!i.strict() && !i.agree.flooding)
 }
 
-// strict is the mode in which unicast waits for agreement too.
+// strict is the mode in which unicast waits for agreement too. A cycle needs
+// one bridge only that does not wait, so one bridge without the ingress check
+// makes the whole fabric strict.
 func (i *Instance) strict() bool {
 	switch i.cfg.Strict {
 	case StrictOn:
@@ -315,7 +324,18 @@ func (i *Instance) strict() bool {
 	case StrictOff:
 		return false
 	}
-	return len(i.unlocked) > 0
+	return len(i.unlocked) > 0 || slices.ContainsFunc(i.top.nodes, func(n node) bool { return n.bare })
+}
+
+// setUnlocked takes note of fabric ports without the ingress check.
+func (i *Instance) setUnlocked(ports []tsn.Port) {
+	i.unlocked = nil
+	for _, p := range i.ports {
+		if slices.Contains(ports, p.cfg.Port) {
+			i.unlocked = append(i.unlocked, p.cfg.Port)
+		}
+	}
+	i.own.dirty, i.top.dirty = true, true
 }
 
 // applied is the driver's answer to a Forwarding.

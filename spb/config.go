@@ -67,7 +67,8 @@ type Config struct {
 // StrictMode says whether unicast entries wait for the neighbours' agreement.
 type StrictMode uint8
 
-// The modes. StrictAuto is on where a port has no ingress check (`locked`).
+// The modes. StrictAuto is on while any bridge of the fabric has a port without
+// the ingress check (`locked`).
 const (
 	StrictAuto StrictMode = iota
 	StrictOn

@@ -256,13 +256,23 @@ type owner struct {
 	node int32
 }
 
+// reached reports whether a node can be reached from here.
+func (t *topology) reached(k int32) bool {
+	for _, tr := range t.trees {
+		if tr != nil {
+			return tr.dist[k] != unreachable
+		}
+	}
+	return false
+}
+
 // owners lists the stations advertised in a VLAN, ascending. An address
 // claimed by several nodes goes to the lowest BridgeID, one that is a
 // bridge's own stays with the bridge. duplicates counts the claims that lost.
 func (t *topology) owners(vid tsn.VID) (all []owner, duplicates int) {
 	for k, n := range t.nodes {
-		if !n.spb {
-			continue
+		if !n.spb || !t.reached(int32(k)) {
+			continue // what a bridge out of reach says may have changed since
 		}
 		for _, a := range n.addrs {
 			if a.vid == vid && !a.mac.IsGroup() && !a.mac.IsZero() && t.findNode(a.mac) < 0 {

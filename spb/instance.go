@@ -183,8 +183,7 @@ func (i *Instance) Step(now tsn.Instant, ev tsn.Event) []tsn.Effect {
 	case SetStreamRoots:
 		i.setStreamRoots(ev.Roots)
 	case SetUnlocked:
-		i.unlocked = slices.Sorted(slices.Values(ev.Ports))
-		i.top.dirty = true
+		i.setUnlocked(ev.Ports)
 	case Applied:
 		i.applied(ev)
 	default:

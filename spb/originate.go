@@ -197,6 +197,7 @@ func (i *Instance) ownTLVs() []isispdu.TLV {
 	for part := range slices.Chunk(addresses, (255-2)/10) {
 		out = append(out, &isispdu.MTCapability{SubTLVs: part})
 	}
+	out = append(out, i.bridgeRecord()...)
 	out = append(out, i.serviceTLVs()...)
 	out = append(out, stationRecords(i.stations)...)
 	return append(out, i.gen.recordTLVs()...)

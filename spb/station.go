@@ -15,7 +15,22 @@ import (
 const (
 	applicationStations = 65534
 	recordStation       = 1
+	recordBridge        = 2
 )
+
+// Record 2, the bridge itself: one octet of flags, more octets may follow.
+const bridgeBare = 1 // no ingress check on its fabric ports
+
+// bridgeRecord is what this bridge says of itself, nil for nothing special.
+func (i *Instance) bridgeRecord() []isispdu.TLV {
+	if len(i.unlocked) == 0 {
+		return nil
+	}
+	return []isispdu.TLV{&isispdu.GenInfo{
+		Flags: isispdu.GenInfoS, Application: applicationStations,
+		Records: []isispdu.TLV{&isispdu.Raw{Type: recordBridge, Value: []byte{bridgeBare}}},
+	}}
+}
 
 // Record 1, one attached end station:
 //

@@ -40,6 +40,7 @@ type node struct {
 	bridgeID tsn.BridgeID
 	spb      bool // has SPB-Inst in fragment 0
 	overload bool
+	bare     bool   // its fabric ports have no ingress check
 	source   uint32 // SPSourceID, 0: none
 	// sourceAuto: it was chosen automatically and gives way to a configured one.
 	sourceAuto bool
@@ -158,6 +159,9 @@ func (i *Instance) readRecords(n *node, t *isispdu.GenInfo) {
 	}
 	for _, r := range t.Records {
 		raw := r.(*isispdu.Raw)
+		if raw.Type == recordBridge && len(raw.Value) > 0 {
+			n.bare = n.bare || raw.Value[0]&bridgeBare != 0
+		}
 		if raw.Type != recordStation {
 			continue // a later kind of record
 		}
