@@ -43,6 +43,7 @@ var threeWayAction = [3][3]action{
 func (i *Instance) receiveIIH(p *port, h *isispdu.IIH) {
 	c := &i.counters.Drops
 	tw, ok := isispdu.Find[*isispdu.ThreeWay](h.TLVs)
+	r := restartOf(h.TLVs)
 	switch {
 	case h.CircuitType&isispdu.CircuitLevel1 == 0 || !i.areaMatches(h.TLVs):
 		c.AreaMismatch++
@@ -54,6 +55,8 @@ func (i *Instance) receiveIIH(p *port, h *isispdu.IIH) {
 		// RFC 6329 s7: the three-way handshake is mandatory.
 		c.NoThreeWay++
 		return
+	case i.helpRestart(p, h, r, tw):
+		return
 	case tw.Fields >= 2 && tw.NeighborSystemID != i.cfg.SystemID,
 		tw.Fields >= 3 && tw.NeighborCircuitID != uint32(p.cfg.Port):
 		c.NotForUs++
@@ -62,7 +65,12 @@ func (i *Instance) receiveIIH(p *port, h *isispdu.IIH) {
 	if p.adj.state != isispdu.Down && (p.adj.neighbor != h.SourceID || p.adj.circuit != tw.ExtendedLocalCircuitID) {
 		i.adjacencyDown(p, "neighbour changed to "+h.SourceID.String())
 	}
+	i.receiveRestart(p, r, tw)
 	was := p.adj.state
+	if was == isispdu.Down && i.asRestarting(p) {
+		was = isispdu.Initializing
+	}
+	i.suppress(p, r)
 	switch threeWayAction[was][tw.State] {
 	case actInitialize:
 		i.setAdjacency(p, isispdu.Initializing, h, tw)
@@ -100,6 +108,7 @@ func (i *Instance) setAdjacency(p *port, state isispdu.ThreeWayState, h *isispdu
 	case was.state != isispdu.Up && state == isispdu.Up:
 		i.notice(NoticeAdjacencyUp, p.cfg.Port, a.neighbor.String())
 		p.graceUntil = 0
+		i.acquire(p, starting)
 		i.counters.AdjacencyChanges++
 		i.synchronise(p)
 		i.own.dirty, i.top.dirty = true, true
@@ -132,14 +141,16 @@ func (i *Instance) adjacencyDown(p *port, why string) {
 
 func (i *Instance) adjacencyLost(p *port) {
 	i.counters.AdjacencyChanges++
-	p.srm, p.ssn, p.requested, p.synchronised = nil, nil, nil, false
+	p.srm, p.ssn = nil, nil
+	p.help = helper{}
+	p.acq.lost()
 	p.nextCSNP = tsn.Never
 	i.own.dirty, i.top.dirty = true, true
 }
 
 // inUse: frames may be sent over the link.
 func (p *port) inUse() bool {
-	return (p.adj.state == isispdu.Up || p.graceUntil != 0) && p.adj.mismatch == ""
+	return (p.adj.state == isispdu.Up || p.graceUntil != 0) && p.adj.mismatch == "" && !p.help.suppressed
 }
 
 func (i *Instance) endGrace(p *port) {
@@ -168,12 +179,16 @@ func (i *Instance) hello() {
 		}
 		i.counters.Sent.IIH++
 		i.send(p, mustAppend(i.makeIIH(p)))
+		p.help.answer = tsn.MAC{}
 		p.nextHello = i.now.Add(i.cfg.HelloInterval - i.rng.below(i.cfg.HelloInterval/4))
 	}
 }
 
 func (i *Instance) makeIIH(p *port) *isispdu.IIH {
 	tw := &isispdu.ThreeWay{State: p.adj.state, Fields: 1, ExtendedLocalCircuitID: uint32(p.cfg.Port)}
+	if p.adj.state == isispdu.Down && i.asRestarting(p) {
+		tw.State = isispdu.Initializing // RFC 8706 s3.3.1
+	}
 	if p.adj.state != isispdu.Down {
 		tw.Fields, tw.NeighborSystemID, tw.NeighborCircuitID = 3, p.adj.neighbor, p.adj.circuit
 	}
@@ -187,7 +202,7 @@ func (i *Instance) makeIIH(p *port) *isispdu.IIH {
 		HoldingTime: uint16(i.cfg.holdingTime()), LocalCircuitID: uint8(p.cfg.Port),
 		TLVs: i.identityTLVs(),
 	}
-	h.TLVs = append(h.TLVs, tw, &isispdu.MTPortCap{SubTLVs: []isispdu.TLV{&isispdu.SPBMCID{MCID: i.mcid, AuxMCID: i.mcid}, bvid, i.digestTLV(p)}})
+	h.TLVs = append(h.TLVs, tw, &isispdu.MTPortCap{SubTLVs: []isispdu.TLV{&isispdu.SPBMCID{MCID: i.mcid, AuxMCID: i.mcid}, bvid, i.digestTLV(p)}}, i.restartTLV(p))
 	return h
 }
 

@@ -96,6 +96,16 @@ const (
 	maxStale = 4
 )
 
+// forgotten: the neighbour has begun a new exchange; what it said before does
+// not count, and it has to hear us again.
+func (x *exchange) forgotten(now tsn.Instant) {
+	again := x.again
+	if x.valid {
+		again = now.Add(agreementRetry)
+	}
+	*x = exchange{number: x.number, sent: x.sent, valid: x.valid, again: again, wait: agreementRetry}
+}
+
 func newExchange() exchange { return exchange{number: firstNumber, again: tsn.Never} }
 
 // digest sums the graph up: all that trees and group addresses depend on.

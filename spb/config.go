@@ -34,7 +34,7 @@ type Config struct {
 	HelloInterval      int64  // [1 s]
 	HoldMultiplier     uint16 // [3] holding time in hello intervals
 	CSNPInterval       int64  // [10 s]
-	RetransmitInterval int64  // minimumLSPTransmissionInterval [5 s]
+	RetransmitInterval int64  // minimumLSPTransmissionInterval [1 s; the standard has 5 s]
 	AckDelay           int64  // partialSNPInterval for acknowledgements [20 ms]
 	LSPHoldDown        int64  // minimumLSPGenerationInterval [50 ms]; doubles up to
 	LSPMaxHoldDown     int64  // while the own LSP keeps changing [1 s]
@@ -52,7 +52,13 @@ type Config struct {
 	Adopted *tsn.BridgeState
 	// AgreementHold is waited instead of agreement with a neighbour that has no
 	// digest, or one of another convention [1 s].
-	AgreementHold   int64
+	AgreementHold int64
+	// RestartT1 is when an unanswered restart request is repeated [300 ms].
+	RestartT1 int64
+	// SuppressOnStart makes neighbours hold the link back until the database is
+	// synchronised, at most so long, where there is nothing to adopt (RFC 8706
+	// SA bit) [0: they use it at once].
+	SuppressOnStart int64
 	MaxAge          int64 // [1200 s]
 	ZeroAgeLifetime int64 // [60 s]
 	RefreshInterval int64 // maximumLSPGenerationInterval [900 s], less up to 10 % of jitter
@@ -139,13 +145,14 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.HelloInterval, second)
 	setDefault(&c.HoldMultiplier, 3)
 	setDefault(&c.CSNPInterval, 10*second)
-	setDefault(&c.RetransmitInterval, 5*second)
+	setDefault(&c.RetransmitInterval, second)
 	setDefault(&c.AckDelay, 20*millisecond)
 	setDefault(&c.LSPHoldDown, 50*millisecond)
 	setDefault(&c.LSPMaxHoldDown, max(second, c.LSPHoldDown))
 	setDefault(&c.SPFHoldDown, 5*millisecond)
 	setDefault(&c.SPFMaxHoldDown, max(200*millisecond, c.SPFHoldDown))
 	setDefault(&c.RestartGrace, second)
+	setDefault(&c.RestartT1, 300*millisecond)
 	setDefault(&c.MaxAge, 1200*second)
 	setDefault(&c.ZeroAgeLifetime, 60*second)
 	setDefault(&c.RefreshInterval, 900*second)
@@ -266,6 +273,7 @@ func (c Config) validateTimes() error {
 		{"maximum LSP hold-down", c.LSPMaxHoldDown, 120 * second},
 		{"SPF hold-down", c.SPFHoldDown, 120 * second},
 		{"maximum SPF hold-down", c.SPFMaxHoldDown, 120 * second},
+		{"restart T1", c.RestartT1, 60 * second},
 		{"maximum age", c.MaxAge, 65535 * second},
 		{"zero age lifetime", c.ZeroAgeLifetime, 65535 * second},
 		{"refresh interval", c.RefreshInterval, c.MaxAge * 3 / 4},
@@ -279,6 +287,9 @@ func (c Config) validateTimes() error {
 	}
 	if c.OverloadOnStartup < 0 || c.OverloadOnStartup > 86400*second {
 		return fmt.Errorf("spb: overload on startup of %d ns is outside 0..86400 s", c.OverloadOnStartup)
+	}
+	if c.SuppressOnStart < 0 || c.SuppressOnStart > 3600*second {
+		return fmt.Errorf("spb: suppression on start of %d ns is outside 0..3600 s", c.SuppressOnStart)
 	}
 	if c.RestartGrace > 60*second {
 		return fmt.Errorf("spb: restart grace of %d ns is longer than 60 s", c.RestartGrace)

@@ -11,6 +11,7 @@ type Counters struct {
 	Retransmissions  uint64          `json:"retransmissions"`  // LSPs sent again unacknowledged
 	Purges           uint64          `json:"purges"`           // LSPs seen with, or aged to, lifetime 0
 	CorruptLifetimes uint64          `json:"corruptLifetimes"` // RFC 7987 s3.2
+	RestartsHelped   uint64          `json:"restartsHelped"`   // of neighbours (RFC 8706)
 	SPFRuns          uint64          `json:"spfRuns"`
 	ForwardingSets   uint64          `json:"forwardingSets"`  // Forwarding effects
 	Agreements       uint64          `json:"agreements"`      // graphs that all neighbours agreed on

@@ -108,7 +108,7 @@ func (i *Instance) receiveLSP(p *port, l *isispdu.LSP, raw []byte) {
 		i.counters.Purges++
 	}
 	for _, q := range i.ports {
-		delete(q.requested, l.ID)
+		delete(q.acq.requested, l.ID)
 	}
 	if l.ID.System() == i.cfg.SystemID && !(purge && i.db.lsps[l.ID] == nil) {
 		i.receiveOwnLSP(p, l, raw)

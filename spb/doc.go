@@ -32,15 +32,21 @@
 //     a bridge's own address beats any claim.
 //   - A neighbour with another set of {Base VID, ECT} or another MCID stays
 //     adjacent with metric 2^24-1: visible, unused.
-//   - A daemon may restart without anybody noticing: its neighbours keep the link
-//     in use for RestartGrace, and it repeats its old LSP once it knows the
-//     fabric again (StartupHold). RFC 8706 would do this with a TLV.
+//   - A daemon may restart without anybody noticing (RFC 8706): its neighbours
+//     keep the adjacency, and it repeats its old LSP once it knows the fabric
+//     again (StartupHold is T2). A neighbour that restarts without saying so
+//     keeps its link in use for RestartGrace. Planned restarts (PR) are not
+//     asked for and not answered.
+//   - The own LSP may change at once after a quiet time, then ever more slowly
+//     (LSPHoldDown to LSPMaxHoldDown); what is in a fragment stays in it.
+//   - An LSP that does not fit the database sets the overload bit for a minute
+//     (ISO/IEC 10589 7.3.19).
 //   - SPSourceID is the low 20 bits of the system identifier. No clash handling.
 //
 // Not here yet: agreement digest and its loop prevention. While two bridges
 // have not heard of the same change, next hops may form a cycle, and frames in
 // it circle and are copied to edge ports until the later of the two has
 // programmed its bridge. Also not here: I-SID groups and services, SPBV,
-// level 2, hello padding, RFC 8706, multi topology, and authentication, so
+// level 2, multi topology, and authentication, so
 // anybody who can send frames on a fabric port can disturb the region.
 package spb

@@ -211,7 +211,7 @@ func (i *Instance) receiveCSNP(p *port, c *isispdu.CSNP) {
 			i.receiveEntry(p, e)
 		}
 	}
-	p.synchronised = p.synchronised || c.End == isispdu.MaxLSPID
+	i.receiveCSNPRange(p, c)
 	from, _ := slices.BinarySearchFunc(i.db.order, c.Start, isispdu.LSPID.Compare)
 	for _, id := range i.db.order[from:] {
 		if id.Compare(c.End) > 0 {
@@ -269,11 +269,11 @@ func (i *Instance) receiveEntry(p *port, e isispdu.LSPEntry) {
 // request asks for an LSP that the neighbour has.
 func (i *Instance) request(p *port, id isispdu.LSPID) {
 	i.setSSN(p, id, 0)
-	if i.top.published || len(p.requested) >= i.cfg.Caps.MaxLSPs {
+	if i.restart.mode == running || len(p.acq.requested) >= i.cfg.Caps.MaxLSPs {
 		return
 	}
-	if p.requested == nil {
-		p.requested = map[isispdu.LSPID]bool{}
+	if p.acq.requested == nil {
+		p.acq.requested = map[isispdu.LSPID]bool{}
 	}
-	p.requested[id] = true
+	p.acq.requested[id] = true
 }

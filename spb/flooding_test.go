@@ -46,7 +46,7 @@ func TestOldLSP(t *testing.T) {
 
 // 7.3.15.5: an LSP is sent again until a PSNP acknowledges it.
 func TestRetransmission(t *testing.T) {
-	p := newPeer(t, nil).up()
+	p := newPeer(t, func(c *Config) { c.RetransmitInterval = 5 * second }).up()
 	p.receive(1, p.lsp(5, 3, "b6"))
 	p.wait(5 * second)
 	if got := p.lspsSent(2); len(got) != 1 {

@@ -89,36 +89,20 @@ func (i *Instance) publish() {
 	}
 }
 
-// synchronised reports whether every fabric port with a link has a neighbour
-// and everything that the neighbour has.
-func (i *Instance) synchronised() bool {
-	links := 0
-	for _, p := range i.ports {
-		if !p.up {
-			continue
-		}
-		links++
-		if p.adj.state != isispdu.Up || !p.synchronised || len(p.requested) > 0 {
-			return false
-		}
-	}
-	return links > 0
-}
-
-// settled: synchronised, and the links to all neighbours are in the graph.
+// settled: the start is over, and the links to all neighbours are in the graph.
 func (i *Instance) settled() bool {
 	t := &i.top
 	self := t.findNode(i.cfg.SystemID)
-	if self < 0 || !i.synchronised() || t.dirty || i.own.dirty {
+	if self < 0 || i.restart.mode != running || t.dirty || i.own.dirty {
 		return false
 	}
 	for _, p := range i.ports {
-		if !p.up {
+		if p.adj.state != isispdu.Up || !p.inUse() {
 			continue
 		}
 		far := t.findNode(p.adj.neighbor)
 		inUse := slices.ContainsFunc(t.graph.edges[t.graph.first[self]:t.graph.first[self+1]], func(e edge) bool { return e.to == far })
-		if !inUse && p.adj.mismatch == "" {
+		if !inUse {
 			return false
 		}
 	}

@@ -54,6 +54,7 @@ const (
 	NoticeDuplicateStation  = "duplicate-station"
 	NoticeDatabaseFull      = "database-full"
 	NoticeCorruptLifetime   = "corrupt-lifetime"
+	NoticeNeighbourRestarts = "neighbour-restarts"
 	NoticeOwnLSPNewer       = "own-lsp-newer"
 	NoticeLSPTooLarge       = "own-lsp-too-large"
 	NoticeSequenceExhausted = "sequence-exhausted"
@@ -76,13 +77,14 @@ type Instance struct {
 	stations []EndStation
 	mcid     isispdu.MCID
 
-	db   database
-	own  originator
-	over overload
-	dup  duplicate
-	top  topology
-	gen  geninfo
-	ctl  control
+	db      database
+	own     originator
+	over    overload
+	dup     duplicate
+	restart restart
+	top     topology
+	gen     geninfo
+	ctl     control
 
 	services    []Service    // ascending VID, I-SID
 	streamRoots []StreamRoot // ascending
@@ -107,10 +109,8 @@ type port struct {
 	ssn map[isispdu.LSPID]tsn.Instant
 	// graceUntil, if not zero: the neighbour restarted, the link stays in use.
 	graceUntil tsn.Instant
-	// synchronised: a whole CSNP came since the adjacency is Up. requested is
-	// what it made us ask for; kept only during StartupHold.
-	synchronised bool
-	requested    map[isispdu.LSPID]bool
+	acq        reacquisition
+	help       helper
 	// sendAfter spaces bursts of LSPs.
 	sendAfter tsn.Instant
 }
@@ -133,7 +133,7 @@ func New(cfg Config) (*Instance, error) {
 	}
 	for _, p := range cfg.Ports {
 		if p.Role == tsn.RoleFabric {
-			i.ports = append(i.ports, &port{cfg: p, adj: adjacency{state: isispdu.Down, expires: tsn.Never}, exchange: newExchange(), nextHello: tsn.Never, nextCSNP: tsn.Never})
+			i.ports = append(i.ports, &port{cfg: p, adj: adjacency{state: isispdu.Down, expires: tsn.Never}, exchange: newExchange(), nextHello: tsn.Never, nextCSNP: tsn.Never, acq: newReacquisition()})
 		}
 	}
 	i.db.init()
@@ -149,7 +149,7 @@ func (i *Instance) Step(now tsn.Instant, ev tsn.Event) []tsn.Effect {
 	if i.now = max(now, i.now); !i.started {
 		i.started = true
 		i.top.holdUntil = i.now.Add(i.cfg.StartupHold)
-		i.own.startUntil = i.top.holdUntil
+		i.beginStart()
 		i.over.startup = i.now.Add(i.cfg.OverloadOnStartup)
 	}
 	i.effects = nil
@@ -189,9 +189,10 @@ func (i *Instance) Step(now tsn.Instant, ev tsn.Event) []tsn.Effect {
 	default:
 		i.controlEvent(ev)
 	}
-	i.dup.expire(i.now)
-	i.updateOverload()
 	i.expireAdjacencies()
+	i.dup.expire(i.now)
+	i.runRestart()
+	i.updateOverload()
 	i.ageDatabase()
 	i.originate()
 	i.hello()
@@ -206,7 +207,7 @@ func (i *Instance) Step(now tsn.Instant, ev tsn.Event) []tsn.Effect {
 
 // Deadline is the earliest of all timers.
 func (i *Instance) Deadline() tsn.Instant {
-	d := min(i.db.nextAge, i.originateDeadline(), i.spfDeadline(), i.agreementDeadline(), i.over.deadline(i.now), i.dup.deadline(), i.controlDeadline())
+	d := min(i.db.nextAge, i.originateDeadline(), i.spfDeadline(), i.agreementDeadline(), i.over.deadline(i.now), i.dup.deadline(), i.restartDeadline(), i.controlDeadline())
 	for _, p := range i.ports {
 		d = min(d, p.nextHello, p.nextCSNP, p.adj.expires, p.floodDeadline())
 		if p.graceUntil != 0 {
@@ -236,9 +237,10 @@ func (i *Instance) linkChanged(ev tsn.LinkChanged) {
 	p.up = ev.Up
 	if !p.up {
 		i.adjacencyDown(p, "link down")
-		p.nextHello = tsn.Never
+		p.nextHello, p.acq = tsn.Never, newReacquisition()
 		return
 	}
+	i.acquire(p, restarting)
 	p.nextHello = i.now
 }
 

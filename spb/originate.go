@@ -11,9 +11,8 @@ import (
 
 // originator builds the own LSP: as many fragments as it takes.
 type originator struct {
-	// Nothing is originated before the start, which StartupHold may delay.
-	started    bool
-	startUntil tsn.Instant
+	started bool
+	held    bool // nothing is originated yet: the start (restart.go) is not over
 
 	dirty     bool
 	spacing   backoff     // of originations, LSPHoldDown to LSPMaxHoldDown
@@ -75,8 +74,8 @@ func (i *Instance) originateDeadline() tsn.Instant {
 	if i.own.dirty {
 		d = min(d, max(i.own.holdUntil, i.own.spacing.until))
 	}
-	if !i.own.started && !i.synchronised() {
-		d = max(d, i.own.startUntil)
+	if i.own.held {
+		return tsn.Never
 	}
 	return max(d, i.own.blockedUntil)
 }
@@ -210,7 +209,7 @@ const neighborLen = 11 + 2 + 8 + 2 + 6
 func (i *Instance) ownNeighbors() []isispdu.ExtISNeighbor {
 	var out []isispdu.ExtISNeighbor
 	for _, p := range i.ports {
-		if p.adj.state != isispdu.Up && p.graceUntil == 0 {
+		if (p.adj.state != isispdu.Up && p.graceUntil == 0) || p.help.suppressed {
 			continue
 		}
 		m := p.metric()

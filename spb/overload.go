@@ -17,7 +17,9 @@ type overload struct {
 	operator string      // "" is not asked for
 	startup  tsn.Instant // OverloadOnStartup ends
 	full     tsn.Instant // waitingTime ends; the database was full
-	told     string
+	// unsynchronised: a start in which not all is known yet (RFC 8706 s3.4.1).
+	unsynchronised bool
+	told           string
 }
 
 // reason lists why the overload bit is set, "" if it is not.
@@ -28,6 +30,9 @@ func (o *overload) reason(now tsn.Instant) string {
 	}
 	if o.startup > now {
 		why = append(why, "just started")
+	}
+	if o.unsynchronised {
+		why = append(why, "database not yet synchronised")
 	}
 	if o.full > now {
 		why = append(why, "link-state database full")

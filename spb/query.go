@@ -15,17 +15,21 @@ import (
 
 // Neighbour is the adjacency of one fabric port.
 type Neighbour struct {
-	Port         tsn.Port     `json:"port"`
-	LinkUp       bool         `json:"linkUp"`
-	State        string       `json:"state"` // Up, Initializing, Down
-	SystemID     tsn.MAC      `json:"systemId"`
-	HostName     string       `json:"hostName,omitempty"`
-	RemotePort   uint32       `json:"remotePort"` // extended circuit id of the neighbour
-	Metric       uint32       `json:"metric"`     // announced; 0 unless Up
-	HoldRemainNS int64        `json:"holdRemainNs"`
-	SinceNS      int64        `json:"sinceNs"` // Instant of the last change of state
-	Mismatch     string       `json:"mismatch,omitempty"`
-	Addresses    []netip.Addr `json:"addresses,omitempty"`
+	Port         tsn.Port `json:"port"`
+	LinkUp       bool     `json:"linkUp"`
+	State        string   `json:"state"` // Up, Initializing, Down
+	SystemID     tsn.MAC  `json:"systemId"`
+	HostName     string   `json:"hostName,omitempty"`
+	RemotePort   uint32   `json:"remotePort"` // extended circuit id of the neighbour
+	Metric       uint32   `json:"metric"`     // announced; 0 unless Up
+	HoldRemainNS int64    `json:"holdRemainNs"`
+	SinceNS      int64    `json:"sinceNs"` // Instant of the last change of state
+	Mismatch     string   `json:"mismatch,omitempty"`
+	// Restarting: it restarts and is waited for. Suppressed: it has just started
+	// and asked for its link not to be used yet (RFC 8706).
+	Restarting bool         `json:"restarting,omitempty"`
+	Suppressed bool         `json:"suppressed,omitempty"`
+	Addresses  []netip.Addr `json:"addresses,omitempty"`
 }
 
 // Neighbours lists the fabric ports, ascending.
@@ -35,6 +39,7 @@ func (i *Instance) Neighbours() []Neighbour {
 		n := Neighbour{Port: p.cfg.Port, LinkUp: p.up, State: p.adj.state.String(), SinceNS: int64(p.adj.since)}
 		if p.adj.state != isispdu.Down {
 			n.SystemID, n.RemotePort, n.Mismatch = p.adj.neighbor, p.adj.circuit, p.adj.mismatch
+			n.Restarting, n.Suppressed = p.help.helping, p.help.suppressed
 			n.HoldRemainNS = p.adj.expires.Sub(i.now)
 			n.Addresses = slices.Clone(p.adj.addresses)
 			if k := i.top.findNode(p.adj.neighbor); k >= 0 {
@@ -189,6 +194,7 @@ type Status struct {
 	Overload     bool      `json:"overload,omitempty"`
 	// OverloadReason lists why, DuplicateSystem says why another bridge is
 	// believed to have our system id.
+	Restart         string `json:"restart,omitempty"` // starting, restarting
 	OverloadReason  string `json:"overloadReason,omitempty"`
 	DuplicateSystem string `json:"duplicateSystem,omitempty"`
 }
@@ -200,7 +206,7 @@ func (i *Instance) Status() Status {
 		SystemID: i.cfg.SystemID, BridgeID: tsn.MakeBridgeID(i.cfg.Priority, i.cfg.SystemID).String(), HostName: i.cfg.HostName,
 		BaseVIDs: slices.Clone(i.cfg.BaseVIDs), FabricPorts: len(i.ports), NodesKnown: len(t.nodes),
 		Links: len(t.graph.edges) / 2, Duplicates: t.duplicates, Generation: t.generation,
-		Overload: i.over.told != "", OverloadReason: i.over.told, DuplicateSystem: i.dup.why,
+		Restart: i.restart.mode.String(), Overload: i.over.told != "", OverloadReason: i.over.told, DuplicateSystem: i.dup.why,
 	}
 	for _, p := range i.ports {
 		if p.adj.state == isispdu.Up {

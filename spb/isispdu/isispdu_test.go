@@ -347,7 +347,7 @@ func TestStrings(t *testing.T) {
 		"authentication hmac-md5",
 		"authentication type 255, 6 octets",
 		"purged by [02:00:00:00:00:02 02:00:00:00:00:01]",
-		"restart flags 02 remaining 25 s neighbour 02:00:00:00:00:02",
+		"restart RA remaining 25 s neighbour 02:00:00:00:00:02",
 		"lsp-entries 2",
 		"code 200: ab",
 	}

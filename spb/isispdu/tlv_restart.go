@@ -43,7 +43,12 @@ func (t *Restart) AppendValue(b []byte) []byte {
 }
 
 func (t *Restart) String() string {
-	s := fmt.Sprintf("restart flags %02x", t.Flags)
+	s := "restart"
+	for bit, name := range [8]string{"RR", "RA", "SA", "PR", "PA", "bit 5", "bit 6", "bit 7"} {
+		if t.Flags>>bit&1 != 0 {
+			s += " " + name
+		}
+	}
 	if t.Fields >= 1 {
 		s += fmt.Sprintf(" remaining %d s", t.RemainingTime)
 	}
