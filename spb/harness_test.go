@@ -37,9 +37,13 @@ type labNode struct {
 	cfg       Config
 	state     tsn.BridgeState
 	changedAt tsn.Instant // of the last Forwarding
+	history   []Forwarding
+	kernelErr string // what its kernel answers; silent: nothing at all
 	armed     tsn.Instant
 	dead      bool
 }
+
+const silent = "silent"
 
 type labLink struct {
 	node [2]int
@@ -146,7 +150,10 @@ func (l *lab) step(k int, ev tsn.Event) {
 			l.transmit(k, e)
 		case Forwarding:
 			n.state, n.changedAt = e.State, l.now
-			l.push(l.now, k, Applied{Generation: e.Generation})
+			if n.kernelErr != silent {
+				l.push(l.now, k, Applied{Generation: e.Generation, Err: n.kernelErr})
+			}
+			n.history = append(n.history, e)
 		case tsn.Notice:
 			l.log = append(l.log, fmt.Sprintf("%d b%d %s port %d %s", l.now, k+1, e.Kind, e.Port, e.Detail))
 		}
