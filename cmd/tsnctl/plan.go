@@ -19,14 +19,27 @@ func (a *app) plan() *cobra.Command {
 func (a *app) planPaths() *cobra.Command {
 	var q api.PathQuery
 	var file string
+	var plan filePlan
 	c := &cobra.Command{
-		Use: "paths --network FILE", Short: "Show the paths that SPB would choose",
-		Long: `Runs the bridges of a network file in virtual time, with the SPB machine that
-the daemon runs, and shows the paths they choose: without --from and --to,
-between all hosts in the stream VLAN. No daemon is asked.`,
-		Example: "  tsnctl plan paths --network lab/ring4.yaml\n  tsnctl plan paths --network lab/ring4.yaml --from A --to b3 --vlan 100",
-		Args:    cobra.NoArgs,
-		RunE: offline(func() error {
+		Use: "paths (--network FILE | --file NETWORK)", Short: "Show the paths that SPB would choose",
+		Long: planPathsHelp,
+		Example: "  tsnctl plan paths --network lab/ring4.yaml --from A --to b3 --vlan 100\n" +
+			"  tsnctl plan paths --file net.json --ect 1,2 --json\n" +
+			"  tsnctl plan paths --file net.json --from a --to f",
+		Args: cobra.NoArgs,
+	}
+	c.RunE = func(c *cobra.Command, args []string) error {
+		if plan.file != "" {
+			if c.Flags().Changed("vlan") {
+				return usageError{errors.New("--vlan is for --network; a file of --file has no VLANs: use --ect")}
+			}
+			plan.from, plan.to = q.From, q.To
+			return offline(func() error { return a.planFile(c.Context(), plan) })(c, args)
+		}
+		if c.Flags().Changed("ect") {
+			return usageError{errors.New("--ect is for --file; in a file of --network each VLAN has its algorithm: use --vlan")}
+		}
+		return offline(func() error {
 			net, err := config.LoadNetwork(file)
 			if err != nil {
 				return err
@@ -40,12 +53,16 @@ between all hosts in the stream VLAN. No daemon is asked.`,
 				return err
 			}
 			return show(a, v, printPaths)
-		}),
+		})(c, args)
 	}
 	networkFlag(c, &file)
-	_ = c.MarkFlagRequired("network")
-	c.Flags().StringVar(&q.From, "from", "", "node (default: every host)")
-	c.Flags().StringVar(&q.To, "to", "", "node (default: every host)")
+	c.Flags().StringVar(&plan.file, "file", "", "nodes and links, JSON or YAML: plan all trees of all bridges")
+	_ = c.MarkFlagFilename("file", "json", "yaml", "yml")
+	c.Flags().Var(&plan.ect, "ect", "with --file: ECT algorithms 0..16, 1,3 or repeated (default: 1 to 16)")
+	c.MarkFlagsOneRequired("network", "file")
+	c.MarkFlagsMutuallyExclusive("network", "file")
+	c.Flags().StringVar(&q.From, "from", "", "node (default: every host, of --file every node)")
+	c.Flags().StringVar(&q.To, "to", "", "node (default: every host, of --file every node)")
 	vlanFlag(c, &q.VLAN, "Base VID (default: the stream VLAN)")
 	return c
 }

@@ -59,6 +59,9 @@ type document struct {
 	file  string
 	lines map[string]int
 	errs  Errors
+	// nullIsDefault: a key without a value has its default.
+	nullIsDefault bool
+	limit         int // octets [maxDocument]
 }
 
 // defaulter fills a value before its keys are read.
@@ -68,9 +71,16 @@ type defaulter interface{ setDefaults() }
 // document it returns takes the faults of later checks; call its err last.
 // ok false means that nothing was read: there is nothing to check.
 func decode(file string, data []byte, v any) (d *document, ok bool) {
-	d = &document{file: file, lines: map[string]int{}}
-	if len(data) > maxDocument {
-		d.fault(0, "", "is %d octets long, at most %d are read", len(data), maxDocument)
+	return (&document{file: file}).decode(data, v)
+}
+
+func (d *document) decode(data []byte, v any) (*document, bool) {
+	d.lines = map[string]int{}
+	if d.limit == 0 {
+		d.limit = maxDocument
+	}
+	if len(data) > d.limit {
+		d.fault(0, "", "is %d octets long, at most %d are read", len(data), d.limit)
 		return d, false
 	}
 	var root yaml.Node
@@ -134,6 +144,9 @@ func (d *document) err() error {
 }
 
 func (d *document) value(n *yaml.Node, v reflect.Value, key string) {
+	if d.nullIsDefault && n.Tag == "!!null" {
+		return
+	}
 	d.lines[key] = n.Line
 	if n.Kind == yaml.AliasNode || n.Anchor != "" {
 		d.fault(n.Line, key, "anchors and aliases are not read; write the value out")
