@@ -63,6 +63,8 @@ type Config struct {
 	ZeroAgeLifetime int64 // [60 s]
 	RefreshInterval int64 // maximumLSPGenerationInterval [900 s], less up to 10 % of jitter
 
+	EdgeGuard EdgeGuardConfig
+
 	Caps Caps
 	Seed uint64 // of all jitter
 	// Parallel runs f(0) to f(n-1) in any order, perhaps at once. nil runs
@@ -101,6 +103,9 @@ type PortConfig struct {
 	// every Base VID. Fabric ports are in every Base VID always.
 	Tagged []tsn.VID
 	Locked bool // edge port: take frames only from its own stations
+	// Unguarded lets an edge port forward always: nothing looks for a loop
+	// behind it.
+	Unguarded bool
 }
 
 // EndStation is an attached end station. Its address and name are flooded.
@@ -156,6 +161,7 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.MaxAge, 1200*second)
 	setDefault(&c.ZeroAgeLifetime, 60*second)
 	setDefault(&c.RefreshInterval, 900*second)
+	c.EdgeGuard = c.EdgeGuard.withDefaults()
 	setDefault(&c.Caps.MaxLSPs, 8192)
 	setDefault(&c.Caps.MaxStations, 4096)
 	setDefault(&c.Caps.MaxRecords, 4096)
@@ -218,7 +224,7 @@ func (c Config) Validate() error {
 			bad("base VID %d: ECT algorithm %d is outside 0..16", b.VID, b.Algorithm)
 		}
 	}
-	errs = append(errs, c.validatePorts(), c.validateTimes())
+	errs = append(errs, c.validatePorts(), c.validateTimes(), c.EdgeGuard.validate())
 	if err := validateStations(c, c.EndStations); err != nil {
 		errs = append(errs, err)
 	}

@@ -12,6 +12,12 @@ var EdgeProbeGroup = ctlframe.ProbeGroup
 // ControlCounters counts the frames beside IS-IS (package ctlframe).
 type ControlCounters struct {
 	Malformed       uint64 `json:"malformed"`
+	ProbesSent      uint64 `json:"probesSent"`
+	ProbesReceived  uint64 `json:"probesReceived"`
+	ProbesOnFabric  uint64 `json:"probesOnFabric"`  // on a fabric port
+	ProbesForeign   uint64 `json:"probesForeign"`   // of another fabric
+	ProbesOverCap   uint64 `json:"probesOverCap"`   // too many senders on one port
+	EdgeBlocks      uint64 `json:"edgeBlocks"`      // ports that were blocked
 	RequestsRefused uint64 `json:"requestsRefused"` // Ping and Trace events
 	LBMSent         uint64 `json:"lbmSent"`
 	LBMReceived     uint64 `json:"lbmReceived"`
@@ -24,7 +30,10 @@ type ControlCounters struct {
 
 // control is the state of everything beside IS-IS.
 type control struct {
-	loop loopback
+	loop  loopback
+	edges []*guarded // ascending port
+	// edgesChanged: the bridge shall forward on other edge ports than before.
+	edgesChanged bool
 }
 
 // controlEvent handles the events of this file's siblings.
@@ -39,13 +48,15 @@ func (i *Instance) controlEvent(ev tsn.Event) {
 	}
 }
 
-// runControl does what is due, at the end of a Step.
+// runControl does what is due, before the own LSP and the forwarding state are
+// made of it.
 func (i *Instance) runControl() {
+	i.runGuard()
 	i.runLoopback()
 }
 
 func (i *Instance) controlDeadline() tsn.Instant {
-	return i.loopbackDeadline()
+	return min(i.guardDeadline(), i.loopbackDeadline())
 }
 
 // receivedControl takes the frames of package ctlframe, on any port, and
@@ -56,10 +67,35 @@ func (i *Instance) receivedControl(ev tsn.Received) bool {
 		return false
 	}
 	switch etherType {
+	case ctlframe.EtherType:
+		i.receiveOwn(ev)
 	case ctlframe.EtherTypeCFM:
 		i.receiveLoopback(ev)
 	default:
 		return false
 	}
 	return true
+}
+
+// receiveOwn takes a frame of our own EtherType.
+func (i *Instance) receiveOwn(ev tsn.Received) {
+	h, body, err := ctlframe.Parse(ev.Frame)
+	if err != nil {
+		i.counters.Control.Malformed++
+		return
+	}
+	if p, ok := body.(*ctlframe.Probe); ok {
+		i.receiveProbe(ev.Port, h.Src, p)
+	}
+}
+
+// edgesToBridge puts a change of edge ports into the wanted state at once: it
+// has nothing to do with paths, and must not wait for SPF.
+func (i *Instance) edgesToBridge() {
+	t := &i.top
+	if !i.ctl.edgesChanged || t.generation == 0 {
+		return
+	}
+	i.ctl.edgesChanged = false
+	i.refreshState()
 }

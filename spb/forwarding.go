@@ -36,6 +36,7 @@ func (i *Instance) computeForwarding() {
 		i.runSPF()
 	}
 	t.waited = t.dirty
+	i.edgesToBridge()
 	i.publish()
 	if run {
 		i.effects = append(i.effects, TopologyChanged{Generation: t.generation})
@@ -77,7 +78,7 @@ func sameStreamTree(a, b StreamTree) bool {
 // until the fabric is known again.
 func (i *Instance) publish() {
 	t, a := &i.top, &i.agree
-	if t.held && (t.published || i.now >= t.holdUntil || i.settled()) {
+	if t.held && (t.published || i.now >= t.holdUntil || i.settled() && i.guardSettled()) {
 		t.held, t.published = false, true
 		i.counters.ForwardingSets++
 		a.generation++
@@ -176,6 +177,10 @@ func (i *Instance) bridgePort(c PortConfig) tsn.BridgePort {
 			return p // nothing else would keep its frames out: it is in no VLAN
 		}
 	}
+	if !i.edgeForwards(c.Port) {
+		p.McastFlood, p.BcastFlood = false, false
+		return p // in no VLAN: no frame passes, in or out
+	}
 	pvid := c.PVID
 	for _, b := range i.cfg.BaseVIDs {
 		if !c.carries(b.VID) {
@@ -228,8 +233,8 @@ func (i *Instance) fdb(b BaseVID) []tsn.FDBEntry {
 
 func (i *Instance) stationPort(mac tsn.MAC) tsn.Port {
 	k, ok := slices.BinarySearchFunc(i.stations, mac, func(s EndStation, m tsn.MAC) int { return compareMAC(s.MAC, m) })
-	if !ok {
-		return tsn.NoPort
+	if !ok || !i.edgeForwards(i.stations[k].Port) {
+		return tsn.NoPort // the kernel takes no entry for a port outside the VLAN
 	}
 	return i.stations[k].Port
 }

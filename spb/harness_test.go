@@ -30,6 +30,10 @@ type lab struct {
 	log []string // notices
 	// onEffect, if set, sees every effect of every node.
 	onEffect func(node int, e tsn.Effect)
+	// after, if set, is called after every step of a node.
+	after func()
+	// carries, if set, tells which ports have a link beside those in links.
+	carries func(node int, port tsn.Port) bool
 }
 
 type labNode struct {
@@ -86,6 +90,7 @@ func newLab(t testing.TB, n int, links [][2]int, change func(k int, c *Config)) 
 			SystemID: nodeMAC(k), Priority: 0x8000, HostName: fmt.Sprintf("b%d", k+1), Seed: uint64(k),
 			BaseVIDs:    []BaseVID{{vidA, 1}, {vidB, 2}},
 			Ports:       []PortConfig{{Port: edgePort}, {Port: emptyPort}},
+			EdgeGuard:   EdgeGuardConfig{Interval: -1}, // edge ports have no links here
 			EndStations: []EndStation{{MAC: stationMAC(k), Port: edgePort, Name: fmt.Sprintf("h%d", k+1)}},
 		}
 	}
@@ -158,6 +163,9 @@ func (l *lab) step(k int, ev tsn.Event) {
 			l.log = append(l.log, fmt.Sprintf("%d b%d %s port %d %s", l.now, k+1, e.Kind, e.Port, e.Detail))
 		}
 	}
+	if l.after != nil {
+		l.after()
+	}
 	d := n.Deadline()
 	if d <= l.now {
 		l.t.Fatalf("b%d: deadline %d is not after %d", k+1, d, l.now)
@@ -203,7 +211,7 @@ func (l *lab) run(ns int64) {
 			n.armed = tsn.Never
 		}
 		if r, ok := e.ev.(tsn.Received); ok {
-			if _, _, up := l.peer(e.node, r.Port); !up {
+			if _, _, up := l.peer(e.node, r.Port); !up && (l.carries == nil || !l.carries(e.node, r.Port)) {
 				continue // was cut while the frame travelled
 			}
 		}

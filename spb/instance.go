@@ -140,6 +140,7 @@ func New(cfg Config) (*Instance, error) {
 	i.own.init(&i.cfg)
 	i.setOverload(SetOverload{On: cfg.Overload, Reason: cfg.OverloadReason})
 	i.top.init()
+	i.initGuard()
 	return i, nil
 }
 
@@ -194,12 +195,12 @@ func (i *Instance) Step(now tsn.Instant, ev tsn.Event) []tsn.Effect {
 	i.runRestart()
 	i.updateOverload()
 	i.ageDatabase()
+	i.runControl()
 	i.originate()
 	i.hello()
 	i.flood()
 	i.computeForwarding()
 	i.updateRecords()
-	i.runControl()
 	i.agreeing()
 	i.hello()
 	return i.effects
@@ -225,6 +226,7 @@ func (i *Instance) setStations(s []EndStation) {
 func (i *Instance) linkChanged(ev tsn.LinkChanged) {
 	p := i.port(ev.Port)
 	if p == nil {
+		i.edgeLinkChanged(ev)
 		return
 	}
 	if p.rate != ev.Rate {
@@ -253,6 +255,7 @@ func (i *Instance) received(ev tsn.Received) {
 	p := i.port(ev.Port)
 	if p == nil || !p.up {
 		c.NotFabricPort++
+		i.edgeHello(ev.Port, ev.Frame)
 		return
 	}
 	_, src, b, err := isispdu.ParseFrame(ev.Frame)

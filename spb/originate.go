@@ -183,8 +183,9 @@ func (i *Instance) ownTLVs() []isispdu.TLV {
 	for part := range slices.Chunk(i.ownNeighbors(), 255/neighborLen) {
 		out = append(out, &isispdu.ExtISReach{Neighbors: part})
 	}
+	stations := i.localStations()
 	var addresses []isispdu.TLV
-	for _, s := range i.stations {
+	for _, s := range stations {
 		for _, b := range i.cfg.BaseVIDs {
 			at := slices.IndexFunc(i.cfg.Ports, func(p PortConfig) bool { return p.Port == s.Port })
 			if at < 0 || !i.cfg.Ports[at].carries(b.VID) {
@@ -198,7 +199,7 @@ func (i *Instance) ownTLVs() []isispdu.TLV {
 	}
 	out = append(out, i.bridgeRecord()...)
 	out = append(out, i.serviceTLVs()...)
-	out = append(out, stationRecords(i.stations)...)
+	out = append(out, stationRecords(stations)...)
 	return append(out, i.gen.recordTLVs()...)
 }
 

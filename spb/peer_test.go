@@ -22,7 +22,8 @@ type peer struct {
 func peerConfig() Config {
 	return Config{
 		SystemID: nodeMAC(0), Priority: 0x8000, HostName: "b1", BaseVIDs: []BaseVID{{vidA, 1}},
-		Ports: []PortConfig{{Port: 1, Role: tsn.RoleFabric}, {Port: 2, Role: tsn.RoleFabric}, {Port: edgePort}},
+		Ports:     []PortConfig{{Port: 1, Role: tsn.RoleFabric}, {Port: 2, Role: tsn.RoleFabric}, {Port: edgePort}},
+		EdgeGuard: EdgeGuardConfig{Interval: -1},
 	}
 }
 

@@ -35,6 +35,7 @@ func config() Config {
 			SystemID: self, BaseVIDs: []spb.BaseVID{{VID: vid, Algorithm: 1}},
 			Ports:       []spb.PortConfig{{Port: 1, Role: tsn.RoleFabric}, {Port: 2, Role: tsn.RoleFabric}, {Port: 3, PVID: vid, Untagged: true}},
 			EndStations: []spb.EndStation{{MAC: talker, Port: 3}},
+			EdgeGuard:   spb.EdgeGuardConfig{Interval: -1},
 		},
 		GPTP: gptp.DefaultConfig(self, ports...), ClassMap: tsn.DefaultClassMap, Ports: ports, SelfVLANs: []tsn.VID{vid},
 	}

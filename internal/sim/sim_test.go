@@ -417,6 +417,12 @@ func TestGarbageFrames(t *testing.T) {
 		l.Run(r.Int64N(millisecond))
 	}
 	l.Run(5 * second)
+	// Probes and hellos on an edge port say that it is part of a loop.
+	l.until(60*second, "edge ports", func() bool {
+		return !slices.ContainsFunc(l.Nodes(), func(d *sim.Node) bool {
+			return d.Control.SPB != nil && slices.ContainsFunc(d.Control.SPB.EdgePorts(), func(p spb.EdgePort) bool { return p.State == "blocked" })
+		})
+	})
 	l.settle()
 	l.checkPlane()
 	l.until(30*second, "time", l.timeAgreed)

@@ -25,12 +25,12 @@ var samples = []struct {
 		"0180c200000e" + "020000000001" + "88b5" + "0101" + "03" + "03" + "0004" + "020000000002" + "0005" + "00002710" + "000003e8" + "00000009",
 	},
 	{
-		"probe", (&Probe{State: ProbeListening, Left: 2, Port: 100, Fabric: 7, Sequence: 1}).Append(nil, bridge, 0),
-		"0354534e0001" + "020000000001" + "88b5" + "0102" + "01" + "02" + "0064" + "00000007" + "00000001",
+		"probe", (&Probe{State: ProbeListening, Left: 2, Port: 100, Fabric: 7, Interval: 50_000, Sequence: 1}).Append(nil, bridge, 0),
+		"0354534e0001" + "020000000001" + "88b5" + "0102" + "01" + "02" + "0064" + "00000007" + "0000c350" + "00000001",
 	},
 	{
 		"tagged probe", (&Probe{State: ProbeBlocked, Port: 100}).Append(nil, bridge, 200),
-		"0354534e0001" + "020000000001" + "8100e0c8" + "88b5" + "0102" + "03" + "00" + "0064" + "00000000" + "00000000",
+		"0354534e0001" + "020000000001" + "8100e0c8" + "88b5" + "0102" + "03" + "00" + "0064" + "00000000" + "00000000" + "00000000",
 	},
 	{
 		"LBM", (&Loopback{OpCode: OpLBM, Level: MDLevel, Transaction: 0x01020304, TLVs: DataTLVs(2)}).Append(nil, Header{far, bridge, 100}, 6),
