@@ -334,7 +334,7 @@ func (i *Instance) strict() bool {
 	case StrictOff:
 		return false
 	}
-	return len(i.unlocked) > 0 || slices.ContainsFunc(i.top.nodes, func(n node) bool { return n.bare })
+	return len(i.unlocked) > 0 || i.top.bare
 }
 
 // setUnlocked takes note of fabric ports without the ingress check.

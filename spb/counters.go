@@ -42,7 +42,7 @@ type DropCounters struct {
 	BadLSP          uint64 `json:"badLsp"`       // sequence number 0, too large
 	DatabaseFull    uint64 `json:"databaseFull"` // Caps.MaxLSPs
 	SNPSource       uint64 `json:"snpSource"`    // SNP not from the neighbour
-	// Content of LSPs that is not used; counted in each SPF run.
+	// Content of LSPs that is not used; counted whenever a node's LSP changes.
 	StationsOverCap uint64 `json:"stationsOverCap"`
 	RecordsOverCap  uint64 `json:"recordsOverCap"`
 	BadRecord       uint64 `json:"badRecord"` // station record that does not decode

@@ -49,6 +49,7 @@ func (i *Instance) runSPF() {
 	i.counters.SPFRuns++
 	t.generation++
 	t.nodes = i.collectNodes()
+	t.bare = slices.ContainsFunc(t.nodes, func(n node) bool { return n.bare })
 	t.buildGraph()
 	i.computeTrees()
 	i.resolveSourceID()

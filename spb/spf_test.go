@@ -276,22 +276,46 @@ func fullDatabase(tb testing.TB, n int) *Instance {
 	return l.nodes[0].Instance
 }
 
-// BenchmarkReaction is the whole Step that answers a local change: own LSP,
-// flooding, topology from the database, SPF of two algorithms, bridge state.
+// BenchmarkReaction is the whole Step that answers a change elsewhere: topology
+// from the database, SPF of two algorithms, places, digest, bridge state.
 func BenchmarkReaction(b *testing.B) {
 	for _, n := range []int{10, 100, 1000} {
 		node := fullDatabase(b, n)
-		now, up := tsn.Instant(2*second), true
+		now := tsn.Instant(2 * second)
+		variants := [2]*storedLSP{}
+		for v := range variants {
+			variants[v] = otherMetric(b, node.db.lsps[isispdu.MakeLSPID(nodeMAC(n-1), 0)], uint32(20_000+v))
+		}
 		b.Run(fmt.Sprintf("N=%d", n), func(b *testing.B) {
+			b.ReportAllocs()
 			runs := node.Counters().SPFRuns
 			var k uint64
 			for b.Loop() {
-				now, up, k = now.Add(millisecond), !up, k+1
-				node.Step(now, SetOverload{On: up})
+				now, k = now.Add(10*millisecond), k+1
+				node.store(variants[k%2])
+				node.Step(now, tsn.Timeout{})
+				node.Step(now, Applied{Generation: node.agree.generation})
 			}
 			if node.Counters().SPFRuns-runs != k || node.Status().NodesReached != n {
-				b.Fatal("not every Step ran SPF on the whole network")
+				b.Fatalf("%d SPF runs in %d changes, %d nodes", node.Counters().SPFRuns-runs, k, node.Status().NodesReached)
 			}
 		})
 	}
+}
+
+// otherMetric is an LSP with another metric on its first link.
+func otherMetric(tb testing.TB, l *storedLSP, metric uint32) *storedLSP {
+	pdu, err := isispdu.Parse(l.raw)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	lsp := pdu.(*isispdu.LSP)
+	reach, _ := isispdu.Find[*isispdu.ExtISReach](lsp.TLVs)
+	m, _ := isispdu.Find[*isispdu.SPBMetric](reach.Neighbors[0].SubTLVs)
+	m.Metric = metric
+	raw, err := lsp.Seal()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return &storedLSP{pdu: lsp, raw: raw, expires: tsn.Never}
 }

@@ -17,6 +17,8 @@ type topology struct {
 	hold       int64       // the hold-down after the last run
 	generation uint64
 	nodes      []node // ascending system id
+	read       map[tsn.MAC]readNode
+	bare       bool // a node has no ingress check
 	graph      graph
 	trees      [17]*tree      // of this bridge, for the algorithms in use
 	towards    [17][]tsn.Port // of this bridge towards each node, likewise
@@ -67,33 +69,58 @@ type bMAC struct {
 	vid tsn.VID
 }
 
+// readNode is a node with the fragments that it was read from.
+type readNode struct {
+	node
+	lsps []*storedLSP
+}
+
 // collectNodes reads the database. Nodes without a live fragment 0 do not
-// count (ISO/IEC 10589 7.2.5).
+// count (ISO/IEC 10589 7.2.5). What has not changed is not read again.
 func (i *Instance) collectNodes() []node {
 	var nodes []node
-	for _, id := range i.db.order {
-		l := i.db.lsps[id]
-		if l.purged || id.Pseudonode() != 0 {
-			continue // RFC 6329 s7: pseudonodes are ignored
+	known := make(map[tsn.MAC]readNode, len(i.top.read))
+	var lsps []*storedLSP
+	for at := 0; at < len(i.db.order); {
+		system := i.db.order[at].System()
+		for lsps = lsps[:0]; at < len(i.db.order) && i.db.order[at].System() == system; at++ {
+			// RFC 6329 s7: pseudonodes are ignored.
+			if l := i.db.lsps[i.db.order[at]]; !l.purged && l.pdu.ID.Pseudonode() == 0 {
+				lsps = append(lsps, l)
+			}
 		}
-		if id.Fragment() == 0 {
-			nodes = append(nodes, node{system: id.System(), overload: l.pdu.Flags&isispdu.FlagOverload != 0})
+		if len(lsps) == 0 || lsps[0].pdu.ID.Fragment() != 0 {
+			continue
 		}
-		if len(nodes) > 0 && nodes[len(nodes)-1].system == id.System() {
-			i.readFragment(&nodes[len(nodes)-1], l.pdu)
+		r := i.top.read[system]
+		if !slices.Equal(r.lsps, lsps) {
+			r = readNode{i.readLSPs(lsps), slices.Clone(lsps)}
 		}
+		known[system] = r
+		nodes = append(nodes, r.node)
 	}
+	i.top.read = known
 	for k := range nodes {
 		if n := &nodes[k]; n.system == i.cfg.SystemID {
 			// Bad news is acted on before it may be advertised (LSPHoldDown):
 			// a link that is down must not be in a path.
-			n.links = slices.DeleteFunc(n.links, func(h halfLink) bool {
+			n.links = slices.DeleteFunc(slices.Clone(n.links), func(h halfLink) bool {
 				p := i.port(h.port)
 				return p == nil || !p.inUse()
 			})
 		}
 	}
 	return nodes
+}
+
+// readLSPs puts a node together from its live fragments, ascending from 0.
+func (i *Instance) readLSPs(lsps []*storedLSP) node {
+	first := lsps[0].pdu
+	n := node{system: first.ID.System(), overload: first.Flags&isispdu.FlagOverload != 0}
+	for _, l := range lsps {
+		i.readFragment(&n, l.pdu)
+	}
+	return n
 }
 
 func (i *Instance) readFragment(n *node, l *isispdu.LSP) {
