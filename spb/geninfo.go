@@ -28,8 +28,9 @@ import (
 // purges takes them back, one that falls silent is forgotten with its LSP
 // (MaxAge). One that cannot be reached is still listed, as not reachable. A
 // daemon that starts again publishes nothing until its cores publish again.
-// Fragments arrive one by one, so while a set is being flooded a receiver may
-// see a part of the change. A change of records alone costs no SPF run.
+// Fragments arrive one by one, so while several records change a receiver may
+// see a part of it; records that do not change stay where they are. A change
+// of records alone costs no SPF run.
 
 // MaxRecord is how many octets key and value of a record have together: what
 // is left of TLV 251 (255 octets) after flags, application, sub-TLV header and
@@ -99,7 +100,7 @@ func compareRecords(a, b record) int {
 
 // geninfo is the state of the service.
 type geninfo struct {
-	own     []record // in the order of publication, see add
+	own     []record // ascending
 	octets  int      // of own
 	watched []uint16 // ascending
 	nodes   []nodeRecords
@@ -129,7 +130,7 @@ func (i *Instance) CanPublish(p PublishRecord) error {
 		return refuse("key and value have %d octets, at most %d", n, MaxRecord)
 	}
 	total := g.octets + r.octets()
-	if at := slices.IndexFunc(g.own, r.sameKey); at >= 0 {
+	if at, found := slices.BinarySearchFunc(g.own, r, compareRecords); found {
 		total -= g.own[at].octets()
 	}
 	if limit := i.cfg.Caps.MaxRecordOctets; total > limit {
@@ -148,30 +149,25 @@ func (i *Instance) publishRecord(p PublishRecord) {
 	}
 }
 
-// add publishes a record. One that keeps its size keeps its place; a new or a
-// grown one goes to the end. So no other record moves to a later fragment,
-// where it would arrive after it left the earlier one.
+// add publishes a record.
 func (g *geninfo) add(r record) (changed bool) {
-	if at := slices.IndexFunc(g.own, r.sameKey); at >= 0 {
-		old := g.own[at]
-		if old == r {
-			return false
-		}
-		g.octets += r.octets() - old.octets()
-		if r.octets() <= old.octets() {
-			g.own[at] = r
-			return true
-		}
-		g.own = append(slices.Delete(g.own, at, at+1), r)
-		return true
+	at, found := slices.BinarySearchFunc(g.own, r, compareRecords)
+	switch {
+	case !found:
+		g.own = slices.Insert(g.own, at, r)
+	case g.own[at] == r:
+		return false
+	default:
+		g.octets -= g.own[at].octets()
+		g.own[at] = r
 	}
-	g.own, g.octets = append(g.own, r), g.octets+r.octets()
+	g.octets += r.octets()
 	return true
 }
 
 func (i *Instance) withdrawRecord(w WithdrawRecord) {
 	g, r := &i.gen, record{application: w.Application, kind: w.Type, key: string(w.Key)}
-	if at := slices.IndexFunc(g.own, r.sameKey); at >= 0 {
+	if at, found := slices.BinarySearchFunc(g.own, r, compareRecords); found {
 		g.octets -= g.own[at].octets()
 		g.own = slices.Delete(g.own, at, at+1)
 		i.own.dirty = true
@@ -209,7 +205,8 @@ func (n nodeRecords) of(application uint16) []record {
 	return n.records[from:to]
 }
 
-// recordTLVs packs the own records into as few TLVs as their order allows.
+// recordTLVs packs the own records into as few TLVs as their order allows;
+// which fragment each of them is in, and stays in, is the layout's business.
 func (g *geninfo) recordTLVs() []isispdu.TLV {
 	var out []isispdu.TLV
 	var last *isispdu.GenInfo

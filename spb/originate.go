@@ -200,6 +200,7 @@ func (i *Instance) ownTLVs() []isispdu.TLV {
 	out = append(out, i.bridgeRecord()...)
 	out = append(out, i.serviceTLVs()...)
 	out = append(out, stationRecords(stations)...)
+	out = append(out, overloadRecord(i.over.told)...)
 	return append(out, i.gen.recordTLVs()...)
 }
 

@@ -79,7 +79,7 @@ func (i *Instance) databaseFull(p *port, id isispdu.LSPID) {
 // updateOverload makes the own LSP follow the reasons.
 func (i *Instance) updateOverload() {
 	why := i.over.reason(i.now)
-	if (why == "") != (i.over.told == "") {
+	if why != i.over.told {
 		i.own.dirty = true
 	}
 	i.over.told = why

@@ -183,3 +183,32 @@ func TestCorruptLifetime(t *testing.T) {
 		t.Errorf("%d, %v", p.inst.Counters().CorruptLifetimes, p.notices)
 	}
 }
+
+// Why a bridge is overloaded is known at every node, and gone with it.
+func TestOverloadReasonSpreads(t *testing.T) {
+	l := newLab(t, 3, line(3), nil)
+	l.allUp()
+	l.run(2 * second)
+	says := func(want string) {
+		t.Helper()
+		l.run(second)
+		for k, n := range l.nodes {
+			if got := n.Nodes()[0]; got.OverloadReason != want || got.Overload != (want != "") {
+				t.Errorf("b%d knows of b1: %t %q, want %q", k+1, got.Overload, got.OverloadReason, want)
+			}
+		}
+	}
+	says("")
+	l.step(0, SetOverload{On: true, Reason: "fan 2 failed"})
+	says("fan 2 failed")
+	l.step(0, SetOverload{On: true, Reason: strings.Repeat("ö", 300)})
+	says(strings.Repeat("ö", maxReason/2))
+	l.step(0, SetOverload{})
+	says("")
+	for _, v := range [][]byte{{0xff}, make([]byte, maxReason+1)} {
+		if why, ok := parseOverload(v); ok {
+			t.Errorf("%x is %q", v, why)
+		}
+	}
+	l.checkForwarding()
+}

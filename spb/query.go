@@ -102,14 +102,16 @@ func (i *Instance) DatabaseDigest() [32]byte {
 
 // Node is one system of the region.
 type Node struct {
-	SystemID    tsn.MAC      `json:"systemId"`
-	BridgeID    string       `json:"bridgeId"` // 8000.020000000001; empty without SPB
-	HostName    string       `json:"hostName,omitempty"`
-	Addresses   []netip.Addr `json:"addresses,omitempty"`
-	Reachable   bool         `json:"reachable"`
-	Overload    bool         `json:"overload,omitempty"`
-	EndStations []EndStation `json:"endStations"`
-	Links       []Link       `json:"links"`
+	SystemID  tsn.MAC      `json:"systemId"`
+	BridgeID  string       `json:"bridgeId"` // 8000.020000000001; empty without SPB
+	HostName  string       `json:"hostName,omitempty"`
+	Addresses []netip.Addr `json:"addresses,omitempty"`
+	Reachable bool         `json:"reachable"`
+	Overload  bool         `json:"overload,omitempty"`
+	// OverloadReason is what the node says about it; it need not say anything.
+	OverloadReason string       `json:"overloadReason,omitempty"`
+	EndStations    []EndStation `json:"endStations"`
+	Links          []Link       `json:"links"`
 }
 
 // Link is a link in use, seen from the node that holds it.
@@ -131,7 +133,7 @@ func (i *Instance) Nodes() []Node {
 	out := make([]Node, 0, len(t.nodes))
 	for k, n := range t.nodes {
 		d := Node{
-			SystemID: n.system, HostName: n.hostName, Addresses: slices.Clone(n.addresses), Overload: n.overload,
+			SystemID: n.system, HostName: n.hostName, Addresses: slices.Clone(n.addresses), Overload: n.overload, OverloadReason: n.why,
 			Reachable: dist != nil && dist[k] != unreachable, EndStations: append([]EndStation{}, n.records...), Links: []Link{},
 		}
 		if n.spb {

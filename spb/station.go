@@ -3,6 +3,8 @@ package spb
 import (
 	"encoding/binary"
 	"net/netip"
+	"strings"
+	"unicode/utf8"
 
 	tsn "tsnswitch"
 	"tsnswitch/spb/isispdu"
@@ -16,6 +18,8 @@ const (
 	applicationStations = 65534
 	recordStation       = 1
 	recordBridge        = 2
+	recordOverload      = 3 // why the overload bit is set: UTF-8, for people
+	maxReason           = 200
 )
 
 // Record 2, the bridge itself: one octet of flags, more octets may follow.
@@ -76,4 +80,20 @@ func stationRecords(stations []EndStation) []isispdu.TLV {
 		left -= isispdu.TLVLen(r)
 	}
 	return out
+}
+
+// overloadRecord tells everybody why the overload bit is set.
+func overloadRecord(why string) []isispdu.TLV {
+	if why == "" {
+		return nil
+	}
+	text := strings.ToValidUTF8(why[:min(len(why), maxReason)], "")
+	return []isispdu.TLV{&isispdu.GenInfo{
+		Flags: isispdu.GenInfoS, Application: applicationStations,
+		Records: []isispdu.TLV{&isispdu.Raw{Type: recordOverload, Value: []byte(text)}},
+	}}
+}
+
+func parseOverload(v []byte) (why string, ok bool) {
+	return string(v), len(v) <= maxReason && utf8.Valid(v)
 }

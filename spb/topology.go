@@ -43,6 +43,7 @@ type node struct {
 	spb      bool // has SPB-Inst in fragment 0
 	overload bool
 	bare     bool   // its fabric ports have no ingress check
+	why      string // of overload, as the node says
 	source   uint32 // SPSourceID, 0: none
 	// sourceAuto: it was chosen automatically and gives way to a configured one.
 	sourceAuto bool
@@ -188,6 +189,13 @@ func (i *Instance) readRecords(n *node, t *isispdu.GenInfo) {
 		raw := r.(*isispdu.Raw)
 		if raw.Type == recordBridge && len(raw.Value) > 0 {
 			n.bare = n.bare || raw.Value[0]&bridgeBare != 0
+		}
+		if raw.Type == recordOverload {
+			var ok bool
+			if n.why, ok = parseOverload(raw.Value); !ok {
+				i.counters.Drops.BadRecord++
+				n.why = ""
+			}
 		}
 		if raw.Type != recordStation {
 			continue // a later kind of record
