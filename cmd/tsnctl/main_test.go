@@ -109,7 +109,16 @@ var commands = map[string]string{
 	"spb-watch":        "spb topology --watch --count 2",
 	"spb-records":      "spb records",
 	"spb-records-one":  "spb records --application 40000",
+	"spb-services":     "spb services",
+	"spb-ping":         "spb ping B",
+	"spb-ping-nobody":  "spb ping nobody",
+	"spb-trace":        "spb trace B",
+	"spb-drain":        "spb drain --reason fan",
+	"spb-drain-off":    "spb drain --off",
+	"usage-drain":      "spb drain --off --reason fan",
 	"help-spb":         "spb --help",
+	"help-spb-drain":   "spb drain --help",
+	"help-spb-ping":    "spb ping --help",
 	"help-spb-why":     "spb why --help",
 	"stream-add":       "stream add --talker A --listener B --interval 10ms --size 1400 --frames 2 --within 8ms --name x",
 	"stream-add-dry":   "stream add --talker A --listener B --interval 10ms --size 46B --destination 91:e0:f0:00:0e:80 --id 02-00-00-00-01-01:0009 --pcp 3 --vlan 101 --dry-run",
@@ -227,6 +236,15 @@ func TestPageProperties(t *testing.T) {
 			}
 		}
 	})
+}
+
+// A name from the network cannot steer the terminal.
+func TestNoControlCharacters(t *testing.T) {
+	var out bytes.Buffer
+	printTree(&page{w: &out}, &api.Tree{Nodes: []api.TreeNode{{Name: "b\x1b[2J\x07\u009b1"}}})
+	if strings.ContainsAny(out.String(), "\x1b\x07\u009b") || !strings.Contains(out.String(), "b·[2J··1") {
+		t.Errorf("%q", out.String())
+	}
 }
 
 // The chart counts exactly the open time, whatever the list.

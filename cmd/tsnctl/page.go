@@ -5,6 +5,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"tsnswitch/internal/api"
@@ -23,7 +24,15 @@ func (p *page) printf(format string, a ...any) { p.wrap("", "  ", fmt.Sprintf(fo
 
 func (p *page) blank() { p.line("") }
 
+// line prints a line. Names and reasons come from anybody in the fabric: what
+// could move the cursor or change colours is shown as a dot.
 func (p *page) line(s string) {
+	s = strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return '·'
+		}
+		return r
+	}, s)
 	if p.err == nil {
 		_, p.err = fmt.Fprintln(p.w, strings.TrimRight(s, " "))
 	}

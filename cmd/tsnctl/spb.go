@@ -16,7 +16,8 @@ import (
 
 func (a *app) spb() *cobra.Command {
 	return group("spb", "Look at the fabric (IS-IS-SPB)",
-		a.spbNeighbours(), a.spbDatabase(), a.spbNodes(), a.spbTopology(), a.spbPaths(), a.spbTree(), a.spbWhy(), a.spbRecords())
+		a.spbNeighbours(), a.spbDatabase(), a.spbNodes(), a.spbTopology(), a.spbPaths(), a.spbTree(), a.spbWhy(),
+		a.spbPing(), a.spbTrace(), a.spbDrain(), a.spbServices(), a.spbRecords())
 }
 
 func (a *app) spbNeighbours() *cobra.Command {
@@ -50,10 +51,15 @@ func (a *app) spbNodes() *cobra.Command {
 			}
 			return show(a, v, func(p *page, v []api.FabricNode) {
 				t := table{head: []string{"~NODE", "SYSTEM", "PRIO", "ADDRESS", ">COST", "STATIONS"}}
+				var drained []string
 				for _, n := range v {
 					cost := fmt.Sprint(n.Cost)
 					if !n.Reachable {
 						cost = "unreachable"
+					}
+					if n.Overload {
+						cost += "*"
+						drained = append(drained, strings.TrimSuffix(fmt.Sprintf("%s carries no transit: %s", nameOr(n.Name, n.System), n.Reason), ": "))
 					}
 					var st []string
 					for _, s := range n.Stations {
@@ -62,6 +68,9 @@ func (a *app) spbNodes() *cobra.Command {
 					t.row(dash(n.Name), n.System, fmt.Sprintf("%04x", n.Priority), dash(n.Address), cost, strings.Join(st, ", "))
 				}
 				p.table(t)
+				for _, d := range drained {
+					p.wrap("* ", "  ", d)
+				}
 			})
 		}),
 	}

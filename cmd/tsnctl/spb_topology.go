@@ -97,6 +97,11 @@ func printTopology(p *page, t *api.Topology) {
 		tab.row(names[n.System], dash(n.BridgeID), nodeState(n), dash(strings.Join(around[n.System], ", ")))
 	}
 	p.table(tab)
+	for _, n := range t.Nodes {
+		if n.Reason != "" {
+			p.wrap("  ", "  ", names[n.System]+" carries no transit: "+n.Reason)
+		}
+	}
 	stations := table{head: []string{"~STATION", "ADDRESS", "~BRIDGE", ">PORT"}}
 	for _, n := range t.Nodes {
 		for _, s := range n.Stations {

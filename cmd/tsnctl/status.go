@@ -47,6 +47,12 @@ func printStatus(p *page, s *api.Status) {
 	}
 	field("SPB", "%s, %s, %s, database %s, %s", plural(s.SPB.Adjacencies, "adjacency", "adjacencies"),
 		plural(s.SPB.Nodes, "node", "nodes"), plural(s.SPB.LSPs, "LSP", "LSPs"), dash(s.SPB.LSDBDigest), plural(int(s.SPB.SPFRuns), "SPF run", "SPF runs"))
+	if why := s.SPB.Overload; why != "" {
+		field("Overload", "%s", why)
+	}
+	if s.Role == "bridge" {
+		field("Agreement", "%s", agreementText(s.SPB.Agreement))
+	}
 	switch g := s.GPTP; {
 	case g.IsGrandmaster:
 		field("gPTP", "grand master")
@@ -83,4 +89,19 @@ func printStatus(p *page, s *api.Status) {
 	if len(counters) > 0 {
 		field("Counters", "%s", strings.Join(counters, " "))
 	}
+}
+
+// agreementText says what waits for whom.
+func agreementText(g api.Agreement) string {
+	text := "with all neighbours"
+	if g.Pending {
+		text = fmt.Sprintf("pending for %s, %s of a tree withheld", dur(g.For), plural(g.Withheld, "position", "positions"))
+		if len(g.Waiting) > 0 {
+			text += ", waiting for " + strings.Join(g.Waiting, ", ")
+		}
+	}
+	if g.Strict {
+		text += "; strict: unicast waits, too"
+	}
+	return text
 }

@@ -104,6 +104,20 @@ var reads = map[string]func(context.Context, api.Switch) (any, error){
 		return s.Tree(c, api.TreeQuery{Source: "b1", VLAN: 100, ECT: new(uint8)})
 	},
 	"records":  func(c context.Context, s api.Switch) (any, error) { return s.Records(c, new(uint16)) },
+	"services": func(c context.Context, s api.Switch) (any, error) { return s.Services(c) },
+	"drain": func(c context.Context, s api.Switch) (any, error) {
+		return s.Drain(c, api.DrainRequest{On: true, Reason: "because"})
+	},
+	"ping": func(c context.Context, s api.Switch) (any, error) {
+		var got []api.PingReply
+		sum, err := s.Ping(c, api.PingRequest{To: "B", Count: 2}, func(p api.PingReply) error { got = append(got, p); return nil })
+		return []any{got, sum}, err
+	},
+	"trace": func(c context.Context, s api.Switch) (any, error) {
+		var got []api.TraceHop
+		sum, err := s.Trace(c, api.TraceRequest{To: "B"}, func(h api.TraceHop) error { got = append(got, h); return nil })
+		return []any{got, sum}, err
+	},
 	"topology": func(c context.Context, s api.Switch) (any, error) { return s.Topology(c) },
 	"gptp":     func(c context.Context, s api.Switch) (any, error) { return s.GPTP(c) },
 	"streams":  func(c context.Context, s api.Switch) (any, error) { return s.ListStreams(c) },

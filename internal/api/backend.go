@@ -39,6 +39,15 @@ type Switch interface {
 	// Records lists what cores publish through IS-IS, of one application or
 	// (nil) of all.
 	Records(ctx context.Context, application *uint16) ([]Record, error)
+	Services(ctx context.Context) (*Services, error)
+	// Drain keeps other bridges from sending through this one, or ends that.
+	// It outlives a restart of the daemon.
+	Drain(ctx context.Context, r DrainRequest) (*Drained, error)
+	// Ping sends loopback messages along the data path to a bridge. reply is
+	// called for each as it is answered or given up; the summary comes last.
+	Ping(ctx context.Context, r PingRequest, reply func(PingReply) error) (*PingSummary, error)
+	// Trace asks every bridge on the path in turn.
+	Trace(ctx context.Context, r TraceRequest, hop func(TraceHop) error) (*TraceSummary, error)
 	Topology(ctx context.Context) (*Topology, error)
 	// WatchTopology calls emit with the topology, and again whenever it is
 	// another one, until ctx ends or emit fails; it returns that error.
@@ -118,6 +127,31 @@ type TreeQuery struct {
 	Source string
 	VLAN   tsn.VID
 	ECT    *uint8
+}
+
+// DrainRequest asks for a drain, or the end of one. Reason is for people.
+type DrainRequest struct {
+	On     bool
+	Reason string
+}
+
+// PingRequest asks for a ping. To is a node or station by name or address. Zero
+// means: the first Base VID, 5 messages, one a second, 1 s of patience.
+type PingRequest struct {
+	To                string
+	VLAN              tsn.VID
+	Count             int
+	Interval, Timeout int64 // ns
+	Size              int   // octets of data
+}
+
+// TraceRequest asks for a trace. Zero means: the first Base VID, 3 tries for a
+// silent bridge, 500 ms of patience for each.
+type TraceRequest struct {
+	To      string
+	VLAN    tsn.VID
+	Tries   int
+	Timeout int64 // ns
 }
 
 // StreamRequest asks for a stream. Fields of Spec that may be left zero: ID

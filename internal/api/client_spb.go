@@ -23,6 +23,55 @@ func (c *Client) Records(ctx context.Context, application *uint16) ([]Record, er
 	return gotView[[]Record](c, m, err)
 }
 
+func (c *Client) Services(ctx context.Context) (*Services, error) {
+	m, err := c.sw.ListServices(ctx, c.req())
+	return gotView[*Services](c, m, err)
+}
+
+func (c *Client) Drain(ctx context.Context, r DrainRequest) (*Drained, error) {
+	m, err := c.sw.Drain(ctx, &pb.DrainRequest{Node: c.node, On: r.On, Reason: r.Reason})
+	return gotView[*Drained](c, m, err)
+}
+
+func (c *Client) Ping(ctx context.Context, r PingRequest, reply func(PingReply) error) (*PingSummary, error) {
+	s, err := c.sw.Ping(ctx, &pb.PingRequest{
+		Node: c.node, To: r.To, Vlan: uint32(r.VLAN), Count: uint32(r.Count), IntervalNs: r.Interval, TimeoutNs: r.Timeout, Size: uint32(r.Size),
+	})
+	var sum *PingSummary
+	err = watchViews(c, s, err, func(p PingStep) error {
+		if p.Reply != nil {
+			return reply(*p.Reply)
+		}
+		sum = p.Summary
+		return nil
+	})
+	return ended(c, sum, err)
+}
+
+func (c *Client) Trace(ctx context.Context, r TraceRequest, hop func(TraceHop) error) (*TraceSummary, error) {
+	s, err := c.sw.Trace(ctx, &pb.TraceRequest{Node: c.node, To: r.To, Vlan: uint32(r.VLAN), Tries: uint32(r.Tries), TimeoutNs: r.Timeout})
+	var sum *TraceSummary
+	err = watchViews(c, s, err, func(p TraceStep) error {
+		if p.Hop != nil {
+			return hop(*p.Hop)
+		}
+		sum = p.Summary
+		return nil
+	})
+	return ended(c, sum, err)
+}
+
+// ended is the outcome of a stream that ends in a summary.
+func ended[T any](c *Client, sum *T, err error) (*T, error) {
+	if err == nil && sum == nil {
+		err = Errorf(CodeInternal, "%s ended the call without a result", c.where)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return sum, nil
+}
+
 func (c *Client) Topology(ctx context.Context) (*Topology, error) {
 	m, err := c.sw.GetTopology(ctx, c.req())
 	return gotView[*Topology](c, m, err)

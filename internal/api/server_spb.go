@@ -47,6 +47,57 @@ func (s *switchServer) ListRecords(ctx context.Context, r *pb.RecordsRequest) (*
 	return view(ctx, s, r.Node, func(sw Switch) ([]Record, error) { return sw.Records(ctx, application) })
 }
 
+func (s *switchServer) ListServices(ctx context.Context, r *pb.NodeRequest) (*pb.View, error) {
+	return view(ctx, s, r.Node, func(sw Switch) (*Services, error) { return sw.Services(ctx) })
+}
+
+func (s *switchServer) Drain(ctx context.Context, r *pb.DrainRequest) (*pb.View, error) {
+	req := DrainRequest{On: r.On, Reason: r.Reason}
+	return view(ctx, s, r.Node, func(sw Switch) (*Drained, error) { return sw.Drain(ctx, req) })
+}
+
+func (s *switchServer) Ping(ctx context.Context, r *pb.PingRequest, out *connect.ServerStream[pb.View]) error {
+	var d decoder
+	req := PingRequest{
+		To: r.To, VLAN: d.vid("vlan", r.Vlan), Count: int(d.uint("count", r.Count, 100_000)),
+		Interval: r.IntervalNs, Timeout: r.TimeoutNs, Size: int(d.uint("size", r.Size, 65535)),
+	}
+	sw, err := s.asked(ctx, &d, r.Node, r.To)
+	if err != nil {
+		return toConnect(err)
+	}
+	sum, err := sw.Ping(ctx, req, func(p PingReply) error { return sendView(out, PingStep{Reply: &p}) })
+	if err != nil {
+		return toConnect(err)
+	}
+	return sendView(out, PingStep{Summary: sum})
+}
+
+func (s *switchServer) Trace(ctx context.Context, r *pb.TraceRequest, out *connect.ServerStream[pb.View]) error {
+	var d decoder
+	req := TraceRequest{To: r.To, VLAN: d.vid("vlan", r.Vlan), Tries: int(d.uint("tries", r.Tries, 10)), Timeout: r.TimeoutNs}
+	sw, err := s.asked(ctx, &d, r.Node, r.To)
+	if err != nil {
+		return toConnect(err)
+	}
+	sum, err := sw.Trace(ctx, req, func(h TraceHop) error { return sendView(out, TraceStep{Hop: &h}) })
+	if err != nil {
+		return toConnect(err)
+	}
+	return sendView(out, TraceStep{Summary: sum})
+}
+
+// asked is at for a request about a system, once it is decoded.
+func (s *switchServer) asked(ctx context.Context, d *decoder, node, to string) (Switch, error) {
+	if to == "" {
+		d.bad("to", errEmpty)
+	}
+	if err := d.err(); err != nil {
+		return nil, err
+	}
+	return s.at(ctx, node)
+}
+
 func (s *switchServer) GetTopology(ctx context.Context, r *pb.NodeRequest) (*pb.View, error) {
 	return view(ctx, s, r.Node, func(sw Switch) (*Topology, error) { return sw.Topology(ctx) })
 }

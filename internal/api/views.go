@@ -45,6 +45,22 @@ type SPBStatus struct {
 	LSPs        int    `json:"lsps"`
 	LSDBDigest  string `json:"lsdbDigest"`
 	SPFRuns     uint64 `json:"spfRuns"`
+	// Overload says why this bridge asks others not to send through it; empty
+	// if it does not.
+	Overload  string    `json:"overload,omitempty"`
+	Agreement Agreement `json:"agreement"`
+}
+
+// Agreement is how far the neighbours are with the topology of now: entries
+// that could loop wait for them.
+type Agreement struct {
+	Pending bool `json:"pending"`
+	// For is how long it has been pending, ns.
+	For      int64    `json:"forNs,omitempty"`
+	Waiting  []string `json:"waiting,omitempty"` // neighbours that have not agreed
+	Flooding bool     `json:"flooding"`          // broadcast may pass
+	Strict   bool     `json:"strict"`            // unicast waits, too
+	Withheld int      `json:"withheld"`          // tree positions that wait
 }
 
 // GPTPSummary is gPTP in one line.
@@ -197,6 +213,8 @@ type FabricNode struct {
 	Address   string    `json:"address,omitempty"` // management
 	Reachable bool      `json:"reachable"`
 	Cost      uint64    `json:"cost"`
+	Overload  bool      `json:"overload,omitempty"` // carries no transit
+	Reason    string    `json:"reason,omitempty"`   // of Overload, if the node says
 	Stations  []Station `json:"stations,omitempty"`
 }
 

@@ -94,7 +94,7 @@ func (d *Daemon) Nodes(ctx context.Context) ([]api.FabricNode, error) {
 			}
 		}
 		for _, n := range i.Nodes() {
-			f := api.FabricNode{Name: n.HostName, System: n.SystemID, Reachable: n.Reachable, Cost: costs[n.SystemID]}
+			f := api.FabricNode{Name: n.HostName, System: n.SystemID, Reachable: n.Reachable, Cost: costs[n.SystemID], Overload: n.Overload, Reason: n.OverloadReason}
 			if _, err := fmt.Sscanf(n.BridgeID, "%04x.", &f.Priority); err != nil {
 				f.Priority = 0
 			}

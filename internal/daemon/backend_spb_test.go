@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"tsnswitch"
 	"tsnswitch/internal/api"
@@ -33,6 +35,9 @@ type pair struct {
 	d   *Daemon
 	far *node.Control
 	now tsn.Instant
+	// toFar are frames on their way; it and applied belong to the loop.
+	toFar   []tsn.Event
+	applied uint64
 }
 
 func (p *pair) control(t *testing.T, n string) (*config.Daemon, *node.Control) {
@@ -59,11 +64,17 @@ func newPair(t *testing.T) *pair {
 	cfg, near := p.control(t, "1")
 	_, p.far = p.control(t, "2")
 	d := &Daemon{cfg: cfg, events: newEvents("b1"), machine: near, changed: make(chan struct{}, 1), log: quiet}
+	d.drainStore = store[drainMemory]{filepath.Join(t.TempDir(), "drain.json")}
 	d.control = newLoop("control", near, func() tsn.Instant { return p.now }, func(e tsn.Effect) {
-		switch e.(type) {
-		case tsn.Notice, spb.TopologyChanged:
-			d.effect(e)
+		if s, ok := e.(tsn.Send); ok {
+			p.toFar = append(p.toFar, tsn.Received{Port: s.Port, Frame: slices.Clone(s.Frame)})
+			return
 		}
+		if w, ok := e.(node.Desired); ok { // a kernel that takes everything
+			p.applied = w.Forwarding
+			return
+		}
+		d.effect(e)
 	})
 	d.fabric = &fabric{cfg: cfg, control: d.control, machine: near, self: d}
 	d.view.Store(&ownView{})
@@ -79,34 +90,43 @@ func newPair(t *testing.T) *pair {
 // seconds of the machines' time.
 func (p *pair) exchange(t *testing.T, near, far tsn.Event) {
 	t.Helper()
-	step := func(m *node.Control, ev tsn.Event) (frames []tsn.Event) {
-		run := func() {
-			for _, e := range m.Step(p.now, ev) {
-				if s, ok := e.(tsn.Send); ok {
-					frames = append(frames, tsn.Received{Port: 1, Frame: slices.Clone(s.Frame)})
-				} else if m == p.d.machine {
-					p.d.control.do(e)
+	var toNear []tsn.Event
+	atNear := func(events ...tsn.Event) {
+		if err := p.d.control.call(t.Context(), func() {
+			for _, ev := range events {
+				p.d.control.step(ev)
+			}
+			p.d.control.step(spb.Applied{Generation: p.applied})
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var applied uint64
+	atFar := func(events ...tsn.Event) {
+		for _, ev := range append(events, spb.Applied{Generation: applied}) {
+			for _, e := range p.far.Step(p.now, ev) {
+				switch e := e.(type) {
+				case tsn.Send:
+					toNear = append(toNear, tsn.Received{Port: e.Port, Frame: slices.Clone(e.Frame)})
+				case node.Desired:
+					applied = e.Forwarding
 				}
 			}
 		}
-		if m == p.far {
-			run()
-		} else if err := p.d.control.call(t.Context(), run); err != nil {
+	}
+	atNear(near)
+	atFar(far)
+	for range 200 {
+		a, b := toNear, []tsn.Event(nil)
+		toNear = nil
+		if err := p.d.control.call(t.Context(), func() {
+			p.now = p.now.Add(10_000_000)
+			b, p.toFar = p.toFar, nil
+		}); err != nil {
 			t.Fatal(err)
 		}
-		return frames
-	}
-	toFar, toNear := step(p.d.machine, near), step(p.far, far)
-	for range 200 {
-		p.now = p.now.Add(10_000_000)
-		a, b := toNear, toFar
-		toFar, toNear = step(p.d.machine, tsn.Timeout{}), step(p.far, tsn.Timeout{})
-		for _, ev := range a {
-			toFar = append(toFar, step(p.d.machine, ev)...)
-		}
-		for _, ev := range b {
-			toNear = append(toNear, step(p.far, ev)...)
-		}
+		atNear(append(a, tsn.Timeout{})...)
+		atFar(append(b, tsn.Timeout{})...)
 	}
 }
 
@@ -186,3 +206,122 @@ func TestWatchTopology(t *testing.T) {
 }
 
 var quiet = slog.New(slog.DiscardHandler)
+
+// A ping is answered message by message and then summed up, a trace bridge by
+// bridge; what cannot be asked is refused, and nobody waits for ever.
+func TestPingAndTrace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPair(t)
+		ctx, cancel := context.WithCancel(t.Context())
+		var replies []api.PingReply
+		var sum *api.PingSummary
+		var err error
+		ask := func(f func()) {
+			done := make(chan struct{})
+			go func() { defer close(done); f() }()
+			synctest.Wait()
+			p.exchange(t, tsn.Timeout{}, tsn.Timeout{})
+			<-done
+		}
+		keep := func(r api.PingReply) error { replies = append(replies, r); return nil }
+		ask(func() { sum, err = p.d.Ping(ctx, api.PingRequest{To: "h2", Count: 3, Interval: 50_000_000}, keep) })
+		if err != nil || len(replies) != 3 || replies[2].Sequence != 3 || replies[2].Name != "b2" || replies[2].Lost || sum.Received != 3 || sum.Target != sys(2) || sum.VLAN != 100 || sum.Avg <= 0 {
+			t.Fatalf("%+v, %+v, %v", replies, sum, err)
+		}
+		var hops []api.TraceHop
+		var end *api.TraceSummary
+		ask(func() {
+			end, err = p.d.Trace(ctx, api.TraceRequest{To: "b2", VLAN: 101}, func(h api.TraceHop) error { hops = append(hops, h); return nil })
+		})
+		if err != nil || len(hops) != 1 || !hops[0].Answered || hops[0].Name != "b2" || hops[0].Port != 1 || !end.Reached || end.After != "" || end.VLAN != 101 {
+			t.Fatalf("%+v, %+v, %v", hops, end, err)
+		}
+		for _, r := range []api.PingRequest{{To: "b9"}, {To: "b1"}, {To: "h1"}, {To: "b2", Count: 1, Interval: 1}, {To: "b2", VLAN: 7}} {
+			if _, err := p.d.Ping(ctx, r, keep); err == nil || api.ErrorCode(err) == api.CodeInternal {
+				t.Errorf("%+v: %v", r, err)
+			}
+		}
+		// Who goes away cancels: the machine has no job left.
+		over := errors.New("over")
+		ask(func() {
+			_, err = p.d.Ping(ctx, api.PingRequest{To: "b2", Count: 1000, Interval: 50_000_000}, func(api.PingReply) error { return over })
+		})
+		if !errors.Is(err, over) {
+			t.Error(err)
+		}
+		ask(func() {
+			defer cancel()
+			stop := time.AfterFunc(time.Second, cancel)
+			defer stop.Stop()
+			_, err = p.d.Ping(ctx, api.PingRequest{To: "b2", Count: 1000, Interval: 3600e9}, keep)
+		})
+		if !errors.Is(err, context.Canceled) || len(p.d.inboxes) != 0 {
+			t.Errorf("%v, %d inboxes", err, len(p.d.inboxes))
+		}
+		p.exchange(t, tsn.Timeout{}, tsn.Timeout{})
+		sent := p.sent(t)
+		p.exchange(t, tsn.Timeout{}, tsn.Timeout{})
+		if got := p.sent(t); got != sent {
+			t.Errorf("%d messages after everybody left", got-sent)
+		}
+	})
+}
+
+func (p *pair) sent(t *testing.T) (n uint64) {
+	t.Helper()
+	if err := p.d.control.call(t.Context(), func() { n = p.d.machine.SPB.Counters().Control.LBMSent }); err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// A drain is known to all nodes with its reason, and to the next run of the
+// daemon, until it is taken back; then the configuration does not bring it
+// back either.
+func TestDrain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPair(t)
+		next := func() spb.Config {
+			m, err := p.d.drainStore.load()
+			if err != nil {
+				t.Fatal(err)
+			}
+			c := spb.Config{Overload: true, OverloadReason: "configured"}
+			m.apply(&c)
+			return c
+		}
+		if c := next(); !c.Overload || c.OverloadReason != "configured" {
+			t.Errorf("before any drain: %+v", c)
+		}
+		v, err := p.d.Drain(t.Context(), api.DrainRequest{On: true, Reason: "fan"})
+		if err != nil || !v.Overload || v.Reason != "fan" || v.Node != "b1" {
+			t.Fatalf("%+v, %v", v, err)
+		}
+		p.exchange(t, tsn.Timeout{}, tsn.Timeout{})
+		if n := p.far.SPB.Nodes()[0]; !n.Overload || n.OverloadReason != "fan" {
+			t.Errorf("b2 knows %+v", n)
+		}
+		nodes, err := p.d.Nodes(t.Context())
+		if err != nil || !nodes[0].Overload || nodes[0].Reason != "fan" || nodes[1].Overload {
+			t.Errorf("%+v, %v", nodes, err)
+		}
+		if c := next(); !c.Overload || c.OverloadReason != "fan" {
+			t.Errorf("after a restart: %+v", c)
+		}
+		if v, err = p.d.Drain(t.Context(), api.DrainRequest{}); err != nil || v.Overload || v.Reason != "" {
+			t.Fatalf("%+v, %v", v, err)
+		}
+		if c := next(); c.Overload {
+			t.Errorf("taken back, and after a restart: %+v", c)
+		}
+		// A disk that is full changes nothing.
+		p.d.drainStore.path = filepath.Join(t.TempDir(), "none", "drain.json")
+		if _, err = p.d.Drain(t.Context(), api.DrainRequest{On: true}); err == nil {
+			t.Error("no error")
+		}
+		p.exchange(t, tsn.Timeout{}, tsn.Timeout{})
+		if p.far.SPB.Nodes()[0].Overload {
+			t.Error("drained, although it could not be kept")
+		}
+	})
+}

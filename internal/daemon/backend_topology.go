@@ -7,7 +7,6 @@ import (
 	"slices"
 	"time"
 
-	"tsnswitch"
 	"tsnswitch/internal/api"
 	"tsnswitch/spb"
 )
@@ -35,13 +34,11 @@ func (d *Daemon) Tree(ctx context.Context, q api.TreeQuery) (*api.Tree, error) {
 		out.ECT = *q.ECT
 	}
 	var tree []spb.TreeNode
-	names := map[tsn.MAC]string{}
-	if cerr := d.control.call(ctx, func() {
-		for _, n := range d.machine.SPB.Nodes() {
-			names[n.SystemID] = n.HostName
-		}
-		tree, err = d.machine.SPB.TreeUnder(out.VLAN, m.bridge, out.ECT)
-	}); cerr != nil {
+	names, err := d.systemNames(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if cerr := d.control.call(ctx, func() { tree, err = d.machine.SPB.TreeUnder(out.VLAN, m.bridge, out.ECT) }); cerr != nil {
 		return nil, cerr
 	}
 	if err != nil {
@@ -62,8 +59,11 @@ func (d *Daemon) Records(ctx context.Context, application *uint16) ([]api.Record
 		return nil, err
 	}
 	var all []spb.NodeRecords
-	names := map[tsn.MAC]string{}
-	err := d.control.call(ctx, func() {
+	names, err := d.systemNames(ctx)
+	if err != nil {
+		return nil, err
+	}
+	err = d.control.call(ctx, func() {
 		i := d.machine.SPB
 		applications := i.RecordApplications()
 		if application != nil {
@@ -71,9 +71,6 @@ func (d *Daemon) Records(ctx context.Context, application *uint16) ([]api.Record
 		}
 		for _, a := range applications {
 			all = append(all, i.Records(a)...)
-		}
-		for _, n := range i.Nodes() {
-			names[n.SystemID] = n.HostName
 		}
 	})
 	out := []api.Record{}
@@ -110,7 +107,7 @@ func (d *Daemon) Topology(ctx context.Context) (*api.Topology, error) {
 }
 
 func topologyNode(n spb.Node) api.TopologyNode {
-	v := api.TopologyNode{System: n.SystemID, Name: n.HostName, BridgeID: n.BridgeID, Reachable: n.Reachable, Overload: n.Overload}
+	v := api.TopologyNode{System: n.SystemID, Name: n.HostName, BridgeID: n.BridgeID, Reachable: n.Reachable, Overload: n.Overload, Reason: n.OverloadReason}
 	if len(n.Addresses) > 0 {
 		v.Address = n.Addresses[0].String()
 	}

@@ -40,6 +40,7 @@ type snapshot struct {
 	neighbours []spb.Neighbour
 	stations   []spb.Station
 	digest     [32]byte
+	agreement  spb.Agreement
 	ports      []srp.PortState
 	streams    []srp.StreamState
 	srpCounts  srp.Counters
@@ -55,6 +56,7 @@ func (d *Daemon) snapshot(ctx context.Context) (*snapshot, error) {
 		if i := d.machine.SPB; i != nil {
 			st := i.Status()
 			s.spb, s.spbCounts, s.neighbours, s.digest, s.stations = &st, i.Counters(), i.Neighbours(), i.DatabaseDigest(), i.Stations()
+			s.agreement = i.Agreement()
 		}
 	})
 	return &s, err
@@ -77,6 +79,7 @@ func (d *Daemon) Status(ctx context.Context) (*api.Status, error) {
 		st.SPB = api.SPBStatus{
 			Adjacencies: s.spb.Adjacencies, Nodes: s.spb.NodesReached, LSPs: s.spb.LSPs,
 			LSDBDigest: fmt.Sprintf("%x", s.digest[:8]), SPFRuns: s.spbCounts.SPFRuns,
+			Overload: s.spb.OverloadReason, Agreement: d.agreementView(s),
 		}
 	}
 	sched, err := d.ScheduleState(ctx)
@@ -112,6 +115,23 @@ func (d *Daemon) Status(ctx context.Context) (*api.Status, error) {
 		}
 	}
 	return st, nil
+}
+
+func (d *Daemon) agreementView(s *snapshot) api.Agreement {
+	a := api.Agreement{Pending: s.agreement.Pending, Flooding: s.agreement.Flooding, Strict: s.agreement.Strict, Withheld: s.agreement.Withheld}
+	if a.Pending {
+		a.For = d.control.now().Sub(tsn.Instant(s.agreement.SinceNS))
+	}
+	for _, m := range s.agreement.Waiting {
+		name := ""
+		for _, n := range s.neighbours {
+			if n.SystemID == m {
+				name = n.HostName
+			}
+		}
+		a.Waiting = append(a.Waiting, nameOr(name, m))
+	}
+	return a
 }
 
 func (d *Daemon) portStatus(s *snapshot, sched *api.ScheduleState) []api.PortStatus {
@@ -187,6 +207,12 @@ func (d *Daemon) degraded(s *snapshot, st *api.Status) []string {
 		if n.Mismatch != "" {
 			out = append(out, fmt.Sprintf("port %d: %s", n.Port, n.Mismatch))
 		}
+	}
+	if s.spb != nil && s.spb.Overload {
+		out = append(out, "others are asked not to send through this bridge: "+s.spb.OverloadReason)
+	}
+	if s.spb != nil && s.spb.DuplicateSystem != "" {
+		out = append(out, "another bridge seems to have our system id: "+s.spb.DuplicateSystem)
 	}
 	for _, p := range s.gptp.Ports {
 		if p.Up && !p.AsCapable {

@@ -85,12 +85,16 @@ type Daemon struct {
 	answersMu sync.Mutex
 	answers   map[uint64]chan error
 	requests  uint64
+	inboxes   map[uint64]*inbox // those that get several
 
 	heldMu    sync.Mutex
 	held      heldMemory
 	staged    *heldSchedule // given by StageSchedule, waiting for its base time
 	replaced  *heldSchedule // what held.Schedule was before the last commit
 	heldStore store[heldMemory]
+
+	drainMu    sync.Mutex
+	drainStore store[drainMemory]
 
 	ops       chan struct{} // the operations lock: one change of the network at a time
 	own       ownMemory
@@ -159,6 +163,14 @@ func build(cfg *config.Daemon, opt Options) (_ *Daemon, err error) {
 	nc, err := nodeConfig(cfg, d.adopted.bridge)
 	if err != nil {
 		return nil, err
+	}
+	d.drainStore = store[drainMemory]{filepath.Join(cfg.StateDir, "drain.json")}
+	drained, err := d.drainStore.load()
+	if err != nil {
+		return nil, err
+	}
+	if nc.SPB != nil {
+		drained.apply(nc.SPB)
 	}
 	if d.gptp, d.machine, err = node.New(nc); err != nil {
 		return nil, err
@@ -306,6 +318,14 @@ func (d *Daemon) effect(e tsn.Effect) {
 		d.answer(e.RequestID, e.Err)
 	case qbv.VerifyGates:
 		go d.readBack(e.Port)
+	case spb.PingReply:
+		d.deliver(e.RequestID, e)
+	case spb.PingDone:
+		d.deliver(e.RequestID, e)
+	case spb.TraceHop:
+		d.deliver(e.RequestID, e)
+	case spb.TraceDone:
+		d.deliver(e.RequestID, e)
 	case spb.TopologyChanged:
 		d.events.add("topology-changed", tsn.NoPort, fmt.Sprintf("generation %d", e.Generation))
 		d.networkChanged()

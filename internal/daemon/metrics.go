@@ -54,6 +54,10 @@ func (c collector) Collect(out chan<- prometheus.Metric) {
 func (c collector) status(out chan<- prometheus.Metric, st *api.Status) {
 	gauge(out, "spb_adjacencies", "IS-IS adjacencies that are Up.", float64(st.SPB.Adjacencies), nil)
 	gauge(out, "spb_nodes", "Bridges that are reached, this one included.", float64(st.SPB.Nodes), nil)
+	gauge(out, "spb_overload", "1 if other bridges are asked not to send through this one.", truth(st.SPB.Overload != ""), nil)
+	gauge(out, "spb_agreement_pending", "1 while neighbours have not agreed on the topology.", truth(st.SPB.Agreement.Pending), nil)
+	gauge(out, "spb_agreement_pending_seconds", "How long they have not.", float64(st.SPB.Agreement.For)*1e-9, nil)
+	gauge(out, "spb_agreement_withheld", "Tree positions that wait for agreement.", float64(st.SPB.Agreement.Withheld), nil)
 	gauge(out, "gptp_synchronized", "1 if gPTP time follows a grand master.", truth(st.GPTP.Synchronized), nil)
 	gauge(out, "gptp_offset_seconds", "Offset from the grand master found by the last Sync.", float64(st.GPTP.Offset)*1e-9, nil)
 	gauge(out, "kernel_in_sync", "1 if the kernel is as desired.", truth(st.Kernel.InSync), nil)

@@ -41,7 +41,7 @@ func (f *Fake) Topology(context.Context) (*api.Topology, error) {
 	t := &api.Topology{Node: f.Name, Generation: 7, Nodes: []api.TopologyNode{node(1, "b1"), node(2, "b2"), node(3, "b3"), node(4, "b4")}}
 	t.Nodes[0].Stations = []api.TopologyStation{{MAC: tsn.MAC{2, 0, 0, 0, 1, 1}, Name: "A", Port: 3}}
 	t.Nodes[2].Stations = []api.TopologyStation{{MAC: tsn.MAC{2, 0, 0, 0, 1, 2}, Name: "B", Port: 3}}
-	t.Nodes[3].Overload = true
+	t.Nodes[3].Overload, t.Nodes[3].Reason = true, "fan 2 failed"
 	for n := byte(1); n <= 4; n++ {
 		a, b := min(n, n%4+1), max(n, n%4+1)
 		t.Links = append(t.Links, api.TopologyLink{A: MAC(a), B: MAC(b), PortA: 1, PortB: 2, Metric: 100})
@@ -65,4 +65,50 @@ func (f *Fake) WatchTopology(ctx context.Context, emit func(*api.Topology) error
 	}
 	<-ctx.Done()
 	return ctx.Err()
+}
+
+func (f *Fake) Services(context.Context) (*api.Services, error) {
+	return &api.Services{Node: f.Name, Services: []api.Service{
+		{
+			ISID: 4096, VLAN: 100, Transmit: true, Receive: true, Ports: []tsn.Port{3}, Group: "73:00:01:00:10:00",
+			Receivers: []api.ServiceBridge{{System: MAC(2), Name: "b2"}, {System: MAC(3), Name: "b3"}},
+			Sources:   []api.ServiceBridge{{System: MAC(3), Name: "b3", Group: "73:00:03:00:10:00"}},
+		},
+		{ISID: 4097, VLAN: 101, Receive: true, Replicate: true},
+	}}, f.did("Services")
+}
+
+func (f *Fake) Drain(_ context.Context, r api.DrainRequest) (*api.Drained, error) {
+	return &api.Drained{Node: f.Name, Overload: r.On, Reason: r.Reason}, f.did("Drain")
+}
+
+func (f *Fake) Ping(_ context.Context, r api.PingRequest, reply func(api.PingReply) error) (*api.PingSummary, error) {
+	if err := f.did("Ping"); err != nil {
+		return nil, err
+	}
+	if r.To == "nobody" {
+		return nil, api.Errorf(api.CodeNotFound, "no bridge or end station is called %q", r.To)
+	}
+	for _, p := range []api.PingReply{
+		{Sequence: 1, From: MAC(3), Name: "b3", RTT: 412_000}, {Sequence: 2, From: MAC(3), Name: "b3", Lost: true},
+	} {
+		if err := reply(p); err != nil {
+			return nil, err
+		}
+	}
+	return &api.PingSummary{To: r.To, Target: MAC(3), Name: "b3", VLAN: 100, Sent: 2, Received: 1, Min: 412_000, Avg: 412_000, Max: 412_000}, nil
+}
+
+func (f *Fake) Trace(_ context.Context, r api.TraceRequest, hop func(api.TraceHop) error) (*api.TraceSummary, error) {
+	if err := f.did("Trace"); err != nil {
+		return nil, err
+	}
+	for _, h := range []api.TraceHop{
+		{Hop: 1, System: MAC(2), Name: "b2", Port: 1, Answered: true, Tries: 1, RTT: 203_000}, {Hop: 2, System: MAC(3), Name: "b3", Port: 1, Tries: 3},
+	} {
+		if err := hop(h); err != nil {
+			return nil, err
+		}
+	}
+	return &api.TraceSummary{To: r.To, Target: MAC(3), Name: "b3", VLAN: 100, Hops: 2, After: "b2"}, nil
 }

@@ -619,6 +619,234 @@ func (x *TreeRequest) GetVlan() uint32 {
 	return 0
 }
 
+type DrainRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Node          string                 `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
+	On            bool                   `protobuf:"varint,2,opt,name=on,proto3" json:"on,omitempty"`        // false: take part in transit again
+	Reason        string                 `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"` // for people; flooded with the LSP
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DrainRequest) Reset() {
+	*x = DrainRequest{}
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DrainRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DrainRequest) ProtoMessage() {}
+
+func (x *DrainRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DrainRequest.ProtoReflect.Descriptor instead.
+func (*DrainRequest) Descriptor() ([]byte, []int) {
+	return file_tsnswitch_v1_switch_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *DrainRequest) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+func (x *DrainRequest) GetOn() bool {
+	if x != nil {
+		return x.On
+	}
+	return false
+}
+
+func (x *DrainRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+type PingRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Node          string                 `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
+	To            string                 `protobuf:"bytes,2,opt,name=to,proto3" json:"to,omitempty"`                                    // node or station, name or address
+	Vlan          uint32                 `protobuf:"varint,3,opt,name=vlan,proto3" json:"vlan,omitempty"`                               // 0: the first Base VID
+	Count         uint32                 `protobuf:"varint,4,opt,name=count,proto3" json:"count,omitempty"`                             // 0: 5
+	IntervalNs    int64                  `protobuf:"varint,5,opt,name=interval_ns,json=intervalNs,proto3" json:"interval_ns,omitempty"` // 0: 1 s
+	TimeoutNs     int64                  `protobuf:"varint,6,opt,name=timeout_ns,json=timeoutNs,proto3" json:"timeout_ns,omitempty"`    // 0: 1 s
+	Size          uint32                 `protobuf:"varint,7,opt,name=size,proto3" json:"size,omitempty"`                               // octets of data
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PingRequest) Reset() {
+	*x = PingRequest{}
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PingRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PingRequest) ProtoMessage() {}
+
+func (x *PingRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PingRequest.ProtoReflect.Descriptor instead.
+func (*PingRequest) Descriptor() ([]byte, []int) {
+	return file_tsnswitch_v1_switch_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *PingRequest) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+func (x *PingRequest) GetTo() string {
+	if x != nil {
+		return x.To
+	}
+	return ""
+}
+
+func (x *PingRequest) GetVlan() uint32 {
+	if x != nil {
+		return x.Vlan
+	}
+	return 0
+}
+
+func (x *PingRequest) GetCount() uint32 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
+func (x *PingRequest) GetIntervalNs() int64 {
+	if x != nil {
+		return x.IntervalNs
+	}
+	return 0
+}
+
+func (x *PingRequest) GetTimeoutNs() int64 {
+	if x != nil {
+		return x.TimeoutNs
+	}
+	return 0
+}
+
+func (x *PingRequest) GetSize() uint32 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
+}
+
+type TraceRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Node          string                 `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
+	To            string                 `protobuf:"bytes,2,opt,name=to,proto3" json:"to,omitempty"`
+	Vlan          uint32                 `protobuf:"varint,3,opt,name=vlan,proto3" json:"vlan,omitempty"`
+	Tries         uint32                 `protobuf:"varint,4,opt,name=tries,proto3" json:"tries,omitempty"`                          // to a silent bridge; 0: 3
+	TimeoutNs     int64                  `protobuf:"varint,5,opt,name=timeout_ns,json=timeoutNs,proto3" json:"timeout_ns,omitempty"` // of each; 0: 500 ms
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TraceRequest) Reset() {
+	*x = TraceRequest{}
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TraceRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TraceRequest) ProtoMessage() {}
+
+func (x *TraceRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TraceRequest.ProtoReflect.Descriptor instead.
+func (*TraceRequest) Descriptor() ([]byte, []int) {
+	return file_tsnswitch_v1_switch_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *TraceRequest) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+func (x *TraceRequest) GetTo() string {
+	if x != nil {
+		return x.To
+	}
+	return ""
+}
+
+func (x *TraceRequest) GetVlan() uint32 {
+	if x != nil {
+		return x.Vlan
+	}
+	return 0
+}
+
+func (x *TraceRequest) GetTries() uint32 {
+	if x != nil {
+		return x.Tries
+	}
+	return 0
+}
+
+func (x *TraceRequest) GetTimeoutNs() int64 {
+	if x != nil {
+		return x.TimeoutNs
+	}
+	return 0
+}
+
 type RecordsRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Node          string                 `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
@@ -629,7 +857,7 @@ type RecordsRequest struct {
 
 func (x *RecordsRequest) Reset() {
 	*x = RecordsRequest{}
-	mi := &file_tsnswitch_v1_switch_proto_msgTypes[9]
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -641,7 +869,7 @@ func (x *RecordsRequest) String() string {
 func (*RecordsRequest) ProtoMessage() {}
 
 func (x *RecordsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tsnswitch_v1_switch_proto_msgTypes[9]
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -654,7 +882,7 @@ func (x *RecordsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecordsRequest.ProtoReflect.Descriptor instead.
 func (*RecordsRequest) Descriptor() ([]byte, []int) {
-	return file_tsnswitch_v1_switch_proto_rawDescGZIP(), []int{9}
+	return file_tsnswitch_v1_switch_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *RecordsRequest) GetNode() string {
@@ -689,7 +917,7 @@ type GPTPPort struct {
 
 func (x *GPTPPort) Reset() {
 	*x = GPTPPort{}
-	mi := &file_tsnswitch_v1_switch_proto_msgTypes[10]
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -701,7 +929,7 @@ func (x *GPTPPort) String() string {
 func (*GPTPPort) ProtoMessage() {}
 
 func (x *GPTPPort) ProtoReflect() protoreflect.Message {
-	mi := &file_tsnswitch_v1_switch_proto_msgTypes[10]
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -714,7 +942,7 @@ func (x *GPTPPort) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GPTPPort.ProtoReflect.Descriptor instead.
 func (*GPTPPort) Descriptor() ([]byte, []int) {
-	return file_tsnswitch_v1_switch_proto_rawDescGZIP(), []int{10}
+	return file_tsnswitch_v1_switch_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *GPTPPort) GetPort() uint32 {
@@ -808,7 +1036,7 @@ type GPTPStatus struct {
 
 func (x *GPTPStatus) Reset() {
 	*x = GPTPStatus{}
-	mi := &file_tsnswitch_v1_switch_proto_msgTypes[11]
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -820,7 +1048,7 @@ func (x *GPTPStatus) String() string {
 func (*GPTPStatus) ProtoMessage() {}
 
 func (x *GPTPStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_tsnswitch_v1_switch_proto_msgTypes[11]
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -833,7 +1061,7 @@ func (x *GPTPStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GPTPStatus.ProtoReflect.Descriptor instead.
 func (*GPTPStatus) Descriptor() ([]byte, []int) {
-	return file_tsnswitch_v1_switch_proto_rawDescGZIP(), []int{11}
+	return file_tsnswitch_v1_switch_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *GPTPStatus) GetDomain() uint32 {
@@ -940,7 +1168,7 @@ type AddStreamRequest struct {
 
 func (x *AddStreamRequest) Reset() {
 	*x = AddStreamRequest{}
-	mi := &file_tsnswitch_v1_switch_proto_msgTypes[12]
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -952,7 +1180,7 @@ func (x *AddStreamRequest) String() string {
 func (*AddStreamRequest) ProtoMessage() {}
 
 func (x *AddStreamRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tsnswitch_v1_switch_proto_msgTypes[12]
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -965,7 +1193,7 @@ func (x *AddStreamRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddStreamRequest.ProtoReflect.Descriptor instead.
 func (*AddStreamRequest) Descriptor() ([]byte, []int) {
-	return file_tsnswitch_v1_switch_proto_rawDescGZIP(), []int{12}
+	return file_tsnswitch_v1_switch_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *AddStreamRequest) GetNode() string {
@@ -999,7 +1227,7 @@ type StreamRequest struct {
 
 func (x *StreamRequest) Reset() {
 	*x = StreamRequest{}
-	mi := &file_tsnswitch_v1_switch_proto_msgTypes[13]
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1011,7 +1239,7 @@ func (x *StreamRequest) String() string {
 func (*StreamRequest) ProtoMessage() {}
 
 func (x *StreamRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tsnswitch_v1_switch_proto_msgTypes[13]
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1024,7 +1252,7 @@ func (x *StreamRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamRequest.ProtoReflect.Descriptor instead.
 func (*StreamRequest) Descriptor() ([]byte, []int) {
-	return file_tsnswitch_v1_switch_proto_rawDescGZIP(), []int{13}
+	return file_tsnswitch_v1_switch_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *StreamRequest) GetNode() string {
@@ -1049,7 +1277,7 @@ type RemoveStreamResponse struct {
 
 func (x *RemoveStreamResponse) Reset() {
 	*x = RemoveStreamResponse{}
-	mi := &file_tsnswitch_v1_switch_proto_msgTypes[14]
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1061,7 +1289,7 @@ func (x *RemoveStreamResponse) String() string {
 func (*RemoveStreamResponse) ProtoMessage() {}
 
 func (x *RemoveStreamResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tsnswitch_v1_switch_proto_msgTypes[14]
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1074,7 +1302,7 @@ func (x *RemoveStreamResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveStreamResponse.ProtoReflect.Descriptor instead.
 func (*RemoveStreamResponse) Descriptor() ([]byte, []int) {
-	return file_tsnswitch_v1_switch_proto_rawDescGZIP(), []int{14}
+	return file_tsnswitch_v1_switch_proto_rawDescGZIP(), []int{17}
 }
 
 type ListStreamsResponse struct {
@@ -1086,7 +1314,7 @@ type ListStreamsResponse struct {
 
 func (x *ListStreamsResponse) Reset() {
 	*x = ListStreamsResponse{}
-	mi := &file_tsnswitch_v1_switch_proto_msgTypes[15]
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1098,7 +1326,7 @@ func (x *ListStreamsResponse) String() string {
 func (*ListStreamsResponse) ProtoMessage() {}
 
 func (x *ListStreamsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tsnswitch_v1_switch_proto_msgTypes[15]
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1111,7 +1339,7 @@ func (x *ListStreamsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListStreamsResponse.ProtoReflect.Descriptor instead.
 func (*ListStreamsResponse) Descriptor() ([]byte, []int) {
-	return file_tsnswitch_v1_switch_proto_rawDescGZIP(), []int{15}
+	return file_tsnswitch_v1_switch_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ListStreamsResponse) GetStreams() []*StreamState {
@@ -1131,7 +1359,7 @@ type PlanScheduleRequest struct {
 
 func (x *PlanScheduleRequest) Reset() {
 	*x = PlanScheduleRequest{}
-	mi := &file_tsnswitch_v1_switch_proto_msgTypes[16]
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1143,7 +1371,7 @@ func (x *PlanScheduleRequest) String() string {
 func (*PlanScheduleRequest) ProtoMessage() {}
 
 func (x *PlanScheduleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tsnswitch_v1_switch_proto_msgTypes[16]
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1156,7 +1384,7 @@ func (x *PlanScheduleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanScheduleRequest.ProtoReflect.Descriptor instead.
 func (*PlanScheduleRequest) Descriptor() ([]byte, []int) {
-	return file_tsnswitch_v1_switch_proto_rawDescGZIP(), []int{16}
+	return file_tsnswitch_v1_switch_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *PlanScheduleRequest) GetNode() string {
@@ -1184,7 +1412,7 @@ type ApplyScheduleRequest struct {
 
 func (x *ApplyScheduleRequest) Reset() {
 	*x = ApplyScheduleRequest{}
-	mi := &file_tsnswitch_v1_switch_proto_msgTypes[17]
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1196,7 +1424,7 @@ func (x *ApplyScheduleRequest) String() string {
 func (*ApplyScheduleRequest) ProtoMessage() {}
 
 func (x *ApplyScheduleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tsnswitch_v1_switch_proto_msgTypes[17]
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1209,7 +1437,7 @@ func (x *ApplyScheduleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyScheduleRequest.ProtoReflect.Descriptor instead.
 func (*ApplyScheduleRequest) Descriptor() ([]byte, []int) {
-	return file_tsnswitch_v1_switch_proto_rawDescGZIP(), []int{17}
+	return file_tsnswitch_v1_switch_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ApplyScheduleRequest) GetNode() string {
@@ -1246,7 +1474,7 @@ type Progress struct {
 
 func (x *Progress) Reset() {
 	*x = Progress{}
-	mi := &file_tsnswitch_v1_switch_proto_msgTypes[18]
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1258,7 +1486,7 @@ func (x *Progress) String() string {
 func (*Progress) ProtoMessage() {}
 
 func (x *Progress) ProtoReflect() protoreflect.Message {
-	mi := &file_tsnswitch_v1_switch_proto_msgTypes[18]
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1271,7 +1499,7 @@ func (x *Progress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Progress.ProtoReflect.Descriptor instead.
 func (*Progress) Descriptor() ([]byte, []int) {
-	return file_tsnswitch_v1_switch_proto_rawDescGZIP(), []int{18}
+	return file_tsnswitch_v1_switch_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Progress) GetNode() string {
@@ -1316,7 +1544,7 @@ type ApplyScheduleResponse struct {
 
 func (x *ApplyScheduleResponse) Reset() {
 	*x = ApplyScheduleResponse{}
-	mi := &file_tsnswitch_v1_switch_proto_msgTypes[19]
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1328,7 +1556,7 @@ func (x *ApplyScheduleResponse) String() string {
 func (*ApplyScheduleResponse) ProtoMessage() {}
 
 func (x *ApplyScheduleResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tsnswitch_v1_switch_proto_msgTypes[19]
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1341,7 +1569,7 @@ func (x *ApplyScheduleResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyScheduleResponse.ProtoReflect.Descriptor instead.
 func (*ApplyScheduleResponse) Descriptor() ([]byte, []int) {
-	return file_tsnswitch_v1_switch_proto_rawDescGZIP(), []int{19}
+	return file_tsnswitch_v1_switch_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ApplyScheduleResponse) GetWhat() isApplyScheduleResponse_What {
@@ -1395,7 +1623,7 @@ type WatchEventsRequest struct {
 
 func (x *WatchEventsRequest) Reset() {
 	*x = WatchEventsRequest{}
-	mi := &file_tsnswitch_v1_switch_proto_msgTypes[20]
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1407,7 +1635,7 @@ func (x *WatchEventsRequest) String() string {
 func (*WatchEventsRequest) ProtoMessage() {}
 
 func (x *WatchEventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tsnswitch_v1_switch_proto_msgTypes[20]
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1420,7 +1648,7 @@ func (x *WatchEventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchEventsRequest.ProtoReflect.Descriptor instead.
 func (*WatchEventsRequest) Descriptor() ([]byte, []int) {
-	return file_tsnswitch_v1_switch_proto_rawDescGZIP(), []int{20}
+	return file_tsnswitch_v1_switch_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *WatchEventsRequest) GetNode() string {
@@ -1451,7 +1679,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_tsnswitch_v1_switch_proto_msgTypes[21]
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1463,7 +1691,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_tsnswitch_v1_switch_proto_msgTypes[21]
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1476,7 +1704,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_tsnswitch_v1_switch_proto_rawDescGZIP(), []int{21}
+	return file_tsnswitch_v1_switch_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Event) GetSeq() uint64 {
@@ -1574,7 +1802,28 @@ const file_tsnswitch_v1_switch_proto_rawDesc = "" +
 	"\x06source\x18\x02 \x01(\tR\x06source\x12\x15\n" +
 	"\x03ect\x18\x03 \x01(\rH\x00R\x03ect\x88\x01\x01\x12\x12\n" +
 	"\x04vlan\x18\x04 \x01(\rR\x04vlanB\x06\n" +
-	"\x04_ect\"[\n" +
+	"\x04_ect\"J\n" +
+	"\fDrainRequest\x12\x12\n" +
+	"\x04node\x18\x01 \x01(\tR\x04node\x12\x0e\n" +
+	"\x02on\x18\x02 \x01(\bR\x02on\x12\x16\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\"\xaf\x01\n" +
+	"\vPingRequest\x12\x12\n" +
+	"\x04node\x18\x01 \x01(\tR\x04node\x12\x0e\n" +
+	"\x02to\x18\x02 \x01(\tR\x02to\x12\x12\n" +
+	"\x04vlan\x18\x03 \x01(\rR\x04vlan\x12\x14\n" +
+	"\x05count\x18\x04 \x01(\rR\x05count\x12\x1f\n" +
+	"\vinterval_ns\x18\x05 \x01(\x03R\n" +
+	"intervalNs\x12\x1d\n" +
+	"\n" +
+	"timeout_ns\x18\x06 \x01(\x03R\ttimeoutNs\x12\x12\n" +
+	"\x04size\x18\a \x01(\rR\x04size\"{\n" +
+	"\fTraceRequest\x12\x12\n" +
+	"\x04node\x18\x01 \x01(\tR\x04node\x12\x0e\n" +
+	"\x02to\x18\x02 \x01(\tR\x02to\x12\x12\n" +
+	"\x04vlan\x18\x03 \x01(\rR\x04vlan\x12\x14\n" +
+	"\x05tries\x18\x04 \x01(\rR\x05tries\x12\x1d\n" +
+	"\n" +
+	"timeout_ns\x18\x05 \x01(\x03R\ttimeoutNs\"[\n" +
 	"\x0eRecordsRequest\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12%\n" +
 	"\vapplication\x18\x02 \x01(\rH\x00R\vapplication\x88\x01\x01B\x0e\n" +
@@ -1646,7 +1895,7 @@ const file_tsnswitch_v1_switch_proto_rawDesc = "" +
 	"\x04node\x18\x03 \x01(\tR\x04node\x12\x12\n" +
 	"\x04kind\x18\x04 \x01(\tR\x04kind\x12\x12\n" +
 	"\x04port\x18\x05 \x01(\rR\x04port\x12\x16\n" +
-	"\x06detail\x18\x06 \x01(\tR\x06detail2\x9a\f\n" +
+	"\x06detail\x18\x06 \x01(\tR\x06detail2\x86\x0e\n" +
 	"\x06Switch\x12:\n" +
 	"\tGetStatus\x12\x19.tsnswitch.v1.NodeRequest\x1a\x12.tsnswitch.v1.View\x127\n" +
 	"\x06Doctor\x12\x19.tsnswitch.v1.NodeRequest\x1a\x12.tsnswitch.v1.View\x125\n" +
@@ -1659,7 +1908,11 @@ const file_tsnswitch_v1_switch_proto_rawDesc = "" +
 	"\tListPaths\x12\x1e.tsnswitch.v1.ListPathsRequest\x1a\x1f.tsnswitch.v1.ListPathsResponse\x123\n" +
 	"\x03Why\x12\x18.tsnswitch.v1.WhyRequest\x1a\x12.tsnswitch.v1.View\x128\n" +
 	"\aGetTree\x12\x19.tsnswitch.v1.TreeRequest\x1a\x12.tsnswitch.v1.View\x12?\n" +
-	"\vListRecords\x12\x1c.tsnswitch.v1.RecordsRequest\x1a\x12.tsnswitch.v1.View\x12<\n" +
+	"\vListRecords\x12\x1c.tsnswitch.v1.RecordsRequest\x1a\x12.tsnswitch.v1.View\x12=\n" +
+	"\fListServices\x12\x19.tsnswitch.v1.NodeRequest\x1a\x12.tsnswitch.v1.View\x127\n" +
+	"\x05Drain\x12\x1a.tsnswitch.v1.DrainRequest\x1a\x12.tsnswitch.v1.View\x127\n" +
+	"\x04Ping\x12\x19.tsnswitch.v1.PingRequest\x1a\x12.tsnswitch.v1.View0\x01\x129\n" +
+	"\x05Trace\x12\x1a.tsnswitch.v1.TraceRequest\x1a\x12.tsnswitch.v1.View0\x01\x12<\n" +
 	"\vGetTopology\x12\x19.tsnswitch.v1.NodeRequest\x1a\x12.tsnswitch.v1.View\x12@\n" +
 	"\rWatchTopology\x12\x19.tsnswitch.v1.NodeRequest\x1a\x12.tsnswitch.v1.View0\x01\x12>\n" +
 	"\aGetGPTP\x12\x19.tsnswitch.v1.NodeRequest\x1a\x18.tsnswitch.v1.GPTPStatus\x12F\n" +
@@ -1684,7 +1937,7 @@ func file_tsnswitch_v1_switch_proto_rawDescGZIP() []byte {
 	return file_tsnswitch_v1_switch_proto_rawDescData
 }
 
-var file_tsnswitch_v1_switch_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
+var file_tsnswitch_v1_switch_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
 var file_tsnswitch_v1_switch_proto_goTypes = []any{
 	(*NodeRequest)(nil),            // 0: tsnswitch.v1.NodeRequest
 	(*Neighbour)(nil),              // 1: tsnswitch.v1.Neighbour
@@ -1695,36 +1948,39 @@ var file_tsnswitch_v1_switch_proto_goTypes = []any{
 	(*DatabaseRequest)(nil),        // 6: tsnswitch.v1.DatabaseRequest
 	(*WhyRequest)(nil),             // 7: tsnswitch.v1.WhyRequest
 	(*TreeRequest)(nil),            // 8: tsnswitch.v1.TreeRequest
-	(*RecordsRequest)(nil),         // 9: tsnswitch.v1.RecordsRequest
-	(*GPTPPort)(nil),               // 10: tsnswitch.v1.GPTPPort
-	(*GPTPStatus)(nil),             // 11: tsnswitch.v1.GPTPStatus
-	(*AddStreamRequest)(nil),       // 12: tsnswitch.v1.AddStreamRequest
-	(*StreamRequest)(nil),          // 13: tsnswitch.v1.StreamRequest
-	(*RemoveStreamResponse)(nil),   // 14: tsnswitch.v1.RemoveStreamResponse
-	(*ListStreamsResponse)(nil),    // 15: tsnswitch.v1.ListStreamsResponse
-	(*PlanScheduleRequest)(nil),    // 16: tsnswitch.v1.PlanScheduleRequest
-	(*ApplyScheduleRequest)(nil),   // 17: tsnswitch.v1.ApplyScheduleRequest
-	(*Progress)(nil),               // 18: tsnswitch.v1.Progress
-	(*ApplyScheduleResponse)(nil),  // 19: tsnswitch.v1.ApplyScheduleResponse
-	(*WatchEventsRequest)(nil),     // 20: tsnswitch.v1.WatchEventsRequest
-	(*Event)(nil),                  // 21: tsnswitch.v1.Event
-	(*Hop)(nil),                    // 22: tsnswitch.v1.Hop
-	(*PTPTime)(nil),                // 23: tsnswitch.v1.PTPTime
-	(*Stream)(nil),                 // 24: tsnswitch.v1.Stream
-	(*StreamState)(nil),            // 25: tsnswitch.v1.StreamState
-	(*Schedule)(nil),               // 26: tsnswitch.v1.Schedule
-	(*View)(nil),                   // 27: tsnswitch.v1.View
+	(*DrainRequest)(nil),           // 9: tsnswitch.v1.DrainRequest
+	(*PingRequest)(nil),            // 10: tsnswitch.v1.PingRequest
+	(*TraceRequest)(nil),           // 11: tsnswitch.v1.TraceRequest
+	(*RecordsRequest)(nil),         // 12: tsnswitch.v1.RecordsRequest
+	(*GPTPPort)(nil),               // 13: tsnswitch.v1.GPTPPort
+	(*GPTPStatus)(nil),             // 14: tsnswitch.v1.GPTPStatus
+	(*AddStreamRequest)(nil),       // 15: tsnswitch.v1.AddStreamRequest
+	(*StreamRequest)(nil),          // 16: tsnswitch.v1.StreamRequest
+	(*RemoveStreamResponse)(nil),   // 17: tsnswitch.v1.RemoveStreamResponse
+	(*ListStreamsResponse)(nil),    // 18: tsnswitch.v1.ListStreamsResponse
+	(*PlanScheduleRequest)(nil),    // 19: tsnswitch.v1.PlanScheduleRequest
+	(*ApplyScheduleRequest)(nil),   // 20: tsnswitch.v1.ApplyScheduleRequest
+	(*Progress)(nil),               // 21: tsnswitch.v1.Progress
+	(*ApplyScheduleResponse)(nil),  // 22: tsnswitch.v1.ApplyScheduleResponse
+	(*WatchEventsRequest)(nil),     // 23: tsnswitch.v1.WatchEventsRequest
+	(*Event)(nil),                  // 24: tsnswitch.v1.Event
+	(*Hop)(nil),                    // 25: tsnswitch.v1.Hop
+	(*PTPTime)(nil),                // 26: tsnswitch.v1.PTPTime
+	(*Stream)(nil),                 // 27: tsnswitch.v1.Stream
+	(*StreamState)(nil),            // 28: tsnswitch.v1.StreamState
+	(*Schedule)(nil),               // 29: tsnswitch.v1.Schedule
+	(*View)(nil),                   // 30: tsnswitch.v1.View
 }
 var file_tsnswitch_v1_switch_proto_depIdxs = []int32{
 	1,  // 0: tsnswitch.v1.ListNeighboursResponse.neighbours:type_name -> tsnswitch.v1.Neighbour
-	22, // 1: tsnswitch.v1.Path.hops:type_name -> tsnswitch.v1.Hop
+	25, // 1: tsnswitch.v1.Path.hops:type_name -> tsnswitch.v1.Hop
 	4,  // 2: tsnswitch.v1.ListPathsResponse.paths:type_name -> tsnswitch.v1.Path
-	23, // 3: tsnswitch.v1.GPTPStatus.now:type_name -> tsnswitch.v1.PTPTime
-	10, // 4: tsnswitch.v1.GPTPStatus.ports:type_name -> tsnswitch.v1.GPTPPort
-	24, // 5: tsnswitch.v1.AddStreamRequest.spec:type_name -> tsnswitch.v1.Stream
-	25, // 6: tsnswitch.v1.ListStreamsResponse.streams:type_name -> tsnswitch.v1.StreamState
-	18, // 7: tsnswitch.v1.ApplyScheduleResponse.progress:type_name -> tsnswitch.v1.Progress
-	26, // 8: tsnswitch.v1.ApplyScheduleResponse.schedule:type_name -> tsnswitch.v1.Schedule
+	26, // 3: tsnswitch.v1.GPTPStatus.now:type_name -> tsnswitch.v1.PTPTime
+	13, // 4: tsnswitch.v1.GPTPStatus.ports:type_name -> tsnswitch.v1.GPTPPort
+	27, // 5: tsnswitch.v1.AddStreamRequest.spec:type_name -> tsnswitch.v1.Stream
+	28, // 6: tsnswitch.v1.ListStreamsResponse.streams:type_name -> tsnswitch.v1.StreamState
+	21, // 7: tsnswitch.v1.ApplyScheduleResponse.progress:type_name -> tsnswitch.v1.Progress
+	29, // 8: tsnswitch.v1.ApplyScheduleResponse.schedule:type_name -> tsnswitch.v1.Schedule
 	0,  // 9: tsnswitch.v1.Switch.GetStatus:input_type -> tsnswitch.v1.NodeRequest
 	0,  // 10: tsnswitch.v1.Switch.Doctor:input_type -> tsnswitch.v1.NodeRequest
 	0,  // 11: tsnswitch.v1.Switch.Diff:input_type -> tsnswitch.v1.NodeRequest
@@ -1736,43 +1992,51 @@ var file_tsnswitch_v1_switch_proto_depIdxs = []int32{
 	3,  // 17: tsnswitch.v1.Switch.ListPaths:input_type -> tsnswitch.v1.ListPathsRequest
 	7,  // 18: tsnswitch.v1.Switch.Why:input_type -> tsnswitch.v1.WhyRequest
 	8,  // 19: tsnswitch.v1.Switch.GetTree:input_type -> tsnswitch.v1.TreeRequest
-	9,  // 20: tsnswitch.v1.Switch.ListRecords:input_type -> tsnswitch.v1.RecordsRequest
-	0,  // 21: tsnswitch.v1.Switch.GetTopology:input_type -> tsnswitch.v1.NodeRequest
-	0,  // 22: tsnswitch.v1.Switch.WatchTopology:input_type -> tsnswitch.v1.NodeRequest
-	0,  // 23: tsnswitch.v1.Switch.GetGPTP:input_type -> tsnswitch.v1.NodeRequest
-	12, // 24: tsnswitch.v1.Switch.AddStream:input_type -> tsnswitch.v1.AddStreamRequest
-	13, // 25: tsnswitch.v1.Switch.RemoveStream:input_type -> tsnswitch.v1.StreamRequest
-	0,  // 26: tsnswitch.v1.Switch.ListStreams:input_type -> tsnswitch.v1.NodeRequest
-	13, // 27: tsnswitch.v1.Switch.GetStream:input_type -> tsnswitch.v1.StreamRequest
-	16, // 28: tsnswitch.v1.Switch.PlanSchedule:input_type -> tsnswitch.v1.PlanScheduleRequest
-	17, // 29: tsnswitch.v1.Switch.ApplySchedule:input_type -> tsnswitch.v1.ApplyScheduleRequest
-	0,  // 30: tsnswitch.v1.Switch.GetSchedule:input_type -> tsnswitch.v1.NodeRequest
-	20, // 31: tsnswitch.v1.Switch.WatchEvents:input_type -> tsnswitch.v1.WatchEventsRequest
-	27, // 32: tsnswitch.v1.Switch.GetStatus:output_type -> tsnswitch.v1.View
-	27, // 33: tsnswitch.v1.Switch.Doctor:output_type -> tsnswitch.v1.View
-	27, // 34: tsnswitch.v1.Switch.Diff:output_type -> tsnswitch.v1.View
-	27, // 35: tsnswitch.v1.Switch.GetKernelText:output_type -> tsnswitch.v1.View
-	27, // 36: tsnswitch.v1.Switch.GetDist:output_type -> tsnswitch.v1.View
-	2,  // 37: tsnswitch.v1.Switch.ListNeighbours:output_type -> tsnswitch.v1.ListNeighboursResponse
-	27, // 38: tsnswitch.v1.Switch.ListDatabase:output_type -> tsnswitch.v1.View
-	27, // 39: tsnswitch.v1.Switch.ListNodes:output_type -> tsnswitch.v1.View
-	5,  // 40: tsnswitch.v1.Switch.ListPaths:output_type -> tsnswitch.v1.ListPathsResponse
-	27, // 41: tsnswitch.v1.Switch.Why:output_type -> tsnswitch.v1.View
-	27, // 42: tsnswitch.v1.Switch.GetTree:output_type -> tsnswitch.v1.View
-	27, // 43: tsnswitch.v1.Switch.ListRecords:output_type -> tsnswitch.v1.View
-	27, // 44: tsnswitch.v1.Switch.GetTopology:output_type -> tsnswitch.v1.View
-	27, // 45: tsnswitch.v1.Switch.WatchTopology:output_type -> tsnswitch.v1.View
-	11, // 46: tsnswitch.v1.Switch.GetGPTP:output_type -> tsnswitch.v1.GPTPStatus
-	25, // 47: tsnswitch.v1.Switch.AddStream:output_type -> tsnswitch.v1.StreamState
-	14, // 48: tsnswitch.v1.Switch.RemoveStream:output_type -> tsnswitch.v1.RemoveStreamResponse
-	15, // 49: tsnswitch.v1.Switch.ListStreams:output_type -> tsnswitch.v1.ListStreamsResponse
-	25, // 50: tsnswitch.v1.Switch.GetStream:output_type -> tsnswitch.v1.StreamState
-	26, // 51: tsnswitch.v1.Switch.PlanSchedule:output_type -> tsnswitch.v1.Schedule
-	19, // 52: tsnswitch.v1.Switch.ApplySchedule:output_type -> tsnswitch.v1.ApplyScheduleResponse
-	26, // 53: tsnswitch.v1.Switch.GetSchedule:output_type -> tsnswitch.v1.Schedule
-	21, // 54: tsnswitch.v1.Switch.WatchEvents:output_type -> tsnswitch.v1.Event
-	32, // [32:55] is the sub-list for method output_type
-	9,  // [9:32] is the sub-list for method input_type
+	12, // 20: tsnswitch.v1.Switch.ListRecords:input_type -> tsnswitch.v1.RecordsRequest
+	0,  // 21: tsnswitch.v1.Switch.ListServices:input_type -> tsnswitch.v1.NodeRequest
+	9,  // 22: tsnswitch.v1.Switch.Drain:input_type -> tsnswitch.v1.DrainRequest
+	10, // 23: tsnswitch.v1.Switch.Ping:input_type -> tsnswitch.v1.PingRequest
+	11, // 24: tsnswitch.v1.Switch.Trace:input_type -> tsnswitch.v1.TraceRequest
+	0,  // 25: tsnswitch.v1.Switch.GetTopology:input_type -> tsnswitch.v1.NodeRequest
+	0,  // 26: tsnswitch.v1.Switch.WatchTopology:input_type -> tsnswitch.v1.NodeRequest
+	0,  // 27: tsnswitch.v1.Switch.GetGPTP:input_type -> tsnswitch.v1.NodeRequest
+	15, // 28: tsnswitch.v1.Switch.AddStream:input_type -> tsnswitch.v1.AddStreamRequest
+	16, // 29: tsnswitch.v1.Switch.RemoveStream:input_type -> tsnswitch.v1.StreamRequest
+	0,  // 30: tsnswitch.v1.Switch.ListStreams:input_type -> tsnswitch.v1.NodeRequest
+	16, // 31: tsnswitch.v1.Switch.GetStream:input_type -> tsnswitch.v1.StreamRequest
+	19, // 32: tsnswitch.v1.Switch.PlanSchedule:input_type -> tsnswitch.v1.PlanScheduleRequest
+	20, // 33: tsnswitch.v1.Switch.ApplySchedule:input_type -> tsnswitch.v1.ApplyScheduleRequest
+	0,  // 34: tsnswitch.v1.Switch.GetSchedule:input_type -> tsnswitch.v1.NodeRequest
+	23, // 35: tsnswitch.v1.Switch.WatchEvents:input_type -> tsnswitch.v1.WatchEventsRequest
+	30, // 36: tsnswitch.v1.Switch.GetStatus:output_type -> tsnswitch.v1.View
+	30, // 37: tsnswitch.v1.Switch.Doctor:output_type -> tsnswitch.v1.View
+	30, // 38: tsnswitch.v1.Switch.Diff:output_type -> tsnswitch.v1.View
+	30, // 39: tsnswitch.v1.Switch.GetKernelText:output_type -> tsnswitch.v1.View
+	30, // 40: tsnswitch.v1.Switch.GetDist:output_type -> tsnswitch.v1.View
+	2,  // 41: tsnswitch.v1.Switch.ListNeighbours:output_type -> tsnswitch.v1.ListNeighboursResponse
+	30, // 42: tsnswitch.v1.Switch.ListDatabase:output_type -> tsnswitch.v1.View
+	30, // 43: tsnswitch.v1.Switch.ListNodes:output_type -> tsnswitch.v1.View
+	5,  // 44: tsnswitch.v1.Switch.ListPaths:output_type -> tsnswitch.v1.ListPathsResponse
+	30, // 45: tsnswitch.v1.Switch.Why:output_type -> tsnswitch.v1.View
+	30, // 46: tsnswitch.v1.Switch.GetTree:output_type -> tsnswitch.v1.View
+	30, // 47: tsnswitch.v1.Switch.ListRecords:output_type -> tsnswitch.v1.View
+	30, // 48: tsnswitch.v1.Switch.ListServices:output_type -> tsnswitch.v1.View
+	30, // 49: tsnswitch.v1.Switch.Drain:output_type -> tsnswitch.v1.View
+	30, // 50: tsnswitch.v1.Switch.Ping:output_type -> tsnswitch.v1.View
+	30, // 51: tsnswitch.v1.Switch.Trace:output_type -> tsnswitch.v1.View
+	30, // 52: tsnswitch.v1.Switch.GetTopology:output_type -> tsnswitch.v1.View
+	30, // 53: tsnswitch.v1.Switch.WatchTopology:output_type -> tsnswitch.v1.View
+	14, // 54: tsnswitch.v1.Switch.GetGPTP:output_type -> tsnswitch.v1.GPTPStatus
+	28, // 55: tsnswitch.v1.Switch.AddStream:output_type -> tsnswitch.v1.StreamState
+	17, // 56: tsnswitch.v1.Switch.RemoveStream:output_type -> tsnswitch.v1.RemoveStreamResponse
+	18, // 57: tsnswitch.v1.Switch.ListStreams:output_type -> tsnswitch.v1.ListStreamsResponse
+	28, // 58: tsnswitch.v1.Switch.GetStream:output_type -> tsnswitch.v1.StreamState
+	29, // 59: tsnswitch.v1.Switch.PlanSchedule:output_type -> tsnswitch.v1.Schedule
+	22, // 60: tsnswitch.v1.Switch.ApplySchedule:output_type -> tsnswitch.v1.ApplyScheduleResponse
+	29, // 61: tsnswitch.v1.Switch.GetSchedule:output_type -> tsnswitch.v1.Schedule
+	24, // 62: tsnswitch.v1.Switch.WatchEvents:output_type -> tsnswitch.v1.Event
+	36, // [36:63] is the sub-list for method output_type
+	9,  // [9:36] is the sub-list for method input_type
 	9,  // [9:9] is the sub-list for extension type_name
 	9,  // [9:9] is the sub-list for extension extendee
 	0,  // [0:9] is the sub-list for field type_name
@@ -1786,8 +2050,8 @@ func file_tsnswitch_v1_switch_proto_init() {
 	file_tsnswitch_v1_types_proto_init()
 	file_tsnswitch_v1_switch_proto_msgTypes[7].OneofWrappers = []any{}
 	file_tsnswitch_v1_switch_proto_msgTypes[8].OneofWrappers = []any{}
-	file_tsnswitch_v1_switch_proto_msgTypes[9].OneofWrappers = []any{}
-	file_tsnswitch_v1_switch_proto_msgTypes[19].OneofWrappers = []any{
+	file_tsnswitch_v1_switch_proto_msgTypes[12].OneofWrappers = []any{}
+	file_tsnswitch_v1_switch_proto_msgTypes[22].OneofWrappers = []any{
 		(*ApplyScheduleResponse_Progress)(nil),
 		(*ApplyScheduleResponse_Schedule)(nil),
 	}
@@ -1797,7 +2061,7 @@ func file_tsnswitch_v1_switch_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tsnswitch_v1_switch_proto_rawDesc), len(file_tsnswitch_v1_switch_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   22,
+			NumMessages:   25,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

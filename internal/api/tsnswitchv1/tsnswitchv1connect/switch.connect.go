@@ -57,6 +57,14 @@ const (
 	SwitchGetTreeProcedure = "/tsnswitch.v1.Switch/GetTree"
 	// SwitchListRecordsProcedure is the fully-qualified name of the Switch's ListRecords RPC.
 	SwitchListRecordsProcedure = "/tsnswitch.v1.Switch/ListRecords"
+	// SwitchListServicesProcedure is the fully-qualified name of the Switch's ListServices RPC.
+	SwitchListServicesProcedure = "/tsnswitch.v1.Switch/ListServices"
+	// SwitchDrainProcedure is the fully-qualified name of the Switch's Drain RPC.
+	SwitchDrainProcedure = "/tsnswitch.v1.Switch/Drain"
+	// SwitchPingProcedure is the fully-qualified name of the Switch's Ping RPC.
+	SwitchPingProcedure = "/tsnswitch.v1.Switch/Ping"
+	// SwitchTraceProcedure is the fully-qualified name of the Switch's Trace RPC.
+	SwitchTraceProcedure = "/tsnswitch.v1.Switch/Trace"
 	// SwitchGetTopologyProcedure is the fully-qualified name of the Switch's GetTopology RPC.
 	SwitchGetTopologyProcedure = "/tsnswitch.v1.Switch/GetTopology"
 	// SwitchWatchTopologyProcedure is the fully-qualified name of the Switch's WatchTopology RPC.
@@ -95,6 +103,10 @@ type SwitchClient interface {
 	Why(context.Context, *tsnswitchv1.WhyRequest) (*tsnswitchv1.View, error)
 	GetTree(context.Context, *tsnswitchv1.TreeRequest) (*tsnswitchv1.View, error)
 	ListRecords(context.Context, *tsnswitchv1.RecordsRequest) (*tsnswitchv1.View, error)
+	ListServices(context.Context, *tsnswitchv1.NodeRequest) (*tsnswitchv1.View, error)
+	Drain(context.Context, *tsnswitchv1.DrainRequest) (*tsnswitchv1.View, error)
+	Ping(context.Context, *tsnswitchv1.PingRequest) (*connect.ServerStreamForClient[tsnswitchv1.View], error)
+	Trace(context.Context, *tsnswitchv1.TraceRequest) (*connect.ServerStreamForClient[tsnswitchv1.View], error)
 	GetTopology(context.Context, *tsnswitchv1.NodeRequest) (*tsnswitchv1.View, error)
 	// WatchTopology sends the topology now and whenever it is another one.
 	WatchTopology(context.Context, *tsnswitchv1.NodeRequest) (*connect.ServerStreamForClient[tsnswitchv1.View], error)
@@ -192,6 +204,30 @@ func NewSwitchClient(httpClient connect.HTTPClient, baseURL string, opts ...conn
 			connect.WithSchema(switchMethods.ByName("ListRecords")),
 			connect.WithClientOptions(opts...),
 		),
+		listServices: connect.NewClient[tsnswitchv1.NodeRequest, tsnswitchv1.View](
+			httpClient,
+			baseURL+SwitchListServicesProcedure,
+			connect.WithSchema(switchMethods.ByName("ListServices")),
+			connect.WithClientOptions(opts...),
+		),
+		drain: connect.NewClient[tsnswitchv1.DrainRequest, tsnswitchv1.View](
+			httpClient,
+			baseURL+SwitchDrainProcedure,
+			connect.WithSchema(switchMethods.ByName("Drain")),
+			connect.WithClientOptions(opts...),
+		),
+		ping: connect.NewClient[tsnswitchv1.PingRequest, tsnswitchv1.View](
+			httpClient,
+			baseURL+SwitchPingProcedure,
+			connect.WithSchema(switchMethods.ByName("Ping")),
+			connect.WithClientOptions(opts...),
+		),
+		trace: connect.NewClient[tsnswitchv1.TraceRequest, tsnswitchv1.View](
+			httpClient,
+			baseURL+SwitchTraceProcedure,
+			connect.WithSchema(switchMethods.ByName("Trace")),
+			connect.WithClientOptions(opts...),
+		),
 		getTopology: connect.NewClient[tsnswitchv1.NodeRequest, tsnswitchv1.View](
 			httpClient,
 			baseURL+SwitchGetTopologyProcedure,
@@ -275,6 +311,10 @@ type _switchClient struct {
 	why            *connect.Client[tsnswitchv1.WhyRequest, tsnswitchv1.View]
 	getTree        *connect.Client[tsnswitchv1.TreeRequest, tsnswitchv1.View]
 	listRecords    *connect.Client[tsnswitchv1.RecordsRequest, tsnswitchv1.View]
+	listServices   *connect.Client[tsnswitchv1.NodeRequest, tsnswitchv1.View]
+	drain          *connect.Client[tsnswitchv1.DrainRequest, tsnswitchv1.View]
+	ping           *connect.Client[tsnswitchv1.PingRequest, tsnswitchv1.View]
+	trace          *connect.Client[tsnswitchv1.TraceRequest, tsnswitchv1.View]
 	getTopology    *connect.Client[tsnswitchv1.NodeRequest, tsnswitchv1.View]
 	watchTopology  *connect.Client[tsnswitchv1.NodeRequest, tsnswitchv1.View]
 	getGPTP        *connect.Client[tsnswitchv1.NodeRequest, tsnswitchv1.GPTPStatus]
@@ -396,6 +436,34 @@ func (c *_switchClient) ListRecords(ctx context.Context, req *tsnswitchv1.Record
 	return nil, err
 }
 
+// ListServices calls tsnswitch.v1.Switch.ListServices.
+func (c *_switchClient) ListServices(ctx context.Context, req *tsnswitchv1.NodeRequest) (*tsnswitchv1.View, error) {
+	response, err := c.listServices.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// Drain calls tsnswitch.v1.Switch.Drain.
+func (c *_switchClient) Drain(ctx context.Context, req *tsnswitchv1.DrainRequest) (*tsnswitchv1.View, error) {
+	response, err := c.drain.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// Ping calls tsnswitch.v1.Switch.Ping.
+func (c *_switchClient) Ping(ctx context.Context, req *tsnswitchv1.PingRequest) (*connect.ServerStreamForClient[tsnswitchv1.View], error) {
+	return c.ping.CallServerStream(ctx, connect.NewRequest(req))
+}
+
+// Trace calls tsnswitch.v1.Switch.Trace.
+func (c *_switchClient) Trace(ctx context.Context, req *tsnswitchv1.TraceRequest) (*connect.ServerStreamForClient[tsnswitchv1.View], error) {
+	return c.trace.CallServerStream(ctx, connect.NewRequest(req))
+}
+
 // GetTopology calls tsnswitch.v1.Switch.GetTopology.
 func (c *_switchClient) GetTopology(ctx context.Context, req *tsnswitchv1.NodeRequest) (*tsnswitchv1.View, error) {
 	response, err := c.getTopology.CallUnary(ctx, connect.NewRequest(req))
@@ -497,6 +565,10 @@ type SwitchHandler interface {
 	Why(context.Context, *tsnswitchv1.WhyRequest) (*tsnswitchv1.View, error)
 	GetTree(context.Context, *tsnswitchv1.TreeRequest) (*tsnswitchv1.View, error)
 	ListRecords(context.Context, *tsnswitchv1.RecordsRequest) (*tsnswitchv1.View, error)
+	ListServices(context.Context, *tsnswitchv1.NodeRequest) (*tsnswitchv1.View, error)
+	Drain(context.Context, *tsnswitchv1.DrainRequest) (*tsnswitchv1.View, error)
+	Ping(context.Context, *tsnswitchv1.PingRequest, *connect.ServerStream[tsnswitchv1.View]) error
+	Trace(context.Context, *tsnswitchv1.TraceRequest, *connect.ServerStream[tsnswitchv1.View]) error
 	GetTopology(context.Context, *tsnswitchv1.NodeRequest) (*tsnswitchv1.View, error)
 	// WatchTopology sends the topology now and whenever it is another one.
 	WatchTopology(context.Context, *tsnswitchv1.NodeRequest, *connect.ServerStream[tsnswitchv1.View]) error
@@ -588,6 +660,30 @@ func NewSwitchHandler(svc SwitchHandler, opts ...connect.HandlerOption) (string,
 		SwitchListRecordsProcedure,
 		svc.ListRecords,
 		connect.WithSchema(switchMethods.ByName("ListRecords")),
+		connect.WithHandlerOptions(opts...),
+	)
+	_switchListServicesHandler := connect.NewUnaryHandlerSimple(
+		SwitchListServicesProcedure,
+		svc.ListServices,
+		connect.WithSchema(switchMethods.ByName("ListServices")),
+		connect.WithHandlerOptions(opts...),
+	)
+	_switchDrainHandler := connect.NewUnaryHandlerSimple(
+		SwitchDrainProcedure,
+		svc.Drain,
+		connect.WithSchema(switchMethods.ByName("Drain")),
+		connect.WithHandlerOptions(opts...),
+	)
+	_switchPingHandler := connect.NewServerStreamHandlerSimple(
+		SwitchPingProcedure,
+		svc.Ping,
+		connect.WithSchema(switchMethods.ByName("Ping")),
+		connect.WithHandlerOptions(opts...),
+	)
+	_switchTraceHandler := connect.NewServerStreamHandlerSimple(
+		SwitchTraceProcedure,
+		svc.Trace,
+		connect.WithSchema(switchMethods.ByName("Trace")),
 		connect.WithHandlerOptions(opts...),
 	)
 	_switchGetTopologyHandler := connect.NewUnaryHandlerSimple(
@@ -682,6 +778,14 @@ func NewSwitchHandler(svc SwitchHandler, opts ...connect.HandlerOption) (string,
 			_switchGetTreeHandler.ServeHTTP(w, r)
 		case SwitchListRecordsProcedure:
 			_switchListRecordsHandler.ServeHTTP(w, r)
+		case SwitchListServicesProcedure:
+			_switchListServicesHandler.ServeHTTP(w, r)
+		case SwitchDrainProcedure:
+			_switchDrainHandler.ServeHTTP(w, r)
+		case SwitchPingProcedure:
+			_switchPingHandler.ServeHTTP(w, r)
+		case SwitchTraceProcedure:
+			_switchTraceHandler.ServeHTTP(w, r)
 		case SwitchGetTopologyProcedure:
 			_switchGetTopologyHandler.ServeHTTP(w, r)
 		case SwitchWatchTopologyProcedure:
@@ -759,6 +863,22 @@ func (UnimplementedSwitchHandler) GetTree(context.Context, *tsnswitchv1.TreeRequ
 
 func (UnimplementedSwitchHandler) ListRecords(context.Context, *tsnswitchv1.RecordsRequest) (*tsnswitchv1.View, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("tsnswitch.v1.Switch.ListRecords is not implemented"))
+}
+
+func (UnimplementedSwitchHandler) ListServices(context.Context, *tsnswitchv1.NodeRequest) (*tsnswitchv1.View, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("tsnswitch.v1.Switch.ListServices is not implemented"))
+}
+
+func (UnimplementedSwitchHandler) Drain(context.Context, *tsnswitchv1.DrainRequest) (*tsnswitchv1.View, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("tsnswitch.v1.Switch.Drain is not implemented"))
+}
+
+func (UnimplementedSwitchHandler) Ping(context.Context, *tsnswitchv1.PingRequest, *connect.ServerStream[tsnswitchv1.View]) error {
+	return connect.NewError(connect.CodeUnimplemented, errors.New("tsnswitch.v1.Switch.Ping is not implemented"))
+}
+
+func (UnimplementedSwitchHandler) Trace(context.Context, *tsnswitchv1.TraceRequest, *connect.ServerStream[tsnswitchv1.View]) error {
+	return connect.NewError(connect.CodeUnimplemented, errors.New("tsnswitch.v1.Switch.Trace is not implemented"))
 }
 
 func (UnimplementedSwitchHandler) GetTopology(context.Context, *tsnswitchv1.NodeRequest) (*tsnswitchv1.View, error) {
