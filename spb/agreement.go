@@ -436,12 +436,14 @@ func (i *Instance) receiveDigest(p *port, tlvs []isispdu.TLV) {
 	}
 	x := &p.exchange
 	d, ok := findDigest(tlvs)
-	if !ok {
+	valid := d != nil && d.Flags&(1<<4) != 0
+	if d == nil || valid && !ok {
 		x.foreign = true
 		return
 	}
+	// Without V the neighbour has begun anew, and so will its numbers.
 	x.foreign = false
-	valid, number, echo := d.Flags&(1<<4) != 0, d.Flags>>2&3, d.Flags&3
+	number, echo := d.Flags>>2&3, d.Flags&3
 	if x.known && x.theirsValid && valid && (number-x.theirNumber)&3 > 1 {
 		if x.stale++; x.staleNumber != number {
 			x.stale, x.staleNumber = 1, number

@@ -21,10 +21,8 @@ type Config struct {
 	BaseVIDs            []BaseVID
 	Ports               []PortConfig
 	EndStations         []EndStation
-	// Authentication without keys: none.
-	Authentication Authentication
-	Overload       bool   // do not use this bridge for transit
-	OverloadReason string // for people
+	Overload            bool   // do not use this bridge for transit
+	OverloadReason      string // for people
 	// OverloadOnStartup keeps a bridge out of others' paths for so long after
 	// its start [0].
 	OverloadOnStartup int64
@@ -226,7 +224,7 @@ func (c Config) Validate() error {
 			bad("base VID %d: ECT algorithm %d is outside 0..16", b.VID, b.Algorithm)
 		}
 	}
-	errs = append(errs, c.validatePorts(), c.validateTimes(), c.EdgeGuard.validate(), c.Authentication.Validate())
+	errs = append(errs, c.validatePorts(), c.validateTimes(), c.EdgeGuard.validate())
 	if err := validateStations(c, c.EndStations); err != nil {
 		errs = append(errs, err)
 	}

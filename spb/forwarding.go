@@ -169,7 +169,7 @@ func (c PortConfig) carries(vid tsn.VID) bool {
 }
 
 func (i *Instance) bridgePort(c PortConfig) tsn.BridgePort {
-	p := tsn.BridgePort{Port: c.Port, Role: c.Role, Locked: c.Locked, McastFlood: true, BcastFlood: true}
+	p := tsn.BridgePort{Port: c.Port, Role: c.Role, Locked: c.Locked, McastFlood: i.agree.flooding, BcastFlood: i.agree.flooding}
 	if c.Role == tsn.RoleFabric {
 		p.Locked = true
 		p.BcastFlood = i.agree.flooding && i.port(c.Port).inUse() && slices.Contains(i.agree.floodPorts, c.Port)

@@ -1,6 +1,7 @@
 package spb
 
 import (
+	"bytes"
 	"math"
 	"slices"
 
@@ -111,7 +112,7 @@ func (i *Instance) originate() {
 }
 
 // lspRoom is what an LSP has for TLVs.
-const lspRoom = isispdu.ReceiveLSPBufferSize - 27 - authRoom
+const lspRoom = isispdu.ReceiveLSPBufferSize - 27
 
 // originateFragment floods a fragment if its content, or the number of a copy
 // seen elsewhere, makes that necessary.
@@ -124,7 +125,8 @@ func (i *Instance) originateFragment(id isispdu.LSPID, tlvs []isispdu.TLV, refre
 	if i.over.told != "" {
 		l.Flags |= isispdu.FlagOverload
 	}
-	if have := i.db.lsps[l.ID]; have != nil && !have.purged && !refresh && !i.own.overtake[n] && sameContent(have.raw, mustAppend(l)) {
+	raw := mustAppend(l)
+	if have := i.db.lsps[l.ID]; have != nil && !have.purged && !refresh && !i.own.overtake[n] && bytes.Equal(have.raw[26:], raw[26:]) {
 		return
 	}
 	if l.SequenceNumber == math.MaxUint32 {
@@ -133,7 +135,10 @@ func (i *Instance) originateFragment(id isispdu.LSPID, tlvs []isispdu.TLV, refre
 	}
 	l.SequenceNumber++
 	i.own.sequence[n], i.own.overtake[n] = l.SequenceNumber, false
-	raw := i.encode(l)
+	raw, err := l.Seal()
+	if err != nil {
+		panic("spb: own LSP does not encode: " + err.Error())
+	}
 	i.counters.Originations++
 	i.store(&storedLSP{pdu: l, raw: raw, expires: i.now.Add(i.cfg.MaxAge)})
 	for _, p := range i.ports {

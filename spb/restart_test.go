@@ -354,7 +354,7 @@ func TestStarting(t *testing.T) {
 	}
 	p.receive(1, p.csnp(1, isispdu.LSPID{}, isispdu.MaxLSPID))
 	p.wait(310 * millisecond)
-	if f := flagsOf(p.restartSent(1)); len(f) == 0 || f[0] != isispdu.RestartSA|isispdu.RestartRR {
+	if f := flagsOf(p.restartSent(1)); len(f) == 0 || f[len(f)-1] != isispdu.RestartSA|isispdu.RestartRR {
 		t.Errorf("when T1 expires: %x", f)
 	}
 	p.receive(1, p.ack(1, 30))

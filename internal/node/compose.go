@@ -96,11 +96,17 @@ func (c *Control) streamRoots() []spb.StreamRoot {
 // onTree leaves of a reserved entry the edge ports, and those fabric ports
 // that lead away from the talker in the tree which stands now. While the
 // fabric changes, a reservation still follows the old path; frames must not.
-// An entry that has nothing left keeps the bridge itself, since a group
-// without an entry would be flooded.
+// Without the ingress check on fabric ports nothing tells the copies of the old
+// and the new path apart: then the edge ports wait too. An entry that has
+// nothing left keeps the bridge itself, since a group without an entry would be
+// flooded.
 func (c *Control) onTree(e tsn.MDBEntry, talker tsn.MAC) []tsn.Port {
 	at := slices.IndexFunc(c.streams, func(s spb.StreamTree) bool { return s.VID == e.VID && s.Talker == talker })
+	bare := len(c.unlocked) > 0 && (at < 0 || !c.streams[at].Stands)
 	out := slices.DeleteFunc(slices.Clone(e.Ports), func(p tsn.Port) bool {
+		if bare {
+			return p != tsn.NoPort
+		}
 		fabric := slices.ContainsFunc(c.bridge.Ports, func(b tsn.BridgePort) bool { return b.Port == p && b.Role == tsn.RoleFabric })
 		return fabric && (at < 0 || !slices.Contains(c.streams[at].Ports, p))
 	})

@@ -77,14 +77,7 @@ func Parse(b []byte) (PDU, error) {
 	if err != nil {
 		return nil, err
 	}
-	p, err := parseBody(h, t, b[:Length(b)])
-	if err != nil {
-		return nil, err // not a nil pointer in an interface
-	}
-	return p, nil
-}
-
-func parseBody(h Header, t Type, b []byte) (PDU, error) {
+	b = b[:Length(b)]
 	switch t {
 	case TypeP2PIIH:
 		return parseIIH(h, b)
