@@ -68,6 +68,7 @@ var may = map[string][]string{
 		"", "spb", "spb/ctlframe", "gptp", "qbv", "srp", "internal/node", "internal/nodeconfig",
 		"internal/dataplane", "internal/dataplane/fake", "internal/config",
 	},
+	"internal/sim/spbsim": {"", "spb", "spb/isispdu", "internal/dataplane", "internal/dataplane/fake"},
 	"internal/daemon": {
 		"", "spb", "gptp", "qbv", "srp", "internal/node", "internal/nodeconfig", "internal/dataplane", "internal/link",
 		"internal/record", "internal/config", "internal/api", "internal/api/tsnswitchv1", "internal/api/tsnswitchv1/tsnswitchv1connect",
