@@ -94,9 +94,7 @@ func spbConfig(c *config.Daemon, seed uint64) spb.Config {
 	s := spb.Config{
 		SystemID: c.SystemID, Priority: c.SPB.Priority, HostName: c.Name,
 		HelloInterval: int64(c.SPB.HelloInterval), HoldMultiplier: uint16(c.SPB.HelloMultiplier), Seed: seed,
-	}
-	if a := c.SPB.AreaAddress(); a != nil {
-		s.AreaAddresses = [][]byte{a}
+		AreaAddresses: c.SPB.AreaAddresses(),
 	}
 	for _, v := range c.SPB.BaseVIDs {
 		s.BaseVIDs = append(s.BaseVIDs, spb.BaseVID{VID: v.VID, Algorithm: v.ECT})

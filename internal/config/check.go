@@ -177,7 +177,7 @@ func (c *Daemon) checkPorts(d *document) {
 }
 
 func (p Port) check(d *document, key string) {
-	within(d, key+".metric", p.Metric, 1, 1<<24-1)
+	within(d, key+".metric", p.Metric, 1, 1<<24-2)
 	within(d, key+".queues", p.Queues, 1, 16)
 	within(d, key+".gateLimit", p.GateLimit, 2, 4096)
 	within(d, key+".neighborPropDelayThresh", p.NeighborPropDelayThresh, 1, 1e9)
@@ -188,6 +188,9 @@ func (p Port) check(d *document, key string) {
 	}
 	if p.Role == "fabric" && (p.PVID != 0 || len(p.Tagged) > 0) {
 		d.bad(key, "a fabric port carries the Base VIDs and no other VLAN; remove pvid and tagged")
+	}
+	if p.Guard != nil && p.Role != "edge" {
+		d.bad(key+".guard", "is for edge ports; this one is %s", p.Role)
 	}
 	vids := map[tsn.VID]string{}
 	if p.PVID != 0 {
@@ -202,9 +205,18 @@ func (p Port) check(d *document, key string) {
 
 func (c *Daemon) checkSPB(d *document) {
 	s := c.SPB
-	if !areaForm.MatchString(s.Area) {
-		d.bad("spb.area", "%q is not an area address: 1 to 13 octets in hexadecimal, like 49.0001", s.Area)
+	c.checkAreas(d)
+	d.oneOf("spb.strict", s.Strict, "auto", "on", "off")
+	within(d, "spb.overloadOnStart", s.OverloadOnStart, 0, 3600e9)
+	if n := len(s.OverloadReason); n > 200 {
+		d.bad("spb.overloadReason", "has %d octets, at most 200 are told to others", n)
 	}
+	c.checkServices(d)
+	g := s.EdgeGuard
+	within(d, "spb.edgeGuard.interval", g.Interval, 10e6, 60e9)
+	within(d, "spb.edgeGuard.fastInterval", g.FastInterval, 1e6, 10e9)
+	within(d, "spb.edgeGuard.listenProbes", g.ListenProbes, 1, 100)
+	within(d, "spb.edgeGuard.holdIntervals", g.HoldIntervals, 1, 100)
 	within(d, "spb.helloInterval", s.HelloInterval, 100e6, 60e9)
 	within(d, "spb.helloMultiplier", s.HelloMultiplier, 2, 100)
 	within(d, "spb.maxNodes", s.MaxNodes, 2, 4096)
@@ -217,6 +229,55 @@ func (c *Daemon) checkSPB(d *document) {
 		d.vid(key+".vid", b.VID)
 		unique(d, vids, key+".vid", b.VID)
 		within(d, key+".ect", b.ECT, 0, 16)
+	}
+}
+
+// checkAreas: one area in spb.area, or up to three in spb.areas.
+func (c *Daemon) checkAreas(d *document) {
+	const form = "%q is not an area address: 1 to 13 octets in hexadecimal, like 49.0001"
+	s := c.SPB
+	if !areaForm.MatchString(s.Area) {
+		d.bad("spb.area", form, s.Area)
+	}
+	if s.Area != "" && len(s.Areas) > 0 {
+		d.bad("spb.areas", "and spb.area name the same; remove one of them")
+	}
+	within(d, "spb.areas", len(s.Areas), 0, 3)
+	seen := map[string]string{}
+	for i, a := range s.Areas {
+		key := fmt.Sprintf("spb.areas[%d]", i)
+		if a == "" || !areaForm.MatchString(a) {
+			d.bad(key, form, a)
+		}
+		unique(d, seen, key, strings.ToLower(strings.ReplaceAll(a, ".", "")))
+	}
+}
+
+func (c *Daemon) checkServices(d *document) {
+	type service struct {
+		isid uint32
+		vid  tsn.VID
+	}
+	within(d, "spb.services", len(c.SPB.Services), 0, 1024)
+	seen := map[service]string{}
+	for i, s := range c.SPB.Services {
+		key := fmt.Sprintf("spb.services[%d]", i)
+		within(d, key+".isid", s.ISID, 256, 1<<24-2)
+		if !slices.ContainsFunc(c.SPB.BaseVIDs, func(b BaseVID) bool { return b.VID == s.VID }) {
+			d.bad(key+".vid", "%d is not one of spb.baseVids", s.VID)
+		}
+		if first, ok := seen[service{s.ISID, s.VID}]; ok {
+			d.bad(key, "is that of %s again: the same I-SID and VLAN", first)
+		}
+		seen[service{s.ISID, s.VID}] = key
+		if len(s.Ports) > 0 && !s.Receive {
+			d.bad(key+".ports", "are where received frames go, and receive is false")
+		}
+		for j, n := range s.Ports {
+			if !slices.ContainsFunc(c.Ports, func(p Port) bool { return p.Port == n && p.Role == "edge" }) {
+				d.bad(fmt.Sprintf("%s.ports[%d]", key, j), "%d is not an edge port of this bridge", n)
+			}
+		}
 	}
 }
 

@@ -51,7 +51,7 @@ func TestReference(t *testing.T) {
 	}
 	def := DefaultDaemon()
 	got := *c
-	got.SPB.BaseVIDs = nil
+	got.SPB.BaseVIDs, got.SPB.Services = nil, nil
 	got.SRP.StreamVID = 0
 	for _, s := range []struct {
 		name      string
@@ -165,6 +165,21 @@ func TestErrors(t *testing.T) {
     stations: [{mac: 01:00:00:00:00:01}, {mac: 02:00:00:00:01:01}, {mac: 02:00:00:00:01:01, name: "a b"}]
 `, 1)},
 		{"end station", strings.Replace(minimal, "role: bridge", "role: end-station\nbridge: {name: br0}", 1)},
+		{"spb", strings.Replace(minimal, "spb: {baseVids: [{vid: 100}]}", `  - {port: 2, ifname: p2, role: edge}
+  - {port: 3, ifname: p3, role: fabric, guard: false}
+spb:
+  area: 49.0001
+  areas: [49.0002, "49", 490002, xyz, ""]
+  baseVids: [{vid: 100, ect: 17}]
+  strict: maybe
+  overloadReason: `+strings.Repeat("why ", 60)+`
+  overloadOnStart: 2h
+  spSourceId: 0x100000
+  services:
+    - {isid: 255, vid: 101, receive: false, ports: [1, 2]}
+    - {isid: 4096, vid: 100, ports: [1, 2, 9]}
+    - {isid: 4096, vid: 100}
+  edgeGuard: {interval: 1ms, fastInterval: 1us, listenProbes: 0, holdIntervals: 101}`, 1)},
 		{"virtual clock steered", minimal + "gptp: {clock: {steer: true}}\n"},
 	}
 	network := []struct{ name, doc string }{

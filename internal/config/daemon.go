@@ -102,9 +102,11 @@ type Port struct {
 	Untagged bool      `yaml:"untagged,omitempty"`
 	Tagged   []tsn.VID `yaml:"tagged,omitempty,flow"`
 	// Locked is the ingress check; nil means yes on fabric ports.
-	Locked                  *bool     `yaml:"locked,omitempty"`
-	NeighborPropDelayThresh Duration  `yaml:"neighborPropDelayThresh"`
-	Stations                []Station `yaml:"stations,omitempty"`
+	Locked                  *bool    `yaml:"locked,omitempty"`
+	NeighborPropDelayThresh Duration `yaml:"neighborPropDelayThresh"`
+	// Guard looks for a loop behind an edge port; nil means yes.
+	Guard    *bool     `yaml:"guard,omitempty"`
+	Stations []Station `yaml:"stations,omitempty"`
 }
 
 // PortRole returns the vocabulary's value.
@@ -126,6 +128,9 @@ func (p Port) IsLocked() bool {
 	return *p.Locked
 }
 
+// IsGuarded reports whether a loop behind the port is looked for.
+func (p Port) IsGuarded() bool { return p.Guard == nil || *p.Guard }
+
 func (p *Port) setDefaults() { p.Metric, p.Queues, p.GateLimit = 100, tsn.NumClasses, 256 }
 
 // Station is an end station behind an edge port; Address is where its own
@@ -139,21 +144,54 @@ type Station struct {
 // SPB is IS-IS-SPB (802.1aq).
 type SPB struct {
 	Priority        uint16    `yaml:"priority"`       // bridge priority; lower wins ties
-	Area            string    `yaml:"area,omitempty"` // see AreaAddress
+	Area            string    `yaml:"area,omitempty"` // see AreaAddresses
+	Areas           []string  `yaml:"areas,omitempty,flow"`
 	BaseVIDs        []BaseVID `yaml:"baseVids,omitempty"`
 	HelloInterval   Duration  `yaml:"helloInterval"`
 	HelloMultiplier int       `yaml:"helloMultiplier"`
 	MaxNodes        int       `yaml:"maxNodes"`
+	// Strict says whether unicast entries wait for the neighbours' agreement, as
+	// group entries do: auto, on, off.
+	Strict string `yaml:"strict"`
+	// Overload keeps others from sending through this bridge.
+	Overload        bool       `yaml:"overload"`
+	OverloadReason  string     `yaml:"overloadReason,omitempty"`
+	OverloadOnStart Duration   `yaml:"overloadOnStart"`
+	SPSourceID      SPSourceID `yaml:"spSourceId"` // 0: automatic
+	Services        []Service  `yaml:"services,omitempty"`
+	EdgeGuard       EdgeGuard  `yaml:"edgeGuard"`
 }
 
-// AreaAddress returns the octets of Area, or nil for the default: the 13 zero
-// octets of an IS-IS that serves SPB alone (RFC 6329 section 9).
-func (s SPB) AreaAddress() []byte {
-	b, err := hex.DecodeString(strings.ReplaceAll(s.Area, ".", ""))
-	if err != nil || len(b) == 0 {
-		return nil
+// Service attaches the bridge to a backbone service; see spb.Service.
+type Service struct {
+	ISID     uint32     `yaml:"isid"`
+	VID      tsn.VID    `yaml:"vid"`
+	Transmit bool       `yaml:"transmit"`
+	Receive  bool       `yaml:"receive"`
+	Ports    []tsn.Port `yaml:"ports,omitempty,flow"`
+}
+
+func (s *Service) setDefaults() { s.Transmit, s.Receive = true, true }
+
+// EdgeGuard finds edge ports that share a LAN; see spb.EdgeGuardConfig.
+type EdgeGuard struct {
+	Interval      Duration `yaml:"interval"`
+	FastInterval  Duration `yaml:"fastInterval"`
+	ListenProbes  int      `yaml:"listenProbes"`
+	HoldIntervals int      `yaml:"holdIntervals"`
+	FabricID      uint32   `yaml:"fabricId"`
+}
+
+// AreaAddresses returns the octets of Area and Areas; none means the default,
+// the 13 zero octets of an IS-IS that serves SPB alone (RFC 6329 section 9).
+func (s SPB) AreaAddresses() [][]byte {
+	var out [][]byte
+	for _, a := range append([]string{s.Area}, s.Areas...) {
+		if b, err := hex.DecodeString(strings.ReplaceAll(a, ".", "")); err == nil && len(b) > 0 {
+			out = append(out, b)
+		}
 	}
-	return b
+	return out
 }
 
 // BaseVID is a VLAN and the ECT algorithm (00-80-C2-<ect>) of its trees: 1 to
@@ -231,7 +269,10 @@ func DefaultDaemon() Daemon {
 		API:      API{Socket: "/run/tsnswitchd/tsnswitchd.sock"},
 		Metrics:  Metrics{AddrPort{netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), MetricsPort)}},
 		Log:      Log{Level: "info", Format: "text"},
-		SPB:      SPB{Priority: 0x8000, HelloInterval: 1e9, HelloMultiplier: 3, MaxNodes: 1024},
+		SPB: SPB{
+			Priority: 0x8000, HelloInterval: 1e9, HelloMultiplier: 3, MaxNodes: 1024, Strict: "auto",
+			EdgeGuard: EdgeGuard{Interval: 1e9, FastInterval: 50e6, ListenProbes: 3, HoldIntervals: 3},
+		},
 		GPTP: GPTP{
 			Priority1: 246, NeighborPropDelayThresh: 800, SyncReceiptTimeout: 3, AnnounceReceiptTimeout: 3,
 			Clock: Clock{Kind: "virtual"}, GateOffsetBound: 1e6,

@@ -6,11 +6,8 @@
 package nodeconfig
 
 import (
-	"encoding/hex"
-	"fmt"
 	"hash/fnv"
 	"net/netip"
-	"strings"
 
 	"tsnswitch"
 	"tsnswitch/gptp"
@@ -44,18 +41,23 @@ func Of(c *config.Daemon) (node.Config, error) {
 // more for many stations.
 const fragmentsPerNode = 4
 
+// strictModes are the words of spb.strict.
+var strictModes = map[string]spb.StrictMode{"auto": spb.StrictAuto, "on": spb.StrictOn, "off": spb.StrictOff}
+
 func spbConfig(c *config.Daemon) (spb.Config, error) {
-	area, err := hex.DecodeString(strings.ReplaceAll(c.SPB.Area, ".", ""))
-	if err != nil {
-		return spb.Config{}, fmt.Errorf("spb.area: %w", err)
-	}
 	s := spb.Config{
 		SystemID: c.SystemID, Priority: c.SPB.Priority, HostName: c.Name,
 		HelloInterval: int64(c.SPB.HelloInterval), HoldMultiplier: uint16(c.SPB.HelloMultiplier),
 		Caps: spb.Caps{MaxLSPs: c.SPB.MaxNodes * fragmentsPerNode}, Seed: seedOf(c),
+		AreaAddresses: c.SPB.AreaAddresses(), SPSourceID: uint32(c.SPB.SPSourceID), Strict: strictModes[c.SPB.Strict],
+		Overload: c.SPB.Overload, OverloadReason: c.SPB.OverloadReason, OverloadOnStartup: int64(c.SPB.OverloadOnStart),
+		EdgeGuard: spb.EdgeGuardConfig{
+			Interval: int64(c.SPB.EdgeGuard.Interval), FastInterval: int64(c.SPB.EdgeGuard.FastInterval),
+			ListenProbes: c.SPB.EdgeGuard.ListenProbes, HoldIntervals: c.SPB.EdgeGuard.HoldIntervals, FabricID: c.SPB.EdgeGuard.FabricID,
+		},
 	}
-	if len(area) > 0 {
-		s.AreaAddresses = [][]byte{area}
+	for _, v := range c.SPB.Services {
+		s.Services = append(s.Services, spb.Service{ISID: v.ISID, VID: v.VID, Transmit: v.Transmit, Receive: v.Receive, Ports: v.Ports})
 	}
 	if a := c.Management.Address; a.IsValid() {
 		s.ManagementAddresses = []netip.Addr{a.Addr()}
@@ -66,7 +68,7 @@ func spbConfig(c *config.Daemon) (spb.Config, error) {
 	for _, p := range c.Ports {
 		s.Ports = append(s.Ports, spb.PortConfig{
 			Port: p.Port, Role: p.PortRole(), Metric: p.Metric, PVID: p.PVID, Untagged: p.Untagged, Tagged: p.Tagged,
-			Locked: p.Role == "edge" && p.IsLocked(),
+			Locked: p.Role == "edge" && p.IsLocked(), Unguarded: !p.IsGuarded(),
 		})
 		for _, st := range p.Stations {
 			s.EndStations = append(s.EndStations, spb.EndStation{MAC: st.MAC, Port: p.Port, Name: st.Name, ManagementAddress: st.Address.Addr})
