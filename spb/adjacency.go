@@ -178,7 +178,7 @@ func (i *Instance) hello() {
 			continue
 		}
 		i.counters.Sent.IIH++
-		i.send(p, mustAppend(i.makeIIH(p)))
+		i.send(p, i.encode(i.makeIIH(p)))
 		p.help.answer = tsn.MAC{}
 		p.nextHello = i.now.Add(i.cfg.HelloInterval - i.rng.below(i.cfg.HelloInterval/4))
 	}

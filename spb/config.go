@@ -21,8 +21,10 @@ type Config struct {
 	BaseVIDs            []BaseVID
 	Ports               []PortConfig
 	EndStations         []EndStation
-	Overload            bool   // do not use this bridge for transit
-	OverloadReason      string // for people
+	// Authentication without keys: none.
+	Authentication Authentication
+	Overload       bool   // do not use this bridge for transit
+	OverloadReason string // for people
 	// OverloadOnStartup keeps a bridge out of others' paths for so long after
 	// its start [0].
 	OverloadOnStartup int64
@@ -224,7 +226,7 @@ func (c Config) Validate() error {
 			bad("base VID %d: ECT algorithm %d is outside 0..16", b.VID, b.Algorithm)
 		}
 	}
-	errs = append(errs, c.validatePorts(), c.validateTimes(), c.EdgeGuard.validate())
+	errs = append(errs, c.validatePorts(), c.validateTimes(), c.EdgeGuard.validate(), c.Authentication.Validate())
 	if err := validateStations(c, c.EndStations); err != nil {
 		errs = append(errs, err)
 	}

@@ -12,6 +12,8 @@ type Counters struct {
 	Purges           uint64          `json:"purges"`           // LSPs seen with, or aged to, lifetime 0
 	CorruptLifetimes uint64          `json:"corruptLifetimes"` // RFC 7987 s3.2
 	RestartsHelped   uint64          `json:"restartsHelped"`   // of neighbours (RFC 8706)
+	AuthTolerated    uint64          `json:"authTolerated"`    // taken unverified (KeyChain.SendOnly)
+	OwnLSPUnverified uint64          `json:"ownLspUnverified"` // RFC 5304 s2.1: outrun all the same
 	SPFRuns          uint64          `json:"spfRuns"`
 	ForwardingSets   uint64          `json:"forwardingSets"`  // Forwarding effects
 	Agreements       uint64          `json:"agreements"`      // graphs that all neighbours agreed on
@@ -38,10 +40,16 @@ type DropCounters struct {
 	NoThreeWay      uint64 `json:"noThreeWay"`      // hello without a usable TLV 240
 	NotForUs        uint64 `json:"notForUs"`        // hello naming another neighbour or circuit
 	NoAdjacency     uint64 `json:"noAdjacency"`     // LSP or SNP before Up
-	BadChecksum     uint64 `json:"badChecksum"`
-	BadLSP          uint64 `json:"badLsp"`       // sequence number 0, too large
-	DatabaseFull    uint64 `json:"databaseFull"` // Caps.MaxLSPs
-	SNPSource       uint64 `json:"snpSource"`    // SNP not from the neighbour
+	// Authentication; LSPs and SNPs only with an adjacency.
+	AuthMissing        uint64 `json:"authMissing"`        // no TLV 10
+	AuthBadDigest      uint64 `json:"authBadDigest"`      // wrong digest, or of a wrong length
+	AuthUnknownKey     uint64 `json:"authUnknownKey"`     // key id that is not acceptable
+	AuthUnexpectedType uint64 `json:"authUnexpectedType"` // other type than our keys', malformed, several
+	BadPurge           uint64 `json:"badPurge"`           // RFC 6233: purge with more than a purge may have
+	BadChecksum        uint64 `json:"badChecksum"`
+	BadLSP             uint64 `json:"badLsp"`       // sequence number 0, too large, purge originator without purge
+	DatabaseFull       uint64 `json:"databaseFull"` // Caps.MaxLSPs
+	SNPSource          uint64 `json:"snpSource"`    // SNP not from the neighbour
 	// Content of LSPs that is not used; counted whenever a node's LSP changes.
 	StationsOverCap uint64 `json:"stationsOverCap"`
 	RecordsOverCap  uint64 `json:"recordsOverCap"`

@@ -100,7 +100,7 @@ func (i *Instance) receiveLSP(p *port, l *isispdu.LSP, raw []byte) {
 		c.BadChecksum++
 		return
 	}
-	if l.SequenceNumber == 0 || len(raw) > isispdu.ReceiveLSPBufferSize {
+	if l.SequenceNumber == 0 || len(raw) > isispdu.ReceiveLSPBufferSize || livePurgeOriginator(l) {
 		c.BadLSP++
 		return
 	}
@@ -180,9 +180,8 @@ func (i *Instance) checkLifetime(p *port, l *isispdu.LSP) {
 // store puts an LSP into the database and asks for an SPF run if more than the
 // sequence number and records of other cores changed.
 func (i *Instance) store(s *storedLSP) {
-	const body = 26 // flags and TLVs
 	old := i.db.lsps[s.pdu.ID]
-	if old == nil || old.purged != s.purged || !bytes.Equal(old.raw[body:], s.raw[body:]) {
+	if old == nil || old.purged != s.purged || !sameContent(old.raw, s.raw) {
 		i.top.dirty = i.gen.lspChanged(old, s) || i.top.dirty
 	}
 	i.db.put(s)
@@ -230,14 +229,11 @@ func (i *Instance) receiveOwnLSP(p *port, l *isispdu.LSP, raw []byte) {
 }
 
 // purge replaces an LSP by its header with lifetime zero and floods that on
-// every circuit (7.3.16.4).
+// every circuit (7.3.16.4, RFC 6233 s3).
 func (i *Instance) purge(l *isispdu.LSP) {
 	i.counters.Purges++
-	head := &isispdu.LSP{Header: l.Header, ID: l.ID, SequenceNumber: l.SequenceNumber, Flags: l.Flags}
-	raw, err := head.Seal()
-	if err != nil {
-		panic("spb: LSP header does not encode: " + err.Error())
-	}
+	head := &isispdu.LSP{Header: l.Header, ID: l.ID, SequenceNumber: l.SequenceNumber, Flags: l.Flags, TLVs: i.purgeTLVs()}
+	raw := i.encode(head)
 	i.store(&storedLSP{pdu: head, raw: raw, expires: i.now.Add(i.cfg.ZeroAgeLifetime), purged: true})
 	for _, q := range i.ports {
 		i.setSRM(q, l.ID, 0)

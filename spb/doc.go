@@ -41,12 +41,18 @@
 //     (LSPHoldDown to LSPMaxHoldDown); what is in a fragment stays in it.
 //   - An LSP that does not fit the database sets the overload bit for a minute
 //     (ISO/IEC 10589 7.3.19).
+//   - Authentication (RFC 5304, RFC 5310): exactly one TLV 10; a secret longer
+//     than the digest is hashed first, as RFC 5310 s3.3 says and plain HMAC does
+//     not; the last key never expires for sending. A purge names its originator
+//     (RFC 6232) and its body is gone (RFC 6233); purges of others pass as they
+//     are. An LSP is verified when it arrives, not again when keys change.
+//     Replayed PDUs are recognised by sequence numbers alone, hellos not at all,
+//     and nothing is secret. Frames that are not IS-IS are not covered.
 //   - SPSourceID is the low 20 bits of the system identifier. No clash handling.
 //
 // Not here yet: agreement digest and its loop prevention. While two bridges
 // have not heard of the same change, next hops may form a cycle, and frames in
 // it circle and are copied to edge ports until the later of the two has
 // programmed its bridge. Also not here: I-SID groups and services, SPBV,
-// level 2, multi topology, and authentication, so
-// anybody who can send frames on a fabric port can disturb the region.
+// level 2 and multi topology.
 package spb

@@ -143,7 +143,7 @@ func (i *Instance) sendDuePSNP(p *port) {
 }
 
 // snpEntries is how many LSP entries fit one SNP with full TLVs.
-const snpEntries = (isispdu.ReceiveLSPBufferSize - 33) / (2 + 16*isispdu.MaxEntries) * isispdu.MaxEntries
+const snpEntries = (isispdu.ReceiveLSPBufferSize - 33 - authRoom) / (2 + 16*isispdu.MaxEntries) * isispdu.MaxEntries
 
 func entryTLVs(entries []isispdu.LSPEntry) []isispdu.TLV {
 	var out []isispdu.TLV
@@ -156,7 +156,7 @@ func entryTLVs(entries []isispdu.LSPEntry) []isispdu.TLV {
 func (i *Instance) sendPSNP(p *port, entries []isispdu.LSPEntry) {
 	for part := range slices.Chunk(entries, snpEntries) {
 		i.counters.Sent.PSNP++
-		i.send(p, mustAppend(&isispdu.PSNP{Source: isispdu.MakeNodeID(i.cfg.SystemID), TLVs: entryTLVs(part)}))
+		i.send(p, i.encode(&isispdu.PSNP{Source: isispdu.MakeNodeID(i.cfg.SystemID), TLVs: entryTLVs(part)}))
 	}
 }
 
@@ -177,7 +177,7 @@ func (i *Instance) sendCSNPs(p *port) {
 			end = entries[n-1].ID
 		}
 		i.counters.Sent.CSNP++
-		i.send(p, mustAppend(&isispdu.CSNP{
+		i.send(p, i.encode(&isispdu.CSNP{
 			Source: isispdu.MakeNodeID(i.cfg.SystemID), Start: start, End: end, TLVs: entryTLVs(entries),
 		}))
 		if len(rest) == 0 {

@@ -111,7 +111,7 @@ func TestCSNPRanges(t *testing.T) {
 			want = successor(c.End)
 		}
 	}
-	if entries != 251 || next != 3 {
+	if entries != 251 || next != 4 {
 		t.Errorf("%d entries in %d CSNPs", entries, next)
 	}
 }

@@ -260,7 +260,7 @@ func withoutRecords(l *storedLSP) []byte {
 			break // cannot be: the PDU was parsed
 		}
 		foreign := b[0] == isispdu.CodeGenInfo && n >= 5 && binary.BigEndian.Uint16(b[3:]) != applicationStations
-		if !foreign && b[0] != codeAuthentication {
+		if !foreign && b[0] != isispdu.CodeAuthentication {
 			out = append(out, b[:n]...)
 		}
 		b = b[n:]
@@ -270,8 +270,6 @@ func withoutRecords(l *storedLSP) []byte {
 	}
 	return append(out, l.raw[flags])
 }
-
-const codeAuthentication = 10 // TLV 10: another value whenever anything changes
 
 // updateRecords reads the records of nodes whose LSPs have changed, and tells
 // the watchers what is different.

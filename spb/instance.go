@@ -62,6 +62,8 @@ const (
 	NoticeBadServices       = "services-refused"
 	NoticeNoAgreement       = "no-agreement"
 	NoticeSourceID          = "source-id"
+	NoticeAuthentication    = "authentication-failed"
+	NoticeBadKeys           = "keys-refused"
 )
 
 // Instance is the IS-IS-SPB process of one bridge. It is a tsn.Machine.
@@ -77,6 +79,7 @@ type Instance struct {
 	stations []EndStation
 	mcid     isispdu.MCID
 
+	auth    authenticator
 	db      database
 	own     originator
 	over    overload
@@ -113,6 +116,8 @@ type port struct {
 	help       helper
 	// sendAfter spaces bursts of LSPs.
 	sendAfter tsn.Instant
+	// authNotice is when a failed authentication may be told again.
+	authNotice tsn.Instant
 }
 
 // New checks cfg and returns an Instance with every port down. The first Step
@@ -136,6 +141,7 @@ func New(cfg Config) (*Instance, error) {
 			i.ports = append(i.ports, &port{cfg: p, adj: adjacency{state: isispdu.Down, expires: tsn.Never}, exchange: newExchange(), nextHello: tsn.Never, nextCSNP: tsn.Never, acq: newReacquisition()})
 		}
 	}
+	i.auth.set(cfg.Authentication)
 	i.db.init()
 	i.own.init(&i.cfg)
 	i.setOverload(SetOverload{On: cfg.Overload, Reason: cfg.OverloadReason})
@@ -168,6 +174,8 @@ func (i *Instance) Step(now tsn.Instant, ev tsn.Event) []tsn.Effect {
 		i.own.dirty, i.top.dirty = true, true
 	case SetOverload:
 		i.setOverload(ev)
+	case SetKeys:
+		i.setKeys(ev)
 	case PublishRecord:
 		i.publishRecord(ev)
 	case WithdrawRecord:
@@ -270,7 +278,7 @@ func (i *Instance) received(ev tsn.Received) {
 	pdu, err := isispdu.Parse(b)
 	if src == i.cfg.SystemID {
 		c.OwnFrame++
-		if hello, ok := pdu.(*isispdu.IIH); ok && err == nil && hello.SourceID == src {
+		if hello, ok := pdu.(*isispdu.IIH); ok && err == nil && hello.SourceID == src && i.authentic(p, hello, b[:isispdu.Length(b)]) {
 			i.duplicateHello(p)
 		}
 		return
@@ -286,12 +294,17 @@ func (i *Instance) received(ev tsn.Received) {
 	b = b[:isispdu.Length(b)]
 	if hello, ok := pdu.(*isispdu.IIH); ok {
 		i.counters.Received.IIH++
-		i.receiveIIH(p, hello)
+		if i.authentic(p, hello, b) {
+			i.receiveIIH(p, hello)
+		}
 		return
 	}
 	// ISO/IEC 10589 7.3.15.1: without an adjacency only hellos count.
 	if p.adj.state != isispdu.Up {
 		c.NoAdjacency++
+		return
+	}
+	if !i.authentic(p, pdu, b) {
 		return
 	}
 	switch pdu := pdu.(type) {

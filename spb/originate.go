@@ -1,7 +1,6 @@
 package spb
 
 import (
-	"bytes"
 	"math"
 	"slices"
 
@@ -112,7 +111,7 @@ func (i *Instance) originate() {
 }
 
 // lspRoom is what an LSP has for TLVs.
-const lspRoom = isispdu.ReceiveLSPBufferSize - 27
+const lspRoom = isispdu.ReceiveLSPBufferSize - 27 - authRoom
 
 // originateFragment floods a fragment if its content, or the number of a copy
 // seen elsewhere, makes that necessary.
@@ -125,8 +124,7 @@ func (i *Instance) originateFragment(id isispdu.LSPID, tlvs []isispdu.TLV, refre
 	if i.over.told != "" {
 		l.Flags |= isispdu.FlagOverload
 	}
-	raw := mustAppend(l)
-	if have := i.db.lsps[l.ID]; have != nil && !have.purged && !refresh && !i.own.overtake[n] && bytes.Equal(have.raw[26:], raw[26:]) {
+	if have := i.db.lsps[l.ID]; have != nil && !have.purged && !refresh && !i.own.overtake[n] && sameContent(have.raw, mustAppend(l)) {
 		return
 	}
 	if l.SequenceNumber == math.MaxUint32 {
@@ -135,10 +133,7 @@ func (i *Instance) originateFragment(id isispdu.LSPID, tlvs []isispdu.TLV, refre
 	}
 	l.SequenceNumber++
 	i.own.sequence[n], i.own.overtake[n] = l.SequenceNumber, false
-	raw, err := l.Seal()
-	if err != nil {
-		panic("spb: own LSP does not encode: " + err.Error())
-	}
+	raw := i.encode(l)
 	i.counters.Originations++
 	i.store(&storedLSP{pdu: l, raw: raw, expires: i.now.Add(i.cfg.MaxAge)})
 	for _, p := range i.ports {

@@ -59,3 +59,10 @@ func ChecksumOK(lsp []byte) bool {
 func SetRemainingLifetime(lsp []byte, seconds uint16) {
 	binary.BigEndian.PutUint16(lsp[lspLifetimeAt:], seconds)
 }
+
+// ClearForDigest zeroes lifetime and checksum of an encoded LSP, as it is when
+// its authentication is computed (RFC 5304 s2, RFC 5310 s3.4).
+func ClearForDigest(lsp []byte) {
+	clear(lsp[lspLifetimeAt : lspLifetimeAt+2])
+	clear(lsp[lspChecksumAt : lspChecksumAt+2])
+}

@@ -169,8 +169,8 @@ func TestParseErrors(t *testing.T) {
 		"length field":  func(b []byte) []byte { b[9] = 5; b[8] = 0; return b },
 		"tlv overrun":   func(b []byte) []byte { b[28] = 255; b[9] = 100; b[8] = 0; return b },
 	} {
-		if _, err := Parse(damage(bytes.Clone(good))); err == nil {
-			t.Errorf("%s: no error", name)
+		if p, err := Parse(damage(bytes.Clone(good))); err == nil || p != nil {
+			t.Errorf("%s: %v, %v", name, p, err)
 		}
 	}
 	none := bytes.Clone(good)

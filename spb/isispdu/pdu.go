@@ -77,7 +77,14 @@ func Parse(b []byte) (PDU, error) {
 	if err != nil {
 		return nil, err
 	}
-	b = b[:Length(b)]
+	p, err := parseBody(h, t, b[:Length(b)])
+	if err != nil {
+		return nil, err // not a nil pointer in an interface
+	}
+	return p, nil
+}
+
+func parseBody(h Header, t Type, b []byte) (PDU, error) {
 	switch t {
 	case TypeP2PIIH:
 		return parseIIH(h, b)
