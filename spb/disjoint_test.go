@@ -1,0 +1,133 @@
+package spb
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	tsn "tsnswitch"
+)
+
+// simplePaths lists every path from a to b that crosses no overloaded bridge.
+func simplePaths(g *graph, a, b int32) (all [][]int32) {
+	var walk func(path []int32)
+	walk = func(path []int32) {
+		u := path[len(path)-1]
+		if u == b {
+			all = append(all, slices.Clone(path))
+			return
+		}
+		if u != a && !g.transit[u] {
+			return
+		}
+		for _, e := range g.edges[g.first[u]:g.first[u+1]] {
+			if !slices.Contains(path, e.to) {
+				walk(append(path, e.to))
+			}
+		}
+	}
+	walk([]int32{a})
+	return all
+}
+
+// The least that two paths share, by trying every pair of paths.
+func TestLeastSharing(t *testing.T) {
+	r := &prng{41}
+	seen := map[Sharing]int{}
+	for range 400 {
+		g := randomGraph(r)
+		for b := int32(1); b < int32(len(g.id)); b++ {
+			all := simplePaths(g, 0, b)
+			if len(all) == 0 {
+				continue
+			}
+			want := Sharing{Links: 1000}
+			for k := range all {
+				for j := k; j < len(all); j++ {
+					links, bridges := shared(all[k], all[j])
+					if s := (Sharing{Links: len(links), Bridges: len(bridges)}); s.less(want) {
+						want = s
+					}
+				}
+			}
+			got := g.leastSharing(0, b)
+			if got != want {
+				t.Fatalf("0 to %d of %v: %v, want %v", b, g.edges, got, want)
+			}
+			seen[got]++
+		}
+	}
+	if seen[Sharing{}] < 100 || len(seen) < 5 {
+		t.Errorf("cases: %v", seen)
+	}
+}
+
+// A link that both paths use in opposite directions is shared: one failure
+// cuts both.
+func TestSharedIsWithoutDirection(t *testing.T) {
+	links, bridges := shared([]int32{0, 1, 2, 3}, []int32{0, 2, 1, 3})
+	if !slices.Equal(links, [][2]int32{{1, 2}}) || !slices.Equal(bridges, []int32{1, 2}) {
+		t.Errorf("%v %v", links, bridges)
+	}
+}
+
+func TestDisjoint(t *testing.T) {
+	n := ring4(t).nodes[3]
+	d, err := n.Disjoint(vidA, vidB, stationMAC(0), nodeMAC(2))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !d.Disjoint || len(d.SharedLinks)+len(d.SharedBridges) != 0 || d.From != nodeMAC(0) || d.To != nodeMAC(2) ||
+		!slices.Equal(d.Paths[0], []tsn.MAC{nodeMAC(0), nodeMAC(1), nodeMAC(2)}) ||
+		!slices.Equal(d.Paths[1], []tsn.MAC{nodeMAC(0), nodeMAC(3), nodeMAC(2)}) ||
+		d.Best != (Sharing{VIDs: [2]tsn.VID{vidA, vidB}}) || d.Least != (Sharing{}) {
+		t.Errorf("%+v", d)
+	}
+	// Neighbours: every tree takes the one link, though there is another way.
+	d, err = n.Disjoint(vidA, vidB, nodeMAC(0), nodeMAC(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d.Disjoint || len(d.SharedLinks) != 1 || d.SharedLinks[0].A != nodeMAC(0) || d.SharedLinks[0].B != nodeMAC(1) ||
+		d.SharedLinks[0].PortA == 0 || d.SharedLinks[0].PortB == 0 || d.Best.Links != 1 || d.Least != (Sharing{}) {
+		t.Errorf("%+v", d)
+	}
+	if !strings.Contains(d.Text, "NOT disjoint: they share 1 link and 0 bridges.\n  link b1 b2\n") {
+		t.Error(d.Text)
+	}
+	for _, c := range []struct {
+		a, b     tsn.VID
+		from, to tsn.MAC
+		want     string
+	}{
+		{vidA, 77, nodeMAC(0), nodeMAC(1), "VLAN 77 is not a base VID"},
+		{vidA, vidB, nodeMAC(0), stationMAC(0), "both are at bridge b1"},
+		{vidA, vidB, nodeMAC(0), tsn.MAC{2, 9}, "neither a bridge nor an end station"},
+	} {
+		if _, err := n.Disjoint(c.a, c.b, c.from, c.to); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%v, want %q", err, c.want)
+		}
+	}
+}
+
+// On a line everything is shared, and must be.
+func TestDisjointOnALine(t *testing.T) {
+	l := newLab(t, 4, [][2]int{{0, 1}, {1, 2}, {2, 3}}, nil)
+	l.allUp()
+	l.run(second)
+	d, err := l.nodes[0].Disjoint(vidA, vidB, nodeMAC(0), nodeMAC(3))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := (Sharing{Links: 3, Bridges: 2}); d.Disjoint || d.Least != want || len(d.SharedLinks) != 3 || len(d.SharedBridges) != 2 {
+		t.Errorf("%+v", d)
+	}
+	for _, line := range strings.Split(d.Text, "\n") {
+		if len(line) > textWidth {
+			t.Errorf("%d columns: %s", len(line), line)
+		}
+	}
+	if !strings.Contains(d.Text, "any two paths share at least 3 links and 2 bridges") {
+		t.Error(d.Text)
+	}
+}
