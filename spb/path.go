@@ -1,10 +1,8 @@
 package spb
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
-	"strings"
 
 	tsn "tsnswitch"
 )
@@ -169,127 +167,4 @@ func (i *Instance) TreeUnder(vid tsn.VID, root tsn.MAC, algorithm uint8) ([]Tree
 		out = append(out, n)
 	}
 	return out, nil
-}
-
-// Explanation says why a path was chosen.
-type Explanation struct {
-	From      tsn.MAC     `json:"from"` // bridges
-	To        tsn.MAC     `json:"to"`
-	VID       tsn.VID     `json:"vid"`
-	Algorithm uint8       `json:"algorithm"`
-	Mask      string      `json:"mask"` // two hexadecimal digits
-	Cost      uint64      `json:"cost"`
-	Hops      int         `json:"hops"`
-	Paths     []Candidate `json:"paths"` // equal in cost and hops, the winner first
-	// Truncated: there are more equal paths than are listed.
-	Truncated bool   `json:"truncated,omitempty"`
-	Text      string `json:"text"`
-}
-
-// Candidate is one of the equal paths.
-type Candidate struct {
-	Bridges []tsn.MAC `json:"bridges"` // from, ..., to
-	PathID  []string  `json:"pathId"`  // masked BridgeIDs in between, sorted: compared in this order
-	Chosen  bool      `json:"chosen"`
-}
-
-const maxCandidates = 64
-
-// Why explains the tie-break between a and b (bridges or end stations) under
-// an ECT algorithm; 0 means the one of the Base VID.
-func (i *Instance) Why(vid tsn.VID, a, b tsn.MAC, algorithm uint8) (*Explanation, error) {
-	base, err := i.baseVID(vid)
-	if algorithm == 0 {
-		algorithm = base.Algorithm
-	}
-	if err == nil && algorithm > 16 {
-		err = fmt.Errorf("ECT algorithm %d is outside 1..16", algorithm)
-	}
-	var src, dst place
-	if err == nil {
-		src, err = i.locate(vid, a)
-	}
-	if err == nil {
-		dst, err = i.locate(vid, b)
-	}
-	t := &i.top
-	if err == nil && t.graph.shortest(src.node).dist[dst.node] == unreachable {
-		err = fmt.Errorf("no path between bridges %s and %s", t.name(src.node), t.name(dst.node))
-	}
-	if err != nil {
-		return nil, fmt.Errorf("why %s to %s: %w", a, b, err)
-	}
-	s := t.graph.shortest(src.node)
-	e := &Explanation{
-		From: t.nodes[src.node].system, To: t.nodes[dst.node].system, VID: vid, Algorithm: algorithm,
-		Mask: fmt.Sprintf("%02x", ectMask[algorithm]), Cost: s.dist[dst.node].cost(), Hops: s.dist[dst.node].hops(),
-	}
-	paths, more := t.graph.equalPaths(s, dst.node, t.graph.tree(s, algorithm))
-	e.Truncated = more
-	for _, p := range paths {
-		e.Paths = append(e.Paths, t.candidate(p, algorithm))
-	}
-	slices.SortStableFunc(e.Paths, func(a, b Candidate) int { return slices.Compare(a.PathID, b.PathID) })
-	e.Paths[0].Chosen = true
-	e.Text = e.text()
-	return e, nil
-}
-
-// equalPaths lists up to maxCandidates shortest paths, each from the root to
-// v. The one in the tree comes first, so that the limit cannot hide it.
-func (g *graph) equalPaths(s *spt, v int32, tr *tree) (out [][]int32, more bool) {
-	var walk func(v int32, tail []int32)
-	walk = func(v int32, tail []int32) {
-		if len(out) > maxCandidates {
-			return
-		}
-		tail = append(tail, v)
-		if v == s.root {
-			p := slices.Clone(tail)
-			slices.Reverse(p)
-			out = append(out, p)
-			return
-		}
-		walk(tr.parent[v], tail)
-		for _, e := range g.edges[g.first[v]:g.first[v+1]] {
-			if e.to != tr.parent[v] && g.onPath(s, e.to, v, e) {
-				walk(e.to, tail)
-			}
-		}
-	}
-	walk(v, nil)
-	if len(out) > maxCandidates {
-		return out[:maxCandidates], true
-	}
-	return out, false
-}
-
-func (t *topology) candidate(path []int32, algorithm uint8) Candidate {
-	c := Candidate{PathID: []string{}}
-	for k, v := range path {
-		c.Bridges = append(c.Bridges, t.nodes[v].system)
-		if k > 0 && k < len(path)-1 {
-			id := masked(t.nodes[v].bridgeID, algorithm)
-			c.PathID = append(c.PathID, fmt.Sprintf("%04x.%012x", id>>48, id&(1<<48-1)))
-		}
-	}
-	slices.SortFunc(c.PathID, cmp.Compare[string])
-	return c
-}
-
-func (e *Explanation) text() string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "%d equal paths of cost %d and %d hops; ECT algorithm %d, mask %s\n", len(e.Paths), e.Cost, e.Hops, e.Algorithm, e.Mask)
-	for _, p := range e.Paths {
-		mark := "     "
-		if p.Chosen {
-			mark = "wins "
-		}
-		fmt.Fprintf(&b, "%s PATHID %s  via", mark, strings.Join(p.PathID, " "))
-		for _, m := range p.Bridges {
-			b.WriteString(" " + m.String())
-		}
-		b.WriteByte('\n')
-	}
-	return b.String()
 }

@@ -18,7 +18,11 @@ type spanningTree struct {
 	to    []edge
 }
 
-func (g *graph) spanningTree() *spanningTree {
+func (g *graph) spanningTree() *spanningTree { return g.rooted(g.designatedBridges()) }
+
+// designatedBridges is the parent of every bridge in the spanning tree, -1 for
+// a root.
+func (g *graph) designatedBridges() []int32 {
 	n := len(g.id)
 	byID := make([]int32, n)
 	for u := range byID {
@@ -48,7 +52,7 @@ func (g *graph) spanningTree() *spanningTree {
 			seen[v] = true
 		}
 	}
-	return g.rooted(parent)
+	return parent
 }
 
 // designated is the parent of v in the tree of the root. It has a lower
