@@ -8,7 +8,7 @@ set -eu
 want="erlang-base:erl iproute2:tc"
 case "${1:-}" in
 demo) ;;
-test) want="$want tshark:tshark tcpdump:tcpdump linuxptp:ptp4l" ;;
+test) want="$want tshark:tshark tcpdump:tcpdump linuxptp:ptp4l frr:isisd" ;;
 *) echo "usage: $0 demo|test" >&2; exit 2 ;;
 esac
 
@@ -29,7 +29,7 @@ fi
 
 missing=
 for w in $want; do
-	command -v "${w#*:}" >/dev/null 2>&1 || PATH=$PATH:/usr/sbin:/sbin command -v "${w#*:}" >/dev/null 2>&1 || missing="$missing ${w%%:*}"
+	command -v "${w#*:}" >/dev/null 2>&1 || PATH=$PATH:/usr/sbin:/sbin:/usr/lib/frr command -v "${w#*:}" >/dev/null 2>&1 || missing="$missing ${w%%:*}"
 done
 [ -n "$missing" ] || exit 0
 if [ "$(id -u)" != 0 ]; then
@@ -40,6 +40,13 @@ echo "installing:$missing"
 export DEBIAN_FRONTEND=noninteractive
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
+# Programs are wanted, not services: nothing that is installed starts by itself.
+policy=/usr/sbin/policy-rc.d
+if [ ! -e "$policy" ]; then
+	printf '#!/bin/sh\nexit 101\n' >"$policy"
+	chmod 755 "$policy"
+	trap 'rm -f "$log" "$policy"' EXIT
+fi
 # shellcheck disable=SC2086
 if ! { apt-get install -y --no-install-recommends $missing >"$log" 2>&1 ||
 	{ apt-get update >"$log" 2>&1 && apt-get install -y --no-install-recommends $missing >>"$log" 2>&1; }; }; then

@@ -203,6 +203,9 @@ func (i *Instance) makeIIH(p *port) *isispdu.IIH {
 		TLVs: i.identityTLVs(),
 	}
 	h.TLVs = append(h.TLVs, tw, &isispdu.MTPortCap{SubTLVs: []isispdu.TLV{&isispdu.SPBMCID{MCID: i.mcid, AuxMCID: i.mcid}, bvid, i.digestTLV(p)}}, i.restartTLV(p))
+	if i.cfg.HelloPadding && p.adj.state != isispdu.Up {
+		pad(h)
+	}
 	return h
 }
 
@@ -210,7 +213,7 @@ func (i *Instance) makeIIH(p *port) *isispdu.IIH {
 func (i *Instance) identityTLVs() []isispdu.TLV {
 	out := []isispdu.TLV{
 		&isispdu.AreaAddresses{Areas: i.cfg.AreaAddresses},
-		&isispdu.Protocols{NLPIDs: []byte{isispdu.NLPIDSPB}},
+		i.protocols(),
 	}
 	v4, v6 := &isispdu.Interfaces{}, &isispdu.Interfaces{V6: true}
 	for _, a := range i.cfg.ManagementAddresses {

@@ -1,6 +1,8 @@
 package spb
 
 import (
+	"bytes"
+	"net/netip"
 	"strings"
 	"testing"
 
@@ -159,5 +161,44 @@ func TestLinkDownAtOnce(t *testing.T) {
 	}
 	if len(l.log) != 2 || !strings.Contains(l.log[0], "b1 "+NoticeAdjacencyDown+" port 1") {
 		t.Errorf("%q", l.log)
+	}
+}
+
+// ISO/IEC 10589 8.2.3: hellos are padded to the largest frame until the
+// adjacency is Up, with room for authentication. Without the option they are not.
+func TestHelloPadding(t *testing.T) {
+	size := func(p *peer) int {
+		for _, pdu := range p.sent[1] {
+			if h, ok := pdu.(*isispdu.IIH); ok {
+				return len(mustAppend(h))
+			}
+		}
+		t.Fatal("no hello")
+		return 0
+	}
+	for _, on := range []bool{false, true} {
+		p := newPeer(t, func(c *Config) { c.HelloPadding = on })
+		p.wait(second)
+		down := size(p)
+		p.receive(1, p.hello(1, isispdu.Initializing))
+		if up := size(p); up > 400 || (down > 400) != on || (on && (down < isispdu.MaxPDU-authRoom-1 || down > isispdu.MaxPDU-authRoom)) {
+			t.Errorf("padding %t: %d octets, %d when Up", on, down, up)
+		}
+	}
+}
+
+// CompatIPv4: NLPID CC beside C1, and no sense without an IPv4 address.
+func TestCompatIPv4(t *testing.T) {
+	p := newPeer(t, func(c *Config) {
+		c.CompatIPv4, c.ManagementAddresses = true, []netip.Addr{netip.MustParseAddr("10.0.0.1")}
+	})
+	h := p.inst.makeIIH(p.inst.port(1))
+	if n, _ := isispdu.Find[*isispdu.Protocols](h.TLVs); !bytes.Equal(n.NLPIDs, []byte{0xc1, 0xcc}) {
+		t.Errorf("%s", n)
+	}
+	cfg := peerConfig()
+	cfg.CompatIPv4 = true
+	if err := cfg.Validate(); err == nil || !strings.Contains(err.Error(), "IPv4 management address") {
+		t.Errorf("%v", err)
 	}
 }

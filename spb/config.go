@@ -33,6 +33,14 @@ type Config struct {
 	// Strict says whether unicast waits for agreement as groups do [StrictAuto].
 	Strict StrictMode
 
+	// CompatIPv4 announces IPv4 (NLPID CC) beside SPB, for neighbours that form
+	// adjacencies for IP only. They want an IPv4 management address and an area
+	// in common as well, and stay outside the fabric: their links carry nothing.
+	CompatIPv4 bool
+	// HelloPadding fills hellos up to the largest frame until the adjacency is
+	// Up, so that a link with a smaller MTU does not come up at all.
+	HelloPadding bool
+
 	HelloInterval      int64  // [1 s]
 	HoldMultiplier     uint16 // [3] holding time in hello intervals
 	CSNPInterval       int64  // [10 s]
@@ -105,8 +113,6 @@ type PortConfig struct {
 	// every Base VID. Fabric ports are in every Base VID always.
 	Tagged []tsn.VID
 	Locked bool // edge port: take frames only from its own stations
-	// Learn makes stations on an edge port known by the frames they send.
-	Learn bool
 	// Unguarded lets an edge port forward always: nothing looks for a loop
 	// behind it.
 	Unguarded bool
@@ -118,8 +124,6 @@ type EndStation struct {
 	Port              tsn.Port   `json:"port"`
 	Name              string     `json:"name,omitempty"`
 	ManagementAddress netip.Addr `json:"managementAddress,omitzero"`
-	// Learned is in answers: the station was seen, not configured.
-	Learned bool `json:"learned,omitempty"`
 }
 
 // Caps bound what neighbours can make this node store. Zero means the default
@@ -127,7 +131,6 @@ type EndStation struct {
 type Caps struct {
 	MaxLSPs     int // fragments in the database [8192]
 	MaxStations int // SPBM-SI addresses taken from one node [4096]
-	MaxLearned  int // stations learned on one edge port [1024]
 	MaxRecords  int // station records taken from one node [4096]
 	// MaxRecordOctets bounds the records of other cores (sub-TLVs of TLV 251)
 	// that are taken from one node, and that this one publishes [32768].
@@ -172,7 +175,6 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.Caps.MaxLSPs, 8192)
 	setDefault(&c.Caps.MaxStations, 4096)
 	setDefault(&c.Caps.MaxRecords, 4096)
-	setDefault(&c.Caps.MaxLearned, 1024)
 	setDefault(&c.Caps.MaxRecordOctets, 32768)
 	setDefault(&c.Caps.MaxServices, 4096)
 	setDefault(&c.AgreementHold, second)
@@ -212,6 +214,9 @@ func (c Config) Validate() error {
 		if slices.ContainsFunc(c.AreaAddresses[:k], func(b []byte) bool { return slices.Equal(a, b) }) {
 			bad("area address %x is given twice", a)
 		}
+	}
+	if c.CompatIPv4 && !slices.ContainsFunc(c.ManagementAddresses, func(a netip.Addr) bool { return a.Unmap().Is4() }) {
+		bad("IPv4 compatibility needs an IPv4 management address: neighbours reject hellos without one")
 	}
 	if len(c.ManagementAddresses) > 8 {
 		bad("%d management addresses, at most 8", len(c.ManagementAddresses))

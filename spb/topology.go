@@ -53,7 +53,6 @@ type node struct {
 	links      []halfLink
 	addrs      []bMAC // SPBM-SI, in advertised order
 	records    []EndStation
-	claims     map[tsn.MAC]uint32 // of learned stations; nil if there are none
 }
 
 // halfLink is one end of a link as its own system advertises it.
@@ -67,9 +66,8 @@ type halfLink struct {
 
 // bMAC is an address that a node says it reaches in a VLAN.
 type bMAC struct {
-	mac   tsn.MAC
-	vid   tsn.VID
-	claim uint32 // of a learned station, 0: configured
+	mac tsn.MAC
+	vid tsn.VID
 }
 
 // readNode is a node with the fragments that it was read from.
@@ -122,9 +120,6 @@ func (i *Instance) readLSPs(lsps []*storedLSP) node {
 	n := node{system: first.ID.System(), overload: first.Flags&isispdu.FlagOverload != 0}
 	for _, l := range lsps {
 		i.readFragment(&n, l.pdu)
-	}
-	for k := range n.addrs {
-		n.addrs[k].claim = n.claims[n.addrs[k].mac]
 	}
 	return n
 }
@@ -181,7 +176,7 @@ func (i *Instance) readCapability(n *node, t *isispdu.MTCapability, fragment uin
 				i.counters.Drops.StationsOverCap++
 				continue
 			}
-			n.addrs = append(n.addrs, bMAC{mac: sub.BMAC, vid: sub.BaseVID()})
+			n.addrs = append(n.addrs, bMAC{sub.BMAC, sub.BaseVID()})
 		}
 	}
 }
@@ -202,22 +197,17 @@ func (i *Instance) readRecords(n *node, t *isispdu.GenInfo) {
 				n.why = ""
 			}
 		}
-		if raw.Type != recordStation && raw.Type != recordLearned {
+		if raw.Type != recordStation {
 			continue // a later kind of record
 		}
-		s, claim, ok := parseLearned(raw)
+		s, ok := parseStation(raw.Value)
 		switch {
 		case !ok:
 			i.counters.Drops.BadRecord++
 		case len(n.records) >= i.cfg.Caps.MaxRecords:
 			i.counters.Drops.RecordsOverCap++
 		default:
-			if n.records = append(n.records, s); claim != 0 {
-				if n.claims == nil {
-					n.claims = map[tsn.MAC]uint32{}
-				}
-				n.claims[s.MAC] = claim
-			}
+			n.records = append(n.records, s)
 		}
 	}
 }

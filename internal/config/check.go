@@ -208,6 +208,10 @@ func (c *Daemon) checkSPB(d *document) {
 	c.checkAreas(d)
 	d.oneOf("spb.strict", s.Strict, "auto", "on", "off")
 	within(d, "spb.overloadOnStart", s.OverloadOnStart, 0, 3600e9)
+	within(d, "spb.suppressOnStart", s.SuppressOnStart, 0, 3600e9)
+	if s.CompatIPv4 && !c.Management.Address.Addr().Is4() {
+		d.bad("spb.compatIPv4", "needs an IPv4 management.address: neighbours reject hellos without one")
+	}
 	if n := len(s.OverloadReason); n > 200 {
 		d.bad("spb.overloadReason", "has %d octets, at most 200 are told to others", n)
 	}

@@ -154,12 +154,21 @@ type SPB struct {
 	// group entries do: auto, on, off.
 	Strict string `yaml:"strict"`
 	// Overload keeps others from sending through this bridge.
-	Overload        bool       `yaml:"overload"`
-	OverloadReason  string     `yaml:"overloadReason,omitempty"`
-	OverloadOnStart Duration   `yaml:"overloadOnStart"`
-	SPSourceID      SPSourceID `yaml:"spSourceId"` // 0: automatic
-	Services        []Service  `yaml:"services,omitempty"`
-	EdgeGuard       EdgeGuard  `yaml:"edgeGuard"`
+	Overload        bool     `yaml:"overload"`
+	OverloadReason  string   `yaml:"overloadReason,omitempty"`
+	OverloadOnStart Duration `yaml:"overloadOnStart"`
+	// SuppressOnStart is how long at most neighbours hold the links of a bridge
+	// back that starts from nothing, until it knows the fabric; 0: not at all.
+	SuppressOnStart Duration `yaml:"suppressOnStart"`
+	// HelloPadding fills hellos up to the largest frame until the neighbour is
+	// up: a link with a smaller MTU does not come up.
+	HelloPadding bool `yaml:"helloPadding"`
+	// CompatIPv4 forms adjacencies with neighbours that speak IS-IS for IP only,
+	// to look at them; such a link carries nothing.
+	CompatIPv4 bool       `yaml:"compatIPv4"`
+	SPSourceID SPSourceID `yaml:"spSourceId"` // 0: automatic
+	Services   []Service  `yaml:"services,omitempty"`
+	EdgeGuard  EdgeGuard  `yaml:"edgeGuard"`
 }
 
 // Service attaches the bridge to a backbone service; see spb.Service.

@@ -51,6 +51,7 @@ func spbConfig(c *config.Daemon) (spb.Config, error) {
 		Caps: spb.Caps{MaxLSPs: c.SPB.MaxNodes * fragmentsPerNode}, Seed: seedOf(c),
 		AreaAddresses: c.SPB.AreaAddresses(), SPSourceID: uint32(c.SPB.SPSourceID), Strict: strictModes[c.SPB.Strict],
 		Overload: c.SPB.Overload, OverloadReason: c.SPB.OverloadReason, OverloadOnStartup: int64(c.SPB.OverloadOnStart),
+		SuppressOnStart: int64(c.SPB.SuppressOnStart), HelloPadding: c.SPB.HelloPadding, CompatIPv4: c.SPB.CompatIPv4,
 		EdgeGuard: spb.EdgeGuardConfig{
 			Interval: int64(c.SPB.EdgeGuard.Interval), FastInterval: int64(c.SPB.EdgeGuard.FastInterval),
 			ListenProbes: c.SPB.EdgeGuard.ListenProbes, HoldIntervals: c.SPB.EdgeGuard.HoldIntervals, FabricID: c.SPB.EdgeGuard.FabricID,

@@ -26,6 +26,8 @@ spb:
   overload: true
   overloadReason: being installed
   overloadOnStart: 5s
+  suppressOnStart: 6s
+  helloPadding: true
   spSourceId: 0x70001
   services: [{isid: 4096, vid: 102, transmit: false, ports: [2]}, {isid: 4097, vid: 100}]
   edgeGuard: {interval: 2s, fastInterval: 20ms, listenProbes: 4, holdIntervals: 5, fabricId: 6}
@@ -53,6 +55,9 @@ spb:
 		{"overload", got.Overload, true},
 		{"overloadReason", got.OverloadReason, "being installed"},
 		{"overloadOnStart", got.OverloadOnStartup, int64(5e9)},
+		{"suppressOnStart", got.SuppressOnStart, int64(6e9)},
+		{"helloPadding", got.HelloPadding, true},
+		{"compatIPv4", got.CompatIPv4, false},
 		{"spSourceId", got.SPSourceID, uint32(0x70001)},
 		{"services", got.Services, []spb.Service{
 			{ISID: 4096, VID: 102, Receive: true, Ports: []tsn.Port{2}}, {ISID: 4097, VID: 100, Transmit: true, Receive: true},

@@ -12,6 +12,9 @@ import (
 // NLPIDSPB says in TLV 129 that the sender takes part in SPB (RFC 6329 s13).
 const NLPIDSPB = 0xc1
 
+// NLPIDIPv4 says the same of IPv4 (RFC 1195).
+const NLPIDIPv4 = 0xcc
+
 // AreaAddresses is TLV 1 (ISO/IEC 10589 9.8).
 type AreaAddresses struct{ Areas [][]byte }
 
