@@ -113,6 +113,8 @@ type PortConfig struct {
 	// every Base VID. Fabric ports are in every Base VID always.
 	Tagged []tsn.VID
 	Locked bool // edge port: take frames only from its own stations
+	// Learn makes stations on an edge port known by the frames they send.
+	Learn bool
 	// Unguarded lets an edge port forward always: nothing looks for a loop
 	// behind it.
 	Unguarded bool
@@ -124,6 +126,8 @@ type EndStation struct {
 	Port              tsn.Port   `json:"port"`
 	Name              string     `json:"name,omitempty"`
 	ManagementAddress netip.Addr `json:"managementAddress,omitzero"`
+	// Learned is in answers: the station was seen, not configured.
+	Learned bool `json:"learned,omitempty"`
 }
 
 // Caps bound what neighbours can make this node store. Zero means the default
@@ -131,6 +135,7 @@ type EndStation struct {
 type Caps struct {
 	MaxLSPs     int // fragments in the database [8192]
 	MaxStations int // SPBM-SI addresses taken from one node [4096]
+	MaxLearned  int // stations learned on one edge port [1024]
 	MaxRecords  int // station records taken from one node [4096]
 	// MaxRecordOctets bounds the records of other cores (sub-TLVs of TLV 251)
 	// that are taken from one node, and that this one publishes [32768].
@@ -175,6 +180,7 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.Caps.MaxLSPs, 8192)
 	setDefault(&c.Caps.MaxStations, 4096)
 	setDefault(&c.Caps.MaxRecords, 4096)
+	setDefault(&c.Caps.MaxLearned, 1024)
 	setDefault(&c.Caps.MaxRecordOctets, 32768)
 	setDefault(&c.Caps.MaxServices, 4096)
 	setDefault(&c.AgreementHold, second)

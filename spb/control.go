@@ -11,28 +11,35 @@ var EdgeProbeGroup = ctlframe.ProbeGroup
 
 // ControlCounters counts the frames beside IS-IS (package ctlframe).
 type ControlCounters struct {
-	Malformed       uint64 `json:"malformed"`
-	ProbesSent      uint64 `json:"probesSent"`
-	ProbesReceived  uint64 `json:"probesReceived"`
-	ProbesOnFabric  uint64 `json:"probesOnFabric"`  // on a fabric port
-	ProbesForeign   uint64 `json:"probesForeign"`   // of another fabric
-	ProbesOverCap   uint64 `json:"probesOverCap"`   // too many senders on one port
-	EdgeBlocks      uint64 `json:"edgeBlocks"`      // ports that were blocked
-	RequestsRefused uint64 `json:"requestsRefused"` // Ping and Trace events
-	LBMSent         uint64 `json:"lbmSent"`
-	LBMReceived     uint64 `json:"lbmReceived"`
-	LBMOverRate     uint64 `json:"lbmOverRate"` // not answered: too many
-	LBMNoReturn     uint64 `json:"lbmNoReturn"` // not answered: no way to the sender
-	LBRSent         uint64 `json:"lbrSent"`
-	LBRReceived     uint64 `json:"lbrReceived"`
-	LBRUnexpected   uint64 `json:"lbrUnexpected"` // late, twice, or never asked for
+	Malformed        uint64 `json:"malformed"`
+	ProbesSent       uint64 `json:"probesSent"`
+	ProbesReceived   uint64 `json:"probesReceived"`
+	ProbesOnFabric   uint64 `json:"probesOnFabric"`   // on a fabric port
+	ProbesForeign    uint64 `json:"probesForeign"`    // of another fabric
+	ProbesOverCap    uint64 `json:"probesOverCap"`    // too many senders on one port
+	EdgeBlocks       uint64 `json:"edgeBlocks"`       // ports that were blocked
+	RequestsRefused  uint64 `json:"requestsRefused"`  // Ping and Trace events
+	StationMoves     uint64 `json:"stationMoves"`     // learned stations that moved to or within this bridge
+	StationsIgnored  uint64 `json:"stationsIgnored"`  // seen on a port that does not learn, or outside the Base VIDs
+	StationsRefused  uint64 `json:"stationsRefused"`  // group, a bridge's, or configured elsewhere
+	StationsOverCap  uint64 `json:"stationsOverCap"`  // Caps.MaxLearned
+	StationsFlapping uint64 `json:"stationsFlapping"` // addresses that were frozen
+	LBMSent          uint64 `json:"lbmSent"`
+	LBMReceived      uint64 `json:"lbmReceived"`
+	LBMOverRate      uint64 `json:"lbmOverRate"` // not answered: too many
+	LBMNoReturn      uint64 `json:"lbmNoReturn"` // not answered: no way to the sender
+	LBRSent          uint64 `json:"lbrSent"`
+	LBRReceived      uint64 `json:"lbrReceived"`
+	LBRUnexpected    uint64 `json:"lbrUnexpected"` // late, twice, or never asked for
 }
 
 // control is the state of everything beside IS-IS.
 type control struct {
-	loop  loopback
-	edges []*guarded // ascending port
-	// edgesChanged: the bridge shall forward on other edge ports than before.
+	loop     loopback
+	edges    []*guarded // ascending port
+	stations stations
+	// edgesChanged: the bridge shall forward otherwise, for a reason that has
+	// nothing to do with paths: edge ports, learned stations.
 	edgesChanged bool
 }
 
@@ -45,6 +52,10 @@ func (i *Instance) controlEvent(ev tsn.Event) {
 		i.startTrace(ev)
 	case CancelPing:
 		i.cancelPing(ev.RequestID)
+	case StationSeen:
+		i.stationSeen(ev)
+	case StationGone:
+		i.stationGone(ev)
 	}
 }
 
@@ -52,11 +63,12 @@ func (i *Instance) controlEvent(ev tsn.Event) {
 // made of it.
 func (i *Instance) runControl() {
 	i.runGuard()
+	i.reviewStations()
 	i.runLoopback()
 }
 
 func (i *Instance) controlDeadline() tsn.Instant {
-	return min(i.guardDeadline(), i.loopbackDeadline())
+	return min(i.guardDeadline(), i.stationsDeadline(), i.loopbackDeadline())
 }
 
 // receivedControl takes the frames of package ctlframe, on any port, and
@@ -89,8 +101,8 @@ func (i *Instance) receiveOwn(ev tsn.Received) {
 	}
 }
 
-// edgesToBridge puts a change of edge ports into the wanted state at once: it
-// has nothing to do with paths, and must not wait for SPF.
+// edgesToBridge puts such a change into the wanted state at once: it must not
+// wait for SPF.
 func (i *Instance) edgesToBridge() {
 	t := &i.top
 	if !i.ctl.edgesChanged || t.generation == 0 {

@@ -178,7 +178,11 @@ func (i *Instance) edgeLinkChanged(ev tsn.LinkChanged) {
 	g.up = ev.Up
 	switch {
 	case g.cfg.Unguarded:
+		if !g.up {
+			i.forgetPort(g.cfg.Port)
+		}
 	case !g.up:
+		i.forgetPort(g.cfg.Port)
 		g.peers, g.quietUntil, g.fabricUntil, g.crowded, g.nextProbe = nil, 0, 0, 0, tsn.Never
 		i.setEdge(g, EdgeDown, "no link")
 	default:
@@ -269,6 +273,13 @@ func (i *Instance) conflict(g *guarded) (why string, culprit edgePeer, hold bool
 		return fmt.Sprintf("more than %d ports of the fabric are on the same LAN", maxEdgePeers), edgePeer{hold: i.edgeHold(0)}, true
 	}
 	return "", edgePeer{}, false
+}
+
+// probeSoon asks the LAN behind a port: something there looks like a loop.
+func (i *Instance) probeSoon(port tsn.Port) {
+	if g := i.edgeAt(port); g != nil && g.up && !g.cfg.Unguarded {
+		g.nextProbe = min(g.nextProbe, max(i.now, g.lastProbe.Add(i.cfg.EdgeGuard.FastInterval)))
+	}
 }
 
 // runGuard makes what is due happen on every edge port.
@@ -468,7 +479,7 @@ func (i *Instance) EdgePorts() []EdgePort {
 	for _, g := range i.ctl.edges {
 		e := EdgePort{
 			Port: g.cfg.Port, LinkUp: g.up, Guarded: !g.cfg.Unguarded, State: g.state.String(), Reason: g.reason,
-			SinceNS: int64(g.since), Blocks: g.blocks,
+			SinceNS: int64(g.since), Blocks: g.blocks, Stations: i.ctl.stations.count[g.cfg.Port],
 		}
 		if g.state == EdgeBlocked {
 			e.PeerSystem, e.PeerPort = g.culprit.system, g.culprit.port

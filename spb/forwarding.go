@@ -182,6 +182,7 @@ func (i *Instance) bridgePort(c PortConfig) tsn.BridgePort {
 		p.McastFlood, p.BcastFlood = false, false
 		return p // in no VLAN: no frame passes, in or out
 	}
+	p.Learning = c.Role == tsn.RoleEdge && c.Learn
 	pvid := c.PVID
 	for _, b := range i.cfg.BaseVIDs {
 		if !c.carries(b.VID) {
@@ -222,6 +223,9 @@ func (i *Instance) fdb(b BaseVID) []tsn.FDBEntry {
 	owners, duplicates := t.owners(b.VID)
 	t.duplicates += duplicates
 	for _, o := range owners {
+		if i.learnedHere(o.mac, b.VID) {
+			continue
+		}
 		port := ports[o.node]
 		if o.node == self {
 			port = i.stationPort(o.mac)
@@ -242,8 +246,9 @@ func (i *Instance) stationPort(mac tsn.MAC) tsn.Port {
 
 // owner says which node a station belongs to.
 type owner struct {
-	mac  tsn.MAC
-	node int32
+	mac   tsn.MAC
+	node  int32
+	claim uint32
 }
 
 // reached reports whether a node can be reached from here.
@@ -257,8 +262,8 @@ func (t *topology) reached(k int32) bool {
 }
 
 // owners lists the stations advertised in a VLAN, ascending. An address
-// claimed by several nodes goes to the lowest BridgeID, one that is a
-// bridge's own stays with the bridge. duplicates counts the claims that lost.
+// claimed by several nodes goes to the best claim (compareClaims), one that is
+// a bridge's own stays with the bridge. duplicates counts the claims that lost.
 func (t *topology) owners(vid tsn.VID) (all []owner, duplicates int) {
 	for k, n := range t.nodes {
 		if !n.spb || !t.reached(int32(k)) {
@@ -266,16 +271,16 @@ func (t *topology) owners(vid tsn.VID) (all []owner, duplicates int) {
 		}
 		for _, a := range n.addrs {
 			if a.vid == vid && !a.mac.IsGroup() && !a.mac.IsZero() && t.findNode(a.mac) < 0 {
-				all = append(all, owner{a.mac, int32(k)})
+				all = append(all, owner{a.mac, int32(k), a.claim})
 			}
 		}
 	}
 	slices.SortFunc(all, func(a, b owner) int {
-		ida, idb := t.nodes[a.node].bridgeID, t.nodes[b.node].bridgeID
-		return cmp.Or(compareMAC(a.mac, b.mac), slices.Compare(ida[:], idb[:]))
+		ca, cb := foreignClaim{a.claim, t.nodes[a.node].bridgeID}, foreignClaim{b.claim, t.nodes[b.node].bridgeID}
+		return cmp.Or(compareMAC(a.mac, b.mac), compareClaims(ca, cb))
 	})
 	all = slices.CompactFunc(all, func(a, b owner) bool {
-		if a.mac == b.mac && a.node != b.node {
+		if a.mac == b.mac && a.node != b.node && a.claim == b.claim {
 			duplicates++
 		}
 		return a.mac == b.mac

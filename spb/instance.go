@@ -147,6 +147,7 @@ func New(cfg Config) (*Instance, error) {
 	i.setOverload(SetOverload{On: cfg.Overload, Reason: cfg.OverloadReason})
 	i.top.init()
 	i.initGuard()
+	i.ctl.stations.init()
 	return i, nil
 }
 
@@ -228,6 +229,10 @@ func (i *Instance) Deadline() tsn.Instant {
 
 func (i *Instance) setStations(s []EndStation) {
 	i.stations = slices.Clone(s)
+	for k := range i.stations {
+		i.stations[k].Learned = false
+	}
+	i.ctl.stations.reviewed = 0
 	slices.SortFunc(i.stations, func(a, b EndStation) int { return compareMAC(a.MAC, b.MAC) })
 }
 

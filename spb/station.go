@@ -20,6 +20,7 @@ const (
 	recordBridge        = 2
 	recordOverload      = 3 // why the overload bit is set: UTF-8, for people
 	maxReason           = 200
+	recordLearned       = 4
 )
 
 // Record 2, the bridge itself: one octet of flags, more octets may follow.
@@ -42,6 +43,9 @@ func (i *Instance) bridgeRecord() []isispdu.TLV {
 //	        6-7  port of the advertising bridge
 //	        8    length of the management address: 0, 4 or 16
 //	        9-   management address, then the name in UTF-8 up to the end
+//
+// Record 4, one learned: the number of the claim in octets 0-3, not 0, then as
+// record 1.
 func appendStation(b []byte, s EndStation) []byte {
 	b = append(b, s.MAC[:]...)
 	b = binary.BigEndian.AppendUint16(b, uint16(s.Port))
@@ -64,13 +68,33 @@ func parseStation(v []byte) (s EndStation, ok bool) {
 	return s, !s.MAC.IsGroup()
 }
 
+// parseLearned reads a record of either kind.
+func parseLearned(r *isispdu.Raw) (s EndStation, claim uint32, ok bool) {
+	v := r.Value
+	if r.Type == recordLearned {
+		if len(v) < 4 {
+			return s, 0, false
+		}
+		if claim, v = binary.BigEndian.Uint32(v), v[4:]; claim == 0 {
+			return s, 0, false
+		}
+	}
+	s, ok = parseStation(v)
+	s.Learned = claim != 0
+	return s, claim, ok
+}
+
 // stationRecords packs the records into as few GENINFO TLVs as they need.
-func stationRecords(stations []EndStation) []isispdu.TLV {
+func stationRecords(stations []localStation) []isispdu.TLV {
 	var out []isispdu.TLV
 	var last *isispdu.GenInfo
 	left := 0
 	for _, s := range stations {
-		r := &isispdu.Raw{Type: recordStation, Value: appendStation(nil, s)}
+		r := &isispdu.Raw{Type: recordStation}
+		if s.claim != 0 {
+			r.Type, r.Value = recordLearned, binary.BigEndian.AppendUint32(nil, s.claim)
+		}
+		r.Value = appendStation(r.Value, s.EndStation)
 		if n := isispdu.TLVLen(r); n > left {
 			last = &isispdu.GenInfo{Flags: isispdu.GenInfoS, Application: applicationStations}
 			out = append(out, last)

@@ -53,6 +53,7 @@ type node struct {
 	links      []halfLink
 	addrs      []bMAC // SPBM-SI, in advertised order
 	records    []EndStation
+	claims     map[tsn.MAC]uint32 // of learned stations; nil if there are none
 }
 
 // halfLink is one end of a link as its own system advertises it.
@@ -66,8 +67,9 @@ type halfLink struct {
 
 // bMAC is an address that a node says it reaches in a VLAN.
 type bMAC struct {
-	mac tsn.MAC
-	vid tsn.VID
+	mac   tsn.MAC
+	vid   tsn.VID
+	claim uint32 // of a learned station, 0: configured
 }
 
 // readNode is a node with the fragments that it was read from.
@@ -120,6 +122,9 @@ func (i *Instance) readLSPs(lsps []*storedLSP) node {
 	n := node{system: first.ID.System(), overload: first.Flags&isispdu.FlagOverload != 0}
 	for _, l := range lsps {
 		i.readFragment(&n, l.pdu)
+	}
+	for k := range n.addrs {
+		n.addrs[k].claim = n.claims[n.addrs[k].mac]
 	}
 	return n
 }
@@ -176,7 +181,7 @@ func (i *Instance) readCapability(n *node, t *isispdu.MTCapability, fragment uin
 				i.counters.Drops.StationsOverCap++
 				continue
 			}
-			n.addrs = append(n.addrs, bMAC{sub.BMAC, sub.BaseVID()})
+			n.addrs = append(n.addrs, bMAC{mac: sub.BMAC, vid: sub.BaseVID()})
 		}
 	}
 }
@@ -197,17 +202,22 @@ func (i *Instance) readRecords(n *node, t *isispdu.GenInfo) {
 				n.why = ""
 			}
 		}
-		if raw.Type != recordStation {
+		if raw.Type != recordStation && raw.Type != recordLearned {
 			continue // a later kind of record
 		}
-		s, ok := parseStation(raw.Value)
+		s, claim, ok := parseLearned(raw)
 		switch {
 		case !ok:
 			i.counters.Drops.BadRecord++
 		case len(n.records) >= i.cfg.Caps.MaxRecords:
 			i.counters.Drops.RecordsOverCap++
 		default:
-			n.records = append(n.records, s)
+			if n.records = append(n.records, s); claim != 0 {
+				if n.claims == nil {
+					n.claims = map[tsn.MAC]uint32{}
+				}
+				n.claims[s.MAC] = claim
+			}
 		}
 	}
 }

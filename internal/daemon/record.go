@@ -21,6 +21,8 @@ func init() {
 	record.Register("spb.Ping", spb.Ping{})
 	record.Register("spb.Trace", spb.Trace{})
 	record.Register("spb.CancelPing", spb.CancelPing{})
+	record.Register("spb.StationSeen", spb.StationSeen{})
+	record.Register("spb.StationGone", spb.StationGone{})
 	record.Register("spb.SetServices", spb.SetServices{})
 	record.Register("spb.Applied", spb.Applied{})
 	record.Register("gptp.SetSource", gptp.SetSource{})
