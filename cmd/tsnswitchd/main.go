@@ -2,6 +2,9 @@
 // stop. What it forwards goes on being forwarded after it has stopped.
 //
 //	tsnswitchd --config FILE
+//
+// SIGHUP makes it read the file again and take the keys of IS-IS (spb.auth) from
+// it; a file that is not valid changes nothing.
 package main
 
 import (
@@ -51,12 +54,40 @@ func run(args []string) int {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	err = daemon.Run(ctx, cfg, daemon.Options{Log: logger(cfg.Log), Record: *record, Ready: notifyReady})
+	log := logger(cfg.Log)
+	err = daemon.Run(ctx, cfg, daemon.Options{Log: log, Record: *record, Reload: reload(ctx, *file, log), Ready: notifyReady})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "tsnswitchd:", err)
 		return 1
 	}
 	return 0
+}
+
+// reload reads the file again whenever SIGHUP comes.
+func reload(ctx context.Context, file string, log *slog.Logger) <-chan *config.Daemon {
+	hup, out := make(chan os.Signal, 1), make(chan *config.Daemon)
+	signal.Notify(hup, syscall.SIGHUP)
+	go func() {
+		defer signal.Stop(hup)
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-hup:
+			}
+			c, err := config.LoadDaemon(file)
+			if err != nil {
+				log.Error("the configuration is not valid; nothing of it is taken", "err", err)
+				continue
+			}
+			select {
+			case <-ctx.Done():
+				return
+			case out <- c:
+			}
+		}
+	}()
+	return out
 }
 
 func logger(c config.Log) *slog.Logger {

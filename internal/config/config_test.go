@@ -87,7 +87,7 @@ func keysOf(t reflect.Type) []string {
 		return nil
 	}
 	for i := range t.NumField() {
-		if tag, _, _ := strings.Cut(t.Field(i).Tag.Get("yaml"), ","); tag != "" {
+		if tag, _, _ := strings.Cut(t.Field(i).Tag.Get("yaml"), ","); tag != "" && tag != "-" {
 			keys = append(append(keys, tag), keysOf(t.Field(i).Type)...)
 		}
 	}
@@ -180,6 +180,13 @@ spb:
     - {isid: 4096, vid: 100, ports: [1, 2, 9]}
     - {isid: 4096, vid: 100}
   edgeGuard: {interval: 1ms, fastInterval: 1us, listenProbes: 0, holdIntervals: 101}`, 1)},
+		{"keys", strings.Replace(minimal, "{baseVids", `{auth: {sendOnly: true, keys: [
+  {secret: a}, {id: 70000, secret: a}, {id: 1, algorithm: sha, secret: a}, {id: 1}, {id: 2, secret: a, secretFile: b},
+  {id: 3, secret: a, sendFrom: 2027-02-01T00:00:00Z, sendUntil: 2027-01-01T00:00:00Z},
+  {id: 4, secret: a, acceptUntil: 2027-01-01T00:00:00Z},
+  {id: 5, secret: a, acceptFrom: 2027-01-01T00:00:00Z, acceptUntil: 2026-01-01T00:00:00Z},
+  {id: 6, secret: a, sendFrom: tomorrow}]}, baseVids`, 1)},
+		{"no keys to send with", strings.Replace(minimal, "{baseVids", "{auth: {sendOnly: true}, baseVids", 1)},
 		{"virtual clock steered", minimal + "gptp: {clock: {steer: true}}\n"},
 	}
 	network := []struct{ name, doc string }{

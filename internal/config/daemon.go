@@ -169,6 +169,7 @@ type SPB struct {
 	SPSourceID SPSourceID `yaml:"spSourceId"` // 0: automatic
 	Services   []Service  `yaml:"services,omitempty"`
 	EdgeGuard  EdgeGuard  `yaml:"edgeGuard"`
+	Auth       Auth       `yaml:"auth,omitempty"`
 }
 
 // Service attaches the bridge to a backbone service; see spb.Service.
@@ -291,23 +292,29 @@ func DefaultDaemon() Daemon {
 	}
 }
 
-// LoadDaemon reads and checks a file; the error is Errors unless the file
-// cannot be read.
+// LoadDaemon reads and checks a file and the secrets it names; the error is
+// Errors unless the file cannot be read.
 func LoadDaemon(file string) (*Daemon, error) {
 	data, err := os.ReadFile(file)
 	if err != nil {
 		return nil, fmt.Errorf("configuration: %w", err)
 	}
-	return ParseDaemon(file, data)
+	return parseDaemon(file, data, true)
 }
 
-// ParseDaemon checks a document; file is its name in errors.
-func ParseDaemon(file string, data []byte) (*Daemon, error) {
+// ParseDaemon checks a document; file is its name in errors. It opens no file:
+// secrets in files stay there.
+func ParseDaemon(file string, data []byte) (*Daemon, error) { return parseDaemon(file, data, false) }
+
+func parseDaemon(file string, data []byte, secrets bool) (*Daemon, error) {
 	c := DefaultDaemon()
 	d, ok := decode(file, data, &c)
 	if ok {
 		c.resolve()
 		c.check(d)
+		if secrets {
+			c.SPB.Auth.readSecrets(d)
+		}
 	}
 	if err := d.err(); err != nil {
 		return nil, err

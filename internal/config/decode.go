@@ -190,7 +190,7 @@ func (d *document) value(n *yaml.Node, v reflect.Value, key string) {
 // mapping calls each for every key, once.
 func (d *document) mapping(n *yaml.Node, key string, each func(string, *yaml.Node)) {
 	if n.Kind != yaml.MappingNode {
-		d.fault(n.Line, key, "is %s; keys with values are wanted", describe(n))
+		d.fault(n.Line, key, "is %s; keys with values are wanted", describe(n, key))
 		return
 	}
 	seen := map[string]bool{}
@@ -223,7 +223,7 @@ func (d *document) field(name string, val *yaml.Node, v reflect.Value, key strin
 
 func (d *document) sequence(n *yaml.Node, v reflect.Value, key string) {
 	if n.Kind != yaml.SequenceNode {
-		d.fault(n.Line, key, "is %s; a list is wanted", describe(n))
+		d.fault(n.Line, key, "is %s; a list is wanted", describe(n, key))
 		return
 	}
 	out := reflect.MakeSlice(v.Type(), 0, len(n.Content))
@@ -246,7 +246,7 @@ func newValue(t reflect.Type) reflect.Value {
 
 func (d *document) scalar(n *yaml.Node, key string) (string, bool) {
 	if n.Kind != yaml.ScalarNode {
-		d.fault(n.Line, key, "is %s; one value is wanted", describe(n))
+		d.fault(n.Line, key, "is %s; one value is wanted", describe(n, key))
 		return "", false
 	}
 	if n.Tag == "!!null" {
@@ -296,7 +296,7 @@ func join(key, name string) string {
 	return key + "." + name
 }
 
-func describe(n *yaml.Node) string {
+func describe(n *yaml.Node, key string) string {
 	switch n.Kind {
 	case yaml.MappingNode:
 		return "keys with values"
@@ -305,6 +305,9 @@ func describe(n *yaml.Node) string {
 	}
 	if n.Tag == "!!null" {
 		return "empty"
+	}
+	if strings.HasPrefix(key, "spb.auth") {
+		return "one value" // perhaps a secret in the wrong place
 	}
 	return fmt.Sprintf("%q", n.Value)
 }

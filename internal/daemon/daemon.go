@@ -60,6 +60,8 @@ type Options struct {
 	Log *slog.Logger
 	// Record is a directory for traces of both machines, "" for none.
 	Record string
+	// Reload brings the configuration read again; nil: never. See keepKeys.
+	Reload <-chan *config.Daemon
 	// Ready is called once the daemon answers calls.
 	Ready func()
 }
@@ -103,6 +105,7 @@ type Daemon struct {
 	conductor *conductor
 	changed   chan struct{} // the topology, or something else that moves streams
 
+	keys    keyring
 	adopted adopted // what the kernel did when this run began
 
 	linkMu sync.Mutex
@@ -270,12 +273,15 @@ func (d *Daemon) run(ctx context.Context, opt Options) error {
 		return err
 	}
 	d.tellUnlocked()
+	d.keys.auth = d.cfg.SPB.Auth
+	d.tellKeys(time.Now())
 	task("timing", plain(d.timing.run))
 	task("control", plain(d.control.run))
 	task("kernel", plain(d.applier.run))
 	task("hold", plain(d.hold))
 	task("clock", plain(d.tellTime))
 	task("network", plain(d.keepNetwork))
+	task("keys", func(ctx context.Context) error { d.keepKeys(ctx, opt.Reload); return nil })
 	task("local API", func(ctx context.Context) error { return api.Serve(ctx, local, api.LocalHandler(d), d.log) })
 	task("peer API", d.servePeers)
 	task("metrics", d.serveMetrics)

@@ -15,6 +15,7 @@ func init() {
 	record.Register("node.SetUnlocked", node.SetUnlocked{})
 	record.Register("spb.SetEndStations", spb.SetEndStations{})
 	record.Register("spb.SetOverload", spb.SetOverload{})
+	record.Register("spb.SetKeys", spb.SetKeys{})
 	record.Register("spb.PublishRecord", spb.PublishRecord{})
 	record.Register("spb.WithdrawRecord", spb.WithdrawRecord{})
 	record.Register("spb.WatchRecords", spb.WatchRecords{})

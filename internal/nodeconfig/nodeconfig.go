@@ -8,6 +8,7 @@ package nodeconfig
 import (
 	"hash/fnv"
 	"net/netip"
+	"time"
 
 	"tsnswitch"
 	"tsnswitch/gptp"
@@ -60,6 +61,8 @@ func spbConfig(c *config.Daemon) (spb.Config, error) {
 	for _, v := range c.SPB.Services {
 		s.Services = append(s.Services, spb.Service{ISID: v.ISID, VID: v.VID, Transmit: v.Transmit, Receive: v.Receive, Ports: v.Ports})
 	}
+	// Before any time in the configuration; the daemon says what is now.
+	s.Authentication, _ = Keys(c.SPB.Auth, time.Time{})
 	if a := c.Management.Address; a.IsValid() {
 		s.ManagementAddresses = []netip.Addr{a.Addr()}
 	}
