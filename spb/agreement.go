@@ -5,6 +5,7 @@ import (
 	"crypto/md5"
 	"encoding/binary"
 	"fmt"
+	"math/bits"
 	"slices"
 
 	tsn "tsnswitch"
@@ -60,6 +61,9 @@ type agreement struct {
 	told    bool            // the wait has been reported
 	// standing are the places that stand, by algorithm and root.
 	standing [17]map[tsn.MAC]position
+	// owners are the stations whose frames pass, and whose trees they follow: a
+	// station that moved waits like a place that changed.
+	owners map[claim]tsn.MAC
 	// flooding: broadcast and unregistered groups may leave by floodPorts.
 	flooding   bool
 	floodPorts []tsn.Port
@@ -83,6 +87,12 @@ type exchange struct {
 	theirNumber                 uint8
 	// stale counts hellos in a row that were out of turn with one number.
 	stale, staleNumber uint8
+}
+
+// claim is a station in a VLAN.
+type claim struct {
+	vid tsn.VID
+	mac tsn.MAC
 }
 
 // firstNumber differs from the echo of a neighbour that has heard nothing.
@@ -113,24 +123,29 @@ func (t *topology) digest() agreementDigest {
 	g := &t.graph
 	var d agreementDigest
 	d[1] = digestConvention
-	var sum [3]uint64 // 20 octets used, least significant first
+	var sum digestSum
 	edges := 0
 	for u := range g.id {
-		if n := &t.nodes[u]; (n.source != 0 || n.bare) && g.first[u] < g.first[u+1] {
+		if !t.connected[u] {
+			continue
+		}
+		n := &t.nodes[u]
+		sum = sum.plus(n.claimSum)
+		if n.source != 0 || n.bare {
 			var m [8 + 4]byte
 			copy(m[:], g.id[u][:])
 			binary.BigEndian.PutUint32(m[8:], n.source)
 			if n.bare {
 				m[8] = 1
 			}
-			sum = addDigest(sum, md5.Sum(m[:]))
+			sum = sum.add(md5.Sum(m[:]))
 		}
 		for _, e := range g.edges[g.first[u]:g.first[u+1]] {
 			if int(e.to) < u {
 				continue
 			}
 			edges++
-			sum = addDigest(sum, g.edgeDigest(int32(u), e))
+			sum = sum.add(g.edgeDigest(int32(u), e))
 		}
 	}
 	binary.BigEndian.PutUint16(d[2:], uint16(edges))
@@ -161,22 +176,29 @@ func (g *graph) edgeDigest(u int32, e edge) [md5.Size]byte {
 	return md5.Sum(m[:])
 }
 
-func addDigest(sum [3]uint64, d [md5.Size]byte) [3]uint64 {
-	lo, hi := binary.BigEndian.Uint64(d[8:]), binary.BigEndian.Uint64(d[:])
-	low := sum[0] + lo
-	carry := uint64(0)
-	if low < lo {
-		carry = 1
+// claimDigest is the MD5 of one station that a bridge says it reaches.
+func claimDigest(id tsn.BridgeID, a bMAC) [md5.Size]byte {
+	var m [8 + 6 + 2 + 4]byte
+	copy(m[0:], id[:])
+	copy(m[8:], a.mac[:])
+	binary.BigEndian.PutUint16(m[14:], uint16(a.vid))
+	binary.BigEndian.PutUint32(m[16:], a.claim)
+	return md5.Sum(m[:])
+}
+
+// digestSum is the sum of digests, 20 octets used, least significant first.
+type digestSum [3]uint64
+
+func (s digestSum) add(d [md5.Size]byte) digestSum {
+	return s.plus(digestSum{binary.BigEndian.Uint64(d[8:]), binary.BigEndian.Uint64(d[:])})
+}
+
+func (s digestSum) plus(t digestSum) (out digestSum) {
+	var carry uint64
+	for k := range out {
+		out[k], carry = bits.Add64(s[k], t[k], carry)
 	}
-	mid := sum[1] + hi
-	top := uint64(0)
-	if mid < hi {
-		top++
-	}
-	if mid += carry; mid < carry {
-		top++
-	}
-	return [3]uint64{low, mid, sum[2] + top}
+	return out
 }
 
 // newGraph compares the graph of an SPF run with the one before, and takes
@@ -227,6 +249,12 @@ func (i *Instance) keepPlaces() {
 			}
 		}
 	}
+	owners := i.ownersNow()
+	for c, system := range a.owners {
+		if owners[c] != system {
+			delete(a.owners, c)
+		}
+	}
 	ports := i.checkedPorts()
 	a.floodPorts = slices.DeleteFunc(a.floodPorts, func(p tsn.Port) bool { return !slices.Contains(ports, p) })
 }
@@ -249,7 +277,23 @@ func (i *Instance) placeAll() {
 		}
 		a.standing[alg] = all
 	}
-	a.flooding, a.floodPorts = true, i.checkedPorts()
+	a.flooding, a.floodPorts, a.owners = true, i.checkedPorts(), i.ownersNow()
+}
+
+// ownersNow is who owns each station in the graph of now.
+func (i *Instance) ownersNow() map[claim]tsn.MAC {
+	out := map[claim]tsn.MAC{}
+	for _, b := range i.cfg.BaseVIDs {
+		for _, o := range i.top.owned[b.VID] {
+			out[claim{b.VID, o.mac}] = i.top.nodes[o.node].system
+		}
+	}
+	return out
+}
+
+// owns reports whether it stands that a station belongs to a node.
+func (a *agreement) owns(vid tsn.VID, station, system tsn.MAC) bool {
+	return a.owners[claim{vid, station}] == system
 }
 
 // checkedPorts are the ports of the links that this bridge has in the graph,
@@ -274,6 +318,7 @@ func (i *Instance) checkedPorts() []tsn.Port {
 // life: what is as this graph wants it stands, all else is withdrawn.
 func (i *Instance) adopt() {
 	a := &i.agree
+	a.owners = map[claim]tsn.MAC{}
 	for _, alg := range i.algorithms {
 		a.standing[alg] = map[tsn.MAC]position{}
 	}
@@ -294,12 +339,30 @@ func (i *Instance) adopt() {
 			}
 		}
 	}
+	for c, system := range a.owners {
+		if port := i.portTowards(c, system); port != tsn.NoPort && !has[tsn.FDBEntry{MAC: c.mac, VID: c.vid, Port: port}] {
+			delete(a.owners, c)
+		}
+	}
 	for _, p := range kernel.Ports {
 		if !p.BcastFlood {
 			a.floodPorts = slices.DeleteFunc(a.floodPorts, func(q tsn.Port) bool { return q == p.Port })
 		}
 	}
 	i.adoptGroups(kernel)
+}
+
+// portTowards is the port by which this bridge reaches a station of a node.
+func (i *Instance) portTowards(c claim, system tsn.MAC) tsn.Port {
+	b, err := i.baseVID(c.vid)
+	if err != nil {
+		return tsn.NoPort
+	}
+	if system == i.cfg.SystemID {
+		return i.stationPort(c.mac)
+	}
+	p, _ := i.placeOf(b.Algorithm, i.top.findNode(system))
+	return p.parent
 }
 
 // placeOf is this bridge's place in the tree of node k now, without children.

@@ -51,6 +51,10 @@ func TestAgreementDigestSum(t *testing.T) {
 		binary.BigEndian.PutUint32(m[8:], top.nodes[u].source)
 		d := md5.Sum(m[:])
 		sum.Add(sum, new(big.Int).SetBytes(d[:]))
+		for _, a := range top.nodes[u].addrs {
+			d := claimDigest(top.graph.id[u], a)
+			sum.Add(sum, new(big.Int).SetBytes(d[:]))
+		}
 		for _, e := range top.graph.edges[top.graph.first[u]:top.graph.first[u+1]] {
 			if int(e.to) > u {
 				d := top.graph.edgeDigest(int32(u), e)
@@ -73,7 +77,7 @@ func TestAgreementDigestSum(t *testing.T) {
 // The digest covers all that trees and group addresses depend on.
 func TestAgreementDigestCovers(t *testing.T) {
 	base := func() *topology {
-		top := &topology{nodes: make([]node, 3)}
+		top := &topology{nodes: make([]node, 3), connected: []bool{true, true, true}}
 		ids := []tsn.BridgeID{{0x80, 0, 1}, {0x80, 0, 2}, {0x80, 0, 3}}
 		for u, id := range ids {
 			top.nodes[u] = node{bridgeID: id, spb: true}
@@ -96,6 +100,9 @@ func TestAgreementDigestCovers(t *testing.T) {
 		"link":     func(x *topology) { x.graph.first, x.graph.edges = []int32{0, 1, 2, 2}, x.graph.edges[:2] },
 		"source":   func(x *topology) { x.nodes[0].source = 7 },
 		"bare":     func(x *topology) { x.nodes[0].bare = true },
+		"station": func(x *topology) {
+			x.nodes[0].claimSum = digestSum{}.add(claimDigest(x.graph.id[0], bMAC{mac: stationMAC(0), vid: vidA}))
+		},
 	} {
 		x := base()
 		if change(x); x.digest() == want {
@@ -378,4 +385,44 @@ func TestAdoptedState(t *testing.T) {
 		t.Error("the wrong place was not repaired")
 	}
 	l.checkForwarding()
+}
+
+// A station that moves to another bridge: its entries are gone everywhere
+// before they come back towards the new place, and nothing else is disturbed.
+func TestMovedStationWaits(t *testing.T) {
+	l := newLab(t, 5, line(5), nil)
+	l.allUp()
+	l.run(5 * second)
+	moved := stationMAC(0)
+	for k := range l.nodes {
+		l.nodes[k].history = nil
+	}
+	l.step(0, SetEndStations{})
+	l.step(4, SetEndStations{Stations: []EndStation{
+		{MAC: moved, Port: emptyPort, Name: "h1"}, {MAC: stationMAC(4), Port: edgePort, Name: "h5"},
+	}})
+	l.run(2 * second)
+	for k := 1; k < 4; k++ {
+		gone := false
+		for _, f := range l.nodes[k].history {
+			at := tsn.NoPort
+			for _, e := range f.State.FDB {
+				if e.MAC == moved && e.VID == vidA {
+					at = e.Port
+				}
+			}
+			towards := l.nodes[k].fdbPort(vidA, nodeMAC(4))
+			if at == towards && !gone {
+				t.Errorf("b%d: the entry moved at once", k+1)
+			}
+			gone = gone || at == tsn.NoPort
+			if !flooding(f.State) {
+				t.Errorf("b%d: broadcast of all others stopped", k+1)
+			}
+		}
+		if !gone || l.nodes[k].fdbPort(vidA, moved) != l.nodes[k].fdbPort(vidA, nodeMAC(4)) {
+			t.Errorf("b%d: gone %t, now at %d", k+1, gone, l.nodes[k].fdbPort(vidA, moved))
+		}
+	}
+	l.unicast(vidA, 1, stationMAC(1), moved)
 }

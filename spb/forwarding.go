@@ -51,15 +51,13 @@ func (i *Instance) runSPF() {
 	t.nodes = i.collectNodes()
 	t.bare = slices.ContainsFunc(t.nodes, func(n node) bool { return n.bare })
 	t.buildGraph()
+	t.findConnected(t.findNode(i.cfg.SystemID))
 	i.computeTrees()
+	i.findOwners()
 	i.resolveSourceID()
 	i.findGroupRoots()
 	i.newGraph()
-	duplicates := t.duplicates
 	i.refreshState()
-	if t.duplicates > duplicates {
-		i.notice(NoticeDuplicateStation, tsn.NoPort, "an end station's address is claimed by several bridges; the lowest BridgeID has it")
-	}
 }
 
 // refreshState derives the wanted state from the graph and the places that
@@ -155,7 +153,6 @@ func (i *Instance) bridgeState() tsn.BridgeState {
 	for _, p := range i.cfg.Ports {
 		s.Ports = append(s.Ports, i.bridgePort(p))
 	}
-	i.top.duplicates = 0
 	for _, b := range i.cfg.BaseVIDs {
 		s.FDB = append(s.FDB, i.fdb(b)...)
 	}
@@ -220,10 +217,8 @@ func (i *Instance) fdb(b BaseVID) []tsn.FDBEntry {
 	for k, n := range t.nodes {
 		add(n.system, int32(k), ports[k])
 	}
-	owners, duplicates := t.owners(b.VID)
-	t.duplicates += duplicates
-	for _, o := range owners {
-		if i.learnedHere(o.mac, b.VID) {
+	for _, o := range t.owned[b.VID] {
+		if i.learnedHere(o.mac, b.VID) || !i.agree.owns(b.VID, o.mac, t.nodes[o.node].system) {
 			continue
 		}
 		port := ports[o.node]
@@ -251,14 +246,40 @@ type owner struct {
 	claim uint32
 }
 
-// reached reports whether a node can be reached from here.
-func (t *topology) reached(k int32) bool {
-	for _, tr := range t.trees {
-		if tr != nil {
-			return tr.dist[k] != unreachable
+// findConnected marks the nodes that are joined to this one by links at all,
+// overloaded or not: every bridge among them marks the same.
+func (t *topology) findConnected(self int32) {
+	t.connected = make([]bool, len(t.nodes))
+	if self < 0 {
+		return
+	}
+	g := &t.graph
+	t.connected[self] = true
+	for queue := []int32{self}; len(queue) > 0; {
+		u := queue[0]
+		queue = queue[1:]
+		for _, e := range g.edges[g.first[u]:g.first[u+1]] {
+			if !t.connected[e.to] {
+				t.connected[e.to] = true
+				queue = append(queue, e.to)
+			}
 		}
 	}
-	return false
+}
+
+// findOwners says for each Base VID which node each station belongs to.
+func (i *Instance) findOwners() {
+	t := &i.top
+	before := t.duplicates
+	t.owned, t.duplicates = make(map[tsn.VID][]owner, len(i.cfg.BaseVIDs)), 0
+	for _, b := range i.cfg.BaseVIDs {
+		all, duplicates := t.owners(b.VID)
+		t.owned[b.VID] = all
+		t.duplicates += duplicates
+	}
+	if t.duplicates > before {
+		i.notice(NoticeDuplicateStation, tsn.NoPort, "an end station's address is claimed by several bridges; the best claim has it")
+	}
 }
 
 // owners lists the stations advertised in a VLAN, ascending. An address
@@ -266,7 +287,7 @@ func (t *topology) reached(k int32) bool {
 // a bridge's own stays with the bridge. duplicates counts the claims that lost.
 func (t *topology) owners(vid tsn.VID) (all []owner, duplicates int) {
 	for k, n := range t.nodes {
-		if !n.spb || !t.reached(int32(k)) {
+		if !n.spb || !t.connected[k] {
 			continue // what a bridge out of reach says may have changed since
 		}
 		for _, a := range n.addrs {

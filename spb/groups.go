@@ -188,9 +188,11 @@ func (i *Instance) streamTrees() []StreamTree {
 		st := StreamTree{StreamRoot: r}
 		if b, err := i.baseVID(r.VID); err == nil {
 			if p, err := i.locate(r.VID, r.Talker); err == nil {
-				pl, stands := i.agree.standing[b.Algorithm][i.top.nodes[p.node].system]
-				st.Stands = stands && pl.children != nil
-				st.Ports = slices.Clone(pl.children)
+				system := i.top.nodes[p.node].system
+				pl := i.agree.standing[b.Algorithm][system]
+				if pl.children != nil && (!p.station || i.agree.owns(r.VID, r.Talker, system)) {
+					st.Stands, st.Ports = true, slices.Clone(pl.children)
+				}
 			}
 		}
 		out = append(out, st)

@@ -46,7 +46,7 @@ func (i *Instance) locate(vid tsn.VID, m tsn.MAC) (place, error) {
 	if k := t.findNode(m); k >= 0 {
 		return place{node: k}, nil
 	}
-	owners, _ := t.owners(vid)
+	owners := t.owned[vid]
 	at, ok := slices.BinarySearchFunc(owners, m, func(o owner, m tsn.MAC) int { return compareMAC(o.mac, m) })
 	if !ok {
 		return place{}, fmt.Errorf("%s is neither a bridge nor an end station advertised in VLAN %d", m, vid)

@@ -122,7 +122,7 @@ func (i *Instance) indexClaims() {
 	s.indexed = t.generation
 	s.foreign = map[tsn.MAC]foreignClaim{}
 	for k, n := range t.nodes {
-		if !n.spb || n.system == i.cfg.SystemID || !t.reached(int32(k)) {
+		if !n.spb || n.system == i.cfg.SystemID || !t.connected[k] {
 			continue
 		}
 		for _, a := range n.addrs {

@@ -31,7 +31,9 @@ type topology struct {
 	streams         []StreamTree
 	held, published bool
 	holdUntil       tsn.Instant // StartupHold, for the first one
-	duplicates      int         // stations claimed by more than one node
+	connected       []bool      // node by node: joined to this one by links
+	owned           map[tsn.VID][]owner
+	duplicates      int // stations claimed by more than one node
 }
 
 func (t *topology) init() { t.dirty, t.held = true, true }
@@ -51,7 +53,8 @@ type node struct {
 	hostName   string
 	addresses  []netip.Addr
 	links      []halfLink
-	addrs      []bMAC // SPBM-SI, in advertised order
+	addrs      []bMAC    // SPBM-SI, in advertised order
+	claimSum   digestSum // of addrs
 	records    []EndStation
 	claims     map[tsn.MAC]uint32 // of learned stations; nil if there are none
 }
@@ -125,6 +128,7 @@ func (i *Instance) readLSPs(lsps []*storedLSP) node {
 	}
 	for k := range n.addrs {
 		n.addrs[k].claim = n.claims[n.addrs[k].mac]
+		n.claimSum = n.claimSum.add(claimDigest(n.bridgeID, n.addrs[k]))
 	}
 	return n
 }
