@@ -1,6 +1,7 @@
 package spb
 
 import (
+	"cmp"
 	"errors"
 	"slices"
 
@@ -354,7 +355,12 @@ func mustAppend(p isispdu.PDU) []byte {
 	return b
 }
 
-func compareMAC(a, b tsn.MAC) int { return slices.Compare(a[:], b[:]) }
+func compareMAC(a, b tsn.MAC) int { return cmp.Compare(numberOf(a), numberOf(b)) }
+
+// numberOf is an address as a number: much faster to compare than its octets.
+func numberOf(m tsn.MAC) uint64 {
+	return uint64(m[0])<<40 | uint64(m[1])<<32 | uint64(m[2])<<24 | uint64(m[3])<<16 | uint64(m[4])<<8 | uint64(m[5])
+}
 
 // prng is splitmix64: small, seeded, the same on every machine.
 type prng struct{ state uint64 }

@@ -1,7 +1,6 @@
 package spb
 
 import (
-	"cmp"
 	"net/netip"
 	"slices"
 
@@ -130,6 +129,7 @@ func (i *Instance) readLSPs(lsps []*storedLSP) node {
 		n.addrs[k].claim = n.claims[n.addrs[k].mac]
 		n.claimSum = n.claimSum.add(claimDigest(n.bridgeID, n.addrs[k]))
 	}
+	slices.SortFunc(n.links, compareLinks)
 	return n
 }
 
@@ -228,88 +228,17 @@ func (i *Instance) readRecords(n *node, t *isispdu.GenInfo) {
 
 // findNode returns the index of a system, or -1.
 func (t *topology) findNode(sys tsn.MAC) int32 {
-	k, ok := slices.BinarySearchFunc(t.nodes, sys, func(n node, m tsn.MAC) int { return compareMAC(n.system, m) })
-	if !ok {
+	want, lo, hi := numberOf(sys), 0, len(t.nodes)
+	for lo < hi { // by hand: a node is too large to be passed to a function
+		mid := (lo + hi) / 2
+		if numberOf(t.nodes[mid].system) < want {
+			lo = mid + 1
+		} else {
+			hi = mid
+		}
+	}
+	if lo == len(t.nodes) || t.nodes[lo].system != sys {
 		return -1
 	}
-	return int32(k)
-}
-
-// buildGraph keeps the links that both ends advertise (ISO/IEC 10589 7.2.6),
-// one for each pair of nodes.
-func (t *topology) buildGraph() {
-	n := len(t.nodes)
-	g := graph{system: make([]tsn.MAC, n), id: make([]tsn.BridgeID, n), transit: make([]bool, n), first: make([]int32, n+1)}
-	lists := make([][]edge, n)
-	for u := range t.nodes {
-		a := &t.nodes[u]
-		g.system[u], g.id[u], g.transit[u] = a.system, a.bridgeID, !a.overload
-		links := slices.Clone(a.links)
-		slices.SortFunc(links, compareLinks)
-		for len(links) > 0 {
-			k := 1
-			for k < len(links) && links[k].to == links[0].to {
-				k++
-			}
-			v := t.findNode(links[0].to)
-			if v > int32(u) && a.spb && t.nodes[v].spb {
-				if e, ok := bestLink(a, &t.nodes[v], links[:k]); ok {
-					e.to = v
-					lists[u] = append(lists[u], e)
-					e.to, e.port, e.farPort = int32(u), e.farPort, e.port
-					lists[v] = append(lists[v], e)
-				}
-			}
-			links = links[k:]
-		}
-	}
-	for u, l := range lists {
-		slices.SortFunc(l, func(a, b edge) int { return cmp.Compare(a.to, b.to) })
-		g.edges = append(g.edges, l...)
-		g.first[u+1] = int32(len(g.edges))
-	}
-	t.graph = g
-}
-
-func compareLinks(a, b halfLink) int {
-	return cmp.Or(compareMAC(a.to, b.to), cmp.Compare(a.metric, b.metric), cmp.Compare(a.port, b.port))
-}
-
-// bestLink picks one of the parallel links between a and b; ours are those
-// that a advertises. The link's metric is the larger of both ends'; among the
-// cheapest the lowest port of the bridge with the lower BridgeID counts.
-func bestLink(a, b *node, ours []halfLink) (best edge, ok bool) {
-	var theirs []halfLink
-	for _, h := range b.links {
-		if h.to == a.system {
-			theirs = append(theirs, h)
-		}
-	}
-	slices.SortFunc(theirs, compareLinks)
-	aFirst := slices.Compare(a.bridgeID[:], b.bridgeID[:]) < 0
-	for _, h := range ours {
-		k := slices.IndexFunc(theirs, func(f halfLink) bool { return matches(h, f) })
-		if k < 0 {
-			continue
-		}
-		f := theirs[k]
-		theirs = slices.Delete(theirs, k, k+1)
-		e := edge{metric: max(h.metric, f.metric), port: h.port, farPort: f.port}
-		rank := func(e edge) tsn.Port {
-			if aFirst {
-				return e.port
-			}
-			return e.farPort
-		}
-		if !ok || e.metric < best.metric || (e.metric == best.metric && rank(e) < rank(best)) {
-			best, ok = e, true
-		}
-	}
-	return best, ok
-}
-
-// matches tells whether two half links may be ends of one link. Without
-// identifiers any two may be: then they pair up in order.
-func matches(h, f halfLink) bool {
-	return !h.hasIDs || !f.hasIDs || (h.local == f.remote && h.remote == f.local)
+	return int32(lo)
 }
