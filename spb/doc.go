@@ -4,9 +4,10 @@
 //	LinkChanged ─┐                                    ┌─> Send           hellos, LSPs, SNPs
 //	Received ────┤  adjacency ─> own LSP ─> flooding ─┼─> Forwarding     the whole wanted bridge state
 //	SetEndStations  (RFC 5303)      │     (link-state ├─> TopologyChanged  paths may differ
-//	PublishRecord ...               │       database) ├─> RecordsChanged   of other cores (geninfo.go)
+//	SetServices ...                 │       database) ├─> RecordsChanged   of other cores (geninfo.go)
 //	Timeout ─────┘                  │                 └─> tsn.Notice
-//	                                └──> SPF ─> ECT tie-break ─> trees, FDB
+//	                                └──> SPF ─> ECT tie-break ─> trees ─> places ─> FDB, groups
+//	Applied ──> agreement (digests in hellos, both ways) ──────────────────^
 //	queries (Neighbours, Database, Nodes, Path, Tree, Why ...) read between Steps
 //
 // The data plane is SPBM on a VLAN-aware bridge without encapsulation: the
@@ -22,14 +23,42 @@
 // source form a tree, because the distance falls at every hop, so each bridge
 // accepts one copy. Links outside the tree carry one excess copy in each
 // direction, which the far end drops: 2*(links-(bridges-1)) for a broadcast.
-// A fabric port whose adjacency is not Up carries no broadcast at all.
+// A fabric port whose link is not in the graph carries no broadcast at all.
+//
+// What is promised while the fabric changes (agreement.go says why it holds):
+//   - Group frames (broadcast, services, streams): at no instant is there a
+//     cycle that a frame can follow, nor a second way to an edge port, whatever
+//     is lost, late or dead. Entries that change are withdrawn, the kernel
+//     confirms that, and new ones come when the neighbours' digests agree. The
+//     price: the groups of a source whose tree changed, and all broadcast at a
+//     bridge whose own place in any tree changed, stop for about one round trip
+//     with the neighbours and two changes of the kernel.
+//   - Unicast, by default where every bridge has the ingress check: it follows
+//     the new graph at once. Next hops may form a cycle until the slower
+//     bridge has followed; the ingress check discards most frames in it.
+//   - Unicast in the strict mode (Config.Strict, and by default as soon as one
+//     bridge of the fabric has no ingress check): it waits as groups do, and
+//     there is no cycle either.
+//   - A station that moves waits for agreement in every mode.
+//   - What is not promised: a copy that has been in some queue for longer than
+//     withdrawal and agreement took may still arrive, and then be a second one;
+//     a hello forged or damaged so that it still parses may lie about a digest
+//     (authentication prevents that); a neighbour of another make has no digest
+//     of ours, and AgreementHold stands for it.
+//
+// Groups. {source, I-SID} has state only on the way from a source with T to
+// bridges with R (groups.go); a source without T gets the list of receivers
+// (Services: head-end replication). Streams of other cores are placed on
+// trees by SetStreamRoots; Forwarding says where their frames may leave.
+// SPSourceIDs settle among the bridges (sourceid.go).
 //
 // Choices where the texts leave room:
 //   - Parallel links: the cheapest counts; among equals the one with the lowest
 //     port number at the bridge with the lower BridgeID. Ends are matched by
 //     link identifiers (RFC 5307), otherwise in order of metric and port.
-//   - An address claimed by several nodes belongs to the lowest BridgeID;
-//     a bridge's own address beats any claim.
+//   - An address claimed by several nodes belongs to the best claim: configured
+//     before learned, then the newest, then the lowest BridgeID; a bridge's own
+//     address beats any claim, and bridges out of reach claim nothing.
 //   - A neighbour with another set of {Base VID, ECT} or another MCID stays
 //     adjacent with metric 2^24-1: visible, unused.
 //   - A daemon may restart without anybody noticing (RFC 8706): its neighbours
@@ -48,11 +77,12 @@
 //     are. An LSP is verified when it arrives, not again when keys change.
 //     Replayed PDUs are recognised by sequence numbers alone, hellos not at all,
 //     and nothing is secret. Frames that are not IS-IS are not covered.
-//   - SPSourceID is the low 20 bits of the system identifier. No clash handling.
+//   - The agreement digest sums ports, overload, SPSourceIDs and stations besides
+//     what the standard's convention does, and has a convention number of its
+//     own: this switch's trees depend on them.
+//   - A configured SPSourceID that is taken does not shut its bridge out of the
+//     region: it sends to no group, and its copies are made at the head end.
 //
-// Not here yet: agreement digest and its loop prevention. While two bridges
-// have not heard of the same change, next hops may form a cycle, and frames in
-// it circle and are copied to edge ports until the later of the two has
-// programmed its bridge. Also not here: I-SID groups and services, SPBV,
-// level 2 and multi topology.
+// Not here: the MAC-in-MAC edge (a Service is the place for it), SPBV, level 2
+// and multi topology.
 package spb
