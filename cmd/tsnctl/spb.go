@@ -17,7 +17,7 @@ import (
 func (a *app) spb() *cobra.Command {
 	return group("spb", "Look at the fabric (IS-IS-SPB)",
 		a.spbNeighbours(), a.spbDatabase(), a.spbNodes(), a.spbTopology(), a.spbPaths(), a.spbTree(), a.spbWhy(),
-		a.spbPing(), a.spbTrace(), a.spbDrain(), a.spbServices(), a.spbRecords())
+		a.spbDisjoint(), a.spbPing(), a.spbTrace(), a.spbDrain(), a.spbEdge(), a.spbServices(), a.spbRecords())
 }
 
 func (a *app) spbNeighbours() *cobra.Command {
@@ -99,12 +99,19 @@ func (v *vidValue) Set(s string) error {
 	return nil
 }
 
-// ectFlag adds --ect; *v stays nil if it is not given.
-func ectFlag(c *cobra.Command, v **uint8) {
-	c.Flags().Var(ectValue{v}, "ect", "ECT algorithm 00-80-C2-<K>, 1..16 (default: that of the VLAN)")
+// ectFlag adds --ect, low..16; *v stays nil if it is not given.
+func ectFlag(c *cobra.Command, v **uint8, low uint64) {
+	usage := "ECT algorithm 00-80-C2-<K>, 1..16"
+	if low == 0 {
+		usage += ", or 0: spanning tree"
+	}
+	c.Flags().Var(ectValue{v, low}, "ect", usage+" (default: that of the VLAN)")
 }
 
-type ectValue struct{ v **uint8 }
+type ectValue struct {
+	v   **uint8
+	low uint64
+}
 
 func (e ectValue) String() string {
 	if e.v == nil || *e.v == nil {
@@ -115,8 +122,8 @@ func (e ectValue) String() string {
 func (ectValue) Type() string { return "k" }
 func (e ectValue) Set(s string) error {
 	n, err := strconv.ParseUint(s, 10, 8)
-	if err != nil || n < 1 || n > 16 {
-		return fmt.Errorf("not in 1..16")
+	if err != nil || n < e.low || n > 16 {
+		return fmt.Errorf("not in %d..16", e.low)
 	}
 	k := uint8(n)
 	*e.v = &k

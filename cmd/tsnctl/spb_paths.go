@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -76,7 +77,7 @@ another of the 16 algorithms would have chosen.`,
 		}),
 	}
 	vlanFlag(c, &q.VLAN, "Base VID (default: all)")
-	ectFlag(c, &q.ECT)
+	ectFlag(c, &q.ECT, 1)
 	return c
 }
 
@@ -89,7 +90,9 @@ func printWhy(p *page, w *api.Why) {
 		state += " from " + w.From
 	}
 	p.printf("%s %s", w.Subject, state)
-	for _, l := range w.Lines {
-		p.wrap("  ", "    ", l)
+	for _, l := range w.Lines { // indented as they come
+		rest := strings.TrimLeft(l, " ")
+		lead := strings.Repeat(" ", min(len(l)-len(rest), width/2))
+		p.wrap(lead, lead+"  ", rest)
 	}
 }

@@ -102,6 +102,9 @@ func printTopology(p *page, t *api.Topology) {
 			p.wrap("  ", "  ", names[n.System]+" carries no transit: "+n.Reason)
 		}
 	}
+	for _, e := range t.Blocked {
+		p.wrap("  ", "  ", fmt.Sprintf("edge port %d of %s is blocked: %s", e.Port, t.Node, e.Reason))
+	}
 	stations := table{head: []string{"~STATION", "ADDRESS", "~BRIDGE", ">PORT"}}
 	for _, n := range t.Nodes {
 		for _, s := range n.Stations {

@@ -31,7 +31,7 @@ the cost from the root and the number of links on the way.`,
 		}),
 	}
 	vlanFlag(c, &q.VLAN, "Base VID (default: the first)")
-	ectFlag(c, &q.ECT)
+	ectFlag(c, &q.ECT, 0)
 	return c
 }
 

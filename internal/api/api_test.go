@@ -103,7 +103,11 @@ var reads = map[string]func(context.Context, api.Switch) (any, error){
 	"tree": func(c context.Context, s api.Switch) (any, error) {
 		return s.Tree(c, api.TreeQuery{Source: "b1", VLAN: 100, ECT: new(uint8)})
 	},
-	"records":  func(c context.Context, s api.Switch) (any, error) { return s.Records(c, new(uint16)) },
+	"records": func(c context.Context, s api.Switch) (any, error) { return s.Records(c, new(uint16)) },
+	"edge":    func(c context.Context, s api.Switch) (any, error) { return s.Edge(c) },
+	"disjoint": func(c context.Context, s api.Switch) (any, error) {
+		return s.Disjoint(c, api.DisjointQuery{From: "A", To: "B", VLANs: [2]tsn.VID{100, 101}})
+	},
 	"services": func(c context.Context, s api.Switch) (any, error) { return s.Services(c) },
 	"drain": func(c context.Context, s api.Switch) (any, error) {
 		return s.Drain(c, api.DrainRequest{On: true, Reason: "because"})

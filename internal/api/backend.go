@@ -40,6 +40,10 @@ type Switch interface {
 	// (nil) of all.
 	Records(ctx context.Context, application *uint16) ([]Record, error)
 	Services(ctx context.Context) (*Services, error)
+	// Edge lists the edge ports as the edge guard has them.
+	Edge(ctx context.Context) ([]EdgePort, error)
+	// Disjoint compares the paths of two Base VIDs between two ends.
+	Disjoint(ctx context.Context, q DisjointQuery) (*Disjoint, error)
 	// Drain keeps other bridges from sending through this one, or ends that.
 	// It outlives a restart of the daemon.
 	Drain(ctx context.Context, r DrainRequest) (*Drained, error)
@@ -127,6 +131,13 @@ type TreeQuery struct {
 	Source string
 	VLAN   tsn.VID
 	ECT    *uint8
+}
+
+// DisjointQuery asks about two ends, by name or address, and two Base VIDs. If
+// both VLANs are 0 the pair is chosen that shares least.
+type DisjointQuery struct {
+	From, To string
+	VLANs    [2]tsn.VID
 }
 
 // DrainRequest asks for a drain, or the end of one. Reason is for people.

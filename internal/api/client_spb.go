@@ -28,6 +28,16 @@ func (c *Client) Services(ctx context.Context) (*Services, error) {
 	return gotView[*Services](c, m, err)
 }
 
+func (c *Client) Edge(ctx context.Context) ([]EdgePort, error) {
+	m, err := c.sw.ListEdge(ctx, c.req())
+	return gotView[[]EdgePort](c, m, err)
+}
+
+func (c *Client) Disjoint(ctx context.Context, q DisjointQuery) (*Disjoint, error) {
+	m, err := c.sw.GetDisjoint(ctx, &pb.DisjointRequest{Node: c.node, From: q.From, To: q.To, VlanA: uint32(q.VLANs[0]), VlanB: uint32(q.VLANs[1])})
+	return gotView[*Disjoint](c, m, err)
+}
+
 func (c *Client) Drain(ctx context.Context, r DrainRequest) (*Drained, error) {
 	m, err := c.sw.Drain(ctx, &pb.DrainRequest{Node: c.node, On: r.On, Reason: r.Reason})
 	return gotView[*Drained](c, m, err)

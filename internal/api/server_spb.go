@@ -5,6 +5,7 @@ import (
 
 	"connectrpc.com/connect"
 
+	"tsnswitch"
 	pb "tsnswitch/internal/api/tsnswitchv1"
 )
 
@@ -49,6 +50,22 @@ func (s *switchServer) ListRecords(ctx context.Context, r *pb.RecordsRequest) (*
 
 func (s *switchServer) ListServices(ctx context.Context, r *pb.NodeRequest) (*pb.View, error) {
 	return view(ctx, s, r.Node, func(sw Switch) (*Services, error) { return sw.Services(ctx) })
+}
+
+func (s *switchServer) ListEdge(ctx context.Context, r *pb.NodeRequest) (*pb.View, error) {
+	return view(ctx, s, r.Node, func(sw Switch) ([]EdgePort, error) { return sw.Edge(ctx) })
+}
+
+func (s *switchServer) GetDisjoint(ctx context.Context, r *pb.DisjointRequest) (*pb.View, error) {
+	var d decoder
+	q := DisjointQuery{From: r.From, To: r.To, VLANs: [2]tsn.VID{d.vid("vlan_a", r.VlanA), d.vid("vlan_b", r.VlanB)}}
+	if r.From == "" || r.To == "" {
+		d.bad("from or to", errEmpty)
+	}
+	if err := d.err(); err != nil {
+		return nil, toConnect(err)
+	}
+	return view(ctx, s, r.Node, func(sw Switch) (*Disjoint, error) { return sw.Disjoint(ctx, q) })
 }
 
 func (s *switchServer) Drain(ctx context.Context, r *pb.DrainRequest) (*pb.View, error) {

@@ -247,6 +247,8 @@ type Why struct {
 	Subject   string   `json:"subject"`
 	Reachable bool     `json:"reachable"`
 	Lines     []string `json:"lines"`
+	// Details is the same for programs, for each VLAN.
+	Details []WhyDetail `json:"details,omitempty"`
 }
 
 // GPTPStatus is the time-aware system.

@@ -42,6 +42,9 @@ type Topology struct {
 	Generation uint64         `json:"generation"` // of its paths
 	Nodes      []TopologyNode `json:"nodes"`      // by system
 	Links      []TopologyLink `json:"links"`      // by A, then B
+	// Blocked are the edge ports of Node that the edge guard keeps closed.
+	Blocked  []EdgePort `json:"blocked,omitempty"`
+	Services []Service  `json:"services,omitempty"` // of Node
 }
 
 // TopologyNode is a bridge.
@@ -165,4 +168,86 @@ type TraceSummary struct {
 	Hops    int     `json:"hops"`
 	Reached bool    `json:"reached"`
 	After   string  `json:"after,omitempty"`
+}
+
+// EdgePort is an edge port as the edge guard has it.
+type EdgePort struct {
+	Port    tsn.Port `json:"port"`
+	Ifname  string   `json:"ifname"`
+	LinkUp  bool     `json:"linkUp"`
+	Guarded bool     `json:"guarded"`
+	State   string   `json:"state"` // down, listening, forwarding, blocked
+	Reason  string   `json:"reason,omitempty"`
+	// Peer is the bridge and port that it is blocked for.
+	Peer     string   `json:"peer,omitempty"`
+	PeerPort tsn.Port `json:"peerPort,omitempty"`
+	For      int64    `json:"forNs"`  // in this state
+	Blocks   uint64   `json:"blocks"` // how often it was blocked
+	Stations int      `json:"stations"`
+}
+
+// Disjoint says how independent the paths of two Base VIDs are.
+type Disjoint struct {
+	From     string      `json:"from"`
+	To       string      `json:"to"`
+	VLANs    [2]tsn.VID  `json:"vlans"`
+	Disjoint bool        `json:"disjoint"` // no link and no bridge but the ends in common
+	Paths    [2][]string `json:"paths"`    // bridges
+	// Shared links, as "b1 port 2 - b2 port 1", and bridges but the ends.
+	SharedLinks   []string `json:"sharedLinks,omitempty"`
+	SharedBridges []string `json:"sharedBridges,omitempty"`
+	// Best is the pair of Base VIDs that shares least, Least what any two
+	// paths must share in this topology.
+	Best  Sharing  `json:"best"`
+	Least Sharing  `json:"least"`
+	Lines []string `json:"lines"` // the same for people
+}
+
+// Sharing counts what two paths have in common.
+type Sharing struct {
+	VLANs   [2]tsn.VID `json:"vlans"` // 0 0: any
+	Links   int        `json:"links"`
+	Bridges int        `json:"bridges"` // but for the ends
+}
+
+// WhyDetail is why one path was chosen in one VLAN. Bridges are named, or by
+// address if they have no name.
+type WhyDetail struct {
+	VLAN  tsn.VID   `json:"vlan"`
+	ECT   uint8     `json:"ect"`
+	Mask  string    `json:"mask"` // two hexadecimal digits; empty for the spanning tree
+	Cost  uint64    `json:"cost"`
+	Hops  int       `json:"hops"`
+	Steps []WhyStep `json:"steps"`
+	// Paths are those equal in cost and hops, the winner first; Truncated says
+	// that there are more.
+	Paths     []WhyPath `json:"paths"`
+	Truncated bool      `json:"truncated,omitempty"`
+}
+
+// WhyStep is one rule: cost, hops, or for the spanning tree "parent of NAME".
+type WhyStep struct {
+	Rule    string      `json:"rule"`
+	Best    uint64      `json:"best"`
+	Options []WhyOption `json:"options"`
+}
+
+// WhyOption is the best path over one neighbour. Lost says why it is out.
+type WhyOption struct {
+	Via  string   `json:"via"`
+	Port tsn.Port `json:"port"`
+	Cost uint64   `json:"cost"`
+	Hops int      `json:"hops"`
+	Lost string   `json:"lost,omitempty"`
+}
+
+// WhyPath is one of the equal paths. PathID is compared entry by entry; the
+// entries are masked BridgeIDs, and PathIDOf whose they are.
+type WhyPath struct {
+	Bridges  []string `json:"bridges"`
+	PathID   []string `json:"pathId"`
+	PathIDOf []string `json:"pathIdOf"`
+	Chosen   bool     `json:"chosen"`
+	// DecidedAt is the first entry, from 1, at which it lost to the winner.
+	DecidedAt int `json:"decidedAt,omitempty"`
 }

@@ -212,12 +212,20 @@ func (d *Daemon) Why(ctx context.Context, q api.WhyQuery) (*api.Why, error) {
 		}
 		to = m.system
 	}
-	var algorithm uint8
-	if q.ECT != nil {
-		algorithm = *q.ECT
+	names, err := d.systemNames(ctx)
+	if err != nil {
+		return nil, err
 	}
 	for _, b := range d.cfg.SPB.BaseVIDs {
 		if q.VLAN != 0 && q.VLAN != b.VID || to == from {
+			continue
+		}
+		algorithm := b.ECT
+		if q.ECT != nil {
+			algorithm = *q.ECT
+		}
+		if algorithm == 0 && b.ECT != 0 {
+			out.Lines = append(out.Lines, fmt.Sprintf("VLAN %d: the spanning tree is explained only in a VLAN that runs it", b.VID))
 			continue
 		}
 		var e *spb.Explanation
@@ -232,6 +240,32 @@ func (d *Daemon) Why(ctx context.Context, q api.WhyQuery) (*api.Why, error) {
 		out.Reachable = true
 		out.Lines = append(out.Lines, fmt.Sprintf("VLAN %d:", b.VID))
 		out.Lines = append(out.Lines, strings.Split(strings.TrimRight(e.Text, "\n"), "\n")...)
+		out.Details = append(out.Details, whyDetail(e, names))
 	}
 	return out, nil
+}
+
+func whyDetail(e *spb.Explanation, names map[tsn.MAC]string) api.WhyDetail {
+	name := func(m tsn.MAC) string { return nameOr(names[m], m) }
+	all := func(list []tsn.MAC) []string {
+		out := make([]string, 0, len(list))
+		for _, m := range list {
+			out = append(out, name(m))
+		}
+		return out
+	}
+	d := api.WhyDetail{VLAN: e.VID, ECT: e.Algorithm, Mask: e.Mask, Cost: e.Cost, Hops: e.Hops, Truncated: e.Truncated}
+	for _, s := range e.Steps {
+		step := api.WhyStep{Rule: s.Rule, Best: s.Best}
+		for _, o := range s.Options {
+			step.Options = append(step.Options, api.WhyOption{Via: name(o.Via), Port: o.Port, Cost: o.Cost, Hops: o.Hops, Lost: o.Lost})
+		}
+		d.Steps = append(d.Steps, step)
+	}
+	for _, p := range e.Paths {
+		d.Paths = append(d.Paths, api.WhyPath{
+			Bridges: all(p.Bridges), PathID: p.PathID, PathIDOf: all(p.PathIDOf), Chosen: p.Chosen, DecidedAt: p.DecidedAt,
+		})
+	}
+	return d
 }

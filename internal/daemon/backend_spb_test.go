@@ -26,7 +26,7 @@ management: {vid: 100, address: 10.0.0.N/24}
 ports:
   - {port: 1, ifname: p1, role: fabric}
   - {port: 2, ifname: p2, role: edge, stations: [{mac: 02:00:00:01:00:0N, name: hN}]}
-spb: {baseVids: [{vid: 100}, {vid: 101, ect: 2}]}
+spb: {baseVids: [{vid: 100}, {vid: 101, ect: 2}], services: [{isid: 4096, vid: 101}]}
 `
 
 // pair is two bridges with a link, as far as their control machines go: b1 has
@@ -58,11 +58,13 @@ func (p *pair) control(t *testing.T, n string) (*config.Daemon, *node.Control) {
 	return c, m
 }
 
-// newPair connects two bridges and starts the loop of the first.
-func newPair(t *testing.T) *pair {
+// newPair connects b1 and b2 and starts the loop of the first.
+func newPair(t *testing.T) *pair { return newPairOf(t, "1", "2") }
+
+func newPairOf(t *testing.T, one, two string) *pair {
 	p := &pair{}
-	cfg, near := p.control(t, "1")
-	_, p.far = p.control(t, "2")
+	cfg, near := p.control(t, one)
+	_, p.far = p.control(t, two)
 	d := &Daemon{cfg: cfg, events: newEvents("b1"), machine: near, changed: make(chan struct{}, 1), log: quiet}
 	d.drainStore = store[drainMemory]{filepath.Join(t.TempDir(), "drain.json")}
 	d.control = newLoop("control", near, func() tsn.Instant { return p.now }, func(e tsn.Effect) {
@@ -161,8 +163,33 @@ func TestFabricViews(t *testing.T) {
 			t.Error(err)
 		}
 		why, err := p.d.Why(ctx, api.WhyQuery{From: "h2", Subject: "h1", ECT: &ect, VLAN: 100})
-		if err != nil || !why.Reachable || !strings.Contains(strings.Join(why.Lines, " "), "ECT algorithm 5") {
+		if err != nil || !why.Reachable || !strings.Contains(strings.Join(why.Lines, " "), "ECT algorithm 5") || len(why.Details) != 1 {
+			t.Fatalf("%+v, %v", why, err)
+		}
+		if x := why.Details[0]; x.VLAN != 100 || x.ECT != 5 || x.Hops != 1 || len(x.Steps) == 0 || x.Steps[0].Options[0].Via != "b1" || len(x.Paths) != 1 || x.Paths[0].Bridges[0] != "b2" {
+			t.Errorf("%+v", x)
+		}
+		ect = 0
+		if why, err = p.d.Why(ctx, api.WhyQuery{Subject: "h2", ECT: &ect}); err != nil || why.Reachable || len(why.Lines) != 2 {
 			t.Errorf("%+v, %v", why, err)
+		}
+		if tree, err = p.d.Tree(ctx, api.TreeQuery{ECT: &ect}); err != nil || len(tree.Nodes) != 2 {
+			t.Errorf("%+v, %v", tree, err)
+		}
+		dis, err := p.d.Disjoint(ctx, api.DisjointQuery{From: "h1", To: "b2"})
+		if err != nil || dis.Disjoint || dis.From != "b1" || len(dis.Paths[1]) != 2 || len(dis.SharedLinks) != 1 || dis.SharedLinks[0] != "b1 port 1 - b2 port 1" || dis.Least.Links != 1 || len(dis.Lines) == 0 {
+			t.Errorf("%+v, %v", dis, err)
+		}
+		if _, err = p.d.Disjoint(ctx, api.DisjointQuery{From: "h1", To: "b2", VLANs: [2]tsn.VID{7, 100}}); api.ErrorCode(err) != api.CodeNotFound {
+			t.Error(err)
+		}
+		services, err := p.d.Services(ctx)
+		if err != nil || services.Node != "b1" || len(services.Services) != 1 || services.Services[0].Group == "" || len(services.Services[0].Receivers) != 1 || services.Services[0].Receivers[0].Name != "b2" || len(services.Services[0].Sources) != 1 {
+			t.Errorf("%+v, %v", services, err)
+		}
+		edge, err := p.d.Edge(ctx)
+		if err != nil || len(edge) != 1 || edge[0].Port != 2 || edge[0].Ifname != "p2" || edge[0].State != "down" || !edge[0].Guarded || edge[0].Stations != 1 {
+			t.Errorf("%+v, %v", edge, err)
 		}
 		records, err := p.d.Records(ctx, nil)
 		want := api.Record{System: sys(2), Name: "b2", Reachable: true, Application: 40000, Type: 3, Key: "6b", Value: "0102"}
@@ -171,6 +198,22 @@ func TestFabricViews(t *testing.T) {
 		}
 		if records, err = p.d.Records(ctx, new(uint16)); err != nil || len(records) != 0 {
 			t.Errorf("%+v, %v", records, err)
+		}
+	})
+}
+
+// Two edge ports on one LAN: the one that is blocked, that of the higher system
+// id, is in the topology and in the list, with the reason.
+func TestBlockedEdgePort(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPairOf(t, "2", "1")
+		p.exchange(t, tsn.LinkChanged{Port: 2, Up: true, Rate: tsn.Gbps}, tsn.LinkChanged{Port: 2, Up: true, Rate: tsn.Gbps})
+		v, err := p.d.Topology(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(v.Blocked) != 1 || v.Blocked[0].Port != 2 || v.Blocked[0].Peer != "b1" || v.Blocked[0].PeerPort != 2 || v.Blocked[0].Reason == "" || v.Blocked[0].Blocks == 0 {
+			t.Errorf("%+v, the other end: %+v", v.Blocked, p.far.SPB.EdgePorts())
 		}
 	})
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"tsnswitch"
 	"tsnswitch/internal/api"
 	"tsnswitch/spb"
 )
@@ -91,7 +92,22 @@ func (d *Daemon) Topology(ctx context.Context) (*api.Topology, error) {
 		return nil, err
 	}
 	out := &api.Topology{Node: d.cfg.Name, Nodes: []api.TopologyNode{}, Links: []api.TopologyLink{}}
-	err := d.control.call(ctx, func() {
+	edge, err := d.Edge(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range edge {
+		if e.State == spb.EdgeBlocked.String() {
+			e.For = 0 // or every topology would be another one
+			out.Blocked = append(out.Blocked, e)
+		}
+	}
+	services, err := d.Services(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out.Services = services.Services
+	err = d.control.call(ctx, func() {
 		i := d.machine.SPB
 		out.Generation = i.Status().Generation
 		for _, n := range i.Nodes() {
@@ -148,4 +164,29 @@ func (d *Daemon) WatchTopology(ctx context.Context, emit func(*api.Topology) err
 		case <-time.After(topologyPause):
 		}
 	}
+}
+
+// Edge implements api.Switch.
+func (d *Daemon) Edge(ctx context.Context) ([]api.EdgePort, error) {
+	if err := d.needSPB(); err != nil {
+		return nil, err
+	}
+	names, err := d.systemNames(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out := []api.EdgePort{}
+	err = d.control.call(ctx, func() {
+		for _, e := range d.machine.SPB.EdgePorts() {
+			v := api.EdgePort{
+				Port: e.Port, Ifname: ifnameOf(d.cfg, e.Port), LinkUp: e.LinkUp, Guarded: e.Guarded, State: e.State, Reason: e.Reason,
+				PeerPort: e.PeerPort, For: d.control.now().Sub(tsn.Instant(e.SinceNS)), Blocks: e.Blocks, Stations: e.Stations,
+			}
+			if !e.PeerSystem.IsZero() {
+				v.Peer = nameOr(names[e.PeerSystem], e.PeerSystem)
+			}
+			out = append(out, v)
+		}
+	})
+	return out, err
 }

@@ -41,6 +41,7 @@ type snapshot struct {
 	stations   []spb.Station
 	digest     [32]byte
 	agreement  spb.Agreement
+	edge       []spb.EdgePort
 	ports      []srp.PortState
 	streams    []srp.StreamState
 	srpCounts  srp.Counters
@@ -56,7 +57,7 @@ func (d *Daemon) snapshot(ctx context.Context) (*snapshot, error) {
 		if i := d.machine.SPB; i != nil {
 			st := i.Status()
 			s.spb, s.spbCounts, s.neighbours, s.digest, s.stations = &st, i.Counters(), i.Neighbours(), i.DatabaseDigest(), i.Stations()
-			s.agreement = i.Agreement()
+			s.agreement, s.edge = i.Agreement(), i.EdgePorts()
 		}
 	})
 	return &s, err
@@ -206,6 +207,11 @@ func (d *Daemon) degraded(s *snapshot, st *api.Status) []string {
 		}
 		if n.Mismatch != "" {
 			out = append(out, fmt.Sprintf("port %d: %s", n.Port, n.Mismatch))
+		}
+	}
+	for _, e := range s.edge {
+		if e.State == spb.EdgeBlocked.String() {
+			out = append(out, fmt.Sprintf("edge port %d is blocked: %s", e.Port, e.Reason))
 		}
 	}
 	if s.spb != nil && s.spb.Overload {

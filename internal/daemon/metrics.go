@@ -14,6 +14,7 @@ import (
 
 	"tsnswitch"
 	"tsnswitch/internal/api"
+	"tsnswitch/spb"
 )
 
 // collector turns a status into metrics at the time of a scrape, so that
@@ -42,6 +43,11 @@ func (c collector) Collect(out chan<- prometheus.Metric) {
 	s, err := c.d.snapshot(ctx)
 	if err != nil {
 		return
+	}
+	for _, e := range s.edge {
+		l := portLabels(e.Port)
+		gauge(out, "edge_blocked", "1 if the edge guard keeps the port closed.", truth(e.State == spb.EdgeBlocked.String()), l)
+		counter(out, "edge_blocks_total", "How often the edge guard closed the port.", float64(e.Blocks), l)
 	}
 	for _, n := range c.d.counters(s) {
 		counter(out, n.Name+"_total", "Counter of that name in the switch's status.", float64(n.Value), portLabels(n.Port))

@@ -162,9 +162,16 @@ func (f *Fake) Paths(_ context.Context, q api.PathQuery) ([]api.Path, error) {
 func (f *Fake) Why(_ context.Context, q api.WhyQuery) (*api.Why, error) {
 	subject := q.Subject
 	return &api.Why{From: q.From, Subject: subject, Reachable: true, Lines: []string{
-		subject + " is attached to b3 (02:00:00:00:00:03), LSP 0200.0000.0003.00-00 sequence 6",
-		"b1 and b3 have two paths of cost 200; in vlan 100 (ECT algorithm 1) the one over b2 is chosen, because its path identifier is lower",
-	}}, f.did("Why")
+		"VLAN 100:", "ECT algorithm 1, mask 00: cost 200, 2 hops", "1. cost: the best is 200",
+		"   via b2, port 1: cost 200, 2 hops", "   via b4, port 2: cost 300, 2 hops out: costs more, and this line is longer than a page is wide",
+		"   wins: b1 b2 b3",
+	}, Details: []api.WhyDetail{{
+		VLAN: 100, ECT: 1, Mask: "00", Cost: 200, Hops: 2,
+		Steps: []api.WhyStep{{Rule: "cost", Best: 200, Options: []api.WhyOption{
+			{Via: "b2", Port: 1, Cost: 200, Hops: 2}, {Via: "b4", Port: 2, Cost: 300, Hops: 2, Lost: "costs more"},
+		}}},
+		Paths: []api.WhyPath{{Bridges: []string{"b1", "b2", "b3"}, PathID: []string{"8000.020000000002"}, PathIDOf: []string{"b2"}, Chosen: true}},
+	}}}, f.did("Why")
 }
 
 func (f *Fake) GPTP(context.Context) (*api.GPTPStatus, error) {

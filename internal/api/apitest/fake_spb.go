@@ -46,6 +46,7 @@ func (f *Fake) Topology(context.Context) (*api.Topology, error) {
 		a, b := min(n, n%4+1), max(n, n%4+1)
 		t.Links = append(t.Links, api.TopologyLink{A: MAC(a), B: MAC(b), PortA: 1, PortB: 2, Metric: 100})
 	}
+	t.Blocked = edgePorts()[1:2]
 	return t, f.did("Topology")
 }
 
@@ -111,4 +112,25 @@ func (f *Fake) Trace(_ context.Context, r api.TraceRequest, hop func(api.TraceHo
 		}
 	}
 	return &api.TraceSummary{To: r.To, Target: MAC(3), Name: "b3", VLAN: 100, Hops: 2, After: "b2"}, nil
+}
+
+func edgePorts() []api.EdgePort {
+	return []api.EdgePort{
+		{Port: 3, Ifname: "p3", LinkUp: true, Guarded: true, State: "forwarding", For: 75_000_000_000, Stations: 1},
+		{
+			Port: 4, Ifname: "p4", LinkUp: true, Guarded: true, State: "blocked", For: 5_000_000_000, Blocks: 2, Peer: "b2", PeerPort: 4,
+			Reason: "frames of port 4 of b2 reach this port, so both on one LAN would close a loop",
+		},
+		{Port: 5, Ifname: "p5", State: "down"},
+	}
+}
+
+func (f *Fake) Edge(context.Context) ([]api.EdgePort, error) { return edgePorts(), f.did("Edge") }
+
+func (f *Fake) Disjoint(_ context.Context, q api.DisjointQuery) (*api.Disjoint, error) {
+	return &api.Disjoint{
+		From: q.From, To: q.To, VLANs: [2]tsn.VID{100, 101}, Disjoint: true, Paths: [2][]string{{"b1", "b2", "b3"}, {"b1", "b4", "b3"}},
+		Best:  api.Sharing{VLANs: [2]tsn.VID{100, 101}},
+		Lines: []string{"VLAN 100: b1 b2 b3", "VLAN 101: b1 b4 b3", "nothing in common: one failure cuts one of them"},
+	}, f.did("Disjoint")
 }

@@ -847,6 +847,82 @@ func (x *TraceRequest) GetTimeoutNs() int64 {
 	return 0
 }
 
+type DisjointRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Node          string                 `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
+	From          string                 `protobuf:"bytes,2,opt,name=from,proto3" json:"from,omitempty"` // node or station, name or address
+	To            string                 `protobuf:"bytes,3,opt,name=to,proto3" json:"to,omitempty"`
+	VlanA         uint32                 `protobuf:"varint,4,opt,name=vlan_a,json=vlanA,proto3" json:"vlan_a,omitempty"` // both 0: the pair of Base VIDs that shares least
+	VlanB         uint32                 `protobuf:"varint,5,opt,name=vlan_b,json=vlanB,proto3" json:"vlan_b,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DisjointRequest) Reset() {
+	*x = DisjointRequest{}
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DisjointRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DisjointRequest) ProtoMessage() {}
+
+func (x *DisjointRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DisjointRequest.ProtoReflect.Descriptor instead.
+func (*DisjointRequest) Descriptor() ([]byte, []int) {
+	return file_tsnswitch_v1_switch_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *DisjointRequest) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+func (x *DisjointRequest) GetFrom() string {
+	if x != nil {
+		return x.From
+	}
+	return ""
+}
+
+func (x *DisjointRequest) GetTo() string {
+	if x != nil {
+		return x.To
+	}
+	return ""
+}
+
+func (x *DisjointRequest) GetVlanA() uint32 {
+	if x != nil {
+		return x.VlanA
+	}
+	return 0
+}
+
+func (x *DisjointRequest) GetVlanB() uint32 {
+	if x != nil {
+		return x.VlanB
+	}
+	return 0
+}
+
 type RecordsRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Node          string                 `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
@@ -857,7 +933,7 @@ type RecordsRequest struct {
 
 func (x *RecordsRequest) Reset() {
 	*x = RecordsRequest{}
-	mi := &file_tsnswitch_v1_switch_proto_msgTypes[12]
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -869,7 +945,7 @@ func (x *RecordsRequest) String() string {
 func (*RecordsRequest) ProtoMessage() {}
 
 func (x *RecordsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tsnswitch_v1_switch_proto_msgTypes[12]
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -882,7 +958,7 @@ func (x *RecordsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecordsRequest.ProtoReflect.Descriptor instead.
 func (*RecordsRequest) Descriptor() ([]byte, []int) {
-	return file_tsnswitch_v1_switch_proto_rawDescGZIP(), []int{12}
+	return file_tsnswitch_v1_switch_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *RecordsRequest) GetNode() string {
@@ -917,7 +993,7 @@ type GPTPPort struct {
 
 func (x *GPTPPort) Reset() {
 	*x = GPTPPort{}
-	mi := &file_tsnswitch_v1_switch_proto_msgTypes[13]
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -929,7 +1005,7 @@ func (x *GPTPPort) String() string {
 func (*GPTPPort) ProtoMessage() {}
 
 func (x *GPTPPort) ProtoReflect() protoreflect.Message {
-	mi := &file_tsnswitch_v1_switch_proto_msgTypes[13]
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -942,7 +1018,7 @@ func (x *GPTPPort) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GPTPPort.ProtoReflect.Descriptor instead.
 func (*GPTPPort) Descriptor() ([]byte, []int) {
-	return file_tsnswitch_v1_switch_proto_rawDescGZIP(), []int{13}
+	return file_tsnswitch_v1_switch_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *GPTPPort) GetPort() uint32 {
@@ -1036,7 +1112,7 @@ type GPTPStatus struct {
 
 func (x *GPTPStatus) Reset() {
 	*x = GPTPStatus{}
-	mi := &file_tsnswitch_v1_switch_proto_msgTypes[14]
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1048,7 +1124,7 @@ func (x *GPTPStatus) String() string {
 func (*GPTPStatus) ProtoMessage() {}
 
 func (x *GPTPStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_tsnswitch_v1_switch_proto_msgTypes[14]
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1061,7 +1137,7 @@ func (x *GPTPStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GPTPStatus.ProtoReflect.Descriptor instead.
 func (*GPTPStatus) Descriptor() ([]byte, []int) {
-	return file_tsnswitch_v1_switch_proto_rawDescGZIP(), []int{14}
+	return file_tsnswitch_v1_switch_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *GPTPStatus) GetDomain() uint32 {
@@ -1168,7 +1244,7 @@ type AddStreamRequest struct {
 
 func (x *AddStreamRequest) Reset() {
 	*x = AddStreamRequest{}
-	mi := &file_tsnswitch_v1_switch_proto_msgTypes[15]
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1180,7 +1256,7 @@ func (x *AddStreamRequest) String() string {
 func (*AddStreamRequest) ProtoMessage() {}
 
 func (x *AddStreamRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tsnswitch_v1_switch_proto_msgTypes[15]
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1193,7 +1269,7 @@ func (x *AddStreamRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddStreamRequest.ProtoReflect.Descriptor instead.
 func (*AddStreamRequest) Descriptor() ([]byte, []int) {
-	return file_tsnswitch_v1_switch_proto_rawDescGZIP(), []int{15}
+	return file_tsnswitch_v1_switch_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *AddStreamRequest) GetNode() string {
@@ -1227,7 +1303,7 @@ type StreamRequest struct {
 
 func (x *StreamRequest) Reset() {
 	*x = StreamRequest{}
-	mi := &file_tsnswitch_v1_switch_proto_msgTypes[16]
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1239,7 +1315,7 @@ func (x *StreamRequest) String() string {
 func (*StreamRequest) ProtoMessage() {}
 
 func (x *StreamRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tsnswitch_v1_switch_proto_msgTypes[16]
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1252,7 +1328,7 @@ func (x *StreamRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamRequest.ProtoReflect.Descriptor instead.
 func (*StreamRequest) Descriptor() ([]byte, []int) {
-	return file_tsnswitch_v1_switch_proto_rawDescGZIP(), []int{16}
+	return file_tsnswitch_v1_switch_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *StreamRequest) GetNode() string {
@@ -1277,7 +1353,7 @@ type RemoveStreamResponse struct {
 
 func (x *RemoveStreamResponse) Reset() {
 	*x = RemoveStreamResponse{}
-	mi := &file_tsnswitch_v1_switch_proto_msgTypes[17]
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1289,7 +1365,7 @@ func (x *RemoveStreamResponse) String() string {
 func (*RemoveStreamResponse) ProtoMessage() {}
 
 func (x *RemoveStreamResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tsnswitch_v1_switch_proto_msgTypes[17]
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1302,7 +1378,7 @@ func (x *RemoveStreamResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveStreamResponse.ProtoReflect.Descriptor instead.
 func (*RemoveStreamResponse) Descriptor() ([]byte, []int) {
-	return file_tsnswitch_v1_switch_proto_rawDescGZIP(), []int{17}
+	return file_tsnswitch_v1_switch_proto_rawDescGZIP(), []int{18}
 }
 
 type ListStreamsResponse struct {
@@ -1314,7 +1390,7 @@ type ListStreamsResponse struct {
 
 func (x *ListStreamsResponse) Reset() {
 	*x = ListStreamsResponse{}
-	mi := &file_tsnswitch_v1_switch_proto_msgTypes[18]
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1326,7 +1402,7 @@ func (x *ListStreamsResponse) String() string {
 func (*ListStreamsResponse) ProtoMessage() {}
 
 func (x *ListStreamsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tsnswitch_v1_switch_proto_msgTypes[18]
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1339,7 +1415,7 @@ func (x *ListStreamsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListStreamsResponse.ProtoReflect.Descriptor instead.
 func (*ListStreamsResponse) Descriptor() ([]byte, []int) {
-	return file_tsnswitch_v1_switch_proto_rawDescGZIP(), []int{18}
+	return file_tsnswitch_v1_switch_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ListStreamsResponse) GetStreams() []*StreamState {
@@ -1359,7 +1435,7 @@ type PlanScheduleRequest struct {
 
 func (x *PlanScheduleRequest) Reset() {
 	*x = PlanScheduleRequest{}
-	mi := &file_tsnswitch_v1_switch_proto_msgTypes[19]
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1371,7 +1447,7 @@ func (x *PlanScheduleRequest) String() string {
 func (*PlanScheduleRequest) ProtoMessage() {}
 
 func (x *PlanScheduleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tsnswitch_v1_switch_proto_msgTypes[19]
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1384,7 +1460,7 @@ func (x *PlanScheduleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanScheduleRequest.ProtoReflect.Descriptor instead.
 func (*PlanScheduleRequest) Descriptor() ([]byte, []int) {
-	return file_tsnswitch_v1_switch_proto_rawDescGZIP(), []int{19}
+	return file_tsnswitch_v1_switch_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *PlanScheduleRequest) GetNode() string {
@@ -1412,7 +1488,7 @@ type ApplyScheduleRequest struct {
 
 func (x *ApplyScheduleRequest) Reset() {
 	*x = ApplyScheduleRequest{}
-	mi := &file_tsnswitch_v1_switch_proto_msgTypes[20]
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1424,7 +1500,7 @@ func (x *ApplyScheduleRequest) String() string {
 func (*ApplyScheduleRequest) ProtoMessage() {}
 
 func (x *ApplyScheduleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tsnswitch_v1_switch_proto_msgTypes[20]
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1437,7 +1513,7 @@ func (x *ApplyScheduleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyScheduleRequest.ProtoReflect.Descriptor instead.
 func (*ApplyScheduleRequest) Descriptor() ([]byte, []int) {
-	return file_tsnswitch_v1_switch_proto_rawDescGZIP(), []int{20}
+	return file_tsnswitch_v1_switch_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ApplyScheduleRequest) GetNode() string {
@@ -1474,7 +1550,7 @@ type Progress struct {
 
 func (x *Progress) Reset() {
 	*x = Progress{}
-	mi := &file_tsnswitch_v1_switch_proto_msgTypes[21]
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1486,7 +1562,7 @@ func (x *Progress) String() string {
 func (*Progress) ProtoMessage() {}
 
 func (x *Progress) ProtoReflect() protoreflect.Message {
-	mi := &file_tsnswitch_v1_switch_proto_msgTypes[21]
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1499,7 +1575,7 @@ func (x *Progress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Progress.ProtoReflect.Descriptor instead.
 func (*Progress) Descriptor() ([]byte, []int) {
-	return file_tsnswitch_v1_switch_proto_rawDescGZIP(), []int{21}
+	return file_tsnswitch_v1_switch_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Progress) GetNode() string {
@@ -1544,7 +1620,7 @@ type ApplyScheduleResponse struct {
 
 func (x *ApplyScheduleResponse) Reset() {
 	*x = ApplyScheduleResponse{}
-	mi := &file_tsnswitch_v1_switch_proto_msgTypes[22]
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1556,7 +1632,7 @@ func (x *ApplyScheduleResponse) String() string {
 func (*ApplyScheduleResponse) ProtoMessage() {}
 
 func (x *ApplyScheduleResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tsnswitch_v1_switch_proto_msgTypes[22]
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1569,7 +1645,7 @@ func (x *ApplyScheduleResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyScheduleResponse.ProtoReflect.Descriptor instead.
 func (*ApplyScheduleResponse) Descriptor() ([]byte, []int) {
-	return file_tsnswitch_v1_switch_proto_rawDescGZIP(), []int{22}
+	return file_tsnswitch_v1_switch_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ApplyScheduleResponse) GetWhat() isApplyScheduleResponse_What {
@@ -1623,7 +1699,7 @@ type WatchEventsRequest struct {
 
 func (x *WatchEventsRequest) Reset() {
 	*x = WatchEventsRequest{}
-	mi := &file_tsnswitch_v1_switch_proto_msgTypes[23]
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1635,7 +1711,7 @@ func (x *WatchEventsRequest) String() string {
 func (*WatchEventsRequest) ProtoMessage() {}
 
 func (x *WatchEventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tsnswitch_v1_switch_proto_msgTypes[23]
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1648,7 +1724,7 @@ func (x *WatchEventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchEventsRequest.ProtoReflect.Descriptor instead.
 func (*WatchEventsRequest) Descriptor() ([]byte, []int) {
-	return file_tsnswitch_v1_switch_proto_rawDescGZIP(), []int{23}
+	return file_tsnswitch_v1_switch_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *WatchEventsRequest) GetNode() string {
@@ -1679,7 +1755,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_tsnswitch_v1_switch_proto_msgTypes[24]
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1691,7 +1767,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_tsnswitch_v1_switch_proto_msgTypes[24]
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1704,7 +1780,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_tsnswitch_v1_switch_proto_rawDescGZIP(), []int{24}
+	return file_tsnswitch_v1_switch_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Event) GetSeq() uint64 {
@@ -1823,7 +1899,13 @@ const file_tsnswitch_v1_switch_proto_rawDesc = "" +
 	"\x04vlan\x18\x03 \x01(\rR\x04vlan\x12\x14\n" +
 	"\x05tries\x18\x04 \x01(\rR\x05tries\x12\x1d\n" +
 	"\n" +
-	"timeout_ns\x18\x05 \x01(\x03R\ttimeoutNs\"[\n" +
+	"timeout_ns\x18\x05 \x01(\x03R\ttimeoutNs\"w\n" +
+	"\x0fDisjointRequest\x12\x12\n" +
+	"\x04node\x18\x01 \x01(\tR\x04node\x12\x12\n" +
+	"\x04from\x18\x02 \x01(\tR\x04from\x12\x0e\n" +
+	"\x02to\x18\x03 \x01(\tR\x02to\x12\x15\n" +
+	"\x06vlan_a\x18\x04 \x01(\rR\x05vlanA\x12\x15\n" +
+	"\x06vlan_b\x18\x05 \x01(\rR\x05vlanB\"[\n" +
 	"\x0eRecordsRequest\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12%\n" +
 	"\vapplication\x18\x02 \x01(\rH\x00R\vapplication\x88\x01\x01B\x0e\n" +
@@ -1895,7 +1977,7 @@ const file_tsnswitch_v1_switch_proto_rawDesc = "" +
 	"\x04node\x18\x03 \x01(\tR\x04node\x12\x12\n" +
 	"\x04kind\x18\x04 \x01(\tR\x04kind\x12\x12\n" +
 	"\x04port\x18\x05 \x01(\rR\x04port\x12\x16\n" +
-	"\x06detail\x18\x06 \x01(\tR\x06detail2\x86\x0e\n" +
+	"\x06detail\x18\x06 \x01(\tR\x06detail2\x83\x0f\n" +
 	"\x06Switch\x12:\n" +
 	"\tGetStatus\x12\x19.tsnswitch.v1.NodeRequest\x1a\x12.tsnswitch.v1.View\x127\n" +
 	"\x06Doctor\x12\x19.tsnswitch.v1.NodeRequest\x1a\x12.tsnswitch.v1.View\x125\n" +
@@ -1909,7 +1991,9 @@ const file_tsnswitch_v1_switch_proto_rawDesc = "" +
 	"\x03Why\x12\x18.tsnswitch.v1.WhyRequest\x1a\x12.tsnswitch.v1.View\x128\n" +
 	"\aGetTree\x12\x19.tsnswitch.v1.TreeRequest\x1a\x12.tsnswitch.v1.View\x12?\n" +
 	"\vListRecords\x12\x1c.tsnswitch.v1.RecordsRequest\x1a\x12.tsnswitch.v1.View\x12=\n" +
-	"\fListServices\x12\x19.tsnswitch.v1.NodeRequest\x1a\x12.tsnswitch.v1.View\x127\n" +
+	"\fListServices\x12\x19.tsnswitch.v1.NodeRequest\x1a\x12.tsnswitch.v1.View\x129\n" +
+	"\bListEdge\x12\x19.tsnswitch.v1.NodeRequest\x1a\x12.tsnswitch.v1.View\x12@\n" +
+	"\vGetDisjoint\x12\x1d.tsnswitch.v1.DisjointRequest\x1a\x12.tsnswitch.v1.View\x127\n" +
 	"\x05Drain\x12\x1a.tsnswitch.v1.DrainRequest\x1a\x12.tsnswitch.v1.View\x127\n" +
 	"\x04Ping\x12\x19.tsnswitch.v1.PingRequest\x1a\x12.tsnswitch.v1.View0\x01\x129\n" +
 	"\x05Trace\x12\x1a.tsnswitch.v1.TraceRequest\x1a\x12.tsnswitch.v1.View0\x01\x12<\n" +
@@ -1937,7 +2021,7 @@ func file_tsnswitch_v1_switch_proto_rawDescGZIP() []byte {
 	return file_tsnswitch_v1_switch_proto_rawDescData
 }
 
-var file_tsnswitch_v1_switch_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
+var file_tsnswitch_v1_switch_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
 var file_tsnswitch_v1_switch_proto_goTypes = []any{
 	(*NodeRequest)(nil),            // 0: tsnswitch.v1.NodeRequest
 	(*Neighbour)(nil),              // 1: tsnswitch.v1.Neighbour
@@ -1951,36 +2035,37 @@ var file_tsnswitch_v1_switch_proto_goTypes = []any{
 	(*DrainRequest)(nil),           // 9: tsnswitch.v1.DrainRequest
 	(*PingRequest)(nil),            // 10: tsnswitch.v1.PingRequest
 	(*TraceRequest)(nil),           // 11: tsnswitch.v1.TraceRequest
-	(*RecordsRequest)(nil),         // 12: tsnswitch.v1.RecordsRequest
-	(*GPTPPort)(nil),               // 13: tsnswitch.v1.GPTPPort
-	(*GPTPStatus)(nil),             // 14: tsnswitch.v1.GPTPStatus
-	(*AddStreamRequest)(nil),       // 15: tsnswitch.v1.AddStreamRequest
-	(*StreamRequest)(nil),          // 16: tsnswitch.v1.StreamRequest
-	(*RemoveStreamResponse)(nil),   // 17: tsnswitch.v1.RemoveStreamResponse
-	(*ListStreamsResponse)(nil),    // 18: tsnswitch.v1.ListStreamsResponse
-	(*PlanScheduleRequest)(nil),    // 19: tsnswitch.v1.PlanScheduleRequest
-	(*ApplyScheduleRequest)(nil),   // 20: tsnswitch.v1.ApplyScheduleRequest
-	(*Progress)(nil),               // 21: tsnswitch.v1.Progress
-	(*ApplyScheduleResponse)(nil),  // 22: tsnswitch.v1.ApplyScheduleResponse
-	(*WatchEventsRequest)(nil),     // 23: tsnswitch.v1.WatchEventsRequest
-	(*Event)(nil),                  // 24: tsnswitch.v1.Event
-	(*Hop)(nil),                    // 25: tsnswitch.v1.Hop
-	(*PTPTime)(nil),                // 26: tsnswitch.v1.PTPTime
-	(*Stream)(nil),                 // 27: tsnswitch.v1.Stream
-	(*StreamState)(nil),            // 28: tsnswitch.v1.StreamState
-	(*Schedule)(nil),               // 29: tsnswitch.v1.Schedule
-	(*View)(nil),                   // 30: tsnswitch.v1.View
+	(*DisjointRequest)(nil),        // 12: tsnswitch.v1.DisjointRequest
+	(*RecordsRequest)(nil),         // 13: tsnswitch.v1.RecordsRequest
+	(*GPTPPort)(nil),               // 14: tsnswitch.v1.GPTPPort
+	(*GPTPStatus)(nil),             // 15: tsnswitch.v1.GPTPStatus
+	(*AddStreamRequest)(nil),       // 16: tsnswitch.v1.AddStreamRequest
+	(*StreamRequest)(nil),          // 17: tsnswitch.v1.StreamRequest
+	(*RemoveStreamResponse)(nil),   // 18: tsnswitch.v1.RemoveStreamResponse
+	(*ListStreamsResponse)(nil),    // 19: tsnswitch.v1.ListStreamsResponse
+	(*PlanScheduleRequest)(nil),    // 20: tsnswitch.v1.PlanScheduleRequest
+	(*ApplyScheduleRequest)(nil),   // 21: tsnswitch.v1.ApplyScheduleRequest
+	(*Progress)(nil),               // 22: tsnswitch.v1.Progress
+	(*ApplyScheduleResponse)(nil),  // 23: tsnswitch.v1.ApplyScheduleResponse
+	(*WatchEventsRequest)(nil),     // 24: tsnswitch.v1.WatchEventsRequest
+	(*Event)(nil),                  // 25: tsnswitch.v1.Event
+	(*Hop)(nil),                    // 26: tsnswitch.v1.Hop
+	(*PTPTime)(nil),                // 27: tsnswitch.v1.PTPTime
+	(*Stream)(nil),                 // 28: tsnswitch.v1.Stream
+	(*StreamState)(nil),            // 29: tsnswitch.v1.StreamState
+	(*Schedule)(nil),               // 30: tsnswitch.v1.Schedule
+	(*View)(nil),                   // 31: tsnswitch.v1.View
 }
 var file_tsnswitch_v1_switch_proto_depIdxs = []int32{
 	1,  // 0: tsnswitch.v1.ListNeighboursResponse.neighbours:type_name -> tsnswitch.v1.Neighbour
-	25, // 1: tsnswitch.v1.Path.hops:type_name -> tsnswitch.v1.Hop
+	26, // 1: tsnswitch.v1.Path.hops:type_name -> tsnswitch.v1.Hop
 	4,  // 2: tsnswitch.v1.ListPathsResponse.paths:type_name -> tsnswitch.v1.Path
-	26, // 3: tsnswitch.v1.GPTPStatus.now:type_name -> tsnswitch.v1.PTPTime
-	13, // 4: tsnswitch.v1.GPTPStatus.ports:type_name -> tsnswitch.v1.GPTPPort
-	27, // 5: tsnswitch.v1.AddStreamRequest.spec:type_name -> tsnswitch.v1.Stream
-	28, // 6: tsnswitch.v1.ListStreamsResponse.streams:type_name -> tsnswitch.v1.StreamState
-	21, // 7: tsnswitch.v1.ApplyScheduleResponse.progress:type_name -> tsnswitch.v1.Progress
-	29, // 8: tsnswitch.v1.ApplyScheduleResponse.schedule:type_name -> tsnswitch.v1.Schedule
+	27, // 3: tsnswitch.v1.GPTPStatus.now:type_name -> tsnswitch.v1.PTPTime
+	14, // 4: tsnswitch.v1.GPTPStatus.ports:type_name -> tsnswitch.v1.GPTPPort
+	28, // 5: tsnswitch.v1.AddStreamRequest.spec:type_name -> tsnswitch.v1.Stream
+	29, // 6: tsnswitch.v1.ListStreamsResponse.streams:type_name -> tsnswitch.v1.StreamState
+	22, // 7: tsnswitch.v1.ApplyScheduleResponse.progress:type_name -> tsnswitch.v1.Progress
+	30, // 8: tsnswitch.v1.ApplyScheduleResponse.schedule:type_name -> tsnswitch.v1.Schedule
 	0,  // 9: tsnswitch.v1.Switch.GetStatus:input_type -> tsnswitch.v1.NodeRequest
 	0,  // 10: tsnswitch.v1.Switch.Doctor:input_type -> tsnswitch.v1.NodeRequest
 	0,  // 11: tsnswitch.v1.Switch.Diff:input_type -> tsnswitch.v1.NodeRequest
@@ -1992,51 +2077,55 @@ var file_tsnswitch_v1_switch_proto_depIdxs = []int32{
 	3,  // 17: tsnswitch.v1.Switch.ListPaths:input_type -> tsnswitch.v1.ListPathsRequest
 	7,  // 18: tsnswitch.v1.Switch.Why:input_type -> tsnswitch.v1.WhyRequest
 	8,  // 19: tsnswitch.v1.Switch.GetTree:input_type -> tsnswitch.v1.TreeRequest
-	12, // 20: tsnswitch.v1.Switch.ListRecords:input_type -> tsnswitch.v1.RecordsRequest
+	13, // 20: tsnswitch.v1.Switch.ListRecords:input_type -> tsnswitch.v1.RecordsRequest
 	0,  // 21: tsnswitch.v1.Switch.ListServices:input_type -> tsnswitch.v1.NodeRequest
-	9,  // 22: tsnswitch.v1.Switch.Drain:input_type -> tsnswitch.v1.DrainRequest
-	10, // 23: tsnswitch.v1.Switch.Ping:input_type -> tsnswitch.v1.PingRequest
-	11, // 24: tsnswitch.v1.Switch.Trace:input_type -> tsnswitch.v1.TraceRequest
-	0,  // 25: tsnswitch.v1.Switch.GetTopology:input_type -> tsnswitch.v1.NodeRequest
-	0,  // 26: tsnswitch.v1.Switch.WatchTopology:input_type -> tsnswitch.v1.NodeRequest
-	0,  // 27: tsnswitch.v1.Switch.GetGPTP:input_type -> tsnswitch.v1.NodeRequest
-	15, // 28: tsnswitch.v1.Switch.AddStream:input_type -> tsnswitch.v1.AddStreamRequest
-	16, // 29: tsnswitch.v1.Switch.RemoveStream:input_type -> tsnswitch.v1.StreamRequest
-	0,  // 30: tsnswitch.v1.Switch.ListStreams:input_type -> tsnswitch.v1.NodeRequest
-	16, // 31: tsnswitch.v1.Switch.GetStream:input_type -> tsnswitch.v1.StreamRequest
-	19, // 32: tsnswitch.v1.Switch.PlanSchedule:input_type -> tsnswitch.v1.PlanScheduleRequest
-	20, // 33: tsnswitch.v1.Switch.ApplySchedule:input_type -> tsnswitch.v1.ApplyScheduleRequest
-	0,  // 34: tsnswitch.v1.Switch.GetSchedule:input_type -> tsnswitch.v1.NodeRequest
-	23, // 35: tsnswitch.v1.Switch.WatchEvents:input_type -> tsnswitch.v1.WatchEventsRequest
-	30, // 36: tsnswitch.v1.Switch.GetStatus:output_type -> tsnswitch.v1.View
-	30, // 37: tsnswitch.v1.Switch.Doctor:output_type -> tsnswitch.v1.View
-	30, // 38: tsnswitch.v1.Switch.Diff:output_type -> tsnswitch.v1.View
-	30, // 39: tsnswitch.v1.Switch.GetKernelText:output_type -> tsnswitch.v1.View
-	30, // 40: tsnswitch.v1.Switch.GetDist:output_type -> tsnswitch.v1.View
-	2,  // 41: tsnswitch.v1.Switch.ListNeighbours:output_type -> tsnswitch.v1.ListNeighboursResponse
-	30, // 42: tsnswitch.v1.Switch.ListDatabase:output_type -> tsnswitch.v1.View
-	30, // 43: tsnswitch.v1.Switch.ListNodes:output_type -> tsnswitch.v1.View
-	5,  // 44: tsnswitch.v1.Switch.ListPaths:output_type -> tsnswitch.v1.ListPathsResponse
-	30, // 45: tsnswitch.v1.Switch.Why:output_type -> tsnswitch.v1.View
-	30, // 46: tsnswitch.v1.Switch.GetTree:output_type -> tsnswitch.v1.View
-	30, // 47: tsnswitch.v1.Switch.ListRecords:output_type -> tsnswitch.v1.View
-	30, // 48: tsnswitch.v1.Switch.ListServices:output_type -> tsnswitch.v1.View
-	30, // 49: tsnswitch.v1.Switch.Drain:output_type -> tsnswitch.v1.View
-	30, // 50: tsnswitch.v1.Switch.Ping:output_type -> tsnswitch.v1.View
-	30, // 51: tsnswitch.v1.Switch.Trace:output_type -> tsnswitch.v1.View
-	30, // 52: tsnswitch.v1.Switch.GetTopology:output_type -> tsnswitch.v1.View
-	30, // 53: tsnswitch.v1.Switch.WatchTopology:output_type -> tsnswitch.v1.View
-	14, // 54: tsnswitch.v1.Switch.GetGPTP:output_type -> tsnswitch.v1.GPTPStatus
-	28, // 55: tsnswitch.v1.Switch.AddStream:output_type -> tsnswitch.v1.StreamState
-	17, // 56: tsnswitch.v1.Switch.RemoveStream:output_type -> tsnswitch.v1.RemoveStreamResponse
-	18, // 57: tsnswitch.v1.Switch.ListStreams:output_type -> tsnswitch.v1.ListStreamsResponse
-	28, // 58: tsnswitch.v1.Switch.GetStream:output_type -> tsnswitch.v1.StreamState
-	29, // 59: tsnswitch.v1.Switch.PlanSchedule:output_type -> tsnswitch.v1.Schedule
-	22, // 60: tsnswitch.v1.Switch.ApplySchedule:output_type -> tsnswitch.v1.ApplyScheduleResponse
-	29, // 61: tsnswitch.v1.Switch.GetSchedule:output_type -> tsnswitch.v1.Schedule
-	24, // 62: tsnswitch.v1.Switch.WatchEvents:output_type -> tsnswitch.v1.Event
-	36, // [36:63] is the sub-list for method output_type
-	9,  // [9:36] is the sub-list for method input_type
+	0,  // 22: tsnswitch.v1.Switch.ListEdge:input_type -> tsnswitch.v1.NodeRequest
+	12, // 23: tsnswitch.v1.Switch.GetDisjoint:input_type -> tsnswitch.v1.DisjointRequest
+	9,  // 24: tsnswitch.v1.Switch.Drain:input_type -> tsnswitch.v1.DrainRequest
+	10, // 25: tsnswitch.v1.Switch.Ping:input_type -> tsnswitch.v1.PingRequest
+	11, // 26: tsnswitch.v1.Switch.Trace:input_type -> tsnswitch.v1.TraceRequest
+	0,  // 27: tsnswitch.v1.Switch.GetTopology:input_type -> tsnswitch.v1.NodeRequest
+	0,  // 28: tsnswitch.v1.Switch.WatchTopology:input_type -> tsnswitch.v1.NodeRequest
+	0,  // 29: tsnswitch.v1.Switch.GetGPTP:input_type -> tsnswitch.v1.NodeRequest
+	16, // 30: tsnswitch.v1.Switch.AddStream:input_type -> tsnswitch.v1.AddStreamRequest
+	17, // 31: tsnswitch.v1.Switch.RemoveStream:input_type -> tsnswitch.v1.StreamRequest
+	0,  // 32: tsnswitch.v1.Switch.ListStreams:input_type -> tsnswitch.v1.NodeRequest
+	17, // 33: tsnswitch.v1.Switch.GetStream:input_type -> tsnswitch.v1.StreamRequest
+	20, // 34: tsnswitch.v1.Switch.PlanSchedule:input_type -> tsnswitch.v1.PlanScheduleRequest
+	21, // 35: tsnswitch.v1.Switch.ApplySchedule:input_type -> tsnswitch.v1.ApplyScheduleRequest
+	0,  // 36: tsnswitch.v1.Switch.GetSchedule:input_type -> tsnswitch.v1.NodeRequest
+	24, // 37: tsnswitch.v1.Switch.WatchEvents:input_type -> tsnswitch.v1.WatchEventsRequest
+	31, // 38: tsnswitch.v1.Switch.GetStatus:output_type -> tsnswitch.v1.View
+	31, // 39: tsnswitch.v1.Switch.Doctor:output_type -> tsnswitch.v1.View
+	31, // 40: tsnswitch.v1.Switch.Diff:output_type -> tsnswitch.v1.View
+	31, // 41: tsnswitch.v1.Switch.GetKernelText:output_type -> tsnswitch.v1.View
+	31, // 42: tsnswitch.v1.Switch.GetDist:output_type -> tsnswitch.v1.View
+	2,  // 43: tsnswitch.v1.Switch.ListNeighbours:output_type -> tsnswitch.v1.ListNeighboursResponse
+	31, // 44: tsnswitch.v1.Switch.ListDatabase:output_type -> tsnswitch.v1.View
+	31, // 45: tsnswitch.v1.Switch.ListNodes:output_type -> tsnswitch.v1.View
+	5,  // 46: tsnswitch.v1.Switch.ListPaths:output_type -> tsnswitch.v1.ListPathsResponse
+	31, // 47: tsnswitch.v1.Switch.Why:output_type -> tsnswitch.v1.View
+	31, // 48: tsnswitch.v1.Switch.GetTree:output_type -> tsnswitch.v1.View
+	31, // 49: tsnswitch.v1.Switch.ListRecords:output_type -> tsnswitch.v1.View
+	31, // 50: tsnswitch.v1.Switch.ListServices:output_type -> tsnswitch.v1.View
+	31, // 51: tsnswitch.v1.Switch.ListEdge:output_type -> tsnswitch.v1.View
+	31, // 52: tsnswitch.v1.Switch.GetDisjoint:output_type -> tsnswitch.v1.View
+	31, // 53: tsnswitch.v1.Switch.Drain:output_type -> tsnswitch.v1.View
+	31, // 54: tsnswitch.v1.Switch.Ping:output_type -> tsnswitch.v1.View
+	31, // 55: tsnswitch.v1.Switch.Trace:output_type -> tsnswitch.v1.View
+	31, // 56: tsnswitch.v1.Switch.GetTopology:output_type -> tsnswitch.v1.View
+	31, // 57: tsnswitch.v1.Switch.WatchTopology:output_type -> tsnswitch.v1.View
+	15, // 58: tsnswitch.v1.Switch.GetGPTP:output_type -> tsnswitch.v1.GPTPStatus
+	29, // 59: tsnswitch.v1.Switch.AddStream:output_type -> tsnswitch.v1.StreamState
+	18, // 60: tsnswitch.v1.Switch.RemoveStream:output_type -> tsnswitch.v1.RemoveStreamResponse
+	19, // 61: tsnswitch.v1.Switch.ListStreams:output_type -> tsnswitch.v1.ListStreamsResponse
+	29, // 62: tsnswitch.v1.Switch.GetStream:output_type -> tsnswitch.v1.StreamState
+	30, // 63: tsnswitch.v1.Switch.PlanSchedule:output_type -> tsnswitch.v1.Schedule
+	23, // 64: tsnswitch.v1.Switch.ApplySchedule:output_type -> tsnswitch.v1.ApplyScheduleResponse
+	30, // 65: tsnswitch.v1.Switch.GetSchedule:output_type -> tsnswitch.v1.Schedule
+	25, // 66: tsnswitch.v1.Switch.WatchEvents:output_type -> tsnswitch.v1.Event
+	38, // [38:67] is the sub-list for method output_type
+	9,  // [9:38] is the sub-list for method input_type
 	9,  // [9:9] is the sub-list for extension type_name
 	9,  // [9:9] is the sub-list for extension extendee
 	0,  // [0:9] is the sub-list for field type_name
@@ -2050,8 +2139,8 @@ func file_tsnswitch_v1_switch_proto_init() {
 	file_tsnswitch_v1_types_proto_init()
 	file_tsnswitch_v1_switch_proto_msgTypes[7].OneofWrappers = []any{}
 	file_tsnswitch_v1_switch_proto_msgTypes[8].OneofWrappers = []any{}
-	file_tsnswitch_v1_switch_proto_msgTypes[12].OneofWrappers = []any{}
-	file_tsnswitch_v1_switch_proto_msgTypes[22].OneofWrappers = []any{
+	file_tsnswitch_v1_switch_proto_msgTypes[13].OneofWrappers = []any{}
+	file_tsnswitch_v1_switch_proto_msgTypes[23].OneofWrappers = []any{
 		(*ApplyScheduleResponse_Progress)(nil),
 		(*ApplyScheduleResponse_Schedule)(nil),
 	}
@@ -2061,7 +2150,7 @@ func file_tsnswitch_v1_switch_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tsnswitch_v1_switch_proto_rawDesc), len(file_tsnswitch_v1_switch_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   25,
+			NumMessages:   26,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -59,6 +59,10 @@ const (
 	SwitchListRecordsProcedure = "/tsnswitch.v1.Switch/ListRecords"
 	// SwitchListServicesProcedure is the fully-qualified name of the Switch's ListServices RPC.
 	SwitchListServicesProcedure = "/tsnswitch.v1.Switch/ListServices"
+	// SwitchListEdgeProcedure is the fully-qualified name of the Switch's ListEdge RPC.
+	SwitchListEdgeProcedure = "/tsnswitch.v1.Switch/ListEdge"
+	// SwitchGetDisjointProcedure is the fully-qualified name of the Switch's GetDisjoint RPC.
+	SwitchGetDisjointProcedure = "/tsnswitch.v1.Switch/GetDisjoint"
 	// SwitchDrainProcedure is the fully-qualified name of the Switch's Drain RPC.
 	SwitchDrainProcedure = "/tsnswitch.v1.Switch/Drain"
 	// SwitchPingProcedure is the fully-qualified name of the Switch's Ping RPC.
@@ -104,6 +108,8 @@ type SwitchClient interface {
 	GetTree(context.Context, *tsnswitchv1.TreeRequest) (*tsnswitchv1.View, error)
 	ListRecords(context.Context, *tsnswitchv1.RecordsRequest) (*tsnswitchv1.View, error)
 	ListServices(context.Context, *tsnswitchv1.NodeRequest) (*tsnswitchv1.View, error)
+	ListEdge(context.Context, *tsnswitchv1.NodeRequest) (*tsnswitchv1.View, error)
+	GetDisjoint(context.Context, *tsnswitchv1.DisjointRequest) (*tsnswitchv1.View, error)
 	Drain(context.Context, *tsnswitchv1.DrainRequest) (*tsnswitchv1.View, error)
 	Ping(context.Context, *tsnswitchv1.PingRequest) (*connect.ServerStreamForClient[tsnswitchv1.View], error)
 	Trace(context.Context, *tsnswitchv1.TraceRequest) (*connect.ServerStreamForClient[tsnswitchv1.View], error)
@@ -210,6 +216,18 @@ func NewSwitchClient(httpClient connect.HTTPClient, baseURL string, opts ...conn
 			connect.WithSchema(switchMethods.ByName("ListServices")),
 			connect.WithClientOptions(opts...),
 		),
+		listEdge: connect.NewClient[tsnswitchv1.NodeRequest, tsnswitchv1.View](
+			httpClient,
+			baseURL+SwitchListEdgeProcedure,
+			connect.WithSchema(switchMethods.ByName("ListEdge")),
+			connect.WithClientOptions(opts...),
+		),
+		getDisjoint: connect.NewClient[tsnswitchv1.DisjointRequest, tsnswitchv1.View](
+			httpClient,
+			baseURL+SwitchGetDisjointProcedure,
+			connect.WithSchema(switchMethods.ByName("GetDisjoint")),
+			connect.WithClientOptions(opts...),
+		),
 		drain: connect.NewClient[tsnswitchv1.DrainRequest, tsnswitchv1.View](
 			httpClient,
 			baseURL+SwitchDrainProcedure,
@@ -312,6 +330,8 @@ type _switchClient struct {
 	getTree        *connect.Client[tsnswitchv1.TreeRequest, tsnswitchv1.View]
 	listRecords    *connect.Client[tsnswitchv1.RecordsRequest, tsnswitchv1.View]
 	listServices   *connect.Client[tsnswitchv1.NodeRequest, tsnswitchv1.View]
+	listEdge       *connect.Client[tsnswitchv1.NodeRequest, tsnswitchv1.View]
+	getDisjoint    *connect.Client[tsnswitchv1.DisjointRequest, tsnswitchv1.View]
 	drain          *connect.Client[tsnswitchv1.DrainRequest, tsnswitchv1.View]
 	ping           *connect.Client[tsnswitchv1.PingRequest, tsnswitchv1.View]
 	trace          *connect.Client[tsnswitchv1.TraceRequest, tsnswitchv1.View]
@@ -445,6 +465,24 @@ func (c *_switchClient) ListServices(ctx context.Context, req *tsnswitchv1.NodeR
 	return nil, err
 }
 
+// ListEdge calls tsnswitch.v1.Switch.ListEdge.
+func (c *_switchClient) ListEdge(ctx context.Context, req *tsnswitchv1.NodeRequest) (*tsnswitchv1.View, error) {
+	response, err := c.listEdge.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// GetDisjoint calls tsnswitch.v1.Switch.GetDisjoint.
+func (c *_switchClient) GetDisjoint(ctx context.Context, req *tsnswitchv1.DisjointRequest) (*tsnswitchv1.View, error) {
+	response, err := c.getDisjoint.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
 // Drain calls tsnswitch.v1.Switch.Drain.
 func (c *_switchClient) Drain(ctx context.Context, req *tsnswitchv1.DrainRequest) (*tsnswitchv1.View, error) {
 	response, err := c.drain.CallUnary(ctx, connect.NewRequest(req))
@@ -566,6 +604,8 @@ type SwitchHandler interface {
 	GetTree(context.Context, *tsnswitchv1.TreeRequest) (*tsnswitchv1.View, error)
 	ListRecords(context.Context, *tsnswitchv1.RecordsRequest) (*tsnswitchv1.View, error)
 	ListServices(context.Context, *tsnswitchv1.NodeRequest) (*tsnswitchv1.View, error)
+	ListEdge(context.Context, *tsnswitchv1.NodeRequest) (*tsnswitchv1.View, error)
+	GetDisjoint(context.Context, *tsnswitchv1.DisjointRequest) (*tsnswitchv1.View, error)
 	Drain(context.Context, *tsnswitchv1.DrainRequest) (*tsnswitchv1.View, error)
 	Ping(context.Context, *tsnswitchv1.PingRequest, *connect.ServerStream[tsnswitchv1.View]) error
 	Trace(context.Context, *tsnswitchv1.TraceRequest, *connect.ServerStream[tsnswitchv1.View]) error
@@ -666,6 +706,18 @@ func NewSwitchHandler(svc SwitchHandler, opts ...connect.HandlerOption) (string,
 		SwitchListServicesProcedure,
 		svc.ListServices,
 		connect.WithSchema(switchMethods.ByName("ListServices")),
+		connect.WithHandlerOptions(opts...),
+	)
+	_switchListEdgeHandler := connect.NewUnaryHandlerSimple(
+		SwitchListEdgeProcedure,
+		svc.ListEdge,
+		connect.WithSchema(switchMethods.ByName("ListEdge")),
+		connect.WithHandlerOptions(opts...),
+	)
+	_switchGetDisjointHandler := connect.NewUnaryHandlerSimple(
+		SwitchGetDisjointProcedure,
+		svc.GetDisjoint,
+		connect.WithSchema(switchMethods.ByName("GetDisjoint")),
 		connect.WithHandlerOptions(opts...),
 	)
 	_switchDrainHandler := connect.NewUnaryHandlerSimple(
@@ -780,6 +832,10 @@ func NewSwitchHandler(svc SwitchHandler, opts ...connect.HandlerOption) (string,
 			_switchListRecordsHandler.ServeHTTP(w, r)
 		case SwitchListServicesProcedure:
 			_switchListServicesHandler.ServeHTTP(w, r)
+		case SwitchListEdgeProcedure:
+			_switchListEdgeHandler.ServeHTTP(w, r)
+		case SwitchGetDisjointProcedure:
+			_switchGetDisjointHandler.ServeHTTP(w, r)
 		case SwitchDrainProcedure:
 			_switchDrainHandler.ServeHTTP(w, r)
 		case SwitchPingProcedure:
@@ -867,6 +923,14 @@ func (UnimplementedSwitchHandler) ListRecords(context.Context, *tsnswitchv1.Reco
 
 func (UnimplementedSwitchHandler) ListServices(context.Context, *tsnswitchv1.NodeRequest) (*tsnswitchv1.View, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("tsnswitch.v1.Switch.ListServices is not implemented"))
+}
+
+func (UnimplementedSwitchHandler) ListEdge(context.Context, *tsnswitchv1.NodeRequest) (*tsnswitchv1.View, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("tsnswitch.v1.Switch.ListEdge is not implemented"))
+}
+
+func (UnimplementedSwitchHandler) GetDisjoint(context.Context, *tsnswitchv1.DisjointRequest) (*tsnswitchv1.View, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("tsnswitch.v1.Switch.GetDisjoint is not implemented"))
 }
 
 func (UnimplementedSwitchHandler) Drain(context.Context, *tsnswitchv1.DrainRequest) (*tsnswitchv1.View, error) {
