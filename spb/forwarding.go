@@ -171,7 +171,7 @@ func (i *Instance) bridgePort(c PortConfig) tsn.BridgePort {
 		p.Locked = true
 		p.BcastFlood = i.agree.flooding && i.port(c.Port).inUse() && slices.Contains(i.agree.floodPorts, c.Port)
 		p.McastFlood = p.BcastFlood
-		if !i.port(c.Port).inUse() && slices.Contains(i.unlocked, c.Port) {
+		if i.closed(c.Port) {
 			return p // nothing else would keep its frames out: it is in no VLAN
 		}
 	}
@@ -195,6 +195,13 @@ func (i *Instance) bridgePort(c PortConfig) tsn.BridgePort {
 	return p
 }
 
+// closed: a fabric port without the ingress check that is in no VLAN, because
+// nobody answers for what the other end sends.
+func (i *Instance) closed(n tsn.Port) bool {
+	p := i.port(n)
+	return p != nil && slices.Contains(i.unlocked, n) && (!p.inUse() || !p.vouched)
+}
+
 // fdb is the static entries of one Base VID: every other bridge, and every
 // end station by its owner.
 func (i *Instance) fdb(b BaseVID) []tsn.FDBEntry {
@@ -210,7 +217,7 @@ func (i *Instance) fdb(b BaseVID) []tsn.FDBEntry {
 	}
 	var out []tsn.FDBEntry
 	add := func(mac tsn.MAC, node int32, port tsn.Port) {
-		if port != tsn.NoPort && reachable[node] {
+		if port != tsn.NoPort && reachable[node] && !i.closed(port) {
 			out = append(out, tsn.FDBEntry{MAC: mac, VID: b.VID, Port: port})
 		}
 	}

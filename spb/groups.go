@@ -156,7 +156,7 @@ func (i *Instance) groupPorts(b BaseVID, root int32, isid uint32) (ports []tsn.P
 	at, stands := i.agree.standing[b.Algorithm][t.nodes[root].system]
 	if stands {
 		for _, p := range downstream {
-			if slices.Contains(at.children, p) {
+			if slices.Contains(at.children, p) && !i.closed(p) {
 				ports = append(ports, p)
 			}
 		}
@@ -191,7 +191,7 @@ func (i *Instance) streamTrees() []StreamTree {
 				system := i.top.nodes[p.node].system
 				pl := i.agree.standing[b.Algorithm][system]
 				if pl.children != nil && (!p.station || i.agree.owns(r.VID, r.Talker, system)) {
-					st.Stands, st.Ports = true, slices.Clone(pl.children)
+					st.Stands, st.Ports = true, slices.DeleteFunc(slices.Clone(pl.children), i.closed)
 				}
 			}
 		}
