@@ -258,8 +258,11 @@ func (c *checker) cycle(f *flow) []End {
 	clear(c.colour)
 	c.path = c.path[:0]
 	for k, d := range c.Nodes {
-		for p := firstFabric; int(p) < len(d.links); p++ {
-			if c.visit(End{k, p}, f, width) {
+		for p, l := range d.links {
+			if l == nil {
+				continue
+			}
+			if c.visit(End{k, tsn.Port(p)}, f, width) {
 				return c.path
 			}
 		}
@@ -287,9 +290,6 @@ func (c *checker) visit(at End, f *flow, width int) bool {
 	if v.accepts(at.Port, f) {
 		var room [32]tsn.Port
 		for _, p := range v.out(room[:0], at.Port, f) {
-			if p < firstFabric {
-				continue
-			}
 			if to, _, ok := c.over(End{at.Node, p}); ok && c.visit(to, f, width) {
 				return true
 			}
@@ -316,7 +316,8 @@ func (c *checker) walk(f *flow, from End) map[End]int {
 		for _, p := range v.out(room[:0], at.Port, f) {
 			if p < firstFabric {
 				copies[End{at.Node, p}]++
-			} else if to, _, ok := c.over(End{at.Node, p}); ok {
+			}
+			if to, _, ok := c.over(End{at.Node, p}); ok {
 				queue = append(queue, to)
 			}
 		}
@@ -330,7 +331,7 @@ func (c *checker) pureCycle(vid, dst int) bool {
 		at := End{k, 0}
 		for range len(c.Nodes) + 1 {
 			p := c.Nodes[at.Node].kern.view.fdb[vid][dst]
-			if p < firstFabric {
+			if p == tsn.NoPort {
 				at.Node = -1
 				break
 			}

@@ -22,7 +22,7 @@
 // # Faults
 //
 // Links are cut, mended, and flap within milliseconds; one or both directions go
-// silent with the carrier up. Control frames are lost, duplicated and overtaken.
+// silent with the carrier up. Cables join edge ports. Control frames are lost, duplicated and overtaken.
 // Daemons are killed in the middle of a kernel write and start again beside the
 // kernel they left; bridges lose power. Kernel steps fail. Overload comes and goes,
 // services change. Up to a dozen of these meet within milliseconds or seconds.
@@ -44,6 +44,12 @@
 // (metric, hops, sorted masked BridgeIDs; parallel links); broadcast reaches
 // each edge port once; services and streams reach their receivers once, and
 // nobody else.
+//
+// # Limits
+//
+// What nobody promises does not happen here: the daemon of a bridge does not die
+// while one of its edge ports is cabled to another, since its kernel forwards on
+// and nobody is there to answer the edge guard's probes. Such cables lose no frames.
 //
 // # Replay
 //

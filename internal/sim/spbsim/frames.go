@@ -124,7 +124,6 @@ func (s *frames) arrive(p *probe, at End) {
 			if p.left[e]++; p.left[e] > 1 {
 				s.again(p, fmt.Sprintf("probe %d (%s) reached %s:%d twice", p.id, s.flowText(&p.flow), d.Name, out))
 			}
-			continue
 		}
 		to, l, ok := s.over(e)
 		if !ok {

@@ -114,6 +114,7 @@ type Link struct {
 	Delay  int64 // ns, one way
 	Up     bool
 	Silent [2]bool // frames from A, from B are lost though the carrier is up
+	Edge   bool    // a cable between two edge ports, which nobody should lay
 
 	last  [2]tsn.Instant // FIFO: when the last frame from A, from B arrives
 	heard [2]tsn.Instant // when A, B hears of the last change of carrier

@@ -39,6 +39,14 @@ func (n *Network) Connect(a, b *Node, delay int64, metricA, metricB uint32) *Lin
 	return l
 }
 
+// Cable adds a cable between the empty edge ports of two nodes, unplugged.
+func (n *Network) Cable(a, b *Node, delay int64) *Link {
+	l := &Link{A: End{a.id, emptyPort}, B: End{b.id, emptyPort}, Delay: delay, Edge: true}
+	a.links[emptyPort], b.links[emptyPort] = l, l
+	n.Links = append(n.Links, l)
+	return l
+}
+
 // PowerOn gives a node a kernel as it is after boot, and starts its daemon.
 func (n *Network) PowerOn(d *Node) {
 	if d.Power {
@@ -89,7 +97,7 @@ func (n *Network) Start(d *Node) {
 	n.step(d, tsn.Timeout{})
 	n.tellDaemon(d)
 	for p := stationPort; int(p) < len(d.links); p++ {
-		if p < firstFabric || d.links[p].Up {
+		if d.links[p] == nil || d.links[p].Up {
 			n.carrier(d, p, true)
 		}
 	}
@@ -220,7 +228,8 @@ func (n *Network) transmit(d *Node, s tsn.Send) {
 	l := d.links[s.Port]
 	side := l.side(d.id, s.Port)
 	n.Counts.Frames++
-	if !l.carries(side) || n.Wild && n.chance(n.Times.LossPerMille) {
+	wild := n.Wild && !l.Edge
+	if !l.carries(side) || wild && n.chance(n.Times.LossPerMille) {
 		n.Counts.Lost++
 		return
 	}
@@ -233,11 +242,11 @@ func (n *Network) transmit(d *Node, s tsn.Send) {
 		})
 	}
 	at := n.now.Add(l.Delay + n.jitter(n.Times.FrameJitter))
-	if n.Wild && n.chance(n.Times.DuplicatePerMille) {
+	if wild && n.chance(n.Times.DuplicatePerMille) {
 		n.Counts.Duplicated++
 		deliver(at.Add(n.jitter(n.Times.ReorderBy)))
 	}
-	if n.Wild && n.chance(n.Times.ReorderPerMille) {
+	if wild && n.chance(n.Times.ReorderPerMille) {
 		n.Counts.Reordered++
 		deliver(at.Add(n.jitter(n.Times.ReorderBy)))
 		return

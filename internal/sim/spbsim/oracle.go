@@ -24,7 +24,7 @@ var masks = [17]uint64{
 
 // usable tells whether a link connects two bridges that talk to each other.
 func (n *Network) usable(l *Link) bool {
-	return l.carries(0) && l.carries(1) && n.Nodes[l.A.Node].Alive && n.Nodes[l.B.Node].Alive
+	return !l.Edge && l.carries(0) && l.carries(1) && n.Nodes[l.A.Node].Alive && n.Nodes[l.B.Node].Alive
 }
 
 // metricBetween is the cheapest link of two neighbours, the larger metric of

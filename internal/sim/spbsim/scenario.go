@@ -122,6 +122,9 @@ func (s *Scenario) drawLinks(nodes int, equal bool) {
 			connect(a, b)
 		}
 	}
+	if a := s.rng.IntN(nodes); s.rng.IntN(3) == 0 { // what should not be
+		s.Cable(s.Nodes[a], s.Nodes[(a+1)%nodes], 10*microsecond)
+	}
 }
 
 // Play boots the network, lets faults happen, and waits until Settle after
@@ -193,10 +196,16 @@ func (s *Scenario) fault() {
 	case 3:
 		s.flap(l)
 	case 4:
+		if l.Edge {
+			break
+		}
 		k := 1 + s.rng.IntN(3)
 		s.Silence(l, k&1 != 0, k&2 != 0)
 		s.later(6*second, func() { s.Silence(l, false, false) })
 	case 5, 6:
+		if d.links[emptyPort] != nil {
+			break // see the package's limits
+		}
 		s.Kill(d)
 		s.later(5*second, func() { s.Start(d) })
 	case 7:
