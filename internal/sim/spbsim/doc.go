@@ -25,7 +25,7 @@
 // silent with the carrier up. Cables join edge ports. Control frames are lost, duplicated and overtaken.
 // Daemons are killed in the middle of a kernel write and start again beside the
 // kernel they left; bridges lose power. Kernel steps fail. Overload comes and goes,
-// services change. Up to a dozen of these meet within milliseconds or seconds.
+// stations move, services change. Up to a dozen of these meet within milliseconds or seconds.
 //
 // # What is checked
 //

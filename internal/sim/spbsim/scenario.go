@@ -17,8 +17,6 @@ type Scenario struct {
 	Boards  string
 	Promise Promise
 	Calm    tsn.Instant // when the last fault is over
-	// Moves: stations move between bridges, too.
-	Moves bool
 }
 
 // Boards of the scenarios; "mixed" draws one for each bridge.
@@ -260,7 +258,7 @@ func (s *Scenario) change(d *Node) {
 
 // move takes a station to another bridge.
 func (s *Scenario) move(from, to *Node) {
-	if !s.Moves || from == to || len(from.stations) == 0 {
+	if from == to || len(from.stations) == 0 {
 		return
 	}
 	st := from.stations[0]

@@ -14,7 +14,6 @@ var (
 	seedFlag  = flag.Uint64("seed", 0, "play this one seed of TestSeed and print its trace")
 	boardFlag = flag.String("board", "software", "board of TestSeed")
 	seedsFlag = flag.Int("seeds", 0, "how many seeds the soak plays on each board")
-	movesFlag = flag.Bool("moves", false, "stations move between bridges, too")
 	fromFlag  = flag.Uint64("from", 1, "first seed of the soak, on top of each board's own")
 )
 
@@ -22,7 +21,6 @@ const size = 8
 
 func play(seed uint64, board string, trace io.Writer) (*Scenario, error) {
 	s := NewScenario(seed, board, size, trace)
-	s.Moves = *movesFlag
 	s.Play()
 	if v := s.Violations(); len(v) > 0 {
 		return s, fmt.Errorf("%v", v[0])
