@@ -5,6 +5,7 @@
 #   make test               all tests, on the real kernel (User-mode Linux where needed)
 #   make check              format, vet, staticcheck, tidy, cross-builds
 #   make bench              benchmarks of the cores
+#   make bench-converge     from a link that fails to the last kernel entry, ten bridges
 #   make kernel             the second test kernel, built once and cached
 #   make generate           protobuf code (needs protoc)
 
@@ -18,7 +19,7 @@ OUT ?= out/$(basename $(notdir $(LABFILE)))
 # Packages whose goroutines are worth the race detector, on the host.
 RACE := ./internal/daemon/... ./internal/api/... ./internal/link/... ./distlink/...
 
-.PHONY: all build demo test check bench kernel generate setup-demo setup-test clean
+.PHONY: all build demo test check bench bench-converge kernel generate setup-demo setup-test clean
 
 all: build
 
@@ -64,6 +65,12 @@ check:
 
 bench:
 	$(GO) test -run '^$$' -bench . -benchmem ./spb/... ./qbv/... ./srp/... ./gptp/... ./distlink/...
+
+# On this kernel, and on one with VLAN filtering if this one has none.
+CUTS ?= 50
+bench-converge: $(BIN)/umlrun
+	$(GO) test ./internal/daemon -run '^$$' -bench Converge -benchtime $(CUTS)x -timeout 20m
+	$(GO) test -exec "$(CURDIR)/$(BIN)/umlrun -timeout 1200s" ./internal/daemon -run '^$$' -bench Converge -benchtime $(CUTS)x -timeout 20m
 
 kernel:
 	@internal/kerneltest/kernel/build.sh

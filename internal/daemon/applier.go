@@ -18,6 +18,8 @@ import (
 // plane is the data plane as the applier uses it.
 type plane interface {
 	Set(ctx context.Context, d tsn.DesiredState) (dataplane.Report, error)
+	// Forget makes the next Set look at the whole kernel.
+	Forget()
 }
 
 // An applier makes the kernel equal to the last desired state it was given. A
@@ -36,6 +38,7 @@ type applier struct {
 	want    *node.Desired
 	begun   []tsn.Port    // ports whose gates in want had begun when it was given
 	last    error         // of the last attempt
+	look    bool          // what is known of the kernel may be out of date
 	settled chan struct{} // closed when what is wanted now has been tried
 
 	wake chan struct{}
@@ -80,7 +83,7 @@ func (a *applier) set(d node.Desired) {
 		a.settled = make(chan struct{})
 	}
 	a.mu.Unlock()
-	a.poke()
+	a.rouse()
 }
 
 // settle waits until the state wanted now has been tried, and returns what
@@ -102,6 +105,13 @@ func (a *applier) settle(ctx context.Context) error {
 
 // poke asks for another look at the kernel.
 func (a *applier) poke() {
+	a.mu.Lock()
+	a.look = true
+	a.mu.Unlock()
+	a.rouse()
+}
+
+func (a *applier) rouse() {
 	select {
 	case a.wake <- struct{}{}:
 	default:
@@ -129,6 +139,9 @@ func (a *applier) run(ctx context.Context) {
 			return
 		case <-a.wake:
 		case <-timer.C:
+			a.mu.Lock()
+			a.look = true
+			a.mu.Unlock()
 		}
 		timer.Reset(a.apply(ctx))
 	}
@@ -155,8 +168,12 @@ func (a *applier) again(d tsn.DesiredState, begun []tsn.Port) tsn.DesiredState {
 // apply tries once and says when to look again.
 func (a *applier) apply(ctx context.Context) time.Duration {
 	a.mu.Lock()
-	want, begun := a.want, a.begun
+	want, begun, look := a.want, a.begun, a.look
+	a.look = false
 	a.mu.Unlock()
+	if look {
+		a.plane.Forget()
+	}
 	if want == nil {
 		return applyCheck
 	}

@@ -21,6 +21,7 @@ type fakePlane struct {
 	err   error
 	sets  []tsn.Port // what each Set was for: its first egress port
 	begun chan struct{}
+	looks int // calls of Forget
 }
 
 func (p *fakePlane) Set(ctx context.Context, d tsn.DesiredState) (dataplane.Report, error) {
@@ -39,6 +40,12 @@ func (p *fakePlane) Set(ctx context.Context, d tsn.DesiredState) (dataplane.Repo
 	defer p.mu.Unlock()
 	p.sets = append(p.sets, d.Egress[0].Port)
 	return dataplane.Report{}, err
+}
+
+func (p *fakePlane) Forget() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.looks++
 }
 
 func (p *fakePlane) answer(err error) {

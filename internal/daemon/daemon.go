@@ -349,10 +349,15 @@ func (d *Daemon) linkEvent(ev tsn.Event) {
 			state = "link-up"
 		}
 		d.events.add(state, l.Port, l.Rate.String())
-		d.applier.poke() // a schedule may have to be sent again
+		// A schedule may have to be sent again, or the interface is gone. But the
+		// paths around a link that was lost are first.
+		time.AfterFunc(lookAfter, d.applier.poke)
 	}
 	d.control.post(ev)
 }
+
+// lookAfter is from a change of a link to the look at the whole kernel.
+const lookAfter = 100 * time.Millisecond
 
 // ownView is a copy of this node's own memory for readers that must not wait
 // for an operation on the network to end.

@@ -22,6 +22,7 @@ type kernel struct {
 	exists func() (names map[string]bool, err error)
 
 	mu     sync.Mutex
+	stale  bool // interfaces may have come or gone
 	plane  *dataplane.Kernel
 	ports  []tsn.Port // of plane, ascending
 	absent []dataplane.PortConfig
@@ -100,7 +101,26 @@ func with[T any](k *kernel, f func(*dataplane.Kernel) (T, error)) (T, error) {
 
 // Set makes the kernel equal to d, as far as interfaces exist.
 func (k *kernel) Set(ctx context.Context, d tsn.DesiredState) (dataplane.Report, error) {
-	return with(k, func(p *dataplane.Kernel) (dataplane.Report, error) { return p.Set(ctx, onlyPorts(d, k.ports)) })
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.stale || k.plane == nil {
+		if err := k.renew(); err != nil {
+			return dataplane.Report{}, err
+		}
+		k.stale = false
+	}
+	return k.plane.Set(ctx, onlyPorts(d, k.ports))
+}
+
+// Forget makes the next Set look at everything again: the interfaces, and what
+// the kernel holds.
+func (k *kernel) Forget() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.stale = true
+	if k.plane != nil {
+		k.plane.Forget()
+	}
 }
 
 // Diff lists the steps that Set would take now.

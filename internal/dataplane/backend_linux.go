@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"time"
 
@@ -25,12 +24,7 @@ type kernel struct {
 	carrier map[tsn.Port]uint32           // carrier changes when a schedule was last sent
 	sentAt  map[tsn.Port]time.Time        // when that was, or Open
 	refused map[tsn.Port]map[string]error // what drivers have refused so far
-	emptied map[emptied]time.Time         // when groups have lost a port
-}
-
-type emptied struct {
-	group tsn.MAC
-	vid   tsn.VID
+	emptied time.Time                     // when a group last lost a port
 }
 
 func (k *kernel) open() (err error) {
@@ -70,7 +64,6 @@ func (k *kernel) refresh() (err error) {
 func (k *kernel) index(p tsn.Port) int { return k.links[k.cfg.ifname(p)].index }
 
 func (k *kernel) Read() (State, error) {
-	maps.DeleteFunc(k.emptied, func(_ emptied, lost time.Time) bool { return time.Since(lost) > settle })
 	if err := k.refresh(); err != nil {
 		return State{}, err
 	}
@@ -97,49 +90,114 @@ func (k *kernel) Read() (State, error) {
 	return s, nil
 }
 
+// Reread reads the tables that the ops are about. Leaving a VLAN takes FDB
+// entries away.
+func (k *kernel) Reread(s State, ops []Op) (State, error) {
+	var ports, fdb, mdb bool
+	for _, o := range ops {
+		switch o.(type) {
+		case SetFlags:
+			ports = true
+		case SetVLAN, DelVLAN:
+			ports, fdb = true, true
+		case SetFDB, DelFDB, AgeFDB:
+			fdb = true
+		case AddMDB, DelMDB:
+			mdb = true
+		default:
+			return k.Read()
+		}
+	}
+	b := *s.Bridge
+	s.Bridge = &b
+	if ports {
+		if err := k.readPorts(&b); err != nil {
+			return State{}, err
+		}
+	}
+	if fdb {
+		if err := k.readFDB(&b); err != nil {
+			return State{}, err
+		}
+	}
+	if mdb {
+		if err := k.readMDB(&b); err != nil {
+			return State{}, err
+		}
+	}
+	s.Sort()
+	return s, nil
+}
+
 func (k *kernel) readBridge() (*Bridge, error) {
 	br, ok := k.links[k.cfg.Bridge]
 	b := &Bridge{Exists: ok, Address: br.mac, Settings: br.bridge}
 	if !ok {
 		b.Address = k.cfg.SystemID // which it will have
 	}
-	raw, err := k.c.bridgePorts()
-	if err != nil {
+	if err := k.readPorts(b); err != nil || !ok {
+		return b, err
+	}
+	if err := k.readFDB(b); err != nil {
 		return nil, err
 	}
-	portOf := map[int]tsn.Port{}
-	own := map[tsn.MAC]bool{br.mac: true}
+	return b, k.readMDB(b)
+}
+
+// readPorts reads flags and VLANs.
+func (k *kernel) readPorts(b *Bridge) error {
+	br, ok := k.links[k.cfg.Bridge]
+	raw, err := k.c.bridgePorts()
+	if err != nil {
+		return err
+	}
+	b.Ports, b.Self = nil, nil
 	for _, p := range k.cfg.Ports {
 		l := k.links[p.Ifname]
 		bp := BridgePort{Port: p.Port, Enslaved: ok && l.master == br.index}
 		if bp.Enslaved {
 			bp.Flags, bp.VLANs = raw[l.index].flags, raw[l.index].vlans
-			portOf[l.index] = p.Port
-			own[l.mac] = true
 			if !raw[l.index].hasLocked {
 				k.refuse(p.Port, FeatureLocked, "the kernel does not know the flag (it came with 5.18)")
 			}
 		}
 		b.Ports = append(b.Ports, bp)
 	}
-	if !ok {
-		return b, nil
+	if ok {
+		for _, v := range raw[br.index].vlans {
+			b.Self = append(b.Self, v.VID)
+		}
 	}
-	portOf[br.index] = tsn.NoPort
-	for _, v := range raw[br.index].vlans {
-		b.Self = append(b.Self, v.VID)
-	}
-	return b, k.readEntries(b, br.index, portOf, own)
+	return nil
 }
 
-// readEntries reads the FDB and MDB. Entries on interfaces that are not ours
-// are left out, and so are learned ones; permanent entries of the addresses
-// of bridge and ports are the kernel's own.
-func (k *kernel) readEntries(b *Bridge, bridge int, portOf map[int]tsn.Port, own map[tsn.MAC]bool) error {
+// portOf finds our enslaved ports, and the bridge as NoPort, by interface index.
+func (k *kernel) portOf(b *Bridge) map[int]tsn.Port {
+	of := map[int]tsn.Port{k.index(tsn.NoPort): tsn.NoPort}
+	for _, p := range b.Ports {
+		if p.Enslaved {
+			of[k.index(p.Port)] = p.Port
+		}
+	}
+	return of
+}
+
+// readFDB reads static entries. Entries on interfaces that are not ours are
+// left out, and so are learned ones; permanent entries of the addresses of
+// bridge and ports are the kernel's own.
+func (k *kernel) readFDB(b *Bridge) error {
 	ns, err := k.c.fdb()
 	if err != nil {
 		return err
 	}
+	bridge, portOf := k.index(tsn.NoPort), k.portOf(b)
+	own := map[tsn.MAC]bool{k.links[k.cfg.Bridge].mac: true}
+	for _, p := range b.Ports {
+		if p.Enslaved {
+			own[k.links[k.cfg.ifname(p.Port)].mac] = true
+		}
+	}
+	b.FDB, b.Kernel = nil, nil
 	for _, n := range ns {
 		p, ours := portOf[n.index]
 		switch e := (tsn.FDBEntry{MAC: n.mac, VID: n.vid, Port: p}); {
@@ -152,12 +210,18 @@ func (k *kernel) readEntries(b *Bridge, bridge int, portOf map[int]tsn.Port, own
 			b.FDB = append(b.FDB, e)
 		}
 	}
-	gs, err := k.c.mdb()
+	return nil
+}
+
+func (k *kernel) readMDB(b *Bridge) error {
+	gs, _, err := k.c.mdb()
 	if err != nil {
 		return err
 	}
+	portOf := k.portOf(b)
+	b.MDB = nil
 	for _, g := range gs {
-		if p, ours := portOf[g.index]; ours && g.bridge == bridge {
+		if p, ours := portOf[g.index]; ours && g.bridge == k.index(tsn.NoPort) {
 			b.MDB = append(b.MDB, GroupPort{g.mac, g.vid, p})
 		}
 	}
@@ -277,7 +341,7 @@ func (k *kernel) request(ctx context.Context, op Op) (request, error) {
 		}
 		return mdbRequest(unix.RTM_NEWMDB, k.group(o.Entry))
 	case DelMDB:
-		k.emptied[emptied{o.Entry.Group, o.Entry.VID}] = time.Now()
+		k.emptied = time.Now()
 		return mdbRequest(unix.RTM_DELMDB, k.group(o.Entry))
 	}
 	return request{}, nil
@@ -291,11 +355,16 @@ func (k *kernel) judge(op Op, err error) error {
 			return nil // a kernel that kept it; see settled
 		}
 	case SetFlags: // it is the flag that switch chips lack
-		if o.Flags.Locked && (errors.Is(err, unix.EINVAL) || errors.Is(err, unix.EOPNOTSUPP)) {
+		if o.Flags.Locked && (errors.Is(err, unix.EINVAL) || errors.Is(err, unix.EOPNOTSUPP)) && k.enslaved(o.Port) {
 			return k.refuse(o.Port, FeatureLocked, "the driver refuses it: "+err.Error())
 		}
 	}
 	return err
+}
+
+// enslaved looks whether the port is still the bridge's; others can take it out.
+func (k *kernel) enslaved(p tsn.Port) bool {
+	return k.refresh() == nil && k.links[k.cfg.ifname(p)].master == k.index(tsn.NoPort)
 }
 
 // apply does a step that is not for batches.
@@ -325,17 +394,31 @@ func (k *kernel) group(g GroupPort) group {
 }
 
 // settle is longer than the two timer ticks in which a kernel takes down a
-// group that has lost its last port. There is no event to wait for instead.
-const settle = 25 * time.Millisecond
+// group that has lost its last port.
+const (
+	settle     = 25 * time.Millisecond
+	settlePoll = time.Millisecond
+)
 
 // settled waits until the bridge itself can be added to a group. The kernel
-// takes a group that has lost its last port down a tick later, and then the
-// bridge's own part in it goes even if it was added in between: so let it do
-// that first.
+// takes a group that has lost its last port down at the next tick of its timer,
+// and then the bridge's own part in it goes even if it was added in between: so
+// let it do that first. Until then a listing shows the group without members.
 func (k *kernel) settled(ctx context.Context, g GroupPort) error {
-	lost, ok := k.emptied[emptied{g.Group, g.VID}]
-	if g.Port != tsn.NoPort || !ok {
+	if g.Port != tsn.NoPort || time.Since(k.emptied) > settle {
 		return nil
 	}
-	return poll(ctx, func() (bool, error) { return time.Since(lost) > settle, nil })
+	tick := time.NewTicker(settlePoll)
+	defer tick.Stop()
+	for {
+		if _, empty, err := k.c.mdb(); err != nil || empty == 0 || time.Since(k.emptied) > settle {
+			k.emptied = time.Time{}
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+		}
+	}
 }

@@ -172,7 +172,9 @@ func fdbRequest(typ uint16, index int, e tsn.FDBEntry, learned bool) (request, e
 	}
 	return newRequest(typ, how, h, func(ae *netlink.AttributeEncoder) {
 		ae.Bytes(unix.NDA_LLADDR, e.MAC[:])
-		ae.Uint16(unix.NDA_VLAN, uint16(e.VID))
+		if e.VID != 0 {
+			ae.Uint16(unix.NDA_VLAN, uint16(e.VID))
+		}
 	})
 }
 
@@ -192,14 +194,14 @@ type group struct {
 	index, bridge int
 }
 
-func (c *conn) mdb() ([]group, error) {
+// mdb lists them, and counts the groups that have no member at present.
+func (c *conn) mdb() (out []group, empty int, err error) {
 	h := make([]byte, sizeofBrPortMsg)
 	h[0] = unix.AF_BRIDGE
 	ms, err := c.dump(unix.RTM_GETMDB, h, nil)
 	if err != nil {
-		return nil, fmt.Errorf("listing the MDB: %w", err)
+		return nil, 0, fmt.Errorf("listing the MDB: %w", err)
 	}
-	var out []group
 	for _, m := range ms {
 		bridge := int(binary.NativeEndian.Uint32(m[4:]))
 		err := each(m[sizeofBrPortMsg:], func(ad *netlink.AttributeDecoder) {
@@ -207,7 +209,9 @@ func (c *conn) mdb() ([]group, error) {
 				return
 			}
 			nested(ad, func(ad *netlink.AttributeDecoder) { // one group
+				members := 0
 				nested(ad, func(ad *netlink.AttributeDecoder) { // one port of it
+					members++
 					b := ad.Bytes()
 					if ad.Type() != mdbaEntryInfo || len(b) < sizeofBrMdbEntry {
 						return
@@ -220,13 +224,16 @@ func (c *conn) mdb() ([]group, error) {
 						})
 					}
 				})
+				if members == 0 {
+					empty++
+				}
 			})
 		})
 		if err != nil {
-			return nil, fmt.Errorf("listing the MDB: %w", err)
+			return nil, 0, fmt.Errorf("listing the MDB: %w", err)
 		}
 	}
-	return out, nil
+	return out, empty, nil
 }
 
 // mdbRequest adds (RTM_NEWMDB) or removes (RTM_DELMDB) a port of a group.

@@ -124,6 +124,9 @@ func (c *Config) ifname(p tsn.Port) string {
 type Backend interface {
 	Config() *Config
 	Read() (State, error)
+	// Reread reads what ops may have changed since s was read. It may give parts
+	// of s back.
+	Reread(s State, ops []Op) (State, error)
 	// Apply does ops of one kind on different things, in order; see batches. One
 	// that fails leaves its thing as it was, and does not stop those after it.
 	// It returns the failures by ascending index.

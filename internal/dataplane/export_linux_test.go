@@ -2,6 +2,7 @@ package dataplane
 
 import (
 	"context"
+	"time"
 
 	tsn "tsnswitch"
 )
@@ -10,7 +11,9 @@ import (
 var RawSocket = rawSocket
 
 // ReconcileAt is Reconcile with a clock.
-var ReconcileAt = reconcile
+func ReconcileAt(ctx context.Context, k Backend, d tsn.DesiredState, now func() time.Time) (Report, error) {
+	return reconcile(ctx, k, d, &memory{}, now)
+}
 
 // OneByOne makes every batch one step long until the function it returns is
 // called.
@@ -25,7 +28,7 @@ func OneByOne() (restore func()) {
 func (k *Kernel) SetSpoilt(ctx context.Context, d tsn.DesiredState, index int) (Report, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return Reconcile(ctx, &spoilt{&k.k, index}, d)
+	return reconcile(ctx, &spoilt{&k.k, index}, d, &k.mem, time.Now)
 }
 
 type spoilt struct {

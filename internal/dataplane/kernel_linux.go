@@ -12,8 +12,9 @@ import (
 // Kernel is the Linux kernel's bridge and qdiscs in one network namespace.
 // Its methods may be called from any goroutine.
 type Kernel struct {
-	mu sync.Mutex
-	k  kernel
+	mu  sync.Mutex
+	k   kernel
+	mem memory
 }
 
 // Open connects to the kernel in the network namespace of the calling thread,
@@ -26,7 +27,7 @@ func Open(cfg Config) (*Kernel, error) {
 	k := &Kernel{k: kernel{
 		cfg: cfg, probed: probeOnce(),
 		carrier: map[tsn.Port]uint32{}, sentAt: map[tsn.Port]time.Time{},
-		refused: map[tsn.Port]map[string]error{}, emptied: map[emptied]time.Time{},
+		refused: map[tsn.Port]map[string]error{},
 	}}
 	k.k.cl = classes{n: cfg.ClassMap.Classes(), order: k.k.probed.order}
 	if cfg.Offload == OffloadFull {
@@ -51,11 +52,22 @@ func (k *Kernel) Close() error {
 
 // Set makes the kernel equal to d; see Reconcile. Setting the same again
 // changes nothing, except that the schedule of a port whose link went down and
-// up is sent again: call Set after such an event.
+// up is sent again: call Forget and Set after such an event.
+//
+// A Set plans from what the last one has read back. Forget makes the next one
+// look at the whole kernel first.
 func (k *Kernel) Set(ctx context.Context, d tsn.DesiredState) (Report, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return Reconcile(ctx, &k.k, d)
+	return reconcile(ctx, &k.k, d, &k.mem, time.Now)
+}
+
+// Forget makes the next Set read the kernel first, which others may have
+// changed.
+func (k *Kernel) Forget() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.mem.valid = false
 }
 
 // Diff lists the steps that Set would take now.

@@ -119,6 +119,22 @@ func (c *conn) setBridge(name string, mac tsn.MAC, create bool) error {
 	})
 }
 
+// setPlainBridge makes a bridge without VLANs; see Unaware.
+func (c *conn) setPlainBridge(name string, mac tsn.MAC) error {
+	h := ifinfo(unix.AF_UNSPEC, 0)
+	setUp(h)
+	return c.modify(unix.RTM_NEWLINK, netlink.Create|netlink.Excl, h, func(ae *netlink.AttributeEncoder) {
+		ae.String(unix.IFLA_IFNAME, name)
+		if !mac.IsZero() {
+			ae.Bytes(unix.IFLA_ADDRESS, mac[:])
+		}
+		ae.Nested(unix.IFLA_LINKINFO, func(ae *netlink.AttributeEncoder) error {
+			ae.String(unix.IFLA_INFO_KIND, "bridge")
+			return nil
+		})
+	})
+}
+
 // enslave makes the interface a port of the bridge and takes it up.
 func (c *conn) enslave(port, bridge int) error {
 	h := ifinfo(unix.AF_UNSPEC, port)

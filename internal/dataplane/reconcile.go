@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"time"
 
@@ -27,6 +28,8 @@ type Report struct {
 	// Refused are ports whose schedule or shapers could not be changed at this
 	// time (PendingError, BaseTimeError, or a clock relation that is missing).
 	Refused []error
+	// Wrote is when the last step was done; zero if none was.
+	Wrote time.Time
 	// Bridge: bridge, ports, VLANs, FDB and MDB were read back as desired,
 	// whatever became of the egress side.
 	Bridge bool
@@ -41,37 +44,79 @@ type Report struct {
 // leaves the kernel as it was. If a step fails, Report says what was done; the
 // state in between is loop-free, and the next call continues from it.
 func Reconcile(ctx context.Context, k Backend, d tsn.DesiredState) (Report, error) {
-	return reconcile(ctx, k, d, time.Now)
+	return reconcile(ctx, k, d, &memory{}, time.Now)
 }
 
-func reconcile(ctx context.Context, k Backend, d tsn.DesiredState, now func() time.Time) (Report, error) {
+// memory is the state in which the last Set left the kernel, as it was read
+// back. To plan from it is faster than to read the kernel again, and what
+// others have changed meanwhile shows when the result is read.
+type memory struct {
+	state State
+	valid bool
+}
+
+func (m *memory) keep(s State) {
+	waits := slices.ContainsFunc(s.Egress, func(e Egress) bool { return e.Admin != nil || e.Stalled })
+	m.state, m.valid = s, !waits // time alone would change it
+}
+
+func reconcile(ctx context.Context, k Backend, d tsn.DesiredState, m *memory, clock func() time.Time) (Report, error) {
 	var r Report
-	ops, t, err := plan(k, d, &r)
+	t, err := NewTarget(k, d)
 	if err != nil {
 		return r, err
 	}
-	c := k.Config()
-	for _, o := range ops {
-		if _, ok := o.(EnsureBridge); ok && !c.CreateBridge {
-			return r, fmt.Errorf("%w: bridge %s is missing or not set up; allow its creation or run: %s", ErrInvalid, c.Bridge, o.Text(c))
+	for {
+		remembered := m.valid
+		if r.Left, err = pass(ctx, k, t, m, &r, clock); err == nil {
+			r.Bridge = true
+			return r, errors.Join(r.Refused...)
 		}
-	}
-	if err := apply(ctx, k, ops, &r, now); err != nil {
-		return r, err
-	}
-	if len(ops) > 0 {
-		if err := verify(k, t); err != nil {
+		m.valid = false
+		if !remembered || errors.Is(err, ErrInvalid) || ctx.Err() != nil {
 			return r, err
 		}
 	}
-	r.Bridge = true
-	return r, errors.Join(r.Refused...)
+}
+
+// pass plans from memory, or from what it reads, applies and reads back.
+func pass(ctx context.Context, k Backend, t *Target, m *memory, r *Report, clock func() time.Time) (left []Change, err error) {
+	if !m.valid {
+		have, err := k.Read()
+		if err != nil {
+			return nil, fmt.Errorf("reading the kernel: %w", err)
+		}
+		m.keep(have)
+	}
+	c, have := k.Config(), m.state
+	ops, refused := Plan(have, t)
+	r.Refused = refused
+	for _, o := range ops {
+		if _, ok := o.(EnsureBridge); ok && !c.CreateBridge {
+			return nil, fmt.Errorf("%w: bridge %s is missing or not set up; allow its creation or run: %s", ErrInvalid, c.Bridge, o.Text(c))
+		}
+	}
+	if len(ops) == 0 {
+		return nil, nil
+	}
+	m.valid = false
+	if left, err := apply(ctx, k, ops, r, clock); err != nil {
+		return left, err
+	}
+	if have, err = k.Reread(have, ops); err != nil {
+		return nil, fmt.Errorf("reading the kernel back: %w", err)
+	}
+	if left, _ := Plan(have, t); len(left) > 0 {
+		return nil, fmt.Errorf("the kernel took every step and yet differs in %d, first: %s", len(left), left[0].Text(c))
+	}
+	m.keep(have)
+	return nil, nil
 }
 
 // apply does the ops batch by batch, and ends with the batch in which a step
 // fails. The steps of one batch do not depend on each other, so the state that
 // is left is one that a plan of other order would have passed through.
-func apply(ctx context.Context, k Backend, ops []Op, r *Report, clock func() time.Time) error {
+func apply(ctx context.Context, k Backend, ops []Op, r *Report, clock func() time.Time) (left []Change, err error) {
 	c := k.Config()
 	begun := clock()
 	told := begun.Add(ProgressAfter - progressEvery)
@@ -82,8 +127,7 @@ func apply(ctx context.Context, k Backend, ops []Op, r *Report, clock func() tim
 			c.Progress(Progress{Done: done, Steps: len(ops), Elapsed: now.Sub(begun)})
 		}
 		if err := ctx.Err(); err != nil {
-			r.Left = changes(c, ops[done:])
-			return fmt.Errorf("%s: %w (%d steps done, %d left; set again to continue)", batch[0].Text(c), err, done, len(ops)-done)
+			return changes(c, ops[done:]), fmt.Errorf("%s: %w (%d steps done, %d left; set again to continue)", batch[0].Text(c), err, done, len(ops)-done)
 		}
 		failed := k.Apply(ctx, batch)
 		for i, o := range batch {
@@ -91,18 +135,19 @@ func apply(ctx context.Context, k Backend, ops []Op, r *Report, clock func() tim
 				r.Applied = append(r.Applied, Change{o.On(), o.Text(c)})
 			}
 		}
+		r.Wrote = clock()
 		done += len(batch)
 		if len(failed) == 0 {
 			continue
 		}
 		for _, f := range failed {
-			r.Left = append(r.Left, changes(c, batch[f.Index:f.Index+1])...)
+			left = append(left, changes(c, batch[f.Index:f.Index+1])...)
 		}
-		r.Left = append(r.Left, changes(c, ops[done:])...)
+		left = append(left, changes(c, ops[done:])...)
 		f := failed[0]
-		return fmt.Errorf("%s: %w (%d steps done, %d left; set again to continue)", batch[f.Index].Text(c), f.Err, len(r.Applied), len(r.Left))
+		return left, fmt.Errorf("%s: %w (%d steps done, %d left; set again to continue)", batch[f.Index].Text(c), f.Err, len(r.Applied), len(left))
 	}
-	return nil
+	return nil, nil
 }
 
 const progressEvery = time.Second
@@ -118,8 +163,8 @@ func batchLen(ops []Op) int {
 	if !batchable(ops[0]) {
 		return n
 	}
-	kind := fmt.Sprintf("%T", ops[0])
-	for n < min(len(ops), maxBatch) && fmt.Sprintf("%T", ops[n]) == kind {
+	kind := reflect.TypeOf(ops[0])
+	for n < min(len(ops), maxBatch) && reflect.TypeOf(ops[n]) == kind {
 		n++
 	}
 	return n
@@ -133,40 +178,19 @@ func batchable(o Op) bool {
 	return false
 }
 
-func plan(k Backend, d tsn.DesiredState, r *Report) ([]Op, *Target, error) {
-	t, err := NewTarget(k, d)
-	if err != nil {
-		return nil, nil, err
-	}
-	have, err := k.Read()
-	if err != nil {
-		return nil, nil, fmt.Errorf("reading the kernel: %w", err)
-	}
-	ops, refused := Plan(have, t)
-	r.Refused = refused
-	return ops, t, nil
-}
-
-// verify reads back and compares.
-func verify(k Backend, t *Target) error {
-	have, err := k.Read()
-	if err != nil {
-		return fmt.Errorf("reading the kernel back: %w", err)
-	}
-	if left, _ := Plan(have, t); len(left) > 0 {
-		return fmt.Errorf("the kernel took every step and yet differs in %d, first: %s", len(left), left[0].Text(k.Config()))
-	}
-	return nil
-}
 
 // Difference lists the steps that Set would take now.
 func Difference(k Backend, d tsn.DesiredState) ([]Change, error) {
-	var r Report
-	ops, _, err := plan(k, d, &r)
+	t, err := NewTarget(k, d)
 	if err != nil {
 		return nil, err
 	}
-	return changes(k.Config(), ops), errors.Join(r.Refused...)
+	have, err := k.Read()
+	if err != nil {
+		return nil, fmt.Errorf("reading the kernel: %w", err)
+	}
+	ops, refused := Plan(have, t)
+	return changes(k.Config(), ops), errors.Join(refused...)
 }
 
 func changes(c *Config, ops []Op) []Change {

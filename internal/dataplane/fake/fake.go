@@ -95,6 +95,9 @@ func (k *Kernel) Read() (dataplane.State, error) {
 	return k.state.Clone(), nil
 }
 
+// Reread is Read.
+func (k *Kernel) Reread(dataplane.State, []dataplane.Op) (dataplane.State, error) { return k.Read() }
+
 // AwaitOper moves Now to where the port's admin schedule starts.
 func (k *Kernel) AwaitOper(_ context.Context, p tsn.Port) error {
 	e := k.state.EgressOf(p)
