@@ -178,7 +178,6 @@ func batchable(o Op) bool {
 	return false
 }
 
-
 // Difference lists the steps that Set would take now.
 func Difference(k Backend, d tsn.DesiredState) ([]Change, error) {
 	t, err := NewTarget(k, d)

@@ -32,8 +32,8 @@ func OpenUnaware(cfg Config) (*Unaware, error) {
 		return nil, err
 	}
 	u := &Unaware{
-		k:     kernel{cfg: cfg, refused: map[tsn.Port]map[string]error{}, carrier: map[tsn.Port]uint32{}},
-		state: State{Bridge: &Bridge{Address: cfg.SystemID}},
+		k:       kernel{cfg: cfg, refused: map[tsn.Port]map[string]error{}, carrier: map[tsn.Port]uint32{}},
+		state:   State{Bridge: &Bridge{Address: cfg.SystemID}},
 		aliases: map[stationKey]tsn.MAC{}, keys: map[tsn.MAC]stationKey{},
 	}
 	for _, p := range cfg.Ports {
