@@ -301,6 +301,50 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
+// Each TLV and sub-TLV on its own: what is read has its code, and its value comes
+// back octet for octet; whatever is not read would be kept as Raw.
+func FuzzTLV(f *testing.F) {
+	families := []func(code uint8, v []byte) TLV{parseTLV, parseMTPortCapSub, parseMTCapabilitySub, parseISReachSub, parseTopologySub}
+	var add func(family byte, tlvs []TLV)
+	add = func(family byte, tlvs []TLV) {
+		for _, t := range tlvs {
+			f.Add(family, t.Code(), t.AppendValue(nil))
+			switch t := t.(type) {
+			case *MTPortCap:
+				add(1, t.SubTLVs)
+			case *MTCapability:
+				add(2, t.SubTLVs)
+			case *ExtISReach:
+				add(3, t.Neighbors[0].SubTLVs)
+			case *MTISReach:
+				add(3, t.Neighbors[0].SubTLVs)
+			case *Topology:
+				add(4, t.SubTLVs)
+			}
+		}
+	}
+	for _, p := range samples() {
+		add(0, tlvsOf(p))
+	}
+	f.Fuzz(func(t *testing.T, family, code uint8, v []byte) {
+		if len(v) > 255 {
+			v = v[:255]
+		}
+		before := bytes.Clone(v)
+		tlv := families[int(family)%len(families)](code, v)
+		if tlv == nil {
+			return
+		}
+		clear(v) // nothing is shared
+		if tlv.Code() != code || !bytes.Equal(tlv.AppendValue(nil), before) {
+			t.Fatalf("code %d %x came back as %d %x", code, before, tlv.Code(), tlv.AppendValue(nil))
+		}
+		if tlv.String() == "" {
+			t.Fatalf("%T has no text", tlv)
+		}
+	})
+}
+
 func FuzzParseFrame(f *testing.F) {
 	f.Add(AppendFrame(nil, AllISs, sysA, []byte{1, 2, 3}))
 	f.Fuzz(func(t *testing.T, b []byte) {
