@@ -152,7 +152,7 @@ func (i *Instance) adjacencyLost(p *port) {
 
 // inUse: frames may be sent over the link.
 func (p *port) inUse() bool {
-	return (p.adj.state == isispdu.Up || p.graceUntil != 0) && p.adj.mismatch == "" && !p.help.suppressed
+	return (p.adj.state == isispdu.Up || p.graceUntil != 0) && p.mismatch() == "" && !p.help.suppressed
 }
 
 func (i *Instance) endGrace(p *port) {

@@ -112,7 +112,8 @@ type PortConfig struct {
 	// Tagged are the VLANs an edge port is in beside its PVID, tagged. nil is
 	// every Base VID. Fabric ports are in every Base VID always.
 	Tagged []tsn.VID
-	Locked bool // edge port: take frames only from its own stations
+	Locked bool       // edge port: take frames only from its own stations
+	Echo   EchoConfig // fabric port
 	// Learn makes stations on an edge port known by the frames they send.
 	Learn bool
 	// Unguarded lets an edge port forward always: nothing looks for a loop
@@ -150,7 +151,7 @@ const (
 	maxAreas    = 3  // maximumAreaAddresses (ISO/IEC 10589 7.1.5)
 )
 
-func setDefault[T int | int64 | uint16](v *T, d T) {
+func setDefault[T int | int64 | uint16 | uint8](v *T, d T) {
 	if *v == 0 {
 		*v = d
 	}
@@ -188,6 +189,9 @@ func (c Config) withDefaults() Config {
 	slices.SortFunc(c.BaseVIDs, func(a, b BaseVID) int { return int(a.VID) - int(b.VID) })
 	c.Ports = slices.Clone(c.Ports)
 	slices.SortFunc(c.Ports, func(a, b PortConfig) int { return int(a.Port) - int(b.Port) })
+	for k := range c.Ports {
+		setDefault(&c.Ports[k].Echo.Multiplier, 3)
+	}
 	c.ManagementAddresses = slices.Clone(c.ManagementAddresses)
 	if c.Parallel == nil {
 		c.Parallel = func(n int, f func(i int)) {
@@ -277,6 +281,9 @@ func (c Config) validatePorts() error {
 		}
 		if p.PVID > 4094 {
 			bad("PVID is outside 1..4094")
+		}
+		if err := p.Echo.validate(); err != nil {
+			bad(err.Error())
 		}
 		if p.Role == tsn.RoleFabric && p.PVID != 0 {
 			bad("a fabric port has no PVID: untagged frames there are IS-IS only")

@@ -12,6 +12,11 @@ var EdgeProbeGroup = ctlframe.ProbeGroup
 // ControlCounters counts the frames beside IS-IS (package ctlframe).
 type ControlCounters struct {
 	Malformed        uint64 `json:"malformed"`
+	EchoSent         uint64 `json:"echoSent"`
+	EchoReceived     uint64 `json:"echoReceived"`
+	EchoMissing      uint64 `json:"echoMissing"` // gaps in the sequence numbers received
+	EchoTimeouts     uint64 `json:"echoTimeouts"`
+	EchoIgnored      uint64 `json:"echoIgnored"` // on an edge port, tagged, or our own
 	ProbesSent       uint64 `json:"probesSent"`
 	ProbesReceived   uint64 `json:"probesReceived"`
 	ProbesOnFabric   uint64 `json:"probesOnFabric"`   // on a fabric port
@@ -52,6 +57,8 @@ func (i *Instance) controlEvent(ev tsn.Event) {
 		i.startTrace(ev)
 	case CancelPing:
 		i.cancelPing(ev.RequestID)
+	case PauseEcho:
+		i.pauseEcho()
 	case StationSeen:
 		i.stationSeen(ev)
 	case StationGone:
@@ -62,13 +69,14 @@ func (i *Instance) controlEvent(ev tsn.Event) {
 // runControl does what is due, before the own LSP and the forwarding state are
 // made of it.
 func (i *Instance) runControl() {
+	i.runEcho()
 	i.runGuard()
 	i.reviewStations()
 	i.runLoopback()
 }
 
 func (i *Instance) controlDeadline() tsn.Instant {
-	return min(i.guardDeadline(), i.stationsDeadline(), i.loopbackDeadline())
+	return min(i.echoDeadline(), i.guardDeadline(), i.stationsDeadline(), i.loopbackDeadline())
 }
 
 // receivedControl takes the frames of package ctlframe, on any port, and
@@ -96,8 +104,11 @@ func (i *Instance) receiveOwn(ev tsn.Received) {
 		i.counters.Control.Malformed++
 		return
 	}
-	if p, ok := body.(*ctlframe.Probe); ok {
-		i.receiveProbe(ev.Port, h.Src, p)
+	switch f := body.(type) {
+	case *ctlframe.Echo:
+		i.receiveEcho(ev.Port, h, f)
+	case *ctlframe.Probe:
+		i.receiveProbe(ev.Port, h.Src, f)
 	}
 }
 

@@ -104,6 +104,7 @@ type port struct {
 	up       bool
 	rate     tsn.Rate
 	adj      adjacency
+	echo     echo
 	exchange exchange
 
 	// vouched: since the link came into use the neighbour has said that its
@@ -153,6 +154,9 @@ func New(cfg Config) (*Instance, error) {
 	i.setOverload(SetOverload{On: cfg.Overload, Reason: cfg.OverloadReason})
 	i.top.init()
 	i.initGuard()
+	for _, p := range i.ports {
+		p.echo.init()
+	}
 	i.ctl.stations.init()
 	return i, nil
 }
@@ -256,6 +260,7 @@ func (i *Instance) linkChanged(ev tsn.LinkChanged) {
 		return
 	}
 	p.up = ev.Up
+	i.echoLink(p)
 	if !p.up {
 		i.adjacencyDown(p, "link down")
 		p.nextHello, p.acq = tsn.Never, newReacquisition()

@@ -224,7 +224,7 @@ func (i *Instance) ownNeighbors() []isispdu.ExtISNeighbor {
 // metric is the SPB link metric of a port whose adjacency is Up.
 func (p *port) metric() uint32 {
 	switch {
-	case p.adj.mismatch != "":
+	case p.mismatch() != "":
 		return isispdu.MaxMetric
 	case p.cfg.Metric != 0:
 		return p.cfg.Metric

@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	tsn "tsnswitch"
+	"tsnswitch/spb/ctlframe"
 	"tsnswitch/spb/isispdu"
 )
 
@@ -56,6 +57,9 @@ func (p *peer) follow(ev tsn.Event) {
 	for _, e := range p.inst.Step(p.now, ev) {
 		switch e := e.(type) {
 		case tsn.Send:
+			if _, typ, _, err := ctlframe.ParseEther(e.Frame); err == nil && typ > 1500 {
+				continue
+			}
 			_, _, b, err := isispdu.ParseFrame(e.Frame)
 			if err != nil {
 				p.t.Fatal(err)

@@ -15,16 +15,17 @@ import (
 
 // Neighbour is the adjacency of one fabric port.
 type Neighbour struct {
-	Port         tsn.Port `json:"port"`
-	LinkUp       bool     `json:"linkUp"`
-	State        string   `json:"state"` // Up, Initializing, Down
-	SystemID     tsn.MAC  `json:"systemId"`
-	HostName     string   `json:"hostName,omitempty"`
-	RemotePort   uint32   `json:"remotePort"` // extended circuit id of the neighbour
-	Metric       uint32   `json:"metric"`     // announced; 0 unless Up
-	HoldRemainNS int64    `json:"holdRemainNs"`
-	SinceNS      int64    `json:"sinceNs"` // Instant of the last change of state
-	Mismatch     string   `json:"mismatch,omitempty"`
+	Port         tsn.Port   `json:"port"`
+	LinkUp       bool       `json:"linkUp"`
+	State        string     `json:"state"` // Up, Initializing, Down
+	SystemID     tsn.MAC    `json:"systemId"`
+	HostName     string     `json:"hostName,omitempty"`
+	RemotePort   uint32     `json:"remotePort"` // extended circuit id of the neighbour
+	Metric       uint32     `json:"metric"`     // announced; 0 unless Up
+	HoldRemainNS int64      `json:"holdRemainNs"`
+	SinceNS      int64      `json:"sinceNs"` // Instant of the last change of state
+	Mismatch     string     `json:"mismatch,omitempty"`
+	Echo         EchoStatus `json:"echo"`
 	// Restarting: it restarts and is waited for. Suppressed: it has just started
 	// and asked for its link not to be used yet (RFC 8706).
 	Restarting bool         `json:"restarting,omitempty"`
@@ -36,9 +37,9 @@ type Neighbour struct {
 func (i *Instance) Neighbours() []Neighbour {
 	out := make([]Neighbour, 0, len(i.ports))
 	for _, p := range i.ports {
-		n := Neighbour{Port: p.cfg.Port, LinkUp: p.up, State: p.adj.state.String(), SinceNS: int64(p.adj.since)}
+		n := Neighbour{Port: p.cfg.Port, LinkUp: p.up, State: p.adj.state.String(), SinceNS: int64(p.adj.since), Echo: p.echoStatus()}
 		if p.adj.state != isispdu.Down {
-			n.SystemID, n.RemotePort, n.Mismatch = p.adj.neighbor, p.adj.circuit, p.adj.mismatch
+			n.SystemID, n.RemotePort, n.Mismatch = p.adj.neighbor, p.adj.circuit, p.mismatch()
 			n.Restarting, n.Suppressed = p.help.helping, p.help.suppressed
 			n.HoldRemainNS = p.adj.expires.Sub(i.now)
 			n.Addresses = slices.Clone(p.adj.addresses)
