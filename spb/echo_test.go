@@ -243,9 +243,18 @@ func TestEchoStates(t *testing.T) {
 		was, heard, want ctlframe.EchoState
 		fault            bool
 	}{
-		{down, admin, down, false}, {down, down, init, false}, {down, init, up, false}, {down, up, down, false},
-		{init, admin, down, false}, {init, down, init, false}, {init, init, up, false}, {init, up, up, false},
-		{up, admin, down, false}, {up, down, down, true}, {up, init, up, false}, {up, up, up, false},
+		{down, admin, down, false},
+		{down, down, init, false},
+		{down, init, up, false},
+		{down, up, down, false},
+		{init, admin, down, false},
+		{init, down, init, false},
+		{init, init, up, false},
+		{init, up, up, false},
+		{up, admin, down, false},
+		{up, down, down, true},
+		{up, init, up, false},
+		{up, up, up, false},
 	} {
 		p := newPeer(t, func(c *Config) { c.Ports[0].Echo.Interval = echoInterval })
 		port := p.inst.port(1)

@@ -275,6 +275,7 @@ func (d *Daemon) run(ctx context.Context, opt Options) error {
 	d.tellUnlocked()
 	d.keys.auth = d.cfg.SPB.Auth
 	d.tellKeys(time.Now())
+	d.control.last = spb.PauseEcho{}
 	task("timing", plain(d.timing.run))
 	task("control", plain(d.control.run))
 	task("kernel", plain(d.applier.run))
@@ -290,6 +291,7 @@ func (d *Daemon) run(ctx context.Context, opt Options) error {
 		opt.Ready()
 	}
 	<-ctx.Done()
+	<-d.control.done // its last event makes it send
 	d.ports.Close()
 	tasks.Wait()
 	if err := context.Cause(ctx); !errors.Is(err, context.Canceled) {

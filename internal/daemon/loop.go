@@ -26,6 +26,7 @@ type loop struct {
 	now     func() tsn.Instant
 	do      func(tsn.Effect)
 	record  *record.Recorder // nil: not recording
+	last    tsn.Event        // given to the machine when the loop ends, nil: none
 
 	events chan tsn.Event
 	calls  chan func()
@@ -56,6 +57,9 @@ func (l *loop) run(ctx context.Context) {
 		}
 		select {
 		case <-ctx.Done():
+			if l.last != nil {
+				l.step(l.last)
+			}
 			return
 		case ev := <-l.events:
 			l.step(ev)

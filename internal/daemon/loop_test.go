@@ -129,3 +129,17 @@ func TestLoopDeadline(t *testing.T) {
 		}
 	})
 }
+
+// The last event is given to the machine when the loop ends, and carried out.
+func TestLoopLast(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		l, m, done := newTestLoop()
+		l.last = tsn.LinkChanged{Port: 9}
+		ended, end := context.WithCancel(context.Background())
+		end()
+		l.run(ended)
+		if len(m.got) != 1 || m.got[0] != l.last || len(*done) != 1 {
+			t.Errorf("got %v, carried out %v", m.got, *done)
+		}
+	})
+}
