@@ -329,6 +329,7 @@ func (i *Instance) adopt() {
 	kernel := i.cfg.Adopted
 	has := map[tsn.FDBEntry]bool{}
 	for _, e := range kernel.FDB {
+		e.Sticky = false
 		has[e] = true
 	}
 	for _, b := range i.cfg.BaseVIDs {

@@ -216,13 +216,16 @@ func (i *Instance) fdb(b BaseVID) []tsn.FDBEntry {
 		reachable[k] = int32(k) == self || i.reachable(b.Algorithm, n.system)
 	}
 	var out []tsn.FDBEntry
-	add := func(mac tsn.MAC, node int32, port tsn.Port) {
+	// Where ports learn, only what may move does: learned stations, but neither
+	// bridges nor configured stations.
+	learns := slices.ContainsFunc(i.cfg.Ports, func(p PortConfig) bool { return p.Learn })
+	add := func(mac tsn.MAC, node int32, port tsn.Port, stays bool) {
 		if port != tsn.NoPort && reachable[node] && !i.closed(port) {
-			out = append(out, tsn.FDBEntry{MAC: mac, VID: b.VID, Port: port})
+			out = append(out, tsn.FDBEntry{MAC: mac, VID: b.VID, Port: port, Sticky: stays && learns})
 		}
 	}
 	for k, n := range t.nodes {
-		add(n.system, int32(k), ports[k])
+		add(n.system, int32(k), ports[k], true)
 	}
 	for _, o := range t.owned[b.VID] {
 		if i.learnedHere(o.mac, b.VID) || !i.agree.owns(b.VID, o.mac, t.nodes[o.node].system) {
@@ -232,7 +235,7 @@ func (i *Instance) fdb(b BaseVID) []tsn.FDBEntry {
 		if o.node == self {
 			port = i.stationPort(o.mac)
 		}
-		add(o.mac, o.node, port)
+		add(o.mac, o.node, port, o.claim == 0)
 	}
 	slices.SortFunc(out, func(a, b tsn.FDBEntry) int { return compareMAC(a.MAC, b.MAC) })
 	return out

@@ -159,6 +159,9 @@ func (c *Daemon) checkPorts(d *document) {
 		if len(p.Stations) > 0 && p.Role != "edge" {
 			d.bad(key+".stations", "stations are behind edge ports; this one is %s", p.Role)
 		}
+		if p.Learn != nil && *p.Learn && (p.Role != "edge" || p.IsLocked()) {
+			d.bad(key+".learn", "stations are learned on edge ports that are not locked")
+		}
 		within(d, key+".stations", len(p.Stations), 0, 256)
 		for j, v := range p.Tagged {
 			if !slices.ContainsFunc(c.SPB.BaseVIDs, func(b BaseVID) bool { return b.VID == v }) {

@@ -104,6 +104,9 @@ type Port struct {
 	// Locked is the ingress check; nil means yes on fabric ports.
 	Locked                  *bool    `yaml:"locked,omitempty"`
 	NeighborPropDelayThresh Duration `yaml:"neighborPropDelayThresh"`
+	// Learn makes stations behind an edge port known to the fabric by the frames
+	// they send; nil means yes where none is configured and the port is not locked.
+	Learn *bool `yaml:"learn,omitempty"`
 	// Guard looks for a loop behind an edge port; nil means yes.
 	Guard    *bool     `yaml:"guard,omitempty"`
 	Stations []Station `yaml:"stations,omitempty"`
@@ -126,6 +129,14 @@ func (p Port) IsLocked() bool {
 		return p.Role == "fabric"
 	}
 	return *p.Locked
+}
+
+// Learns reports whether stations are found by the frames they send.
+func (p Port) Learns() bool {
+	if p.Learn == nil {
+		return p.Role == "edge" && len(p.Stations) == 0 && !p.IsLocked()
+	}
+	return *p.Learn
 }
 
 // IsGuarded reports whether a loop behind the port is looked for.

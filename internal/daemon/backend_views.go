@@ -259,6 +259,9 @@ func (d *Daemon) counters(s *snapshot) []api.NamedCounter {
 	for _, c := range d.ports.Counters() {
 		add("link_"+c.Protocol.String(), c.Port, c)
 	}
+	if d.stations != nil {
+		add("learned", 0, d.stations.Counters())
+	}
 	for _, l := range []*loop{d.timing, d.control} {
 		add(l.name+"_loop", 0, struct{ Dropped uint64 }{l.dropped.Load()})
 	}

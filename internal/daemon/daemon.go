@@ -105,7 +105,9 @@ type Daemon struct {
 	conductor *conductor
 	changed   chan struct{} // the topology, or something else that moves streams
 
-	keys    keyring
+	keys     keyring
+	stations *dataplane.StationWatch // nil: no port learns
+
 	adopted adopted // what the kernel did when this run began
 
 	linkMu sync.Mutex
@@ -272,6 +274,12 @@ func (d *Daemon) run(ctx context.Context, opt Options) error {
 		local.Close()
 		return err
 	}
+	stations, err := d.watchStations()
+	if err != nil {
+		d.ports.Close()
+		local.Close()
+		return err
+	}
 	d.tellUnlocked()
 	d.keys.auth = d.cfg.SPB.Auth
 	d.tellKeys(time.Now())
@@ -279,6 +287,7 @@ func (d *Daemon) run(ctx context.Context, opt Options) error {
 	task("timing", plain(d.timing.run))
 	task("control", plain(d.control.run))
 	task("kernel", plain(d.applier.run))
+	task("stations", stations)
 	task("hold", plain(d.hold))
 	task("clock", plain(d.tellTime))
 	task("network", plain(d.keepNetwork))

@@ -72,7 +72,7 @@ func spbConfig(c *config.Daemon) (spb.Config, error) {
 	for _, p := range c.Ports {
 		s.Ports = append(s.Ports, spb.PortConfig{
 			Port: p.Port, Role: p.PortRole(), Metric: p.Metric, PVID: p.PVID, Untagged: p.Untagged, Tagged: p.Tagged,
-			Locked: p.Role == "edge" && p.IsLocked(), Unguarded: !p.IsGuarded(),
+			Locked: p.Role == "edge" && p.IsLocked(), Unguarded: !p.IsGuarded(), Learn: p.Learns(),
 		})
 		for _, st := range p.Stations {
 			s.EndStations = append(s.EndStations, spb.EndStation{MAC: st.MAC, Port: p.Port, Name: st.Name, ManagementAddress: st.Address.Addr})
