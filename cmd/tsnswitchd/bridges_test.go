@@ -46,6 +46,7 @@ func TestBridges(t *testing.T) {
 			test func(*testing.T)
 		}{
 			{"bring-up", s.testBringUp},
+			{"operator", s.testOperator},
 			{"stream", s.testStream},
 			{"schedule", s.testSchedule},
 			{"second daemon", s.testSecondDaemon},
@@ -123,6 +124,46 @@ func (s *site) testBringUp(t *testing.T) {
 	if text := s.b1.text(t); !strings.Contains(text, "locked on") || !strings.Contains(text, "taprio") {
 		t.Errorf("the kernel reads\n%s", text)
 	}
+}
+
+// testOperator: what a person asks of the fabric. Loopback messages cross the
+// real data path in each Base VID, and a drain of one bridge, asked for at the
+// other, is known at both with its reason until it ends.
+func (s *site) testOperator(t *testing.T) {
+	ctx := t.Context()
+	for _, b := range s.b1.cfg.SPB.BaseVIDs {
+		sum, err := s.b1.client.Ping(ctx, api.PingRequest{To: "b2", VLAN: b.VID, Count: 3, Interval: 20_000_000}, func(api.PingReply) error { return nil })
+		if err != nil || sum.Received != 3 || sum.Target != s.b2.cfg.SystemID {
+			t.Errorf("ping in VLAN %d: %+v, %v", b.VID, sum, err)
+		}
+		end, err := s.b2.client.Trace(ctx, api.TraceRequest{To: "b1", VLAN: b.VID}, func(api.TraceHop) error { return nil })
+		if err != nil || !end.Reached || end.Hops != 1 {
+			t.Errorf("trace in VLAN %d: %+v, %v", b.VID, end, err)
+		}
+	}
+	top, err := s.b1.client.Topology(ctx)
+	if err != nil || len(top.Nodes) != 2 || len(top.Links) != 1 {
+		t.Errorf("%+v, %v", top, err)
+	}
+	for _, reason := range []string{"fan 2 failed", ""} {
+		v, err := s.b2.client.At("b1").Drain(ctx, api.DrainRequest{On: reason != "", Reason: reason})
+		if err != nil || v.Node != "b1" || v.Overload != (reason != "") {
+			t.Fatalf("%+v, %v", v, err)
+		}
+		for _, b := range []*bridge{s.b1, s.b2} {
+			b.until(t, "knows of the drain of b1", func(ctx context.Context) error {
+				nodes, err := b.client.Nodes(ctx)
+				if err != nil {
+					return err
+				}
+				if i := slices.IndexFunc(nodes, func(n api.FabricNode) bool { return n.Name == "b1" }); i < 0 || nodes[i].Overload != (reason != "") || nodes[i].Reason != reason {
+					return fmt.Errorf("%+v", nodes)
+				}
+				return nil
+			})
+		}
+	}
+	s.b1.settled(t)
 }
 
 // group is the stream's destination: it shows in the MDB.

@@ -235,6 +235,12 @@ func (p *controlPort) transmit(s tsn.Send) error {
 		}
 		p.priority = int(s.Priority)
 	}
+	// The first try does not wait and has no time limit: a daemon that gets the
+	// processor late must not lose its hellos to that.
+	err := retryDown(func() error { return sendNow(p.conn, s.Frame) })
+	if !errors.Is(err, unix.EAGAIN) {
+		return err
+	}
 	if err := p.conn.SetWriteDeadline(time.Now().Add(sendPatience)); err != nil {
 		return err
 	}
@@ -242,6 +248,17 @@ func (p *controlPort) transmit(s tsn.Send) error {
 		_, err := p.conn.WriteTo(s.Frame, &packet.Addr{HardwareAddr: net.HardwareAddr(s.Frame[:6])})
 		return err
 	})
+}
+
+// sendNow sends on the interface that the socket is bound to, or says EAGAIN.
+func sendNow(conn *packet.Conn, frame []byte) error {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var send error
+	err = raw.Control(func(fd uintptr) { _, send = unix.SendmsgN(int(fd), frame, nil, nil, unix.MSG_DONTWAIT) })
+	return errors.Join(err, send)
 }
 
 func setsockopt(conn *packet.Conn, level, option, value int) error {
