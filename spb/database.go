@@ -126,7 +126,7 @@ func (i *Instance) receiveLSP(p *port, l *isispdu.LSP, raw []byte) {
 		delete(p.srm, l.ID)
 		i.setSSN(p, l.ID, i.cfg.AckDelay)
 	case older:
-		i.setSRM(p, l.ID, 0)
+		i.answer(p, l.ID)
 		delete(p.ssn, l.ID)
 	case confused:
 		i.purge(have.pdu)
@@ -200,7 +200,7 @@ func (i *Instance) receiveOwnLSP(p *port, l *isispdu.LSP, raw []byte) {
 	if have == nil || have.purged {
 		if have != nil && have.compare(l.Entry()) != newer {
 			if have.compare(l.Entry()) == older {
-				i.setSRM(p, l.ID, 0)
+				i.answer(p, l.ID)
 			} else {
 				delete(p.srm, l.ID)
 				i.setSSN(p, l.ID, i.cfg.AckDelay)
@@ -217,13 +217,15 @@ func (i *Instance) receiveOwnLSP(p *port, l *isispdu.LSP, raw []byte) {
 	}
 	switch have.compare(l.Entry()) {
 	case newer, confused:
-		i.notice(NoticeOwnLSPNewer, p.cfg.Port, l.ID.String())
+		if i.dup.why == "" { // otherwise it is known why
+			i.notice(NoticeOwnLSPNewer, p.cfg.Port, l.ID.String())
+		}
 		i.overtake(p, l.ID, l.SequenceNumber)
 	case same:
 		delete(p.srm, l.ID)
 		i.setSSN(p, l.ID, i.cfg.AckDelay)
 	case older:
-		i.setSRM(p, l.ID, 0)
+		i.answer(p, l.ID)
 		delete(p.ssn, l.ID)
 	}
 }

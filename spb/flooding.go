@@ -218,7 +218,7 @@ func (i *Instance) receiveCSNP(p *port, c *isispdu.CSNP) {
 			break
 		}
 		if !listed[id] && !i.db.lsps[id].purged {
-			i.setSRM(p, id, 0)
+			i.answer(p, id)
 		}
 	}
 }
@@ -250,10 +250,7 @@ func (i *Instance) receiveEntry(p *port, e isispdu.LSPEntry) {
 		delete(p.srm, e.ID)
 	case older:
 		delete(p.ssn, e.ID)
-		// A CSNP and a request may both ask for what is on its way already.
-		if f := p.srm[e.ID]; !f.sent || f.due.Sub(i.now) < i.cfg.RetransmitInterval-syncDelay {
-			i.setSRM(p, e.ID, 0)
-		}
+		i.answer(p, e.ID)
 	case newer:
 		delete(p.srm, e.ID)
 		i.request(p, e.ID)
@@ -263,6 +260,14 @@ func (i *Instance) receiveEntry(p *port, e isispdu.LSPEntry) {
 			return
 		}
 		i.purge(have.pdu)
+	}
+}
+
+// answer sends an LSP that the neighbour lacks, unless it is on its way
+// already: a CSNP, a request and an older copy may all ask for it.
+func (i *Instance) answer(p *port, id isispdu.LSPID) {
+	if f := p.srm[id]; !f.sent || f.due.Sub(i.now) < i.cfg.RetransmitInterval-syncDelay {
+		i.setSRM(p, id, 0)
 	}
 }
 
