@@ -11,7 +11,8 @@ const maxFragments = 256
 
 // layout remembers in which fragment each piece of the own LSP travels, so
 // that one change does not flood everything again. A piece is a TLV, or one
-// element of a TLV that is a list; it is known by its octets.
+// element of a TLV that is a list; it is known by its octets. place may know
+// pieces that are gone: if they come back, they come where they were.
 type layout struct {
 	place map[string]uint8
 	used  [maxFragments]bool // fragments with content
@@ -28,10 +29,11 @@ type piece struct {
 // pieces takes the TLVs apart, in order. What is not a list belongs to
 // fragment 0, and so does SPB-Inst (RFC 6329 s14.1).
 func pieces(tlvs []isispdu.TLV) []piece {
-	var out []piece
+	out := make([]piece, 0, len(tlvs))
+	var v []byte
 	add := func(t isispdu.TLV, head int, pinned bool) {
-		v := t.AppendValue(nil)
-		out = append(out, piece{tlv: t, octets: len(v) - head, key: string(append(v, t.Code())), pinned: pinned})
+		v = append(t.AppendValue(v[:0]), t.Code())
+		out = append(out, piece{tlv: t, octets: len(v) - 1 - head, key: string(v), pinned: pinned})
 	}
 	for _, t := range tlvs {
 		switch t := t.(type) {
@@ -133,18 +135,29 @@ func (l *layout) arrange(tlvs []isispdu.TLV, room int) (fragments [maxFragments]
 	list, kinds := byKind(pieces(tlvs))
 	budget := elementBudget(kinds, room)
 	place, count, fits := assign(list, l.place, budget)
-	if fresh, n, ok := assign(list, nil, budget); !fits || 2*n <= count {
-		place, fits = fresh, ok
+	octets := 0
+	for _, p := range list {
+		octets += p.octets
 	}
-	l.place, l.used = make(map[string]uint8, len(place)), [maxFragments]bool{}
+	if least := (octets + budget - 1) / budget; !fits || 2*least <= count {
+		if fresh, n, ok := assign(list, nil, budget); !fits || 2*n <= count {
+			place, fits = fresh, ok
+		}
+	}
+	l.used = [maxFragments]bool{}
+	if len(l.place) == 0 || len(l.place) > 2*len(list) {
+		l.place = make(map[string]uint8, len(list)) // forget what has long gone
+	}
 	var content [maxFragments][]piece
 	for k, f := range place {
 		if f < 0 {
 			continue
 		}
 		content[f] = append(content[f], list[k])
-		l.place[list[k].key] = uint8(f)
 		l.used[f] = true
+		if old, ok := l.place[list[k].key]; !ok || int(old) != f {
+			l.place[list[k].key] = uint8(f)
+		}
 	}
 	for f := range content {
 		fragments[f] = merge(content[f])
