@@ -5,10 +5,11 @@
 //	Received ────┤  adjacency ─> own LSP ─> flooding ─┼─> Forwarding     the whole wanted bridge state
 //	SetEndStations  (RFC 5303)      │     (link-state ├─> TopologyChanged  paths may differ
 //	SetServices ...                 │       database) ├─> RecordsChanged   of other cores (geninfo.go)
+//	StationSeen, Ping, Trace ...    │                 ├─> PingReply, TraceHop ...
 //	Timeout ─────┘                  │                 └─> tsn.Notice
 //	                                └──> SPF ─> ECT tie-break ─> trees ─> places ─> FDB, groups
 //	Applied ──> agreement (digests in hellos, both ways) ──────────────────^
-//	queries (Neighbours, Database, Nodes, Path, Tree, Why ...) read between Steps
+//	queries (Neighbours, Database, Nodes, Path, Tree, Why, EdgePorts ...) read between Steps
 //
 // The data plane is SPBM on a VLAN-aware bridge without encapsulation: the
 // B-MACs are the bridges' own addresses and those of attached end stations,
@@ -45,6 +46,18 @@
 //     a hello forged or damaged so that it still parses may lie about a digest
 //     (authentication prevents that); a neighbour of another make has no digest
 //     of ours, and AgreementHold stands for it.
+//
+// Beside IS-IS, in frames of package ctlframe (control.go):
+//   - The edge guard (edgeguard.go) extends the promise to LANs behind edge
+//     ports: of edge ports that share one, one forwards. It says what remains.
+//   - Fast echo (echo.go) finds a fabric link that loses frames with its
+//     carrier up, in Multiplier times Interval: 30 ms with 10 ms and 3.
+//   - Stations may be learned (stations.go): the bridge that sees one last has it.
+//   - Loopback messages (loopback.go) test the way of data: Ping, Trace.
+//
+// Nothing authenticates these frames. Who can send on an edge port can have it
+// blocked, and claim addresses of stations that are learned; who can send on a
+// fabric port can keep a link with echo in use or out of it.
 //
 // Groups. {source, I-SID} has state only on the way from a source with T to
 // bridges with R (groups.go); a source without T gets the list of receivers
