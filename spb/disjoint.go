@@ -25,9 +25,12 @@ type Disjointness struct {
 	// links, then the fewest bridges, then has the lowest VIDs. It is zero if
 	// there is one Base VID only.
 	Best Sharing `json:"best"`
+	// BestECT is the same of all pairs of the sixteen ECT algorithms, whether a
+	// Base VID runs them or not; what to configure if Best is not good enough.
+	BestECT Sharing `json:"bestEct"`
 	// Least is what any two paths must share, whatever computes them: by the
 	// topology, 0 and 0 if two disjoint paths exist. Of parallel links SPB
-	// uses one, so they count as one. VIDs is zero.
+	// uses one, so they count as one.
 	Least Sharing `json:"least"`
 	Text  string  `json:"text"` // lines of at most 80 columns
 }
@@ -40,11 +43,13 @@ type SharedLink struct {
 	PortB tsn.Port `json:"portB"`
 }
 
-// Sharing counts what two paths have in common.
+// Sharing counts what two paths have in common, and says which paths: by their
+// VIDs or algorithms, which are zero where that is not meant.
 type Sharing struct {
-	VIDs    [2]tsn.VID `json:"vids,omitzero"`
-	Links   int        `json:"links"`
-	Bridges int        `json:"bridges"` // but for the ends
+	VIDs       [2]tsn.VID `json:"vids,omitzero"`
+	Algorithms [2]uint8   `json:"algorithms,omitzero"`
+	Links      int        `json:"links"`
+	Bridges    int        `json:"bridges"` // but for the ends
 }
 
 func (s Sharing) less(o Sharing) bool {
@@ -80,7 +85,7 @@ func (i *Instance) disjoint(vids [2]tsn.VID, from, to tsn.MAC) (*Disjointness, e
 	if src == dst {
 		return nil, fmt.Errorf("both are at bridge %s", t.name(src))
 	}
-	paths := t.pathsByAlgorithm(i.cfg.BaseVIDs, src, dst)
+	paths := t.pathsByAlgorithm(src, dst)
 	for _, a := range algorithms {
 		if paths[a] == nil {
 			return nil, fmt.Errorf("no path between bridges %s and %s: check adjacencies and link metrics", t.name(src), t.name(dst))
@@ -104,18 +109,16 @@ func (i *Instance) disjoint(vids [2]tsn.VID, from, to tsn.MAC) (*Disjointness, e
 		d.SharedBridges = append(d.SharedBridges, t.nodes[v].system)
 	}
 	d.Disjoint = len(links) == 0 && len(bridges) == 0
-	d.Best = bestPair(i.cfg.BaseVIDs, &paths)
+	d.Best, d.BestECT = bestPair(i.cfg.BaseVIDs, &paths), bestAlgorithms(&paths)
 	d.Text = t.disjointText(d)
 	return d, nil
 }
 
-// pathsByAlgorithm is the path from src to dst under every algorithm in use.
-func (t *topology) pathsByAlgorithm(vids []BaseVID, src, dst int32) (paths [17][]int32) {
+// pathsByAlgorithm is the path from src to dst under every algorithm.
+func (t *topology) pathsByAlgorithm(src, dst int32) (paths [17][]int32) {
 	s := t.graph.shortest(src)
-	for _, b := range vids {
-		if paths[b.Algorithm] == nil {
-			paths[b.Algorithm] = t.graph.tree(s, b.Algorithm).to(dst)
-		}
+	for a := range paths {
+		paths[a] = t.graph.tree(s, uint8(a)).to(dst)
 	}
 	return paths
 }
@@ -155,9 +158,27 @@ func bestPair(vids []BaseVID, paths *[17][]int32) (best Sharing) {
 			if paths[a.Algorithm] == nil || paths[b.Algorithm] == nil {
 				continue
 			}
-			links, bridges := shared(paths[a.Algorithm], paths[b.Algorithm])
-			s := Sharing{VIDs: [2]tsn.VID{a.VID, b.VID}, Links: len(links), Bridges: len(bridges)}
+			s := sharing(paths[a.Algorithm], paths[b.Algorithm])
+			s.VIDs = [2]tsn.VID{a.VID, b.VID}
 			if best.VIDs[0] == 0 || s.less(best) {
+				best = s
+			}
+		}
+	}
+	return best
+}
+
+func sharing(p, q []int32) Sharing {
+	links, bridges := shared(p, q)
+	return Sharing{Links: len(links), Bridges: len(bridges)}
+}
+
+func bestAlgorithms(paths *[17][]int32) (best Sharing) {
+	for a := 1; a <= 16; a++ {
+		for b := a + 1; b <= 16; b++ {
+			s := sharing(paths[a], paths[b])
+			s.Algorithms = [2]uint8{uint8(a), uint8(b)}
+			if best.Algorithms[0] == 0 || s.less(best) {
 				best = s
 			}
 		}
@@ -260,6 +281,9 @@ func (t *topology) disjointText(d *Disjointness) string {
 	}
 	if d.Best.VIDs[0] != 0 {
 		fmt.Fprintf(&b, "Best pair of base VIDs: %d and %d, sharing %s.\n", d.Best.VIDs[0], d.Best.VIDs[1], d.Best)
+	}
+	if d.Best.VIDs[0] == 0 || d.BestECT.less(d.Best) {
+		fmt.Fprintf(&b, "ECT algorithms %d and %d would share %s.\n", d.BestECT.Algorithms[0], d.BestECT.Algorithms[1], d.BestECT)
 	}
 	if d.Least == (Sharing{}) {
 		b.WriteString("The topology has two disjoint paths.\n")

@@ -110,6 +110,24 @@ func TestDisjoint(t *testing.T) {
 	}
 }
 
+// Two Base VIDs with one algorithm share everything; another algorithm would
+// take the other side of the square.
+func TestBestAlgorithms(t *testing.T) {
+	ids := make([]tsn.BridgeID, 4)
+	for k := range ids {
+		ids[k] = tsn.MakeBridgeID(0x8000, nodeMAC(k))
+	}
+	top, _ := makeGraph(ids, nil, [][2]int{{0, 1}, {1, 3}, {0, 2}, {2, 3}}, [][2]uint32{{1, 1}, {1, 1}, {1, 1}, {1, 1}})
+	paths := top.pathsByAlgorithm(0, 3)
+	one := []BaseVID{{VID: 5, Algorithm: 1}, {VID: 6, Algorithm: 1}}
+	if got, want := bestPair(one, &paths), (Sharing{VIDs: [2]tsn.VID{5, 6}, Links: 2, Bridges: 1}); got != want {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+	if got, want := bestAlgorithms(&paths), (Sharing{Algorithms: [2]uint8{1, 2}}); got != want {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+}
+
 // On a line everything is shared, and must be.
 func TestDisjointOnALine(t *testing.T) {
 	l := newLab(t, 4, [][2]int{{0, 1}, {1, 2}, {2, 3}}, nil)

@@ -69,6 +69,13 @@
 //   - Parallel links: the cheapest counts; among equals the one with the lowest
 //     port number at the bridge with the lower BridgeID. Ends are matched by
 //     link identifiers (RFC 5307), otherwise in order of metric and port.
+//   - Algorithm 0 (00-80-C2-00) is one spanning tree for all sources, as
+//     802.1Q clause 13 would choose it; an overloaded bridge is a leaf of it.
+//   - Masks with the top bit set (ECT 2, 3, 7, 8, 13 to 16) turn the bridge
+//     priority round too: there a low value attracts less.
+//   - SPF repairs the trees of other sources, and its outcome never depends on
+//     what was computed before (repair.go).
+//   - Two trees of a stream need not be disjoint; Disjoint says what they share.
 //   - An address claimed by several nodes belongs to the best claim: configured
 //     before learned, then the newest, then the lowest BridgeID; a bridge's own
 //     address beats any claim, and bridges out of reach claim nothing.

@@ -210,3 +210,21 @@ func TestForestForgets(t *testing.T) {
 		}
 	}
 }
+
+// On many cores the outcome is the same, before and after a change.
+func TestForestInParallel(t *testing.T) {
+	w := newWorld(&prng{7}, 120, 240)
+	var one, many topology
+	for range 5 {
+		w.show(&one)
+		w.show(&many)
+		one.forests(allRoots(&one.graph), allAlgorithms, inTurn)
+		many.forests(allRoots(&many.graph), allAlgorithms, pool)
+		for root, r := range one.cache.rows {
+			if diff := compareRows(many.cache.rows[root], r); diff != "" {
+				t.Fatalf("root %d: %s", root, diff)
+			}
+		}
+		w.edit()
+	}
+}

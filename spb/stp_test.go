@@ -135,3 +135,43 @@ func TestSpanningTreeRules(t *testing.T) {
 		t.Errorf("path %v, cost %d", p, tr.dist[1].cost())
 	}
 }
+
+// Where all bridges are overloaded the one with the lowest BridgeID is the root
+// for want of another, and still no path crosses it.
+func TestSpanningTreeOfOverloaded(t *testing.T) {
+	ids := make([]tsn.BridgeID, 3)
+	for k := range ids {
+		ids[k] = tsn.MakeBridgeID(0x8000, nodeMAC(k))
+	}
+	_, g := makeGraph(ids, []bool{true, true, true}, [][2]int{{0, 1}, {0, 2}}, [][2]uint32{{1, 1}, {1, 1}})
+	tr := g.tree(g.shortest(1), 0)
+	if p := tr.path(0); !slices.Equal(p, []int32{1, 0}) {
+		t.Errorf("to the root: %v", p)
+	}
+	if p := tr.path(2); p != nil {
+		t.Errorf("across the root: %v", p)
+	}
+}
+
+// A VLAN may run algorithm 0: all bridges of a ring cut it at the same place,
+// opposite the root, whatever the source, and say so.
+func TestSpanningTreeVLAN(t *testing.T) {
+	l := newLab(t, 4, ring(4), func(_ int, c *Config) { c.BaseVIDs = []BaseVID{{vidA, 1}, {vidB, 0}} })
+	l.allUp()
+	l.run(second)
+	for _, n := range l.nodes {
+		// b1 is the root; b3 has b2 for its parent, so the link b3-b4 is idle.
+		for _, c := range []struct{ from, to, hops int }{{0, 2, 2}, {1, 2, 1}, {2, 3, 3}, {3, 2, 3}, {3, 1, 2}} {
+			path, err := n.Path(vidB, nodeMAC(c.from), nodeMAC(c.to))
+			if err != nil || len(path) != c.hops {
+				t.Errorf("b%d to b%d: %v %v, want %d hops", c.from+1, c.to+1, path, err, c.hops)
+			}
+		}
+	}
+	for _, n := range l.nodes[2:] {
+		why, err := n.Why(vidB, nodeMAC(2), nodeMAC(3), 0)
+		if err != nil || why.Algorithm != 0 || why.Hops != 3 || len(why.Steps) != 3 || why.Mask != "" {
+			t.Errorf("%+v %v", why, err)
+		}
+	}
+}

@@ -73,6 +73,31 @@ func TestPlanNetworkErrors(t *testing.T) {
 	}
 }
 
+// Whatever is in the file, it is refused or makes sense.
+func FuzzParsePlanNetwork(f *testing.F) {
+	f.Add([]byte("nodes: [{name: a, sysid: 02:00:00:00:00:01}, {name: b, sysid: 0200.0000.0002, priority: 0x9000}]\nlinks: [{a: a, b: b, metric_a: 1, metric_b: null}]\n"))
+	f.Add([]byte("{\"nodes\": [{\"name\": \"a\", \"sysid\": \"020000000001\",\t\"spsourceid\": \"7.00.01\"}], \"links\": null}"))
+	f.Add([]byte("null"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		n, err := ParsePlanNetwork("n", data)
+		if err != nil {
+			return
+		}
+		names := map[string]bool{}
+		for _, x := range n.Nodes {
+			if x.Name == "" || names[x.Name] || x.SysID == (SysID{}) || x.SPSourceID >= 1<<20 {
+				t.Errorf("%+v", x)
+			}
+			names[x.Name] = true
+		}
+		for _, l := range n.Links {
+			if !names[l.A] || !names[l.B] || l.A == l.B || max(l.MetricA, l.MetricB) > notAdvertised {
+				t.Errorf("%+v", l)
+			}
+		}
+	})
+}
+
 // A file of the lab is one too: hosts and their links are left out.
 func TestPlanOfLab(t *testing.T) {
 	n, err := LoadPlanNetwork("../../lab/ring4.yaml")
