@@ -35,8 +35,34 @@ func (a *app) spbNeighbours() *cobra.Command {
 					t.row(n.Port, n.Ifname, dash(n.Name), n.System, strings.Replace(n.State, "Initializing", "Init", 1), n.RemotePort, n.Metric, dur(n.Hold), dur(n.Up))
 				}
 				p.table(t)
+				for _, n := range v {
+					printNeighbourNotes(p, n)
+				}
 			})
 		}),
+	}
+}
+
+// printNeighbourNotes says what no column has room for.
+func printNeighbourNotes(p *page, n api.Neighbour) {
+	note := func(format string, a ...any) {
+		p.wrap(fmt.Sprintf("port %d: ", n.Port), "    ", fmt.Sprintf(format, a...))
+	}
+	if n.Mismatch != "" {
+		note("not used: %s", n.Mismatch)
+	}
+	switch n.Restart {
+	case "restarting":
+		note("the neighbour restarts and is waited for")
+	case "suppressed":
+		note("the neighbour has just started and asks for time")
+	}
+	switch {
+	case n.Echo == "":
+	case n.EchoFault != "":
+		note("echo %s, %s: %s", n.Echo, plural(int(n.EchoLosses), "loss", "losses"), n.EchoFault)
+	default:
+		note("echo %s, a loss is found in %s; %s so far", n.Echo, dur(n.EchoDetect), plural(int(n.EchoLosses), "loss", "losses"))
 	}
 }
 
@@ -63,7 +89,11 @@ func (a *app) spbNodes() *cobra.Command {
 					}
 					var st []string
 					for _, s := range n.Stations {
-						st = append(st, strings.TrimSpace(s.Name+" "+s.MAC.String()))
+						text := strings.TrimSpace(s.Name + " " + s.MAC.String())
+						if s.Learned {
+							text += " (learned)"
+						}
+						st = append(st, text)
 					}
 					t.row(dash(n.Name), n.System, fmt.Sprintf("%04x", n.Priority), dash(n.Address), cost, strings.Join(st, ", "))
 				}

@@ -39,4 +39,16 @@ func printEdge(p *page, v []api.EdgePort) {
 		t.row(e.Port, e.Ifname, e.State, dur(e.For), plural(int(e.Blocks), "time", "times"), e.Stations, dash(why))
 	}
 	p.table(t)
+	for _, e := range v {
+		for _, s := range e.Learned {
+			text := fmt.Sprintf("%s is learned", s.MAC)
+			if s.Address != "" {
+				text += ", " + s.Address
+			}
+			if s.Refused != "" {
+				text = fmt.Sprintf("%s is not told to the fabric: %s", s.MAC, s.Refused)
+			}
+			p.wrap(fmt.Sprintf("port %d: ", e.Port), "    ", text)
+		}
+	}
 }

@@ -50,6 +50,9 @@ func printStatus(p *page, s *api.Status) {
 	if why := s.SPB.Overload; why != "" {
 		field("Overload", "%s", why)
 	}
+	if s.SPB.Keys != "" {
+		field("Keys", "%s", s.SPB.Keys)
+	}
 	if s.Role == "bridge" {
 		field("Agreement", "%s", agreementText(s.SPB.Agreement))
 	}

@@ -159,7 +159,8 @@ func (d *decoder) neighbour(p *pb.Neighbour) Neighbour {
 	return Neighbour{
 		Port: d.port("port", p.GetPort()), Ifname: p.GetIfname(), System: d.mac("system", p.GetSystem()),
 		Name: p.GetName(), State: p.GetState(), RemotePort: d.port("remote_port", p.GetRemotePort()),
-		Metric: p.GetMetric(), Hold: p.GetHoldNs(), Up: p.GetUpNs(),
+		Metric: p.GetMetric(), Hold: p.GetHoldNs(), Up: p.GetUpNs(), Mismatch: p.GetMismatch(), Restart: p.GetRestart(),
+		Echo: p.GetEcho(), EchoFault: p.GetEchoFault(), EchoDetect: p.GetEchoDetectNs(), EchoLosses: p.GetEchoLosses(),
 	}
 }
 
@@ -281,6 +282,7 @@ func neighbourToPB(n Neighbour) *pb.Neighbour {
 	return &pb.Neighbour{
 		Port: uint32(n.Port), Ifname: n.Ifname, System: macText(n.System), Name: n.Name, State: n.State,
 		RemotePort: uint32(n.RemotePort), Metric: n.Metric, HoldNs: n.Hold, UpNs: n.Up,
+		Mismatch: n.Mismatch, Restart: n.Restart, Echo: n.Echo, EchoFault: n.EchoFault, EchoDetectNs: n.EchoDetect, EchoLosses: n.EchoLosses,
 	}
 }
 

@@ -47,7 +47,9 @@ type SPBStatus struct {
 	SPFRuns     uint64 `json:"spfRuns"`
 	// Overload says why this bridge asks others not to send through it; empty
 	// if it does not.
-	Overload  string    `json:"overload,omitempty"`
+	Overload string `json:"overload,omitempty"`
+	// Keys says how IS-IS is authenticated; empty: not at all.
+	Keys      string    `json:"keys,omitempty"`
 	Agreement Agreement `json:"agreement"`
 }
 
@@ -189,6 +191,15 @@ type Neighbour struct {
 	Metric     uint32   `json:"metric"`
 	Hold       int64    `json:"holdNs"`
 	Up         int64    `json:"upNs"`
+	// Mismatch says why SPB does not use the link, Restart what the neighbour
+	// asked for: restarting, suppressed (RFC 8706).
+	Mismatch string `json:"mismatch,omitempty"`
+	Restart  string `json:"restart,omitempty"`
+	// Echo is the state of the fast echo: Down, Init, Up; empty if it is off.
+	Echo       string `json:"echo,omitempty"`
+	EchoFault  string `json:"echoFault,omitempty"`
+	EchoDetect int64  `json:"echoDetectNs,omitempty"` // silence that means a loss
+	EchoLosses uint64 `json:"echoLosses,omitempty"`
 }
 
 // LSP is a link-state PDU in the database.
@@ -220,8 +231,9 @@ type FabricNode struct {
 
 // Station is an end station and where it is attached.
 type Station struct {
-	MAC  tsn.MAC `json:"mac"`
-	Name string  `json:"name,omitempty"`
+	MAC     tsn.MAC `json:"mac"`
+	Name    string  `json:"name,omitempty"`
+	Learned bool    `json:"learned,omitempty"` // seen, not configured
 }
 
 // Path is the way SPB chose in one VLAN.

@@ -61,9 +61,10 @@ type TopologyNode struct {
 
 // TopologyStation is an end station and the bridge port it is on.
 type TopologyStation struct {
-	MAC  tsn.MAC  `json:"mac"`
-	Name string   `json:"name,omitempty"`
-	Port tsn.Port `json:"port"`
+	MAC     tsn.MAC  `json:"mac"`
+	Name    string   `json:"name,omitempty"`
+	Port    tsn.Port `json:"port"`
+	Learned bool     `json:"learned,omitempty"` // seen, not configured
 }
 
 // TopologyLink is a link in use; of parallel ones the one that carries frames.
@@ -184,6 +185,17 @@ type EdgePort struct {
 	For      int64    `json:"forNs"`  // in this state
 	Blocks   uint64   `json:"blocks"` // how often it was blocked
 	Stations int      `json:"stations"`
+	// Learned are the stations seen on the port.
+	Learned []LearnedStation `json:"learned,omitempty"`
+}
+
+// LearnedStation is a station that was seen. Refused says why it is not told
+// to the fabric.
+type LearnedStation struct {
+	MAC     tsn.MAC   `json:"mac"`
+	VLANs   []tsn.VID `json:"vlans"`
+	Address string    `json:"address,omitempty"`
+	Refused string    `json:"refused,omitempty"`
 }
 
 // Disjoint says how independent the paths of two Base VIDs are.

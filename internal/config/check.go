@@ -192,6 +192,15 @@ func (p Port) check(d *document, key string) {
 	if p.Role == "fabric" && (p.PVID != 0 || len(p.Tagged) > 0) {
 		d.bad(key, "a fabric port carries the Base VIDs and no other VLAN; remove pvid and tagged")
 	}
+	if e := p.Echo; e.Interval != 0 {
+		within(d, key+".echo.interval", e.Interval, 1e6, 10e9)
+		if e.Multiplier == 1 {
+			d.bad(key+".echo.multiplier", "is 1: one lost frame is not a lost link; 2 or more, or 0 for 3")
+		}
+		if p.Role != "fabric" {
+			d.bad(key+".echo", "is between bridges; this port is %s", p.Role)
+		}
+	}
 	if p.Guard != nil && p.Role != "edge" {
 		d.bad(key+".guard", "is for edge ports; this one is %s", p.Role)
 	}

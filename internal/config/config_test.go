@@ -166,7 +166,8 @@ func TestErrors(t *testing.T) {
 `, 1)},
 		{"end station", strings.Replace(minimal, "role: bridge", "role: end-station\nbridge: {name: br0}", 1)},
 		{"spb", strings.Replace(minimal, "spb: {baseVids: [{vid: 100}]}", `  - {port: 2, ifname: p2, role: edge}
-  - {port: 3, ifname: p3, role: fabric, guard: false}
+  - {port: 3, ifname: p3, role: fabric, guard: false, echo: {interval: 100us, multiplier: 1}}
+  - {port: 4, ifname: p4, role: edge, echo: {interval: 10ms}}
 spb:
   area: 49.0001
   areas: [49.0002, "49", 490002, xyz, ""]

@@ -104,12 +104,19 @@ type Port struct {
 	// Locked is the ingress check; nil means yes on fabric ports.
 	Locked                  *bool    `yaml:"locked,omitempty"`
 	NeighborPropDelayThresh Duration `yaml:"neighborPropDelayThresh"`
+	Echo                    Echo     `yaml:"echo,omitempty"`
 	// Learn makes stations behind an edge port known to the fabric by the frames
 	// they send; nil means yes where none is configured and the port is not locked.
 	Learn *bool `yaml:"learn,omitempty"`
 	// Guard looks for a loop behind an edge port; nil means yes.
 	Guard    *bool     `yaml:"guard,omitempty"`
 	Stations []Station `yaml:"stations,omitempty"`
+}
+
+// Echo is fast echo on a fabric port; see spb.EchoConfig.
+type Echo struct {
+	Interval   Duration `yaml:"interval"`             // 0: none
+	Multiplier uint8    `yaml:"multiplier,omitempty"` // 0: 3
 }
 
 // PortRole returns the vocabulary's value.

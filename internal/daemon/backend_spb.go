@@ -37,6 +37,16 @@ func (d *Daemon) Neighbours(ctx context.Context) ([]api.Neighbour, error) {
 			Port: n.Port, Ifname: ifnameOf(d.cfg, n.Port), System: n.SystemID, Name: n.HostName, State: n.State,
 			RemotePort: tsn.Port(n.RemotePort), Metric: n.Metric, Hold: n.HoldRemainNS,
 		}
+		a.Mismatch = n.Mismatch
+		switch {
+		case n.Restarting:
+			a.Restart = "restarting"
+		case n.Suppressed:
+			a.Restart = "suppressed"
+		}
+		if e := n.Echo; e.IntervalNS != 0 {
+			a.Echo, a.EchoFault, a.EchoDetect, a.EchoLosses = e.State, e.Fault, e.DetectNS, e.Losses
+		}
 		if n.State == "Up" {
 			a.Up = link.Now().Sub(tsn.Instant(n.SinceNS))
 		}
@@ -102,7 +112,7 @@ func (d *Daemon) Nodes(ctx context.Context) ([]api.FabricNode, error) {
 				f.Address = n.Addresses[0].String()
 			}
 			for _, s := range n.EndStations {
-				f.Stations = append(f.Stations, api.Station{MAC: s.MAC, Name: s.Name})
+				f.Stations = append(f.Stations, api.Station{MAC: s.MAC, Name: s.Name, Learned: s.Learned})
 			}
 			out = append(out, f)
 		}

@@ -368,3 +368,23 @@ func TestDrain(t *testing.T) {
 		}
 	})
 }
+
+// What status says of keys names no secret, and says which of the two chains
+// is weaker.
+func TestKeysText(t *testing.T) {
+	two := spb.KeyChain{Keys: []spb.Key{
+		{ID: 2, Algorithm: spb.HMACSHA256, Secret: spb.Secret("open sesame"), Send: true, Accept: true}, {ID: 1, Algorithm: spb.HMACMD5, Accept: true},
+	}}
+	open := spb.KeyChain{Keys: two.Keys, SendOnly: true}
+	for want, a := range map[string]spb.Authentication{
+		"": {},
+		"signed with key 2 (hmac-sha-256); accepted: 2, 1":                                                                                  {Hello: two, LSP: two},
+		"hellos signed with key 2 (hmac-sha-256); accepted: 2, 1; LSPs not signed":                                                          {Hello: two},
+		"LSPs signed with key 2 (hmac-sha-256); accepted: 2, 1; hellos not signed":                                                          {LSP: two},
+		"LSPs signed with key 2 (hmac-sha-256); everything is accepted (sendOnly). Hellos signed with key 2 (hmac-sha-256); accepted: 2, 1": {Hello: two, LSP: open},
+	} {
+		if got := keysText(a); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}

@@ -128,7 +128,7 @@ func topologyNode(n spb.Node) api.TopologyNode {
 		v.Address = n.Addresses[0].String()
 	}
 	for _, s := range n.EndStations {
-		v.Stations = append(v.Stations, api.TopologyStation{MAC: s.MAC, Name: s.Name, Port: s.Port})
+		v.Stations = append(v.Stations, api.TopologyStation{MAC: s.MAC, Name: s.Name, Port: s.Port, Learned: s.Learned})
 	}
 	return v
 }
@@ -184,6 +184,16 @@ func (d *Daemon) Edge(ctx context.Context) ([]api.EdgePort, error) {
 			}
 			if !e.PeerSystem.IsZero() {
 				v.Peer = nameOr(names[e.PeerSystem], e.PeerSystem)
+			}
+			for _, l := range d.machine.SPB.LearnedStations() {
+				if l.Port != e.Port {
+					continue
+				}
+				s := api.LearnedStation{MAC: l.MAC, VLANs: l.VIDs, Refused: l.Refusal}
+				if l.Address.IsValid() {
+					s.Address = l.Address.String()
+				}
+				v.Learned = append(v.Learned, s)
 			}
 			out = append(out, v)
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -42,6 +43,7 @@ type snapshot struct {
 	digest     [32]byte
 	agreement  spb.Agreement
 	edge       []spb.EdgePort
+	keys       spb.Authentication
 	ports      []srp.PortState
 	streams    []srp.StreamState
 	srpCounts  srp.Counters
@@ -57,7 +59,7 @@ func (d *Daemon) snapshot(ctx context.Context) (*snapshot, error) {
 		if i := d.machine.SPB; i != nil {
 			st := i.Status()
 			s.spb, s.spbCounts, s.neighbours, s.digest, s.stations = &st, i.Counters(), i.Neighbours(), i.DatabaseDigest(), i.Stations()
-			s.agreement, s.edge = i.Agreement(), i.EdgePorts()
+			s.agreement, s.edge, s.keys = i.Agreement(), i.EdgePorts(), i.Authentication()
 		}
 	})
 	return &s, err
@@ -80,7 +82,7 @@ func (d *Daemon) Status(ctx context.Context) (*api.Status, error) {
 		st.SPB = api.SPBStatus{
 			Adjacencies: s.spb.Adjacencies, Nodes: s.spb.NodesReached, LSPs: s.spb.LSPs,
 			LSDBDigest: fmt.Sprintf("%x", s.digest[:8]), SPFRuns: s.spbCounts.SPFRuns,
-			Overload: s.spb.OverloadReason, Agreement: d.agreementView(s),
+			Overload: s.spb.OverloadReason, Agreement: d.agreementView(s), Keys: keysText(s.keys),
 		}
 	}
 	sched, err := d.ScheduleState(ctx)
@@ -116,6 +118,41 @@ func (d *Daemon) Status(ctx context.Context) (*api.Status, error) {
 		}
 	}
 	return st, nil
+}
+
+// keysText says in a line how IS-IS is authenticated.
+func keysText(a spb.Authentication) string {
+	chain := func(c spb.KeyChain) string {
+		if len(c.Keys) == 0 {
+			return ""
+		}
+		sign, accept := "not signed", []string{}
+		for _, k := range c.Keys {
+			if k.Send {
+				sign = fmt.Sprintf("signed with key %d (%s)", k.ID, k.Algorithm)
+			}
+			if k.Accept {
+				accept = append(accept, strconv.Itoa(int(k.ID)))
+			}
+		}
+		switch {
+		case c.SendOnly:
+			return sign + "; everything is accepted (sendOnly)"
+		case len(accept) == 0:
+			return sign + "; nothing is accepted"
+		}
+		return fmt.Sprintf("%s; accepted: %s", sign, strings.Join(accept, ", "))
+	}
+	hello, lsp := chain(a.Hello), chain(a.LSP)
+	switch {
+	case hello == lsp:
+		return lsp
+	case lsp == "":
+		return "hellos " + hello + "; LSPs not signed"
+	case hello == "":
+		return "LSPs " + lsp + "; hellos not signed"
+	}
+	return "LSPs " + lsp + ". Hellos " + hello
 }
 
 func (d *Daemon) agreementView(s *snapshot) api.Agreement {

@@ -44,6 +44,13 @@ func (c collector) Collect(out chan<- prometheus.Metric) {
 	if err != nil {
 		return
 	}
+	for _, n := range s.neighbours {
+		if n.Echo.IntervalNS != 0 {
+			l := portLabels(n.Port)
+			gauge(out, "echo_up", "1 if the fast echo crosses the link both ways.", truth(n.Echo.State == "Up"), l)
+			counter(out, "echo_losses_total", "How often the fast echo found the link lost.", float64(n.Echo.Losses), l)
+		}
+	}
 	for _, e := range s.edge {
 		l := portLabels(e.Port)
 		gauge(out, "edge_blocked", "1 if the edge guard keeps the port closed.", truth(e.State == spb.EdgeBlocked.String()), l)

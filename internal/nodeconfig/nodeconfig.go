@@ -73,6 +73,7 @@ func spbConfig(c *config.Daemon) (spb.Config, error) {
 		s.Ports = append(s.Ports, spb.PortConfig{
 			Port: p.Port, Role: p.PortRole(), Metric: p.Metric, PVID: p.PVID, Untagged: p.Untagged, Tagged: p.Tagged,
 			Locked: p.Role == "edge" && p.IsLocked(), Unguarded: !p.IsGuarded(), Learn: p.Learns(),
+			Echo: spb.EchoConfig{Interval: int64(p.Echo.Interval), Multiplier: p.Echo.Multiplier},
 		})
 		for _, st := range p.Stations {
 			s.EndStations = append(s.EndStations, spb.EndStation{MAC: st.MAC, Port: p.Port, Name: st.Name, ManagementAddress: st.Address.Addr})

@@ -16,7 +16,7 @@ func TestSPB(t *testing.T) {
 name: b1
 systemId: 02:00:00:00:00:01
 ports:
-  - {port: 1, ifname: p1, role: fabric, metric: 7}
+  - {port: 1, ifname: p1, role: fabric, metric: 7, echo: {interval: 10ms, multiplier: 4}}
   - {port: 2, ifname: p2, role: edge, guard: false, locked: true, pvid: 100, untagged: true}
 spb:
   priority: 0x9000
@@ -65,6 +65,7 @@ spb:
 		{"edgeGuard", got.EdgeGuard, spb.EdgeGuardConfig{Interval: 2e9, FastInterval: 20e6, ListenProbes: 4, HoldIntervals: 5, FabricID: 6}},
 		{"guard", []bool{got.Ports[0].Unguarded, got.Ports[1].Unguarded}, []bool{false, true}},
 		{"locked", got.Ports[1].Locked, true},
+		{"echo", got.Ports[0].Echo, spb.EchoConfig{Interval: 10e6, Multiplier: 4}},
 	} {
 		if !reflect.DeepEqual(v.got, v.want) {
 			t.Errorf("%s: %+v, want %+v", v.key, v.got, v.want)

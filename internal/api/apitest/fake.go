@@ -61,7 +61,7 @@ func (f *Fake) Status(context.Context) (*api.Status, error) {
 			{Port: 2, Ifname: "p2", Role: "fabric", Up: false, Rate: 100 * tsn.Mbps, Neighbour: ""},
 			{Port: 3, Ifname: "p3", Role: "edge", Up: true, Rate: 100 * tsn.Mbps, Neighbour: "A", Reserved: 2307, Gated: true},
 		},
-		SPB:      api.SPBStatus{Adjacencies: 1, Nodes: 4, LSPs: 4, LSDBDigest: "9f2c11d0", SPFRuns: 7, Agreement: api.Agreement{Pending: true, For: 12_000_000, Waiting: []string{"b4"}, Withheld: 3}},
+		SPB:      api.SPBStatus{Adjacencies: 1, Nodes: 4, LSPs: 4, LSDBDigest: "9f2c11d0", SPFRuns: 7, Keys: "signed with key 2 (hmac-sha-256); accepted: 1, 2", Agreement: api.Agreement{Pending: true, For: 12_000_000, Waiting: []string{"b4"}, Withheld: 3}},
 		GPTP:     api.GPTPSummary{Synchronized: true, Grandmaster: "b1", IsGrandmaster: true},
 		Schedule: api.ScheduleBrief{ID: "s-1", State: api.ScheduleRunning, Base: tsn.PTPTime{NS: 1_000_000_000}, Cycle: 10_000_000},
 		Streams:  api.StreamCounts{Owned: 1, Here: 2, Scheduled: 2},
@@ -112,8 +112,8 @@ func (f *Fake) Dist(context.Context) (*api.Dist, error) {
 
 func (f *Fake) Neighbours(context.Context) ([]api.Neighbour, error) {
 	return []api.Neighbour{
-		{Port: 1, Ifname: "p1", System: MAC(2), Name: "b2", State: "Up", RemotePort: 2, Metric: 100, Hold: 27_000_000_000, Up: 61_000_000_000},
-		{Port: 2, Ifname: "p2", System: MAC(4), Name: "b4", State: "Initializing", Metric: 100, Hold: 30_000_000_000},
+		{Port: 1, Ifname: "p1", System: MAC(2), Name: "b2", State: "Up", RemotePort: 2, Metric: 100, Hold: 27_000_000_000, Up: 61_000_000_000, Echo: "Up", EchoDetect: 30_000_000, EchoLosses: 1},
+		{Port: 2, Ifname: "p2", System: MAC(4), Name: "b4", State: "Initializing", Metric: 100, Hold: 30_000_000_000, Restart: "restarting", Mismatch: "base VID 101: neighbour runs another ECT algorithm", Echo: "Down", EchoFault: "no echo from the neighbour"},
 	}, f.did("Neighbours")
 }
 
@@ -134,7 +134,7 @@ func (f *Fake) Database(_ context.Context, q api.DatabaseQuery) ([]api.LSP, erro
 
 func (f *Fake) Nodes(context.Context) ([]api.FabricNode, error) {
 	return []api.FabricNode{
-		{Name: "b1", System: MAC(1), Priority: 0x8000, Address: "10.255.0.1", Reachable: true, Stations: []api.Station{{MAC: tsn.MAC{2, 0, 0, 0, 1, 1}, Name: "A"}}},
+		{Name: "b1", System: MAC(1), Priority: 0x8000, Address: "10.255.0.1", Reachable: true, Stations: []api.Station{{MAC: tsn.MAC{2, 0, 0, 0, 1, 1}, Name: "A"}, {MAC: tsn.MAC{2, 0, 0, 0, 1, 9}, Learned: true}}},
 		{Name: "b2", System: MAC(2), Priority: 0x8000, Address: "10.255.0.2", Reachable: true, Cost: 100, Overload: true, Reason: "fan 2 failed"},
 	}, f.did("Nodes")
 }

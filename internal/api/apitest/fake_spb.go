@@ -116,7 +116,10 @@ func (f *Fake) Trace(_ context.Context, r api.TraceRequest, hop func(api.TraceHo
 
 func edgePorts() []api.EdgePort {
 	return []api.EdgePort{
-		{Port: 3, Ifname: "p3", LinkUp: true, Guarded: true, State: "forwarding", For: 75_000_000_000, Stations: 1},
+		{Port: 3, Ifname: "p3", LinkUp: true, Guarded: true, State: "forwarding", For: 75_000_000_000, Stations: 1, Learned: []api.LearnedStation{
+			{MAC: tsn.MAC{2, 0, 0, 0, 1, 9}, VLANs: []tsn.VID{100}, Address: "10.1.0.9"},
+			{MAC: MAC(2), VLANs: []tsn.VID{100}, Refused: "it is the address of a bridge"},
+		}},
 		{
 			Port: 4, Ifname: "p4", LinkUp: true, Guarded: true, State: "blocked", For: 5_000_000_000, Blocks: 2, Peer: "b2", PeerPort: 4,
 			Reason: "frames of port 4 of b2 reach this port, so both on one LAN would close a loop",

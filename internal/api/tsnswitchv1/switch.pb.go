@@ -77,6 +77,12 @@ type Neighbour struct {
 	Metric        uint32                 `protobuf:"varint,7,opt,name=metric,proto3" json:"metric,omitempty"`
 	HoldNs        int64                  `protobuf:"varint,8,opt,name=hold_ns,json=holdNs,proto3" json:"hold_ns,omitempty"` // until the adjacency expires
 	UpNs          int64                  `protobuf:"varint,9,opt,name=up_ns,json=upNs,proto3" json:"up_ns,omitempty"`       // since it came up
+	Mismatch      string                 `protobuf:"bytes,10,opt,name=mismatch,proto3" json:"mismatch,omitempty"`           // why SPB does not use the link
+	Restart       string                 `protobuf:"bytes,11,opt,name=restart,proto3" json:"restart,omitempty"`             // restarting | suppressed (RFC 8706)
+	Echo          string                 `protobuf:"bytes,12,opt,name=echo,proto3" json:"echo,omitempty"`                   // Down | Init | Up; empty: not enabled
+	EchoFault     string                 `protobuf:"bytes,13,opt,name=echo_fault,json=echoFault,proto3" json:"echo_fault,omitempty"`
+	EchoDetectNs  int64                  `protobuf:"varint,14,opt,name=echo_detect_ns,json=echoDetectNs,proto3" json:"echo_detect_ns,omitempty"` // silence that means a loss
+	EchoLosses    uint64                 `protobuf:"varint,15,opt,name=echo_losses,json=echoLosses,proto3" json:"echo_losses,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -170,6 +176,48 @@ func (x *Neighbour) GetHoldNs() int64 {
 func (x *Neighbour) GetUpNs() int64 {
 	if x != nil {
 		return x.UpNs
+	}
+	return 0
+}
+
+func (x *Neighbour) GetMismatch() string {
+	if x != nil {
+		return x.Mismatch
+	}
+	return ""
+}
+
+func (x *Neighbour) GetRestart() string {
+	if x != nil {
+		return x.Restart
+	}
+	return ""
+}
+
+func (x *Neighbour) GetEcho() string {
+	if x != nil {
+		return x.Echo
+	}
+	return ""
+}
+
+func (x *Neighbour) GetEchoFault() string {
+	if x != nil {
+		return x.EchoFault
+	}
+	return ""
+}
+
+func (x *Neighbour) GetEchoDetectNs() int64 {
+	if x != nil {
+		return x.EchoDetectNs
+	}
+	return 0
+}
+
+func (x *Neighbour) GetEchoLosses() uint64 {
+	if x != nil {
+		return x.EchoLosses
 	}
 	return 0
 }
@@ -1831,7 +1879,7 @@ const file_tsnswitch_v1_switch_proto_rawDesc = "" +
 	"\n" +
 	"\x19tsnswitch/v1/switch.proto\x12\ftsnswitch.v1\x1a\x18tsnswitch/v1/types.proto\"!\n" +
 	"\vNodeRequest\x12\x12\n" +
-	"\x04node\x18\x01 \x01(\tR\x04node\"\xe0\x01\n" +
+	"\x04node\x18\x01 \x01(\tR\x04node\"\x90\x03\n" +
 	"\tNeighbour\x12\x12\n" +
 	"\x04port\x18\x01 \x01(\rR\x04port\x12\x16\n" +
 	"\x06ifname\x18\x02 \x01(\tR\x06ifname\x12\x16\n" +
@@ -1842,7 +1890,16 @@ const file_tsnswitch_v1_switch_proto_rawDesc = "" +
 	"remotePort\x12\x16\n" +
 	"\x06metric\x18\a \x01(\rR\x06metric\x12\x17\n" +
 	"\ahold_ns\x18\b \x01(\x03R\x06holdNs\x12\x13\n" +
-	"\x05up_ns\x18\t \x01(\x03R\x04upNs\"Q\n" +
+	"\x05up_ns\x18\t \x01(\x03R\x04upNs\x12\x1a\n" +
+	"\bmismatch\x18\n" +
+	" \x01(\tR\bmismatch\x12\x18\n" +
+	"\arestart\x18\v \x01(\tR\arestart\x12\x12\n" +
+	"\x04echo\x18\f \x01(\tR\x04echo\x12\x1d\n" +
+	"\n" +
+	"echo_fault\x18\r \x01(\tR\techoFault\x12$\n" +
+	"\x0eecho_detect_ns\x18\x0e \x01(\x03R\fechoDetectNs\x12\x1f\n" +
+	"\vecho_losses\x18\x0f \x01(\x04R\n" +
+	"echoLosses\"Q\n" +
 	"\x16ListNeighboursResponse\x127\n" +
 	"\n" +
 	"neighbours\x18\x01 \x03(\v2\x17.tsnswitch.v1.NeighbourR\n" +
