@@ -46,6 +46,7 @@ func TestBridges(t *testing.T) {
 			test func(*testing.T)
 		}{
 			{"bring-up", s.testBringUp},
+			{"keys", s.testKeys},
 			{"operator", s.testOperator},
 			{"stream", s.testStream},
 			{"schedule", s.testSchedule},

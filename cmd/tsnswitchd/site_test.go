@@ -24,6 +24,7 @@ import (
 	"tsnswitch/internal/api"
 	"tsnswitch/internal/config"
 	"tsnswitch/internal/kerneltest"
+	"tsnswitch/spb"
 )
 
 // twoBridges is h1 - b1 - b2 - h2; the hosts are only addresses. Software
@@ -126,6 +127,7 @@ func (s *site) bridge(t *testing.T, name string) *bridge {
 			c.Ports[i].Stations[j].Address = config.Addr{} // no daemon there
 		}
 	}
+	c.SPB.Auth.Keys = []config.AuthKey{s.siteKey(t, 1, spb.HMACSHA256)}
 	if name == "b2" {
 		extra := c.Ports[len(c.Ports)-1]
 		extra.Port, extra.Ifname, extra.Stations = 9, absent, nil
