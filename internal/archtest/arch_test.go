@@ -54,6 +54,7 @@ var may = map[string][]string{
 	"internal/dataplane":      {""},
 	"internal/dataplane/fake": {"", "internal/dataplane"},
 	"internal/link":           {""},
+	"internal/ndproxy":        {""},
 	"internal/record":         {""},
 	"internal/config":         {"", "spb", "gptp", "qbv", "srp"},
 
@@ -71,7 +72,7 @@ var may = map[string][]string{
 	"internal/sim/spbsim": {"", "spb", "spb/isispdu", "internal/dataplane", "internal/dataplane/fake"},
 	"internal/daemon": {
 		"", "spb", "gptp", "qbv", "srp", "internal/node", "internal/nodeconfig", "internal/dataplane", "internal/link",
-		"internal/record", "internal/config", "internal/api", "internal/api/tsnswitchv1", "internal/api/tsnswitchv1/tsnswitchv1connect",
+		"internal/record", "internal/ndproxy", "internal/config", "internal/api", "internal/api/tsnswitchv1", "internal/api/tsnswitchv1/tsnswitchv1connect",
 	},
 
 	"internal/kerneltest":        {"", "internal/kerneltest/uml"},

@@ -80,7 +80,7 @@ func (c *Daemon) check(d *document) {
 	d.individual("systemId", c.SystemID)
 	if c.Role == RoleBridge {
 		d.ifname("bridge.name", c.Bridge.Name)
-	} else if c.Bridge != (Bridge{}) {
+	} else if c.Bridge.Name != "" || c.Bridge.Create || len(c.Bridge.AssumeMissing) > 0 {
 		d.bad("bridge", "an end station has no bridge; remove it or set role: bridge")
 	}
 	if c.StateDir == "" {
@@ -142,6 +142,9 @@ func (c *Daemon) checkPorts(d *document) {
 		d.bad("ports", "an end station has one port, not %d", n)
 	case n == 0 || n > maxPorts:
 		d.bad("ports", "%d ports; 1..%d are allowed", n, maxPorts)
+	}
+	for i, f := range c.Bridge.AssumeMissing {
+		d.oneOf(fmt.Sprintf("bridge.assumeMissing[%d]", i), f, "locked")
 	}
 	numbers, ifnames, macs := map[tsn.Port]string{}, map[string]string{}, map[tsn.MAC]string{}
 	for i, p := range c.Ports {
@@ -219,6 +222,7 @@ func (c *Daemon) checkSPB(d *document) {
 	s := c.SPB
 	c.checkAreas(d)
 	d.oneOf("spb.strict", s.Strict, "auto", "on", "off")
+	d.oneOf("spb.neighbourProxy", s.NeighbourProxy, "auto", "on", "off")
 	within(d, "spb.overloadOnStart", s.OverloadOnStart, 0, 3600e9)
 	within(d, "spb.suppressOnStart", s.SuppressOnStart, 0, 3600e9)
 	if s.CompatIPv4 && !c.Management.Address.Addr().Is4() {

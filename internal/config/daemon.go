@@ -49,6 +49,9 @@ type Daemon struct {
 type Bridge struct {
 	Name   string `yaml:"name,omitempty"`
 	Create bool   `yaml:"create,omitempty"` // make it if it is missing
+	// AssumeMissing are features that ports are taken to lack: what a lesser
+	// switch chip leads to can be tried on any.
+	AssumeMissing []string `yaml:"assumeMissing,omitempty,flow"`
 }
 
 // API says where calls are taken. Listen is for other daemons and needs TLS.
@@ -171,6 +174,10 @@ type SPB struct {
 	// Strict says whether unicast entries wait for the neighbours' agreement, as
 	// group entries do: auto, on, off.
 	Strict string `yaml:"strict"`
+	// NeighbourProxy answers hosts' ARP and neighbour solicitations for stations
+	// elsewhere: off, on, or auto, where a fabric port has no ingress check and
+	// broadcast therefore does not cross it.
+	NeighbourProxy string `yaml:"neighbourProxy"`
 	// Overload keeps others from sending through this bridge.
 	Overload        bool     `yaml:"overload"`
 	OverloadReason  string   `yaml:"overloadReason,omitempty"`
@@ -298,7 +305,7 @@ func DefaultDaemon() Daemon {
 		Metrics:  Metrics{AddrPort{netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), MetricsPort)}},
 		Log:      Log{Level: "info", Format: "text"},
 		SPB: SPB{
-			Priority: 0x8000, HelloInterval: 1e9, HelloMultiplier: 3, MaxNodes: 1024, Strict: "auto",
+			Priority: 0x8000, HelloInterval: 1e9, HelloMultiplier: 3, MaxNodes: 1024, Strict: "auto", NeighbourProxy: "auto",
 			EdgeGuard: EdgeGuard{Interval: 1e9, FastInterval: 50e6, ListenProbes: 3, HoldIntervals: 3},
 		},
 		GPTP: GPTP{

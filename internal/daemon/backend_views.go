@@ -13,6 +13,7 @@ import (
 	"tsnswitch"
 	"tsnswitch/gptp"
 	"tsnswitch/internal/api"
+	"tsnswitch/internal/config"
 	"tsnswitch/internal/dataplane"
 	"tsnswitch/spb"
 	"tsnswitch/srp"
@@ -295,6 +296,9 @@ func (d *Daemon) counters(s *snapshot) []api.NamedCounter {
 	}
 	for _, c := range d.ports.Counters() {
 		add("link_"+c.Protocol.String(), c.Port, c)
+	}
+	if d.cfg.Role == config.RoleBridge {
+		add("neighbour_proxy", 0, d.neighbours.counters())
 	}
 	if d.stations != nil {
 		add("learned", 0, d.stations.Counters())

@@ -40,6 +40,7 @@ func dataplaneConfig(c *config.Daemon, w *clockwork) dataplane.Config {
 	d := dataplane.Config{
 		Bridge: c.Bridge.Name, CreateBridge: c.Bridge.Create, SystemID: c.SystemID,
 		ClassMap: tsn.DefaultClassMap, PTPToGate: w.toGate, PhaseTolerance: w.bound,
+		AssumeMissing: c.Bridge.AssumeMissing,
 	}
 	if c.QBV.Offload == "full" {
 		d.Offload = dataplane.OffloadFull
@@ -56,6 +57,7 @@ func linkConfig(c *config.Daemon, w *clockwork) link.Config {
 	for _, p := range c.Ports {
 		l.Ports = append(l.Ports, link.PortConfig{
 			Port: p.Port, Ifname: p.Ifname, Rate: tsn.Rate(p.Rate), Control: c.Role == config.RoleBridge, GPTP: true,
+			Neighbours:     c.Role == config.RoleBridge && p.Role == "edge" && c.SPB.NeighbourProxy != "off",
 			HardwareStamps: w.kind == "phc",
 		})
 	}

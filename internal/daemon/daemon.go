@@ -105,8 +105,9 @@ type Daemon struct {
 	conductor *conductor
 	changed   chan struct{} // the topology, or something else that moves streams
 
-	keys     keyring
-	stations *dataplane.StationWatch // nil: no port learns
+	keys       keyring
+	stations   *dataplane.StationWatch // nil: no port learns
+	neighbours neighbours
 
 	adopted adopted // what the kernel did when this run began
 
@@ -129,7 +130,8 @@ func Run(ctx context.Context, cfg *config.Daemon, opt Options) error {
 func build(cfg *config.Daemon, opt Options) (_ *Daemon, err error) {
 	d := &Daemon{
 		cfg: cfg, log: opt.Log, started: time.Now(), events: newEvents(cfg.Name), answers: map[uint64]chan error{},
-		ops: make(chan struct{}, 1), changed: make(chan struct{}, 1), links: map[tsn.Port]tsn.LinkChanged{},
+		neighbours: neighbours{changed: make(chan struct{}, 1)},
+		ops:        make(chan struct{}, 1), changed: make(chan struct{}, 1), links: map[tsn.Port]tsn.LinkChanged{},
 	}
 	defer func() {
 		if err != nil {
@@ -269,6 +271,7 @@ func (d *Daemon) run(ctx context.Context, opt Options) error {
 	}
 	lc := linkConfig(d.cfg, d.clock)
 	lc.Timing, lc.Control, lc.Logger = d.timing.post, d.linkEvent, d.log
+	lc.Neighbours = d.neighbourFrame
 	// Events queue up until the loops run, which need the ports to send by.
 	if d.ports, err = link.Open(lc); err != nil {
 		local.Close()
@@ -288,6 +291,7 @@ func (d *Daemon) run(ctx context.Context, opt Options) error {
 	task("control", plain(d.control.run))
 	task("kernel", plain(d.applier.run))
 	task("stations", stations)
+	task("neighbours", plain(d.keepNeighbours))
 	task("hold", plain(d.hold))
 	task("clock", plain(d.tellTime))
 	task("network", plain(d.keepNetwork))
@@ -344,6 +348,7 @@ func (d *Daemon) effect(e tsn.Effect) {
 	case spb.TraceDone:
 		d.deliver(e.RequestID, e)
 	case spb.TopologyChanged:
+		d.neighbours.topologyChanged()
 		d.events.add("topology-changed", tsn.NoPort, fmt.Sprintf("generation %d", e.Generation))
 		d.networkChanged()
 	}

@@ -44,6 +44,7 @@ func (d *Daemon) tellUnlocked() {
 			ports = append(ports, f.Port)
 		}
 	}
+	d.tellNeighbours(ports)
 	if len(ports) > 0 {
 		d.control.post(node.SetUnlocked{Ports: ports})
 	}

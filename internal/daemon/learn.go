@@ -15,7 +15,10 @@ func (d *Daemon) watchStations() (follow func(context.Context) error, err error)
 	c := dataplane.StationConfig{
 		Bridge: d.cfg.Bridge.Name,
 		Seen:   func(s dataplane.Station) { d.control.post(spb.StationSeen{MAC: s.MAC, VID: s.VID, Port: s.Port}) },
-		Gone:   func(s dataplane.Station) { d.control.post(spb.StationGone{MAC: s.MAC, VID: s.VID, Port: s.Port}) },
+		Gone: func(s dataplane.Station) {
+			d.neighbours.forget(s.MAC)
+			d.control.post(spb.StationGone{MAC: s.MAC, VID: s.VID, Port: s.Port})
+		},
 	}
 	for _, p := range d.kernel.all.Ports {
 		if d.learns(p) {

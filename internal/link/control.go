@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/mdlayher/packet"
+	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
 
 	"tsnswitch"
@@ -36,9 +37,12 @@ const (
 	maxReadErrors = 16
 )
 
-// controlPort is the control socket of one port and the goroutine that reads it.
+// controlPort is the control socket of one port and the goroutine that reads
+// it; or the socket of another filter, see neighbour.go.
 type controlPort struct {
 	port    tsn.Port
+	filter  func() ([]bpf.RawInstruction, error)
+	groups  []net.HardwareAddr
 	deliver func(tsn.Event)
 	log     *slog.Logger
 	n       counters
@@ -53,7 +57,7 @@ type controlPort struct {
 }
 
 func newControlPort(port tsn.Port, cfg *Config) *controlPort {
-	p := &controlPort{port: port, deliver: cfg.Control, log: cfg.Logger}
+	p := &controlPort{port: port, filter: controlFilter, groups: controlGroups, deliver: cfg.Control, log: cfg.Logger}
 	// No own address: a frame of ours that comes back means something, and the
 	// machine knows what.
 	for _, a := range []*admission{&p.isis, &p.own, &p.cfm} {
@@ -65,7 +69,7 @@ func newControlPort(port tsn.Port, cfg *Config) *controlPort {
 // open replaces the socket by one on ifi.
 func (p *controlPort) open(ifi *net.Interface) error {
 	p.close()
-	filter, err := controlFilter()
+	filter, err := p.filter()
 	if err != nil {
 		return fmt.Errorf("control filter: %w", err)
 	}
@@ -77,7 +81,7 @@ func (p *controlPort) open(ifi *net.Interface) error {
 	if err != nil {
 		err = fmt.Errorf("PACKET_AUXDATA: %w", err)
 	}
-	for _, g := range controlGroups {
+	for _, g := range p.groups {
 		if jerr := conn.JoinGroup(g); jerr != nil {
 			err = errors.Join(err, fmt.Errorf("join group %s: %w", g, jerr))
 		}

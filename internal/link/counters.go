@@ -11,8 +11,9 @@ type Protocol uint8
 
 // The protocols.
 const (
-	Control Protocol = iota // IS-IS over LLC, frames of these switches' own, CFM
-	GPTP                    // IEEE 802.1AS
+	Control    Protocol = iota // IS-IS over LLC, frames of these switches' own, CFM
+	GPTP                       // IEEE 802.1AS
+	Neighbours                 // ARP and IPv6 neighbour discovery
 )
 
 func (p Protocol) String() string {
@@ -21,6 +22,8 @@ func (p Protocol) String() string {
 		return "control"
 	case GPTP:
 		return "gptp"
+	case Neighbours:
+		return "neighbours"
 	}
 	return "unknown"
 }

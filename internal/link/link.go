@@ -37,6 +37,11 @@ type Config struct {
 	// block for long: a full queue here means lost frames in the kernel.
 	Timing, Control func(tsn.Event)
 
+	// Neighbours is called with each ARP packet and neighbour solicitation or
+	// advertisement that comes in on a port with PortConfig.Neighbours, as it
+	// was on the wire. What it returns, if not nil, is sent back.
+	Neighbours func(port tsn.Port, frame []byte) (reply []byte)
+
 	StampTimeout            int64 // ns; DefaultStampTimeout
 	GPTPLimit, ControlLimit Limit // per port; DefaultGPTPLimit, DefaultControlLimit
 	Logger                  *slog.Logger
@@ -50,6 +55,7 @@ type PortConfig struct {
 	Ifname        string
 	Rate          tsn.Rate // instead of what the driver says; 0: ask the driver
 	Control, GPTP bool
+	Neighbours    bool
 
 	// HardwareStamps asks the interface for its own time stamps instead of
 	// the kernel's. The Clock must then understand them (see PHC).
@@ -68,6 +74,8 @@ func (c *Config) validate() error {
 			errs = append(errs, fmt.Errorf("port %d: no interface name", p.Port))
 		case seen[p.Port] || names[p.Ifname]:
 			errs = append(errs, fmt.Errorf("port %d (%s): port or interface given twice", p.Port, p.Ifname))
+		case p.Neighbours && c.Neighbours == nil:
+			errs = append(errs, fmt.Errorf("port %d (%s): neighbours need Config.Neighbours", p.Port, p.Ifname))
 		case p.GPTP && c.Clock == nil:
 			errs = append(errs, fmt.Errorf("port %d (%s): gPTP needs Config.Clock", p.Port, p.Ifname))
 		}
@@ -115,6 +123,7 @@ type Ports struct {
 type port struct {
 	PortConfig
 	control *controlPort // nil if not configured
+	ask     *controlPort // of hosts' questions
 	gptp    *gptpPort
 
 	index int // interface index, 0 while absent
@@ -155,6 +164,9 @@ func (l *Ports) newPort(pc PortConfig) (*port, error) {
 	p := &port{PortConfig: pc}
 	if pc.Control {
 		p.control = newControlPort(pc.Port, &l.cfg)
+	}
+	if pc.Neighbours {
+		p.ask = newNeighbourPort(pc.Port, &l.cfg)
 	}
 	if pc.GPTP {
 		p.gptp = &gptpPort{
@@ -208,6 +220,10 @@ func (l *Ports) Counters() []Counters {
 			p.control.drops()
 			all = append(all, p.control.n.snapshot(p.Port, Control))
 		}
+		if p.ask != nil {
+			p.ask.drops()
+			all = append(all, p.ask.n.snapshot(p.Port, Neighbours))
+		}
 		if p.gptp != nil {
 			p.gptp.drops()
 			all = append(all, p.gptp.n.snapshot(p.Port, GPTP))
@@ -234,6 +250,9 @@ func (l *Ports) Close() {
 		for _, p := range l.sorted() {
 			if p.control != nil {
 				p.control.close()
+			}
+			if p.ask != nil {
+				p.ask.close()
 			}
 			if p.gptp != nil {
 				p.gptp.stop()

@@ -152,6 +152,62 @@ func TestControlLimits(t *testing.T) {
 	}
 }
 
+// Questions of hosts, ARP and neighbour discovery, come from ports that ask for
+// them, and answers go back; nothing else does.
+func TestNeighbours(t *testing.T) {
+	ownNetNS(t)
+	addVeth(t, "a", "b")
+	rx := newSink()
+	ipv6 := func(next, typ byte) []byte {
+		f := ethernet(isisDAs[0], station, 0x86dd, make([]byte, 64)...)
+		f[20], f[54] = next, typ
+		return f
+	}
+	arp := ethernet(isisDAs[0], station, 0x0806, make([]byte, 46)...)
+	lb := open(t, Config{Control: rx.put, Ports: []PortConfig{{Port: 3, Ifname: "b", Neighbours: true}}, Neighbours: func(p tsn.Port, f []byte) []byte {
+		if p != 3 {
+			t.Errorf("port %d", p)
+		}
+		rx.put(tsn.Received{Port: p, Frame: f})
+		if f[12] == 8 {
+			return pdu(isisDAs[0], station, 77) // what the other end can receive
+		}
+		return nil
+	}})
+	back := newSink()
+	la := open(t, Config{Control: back.put, Ports: []PortConfig{{Port: 1, Ifname: "a", Control: true}}})
+	next(t, rx, linkUp)
+	next(t, back, linkUp)
+	tagged := slices.Concat(arp[:12], []byte{0x81, 0, 0, 9}, arp[12:])
+	for _, f := range [][]byte{
+		ethernet(isisDAs[0], station, 0x0800, make([]byte, 46)...), ipv6(58, 128), ipv6(6, 135), pdu(isisDAs[0], station, 1),
+		arp, ipv6(58, 135), ipv6(58, 136), tagged,
+	} {
+		sendRaw(t, "a", f)
+	}
+	for i, want := range [][]byte{arp, ipv6(58, 135), ipv6(58, 136), tagged} {
+		if got := next(t, rx, always[tsn.Received]); !bytes.Equal(got.Frame, want) {
+			t.Fatalf("%d: got %x", i, got.Frame)
+		}
+	}
+	if got := next(t, back, always[tsn.Received]); got.Frame[18] != 77 {
+		t.Errorf("answered with %x", got.Frame)
+	}
+	if c := countersOf(t, lb, 3, Neighbours); c.Received != 4 || c.Sent != 1 {
+		t.Errorf("counters %+v", c)
+	}
+	_ = la
+}
+
+// sendRaw sends a frame of any type.
+func sendRaw(t *testing.T, name string, frame []byte) {
+	t.Helper()
+	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0)
+	must(t, err)
+	defer unix.Close(fd)
+	must(t, unix.Sendto(fd, frame, 0, &unix.SockaddrLinklayer{Ifindex: getLink(t, name).Attrs().Index, Halen: 6}))
+}
+
 // The default limit is below the rate of warmUp, so tests that warm up raise it.
 var noLimit = Limit{PerSecond: 1e6, Burst: 1e6}
 

@@ -220,6 +220,9 @@ func (l *Ports) gone(p *port) {
 		if p.control != nil {
 			p.control.close()
 		}
+		if p.ask != nil {
+			p.ask.close()
+		}
 		if p.gptp != nil {
 			p.gptp.close()
 		}
@@ -255,6 +258,11 @@ func (p *port) open(attrs *netlink.LinkAttrs) error {
 	p.setOwn(attrs.HardwareAddr)
 	if p.control != nil {
 		if err := p.control.open(ifi); err != nil {
+			return err
+		}
+	}
+	if p.ask != nil {
+		if err := p.ask.open(ifi); err != nil {
 			return err
 		}
 	}
