@@ -149,3 +149,65 @@ func TestDisjointOnALine(t *testing.T) {
 		t.Error(d.Text)
 	}
 }
+
+// A plan answers the same offline, in the caller's numbers.
+func TestPlanDisjoint(t *testing.T) {
+	bridges := make([]PlanBridge, 5)
+	for k := range bridges { // numbered against their ids
+		bridges[k] = PlanBridge{SystemID: nodeMAC(4 - k), Priority: 0x8000}
+	}
+	links := []PlanLink{{0, 1, 1, 1}, {1, 3, 1, 1}, {0, 2, 1, 1}, {2, 3, 1, 1}, {3, 4, 1, 1}}
+	p, err := NewPlan(bridges, links)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		to          int
+		algorithms  []uint8
+		best, least Sharing
+	}{
+		{3, []uint8{1, 3, 2}, Sharing{Algorithms: [2]uint8{1, 2}}, Sharing{}},
+		{4, []uint8{1, 2}, Sharing{Algorithms: [2]uint8{1, 2}, Links: 1, Bridges: 1}, Sharing{Links: 1, Bridges: 1}},
+		{3, []uint8{1}, Sharing{}, Sharing{}},
+	} {
+		best, least, err := p.Disjoint(0, c.to, c.algorithms...)
+		if err != nil || best != c.best || least != c.least {
+			t.Errorf("to %d: %+v, %+v, %v; want %+v, %+v", c.to, best, least, err, c.best, c.least)
+		}
+	}
+	for _, to := range []int{-1, 0, 5} {
+		if _, _, err := p.Disjoint(0, to, 1, 2); err == nil {
+			t.Errorf("to %d: no error", to)
+		}
+	}
+}
+
+// What NewPlan and Trees refuse, they name.
+func TestPlanErrors(t *testing.T) {
+	two := []PlanBridge{{SystemID: nodeMAC(0)}, {SystemID: nodeMAC(1)}}
+	for _, c := range []struct {
+		bridges []PlanBridge
+		links   []PlanLink
+		want    string
+	}{
+		{[]PlanBridge{{SystemID: nodeMAC(0)}, {}}, nil, "bridge 1: system id 00:00:00:00:00:00"},
+		{[]PlanBridge{two[0], two[1], two[0]}, nil, "bridges 0 and 2 have the system id"},
+		{two, []PlanLink{{0, 1, 1, 1}, {0, 2, 1, 1}}, "link 1: there is no bridge 2"},
+		{two, []PlanLink{{1, 1, 1, 1}}, "link 0: both ends are bridge 1"},
+		{two, []PlanLink{{0, 1, 1, NotAdvertised + 1}}, "link 0: metric 16777216 is larger"},
+	} {
+		if _, err := NewPlan(c.bridges, c.links); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%v, want %q", err, c.want)
+		}
+	}
+	p, err := NewPlan(two, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.Trees(2, 1); err == nil {
+		t.Error("trees of a bridge that is not there")
+	}
+	if _, err := p.Trees(0, 17); err == nil {
+		t.Error("trees under an algorithm that is not there")
+	}
+}

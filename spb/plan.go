@@ -140,3 +140,40 @@ func (p *Plan) Trees(root int, algorithms ...uint8) (*PlanTrees, error) {
 	}
 	return t, nil
 }
+
+// Disjoint compares the paths between two bridges under some algorithms: the
+// pair that shares the fewest links, then the fewest bridges, and what any two
+// paths must share. VIDs of both are zero. The error is about an argument, or
+// that there is no path.
+func (p *Plan) Disjoint(from, to int, algorithms ...uint8) (best, least Sharing, err error) {
+	if to < 0 || to >= len(p.node) || from == to {
+		return best, least, fmt.Errorf("there is no path to bridge %d", to)
+	}
+	t, err := p.Trees(from, algorithms...)
+	if err != nil {
+		return best, least, err
+	}
+	if t.Hops[to] < 0 {
+		return best, least, fmt.Errorf("no path between bridges %d and %d", from, to)
+	}
+	paths := make([][]int32, len(algorithms))
+	for j := range algorithms {
+		for v := int32(to); v >= 0; v = t.Parent[j][v] {
+			paths[j] = append(paths[j], v)
+		}
+	}
+	first := true
+	for j, a := range algorithms {
+		for k, b := range algorithms[:j] {
+			if len(paths[j]) < 2 || len(paths[k]) < 2 {
+				continue // the spanning tree has no path everywhere
+			}
+			s := sharing(paths[k], paths[j])
+			s.Algorithms = [2]uint8{b, a}
+			if first || s.less(best) {
+				best, first = s, false
+			}
+		}
+	}
+	return best, p.work.leastSharing(p.node[from], p.node[to]), nil
+}

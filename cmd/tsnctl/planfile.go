@@ -47,7 +47,10 @@ With --json the answer is
 SRC itself has [0,0] and no parent; a DST out of reach is in neither.
 cost_hops is that of algorithms 1 to 16. Algorithm 0, the spanning tree, is
 planned when asked for; its paths may be longer. --from keeps one SRC, --to
-one DST.`
+one DST.
+
+Without --json and with both --from and --to it prints the paths, and which
+two are most independent of each other (for streams that are sent twice).`
 
 // filePlan is what plan paths --file is asked.
 type filePlan struct {
@@ -371,6 +374,21 @@ func (p *planned) printPair(ctx context.Context, pg *page) error {
 			text = "no path"
 		}
 		pg.wrap(fmt.Sprintf("  ECT %2d: ", a), "          ", text)
+	}
+	if from == to {
+		return nil
+	}
+	best, least, err := p.plan.Disjoint(from, to, p.algorithms...)
+	if err != nil {
+		return err
+	}
+	if len(p.algorithms) > 1 {
+		pg.printf("Most independent: ECT %d and %d share %s.", best.Algorithms[0], best.Algorithms[1], best)
+	}
+	if least.Links == 0 && least.Bridges == 0 {
+		pg.printf("The topology has two disjoint paths.")
+	} else {
+		pg.printf("By the topology any two paths share at least %s.", least)
 	}
 	return nil
 }
