@@ -3,7 +3,10 @@ package daemon
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -11,6 +14,8 @@ import (
 
 	"tsnswitch"
 	"tsnswitch/internal/config"
+	"tsnswitch/internal/nodeconfig"
+	"tsnswitch/internal/record"
 	"tsnswitch/spb"
 )
 
@@ -98,4 +103,95 @@ func TestKeepKeys(t *testing.T) {
 		cancel()
 		synctest.Wait()
 	})
+}
+
+// A trace holds no secret, and replays all the same with the configuration: a
+// key that had been told is found there. Two bridges, of which b1 is recorded.
+func TestTraceOfKeys(t *testing.T) {
+	text := func(name, mac string) *config.Daemon {
+		c, err := config.ParseDaemon(name, []byte(`role: bridge
+name: `+name+`
+systemId: `+mac+`
+ports:
+  - {port: 1, ifname: p1, role: fabric}
+spb: {baseVids: [{vid: 100}], auth: {keys: [
+  {id: 2, algorithm: hmac-sha-512, secret: plugh, sendFrom: 2027-01-02T00:00:00Z}, {id: 1, algorithm: hmac-md5, secret: xyzzy}]}}
+`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	machine := func(c *config.Daemon) *spb.Instance {
+		n, err := nodeconfig.Of(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m, err := spb.New(*n.SPB)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return m
+	}
+	c1, c2 := text("b1", "02:00:00:00:00:01"), text("b2", "02:00:00:00:00:02")
+	file := filepath.Join(t.TempDir(), "trace.jsonl")
+	trace, err := record.Create(record.Config{Path: file, Machine: "spb"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b1, b2 := machine(c1), machine(c2)
+	var effects []string
+	var toB1, toB2 []tsn.Event
+	now := tsn.Instant(0)
+	b1Step := func(ev tsn.Event) {
+		trace.Record(now, ev)
+		out := b1.Step(now, ev)
+		effects = append(effects, fmt.Sprint(out))
+		for _, e := range out {
+			if s, ok := e.(tsn.Send); ok {
+				toB2 = append(toB2, tsn.Received{Port: 1, Frame: s.Frame})
+			}
+		}
+	}
+	later, _ := nodeconfig.Keys(c1.SPB.Auth, time.Date(2027, 2, 1, 0, 0, 0, 0, time.UTC))
+	toB1 = append(toB1, spb.SetKeys{Authentication: later}, tsn.LinkChanged{Port: 1, Up: true, Rate: tsn.Gbps})
+	toB2 = append(toB2, spb.SetKeys{Authentication: later}, tsn.LinkChanged{Port: 1, Up: true, Rate: tsn.Gbps})
+	for range 200 {
+		now = now.Add(int64(10 * time.Millisecond))
+		in1, in2 := append(toB1, tsn.Timeout{}), append(toB2, tsn.Timeout{})
+		toB1, toB2 = nil, nil
+		for _, ev := range in1 {
+			b1Step(ev)
+		}
+		for _, ev := range in2 {
+			for _, e := range b2.Step(now, ev) {
+				if s, ok := e.(tsn.Send); ok {
+					toB1 = append(toB1, tsn.Received{Port: 1, Frame: s.Frame})
+				}
+			}
+		}
+	}
+	if n := b1.Neighbours()[0]; n.State != "Up" {
+		t.Fatalf("b2 is %s: %+v", n.State, b1.Counters().Drops)
+	}
+	if err := trace.Close(); err != nil {
+		t.Fatal(err)
+	}
+	recorded, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Contains(recorded, []byte("hmac-sha-512")) || bytes.Contains(recorded, []byte("xyzzy")) || bytes.Contains(recorded, []byte("plugh")) {
+		t.Errorf("the trace begins with\n%s", recorded[:min(len(recorded), 600)])
+	}
+	step := 0
+	err = record.Replay(bytes.NewReader(recorded), machine(c1), func(at tsn.Instant, _ tsn.Event, out []tsn.Effect) {
+		if step < len(effects) && fmt.Sprint(out) != effects[step] {
+			t.Fatalf("step %d at %d replays as\n%v, was\n%s", step, at, out, effects[step])
+		}
+		step++
+	})
+	if err != nil || step != len(effects) {
+		t.Errorf("%d of %d steps replayed: %v", step, len(effects), err)
+	}
 }
