@@ -143,7 +143,7 @@ func (i *Instance) adjacencyDown(p *port, why string) {
 
 func (i *Instance) adjacencyLost(p *port) {
 	i.counters.AdjacencyChanges++
-	p.srm, p.ssn = nil, nil
+	p.srm, p.ssn, p.srmDue, p.ssnDue = nil, nil, tsn.Never, tsn.Never
 	p.help = helper{}
 	p.acq.lost()
 	p.nextCSNP = tsn.Never

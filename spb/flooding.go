@@ -32,6 +32,7 @@ func (i *Instance) setSRM(p *port, id isispdu.LSPID, delay int64) {
 		p.srm = map[isispdu.LSPID]srmFlag{}
 	}
 	p.srm[id] = srmFlag{due: i.now.Add(delay)}
+	p.srmDue = min(p.srmDue, i.now.Add(delay))
 }
 
 // setSSN marks an LSP to be listed in a PSNP on a port after delay.
@@ -44,6 +45,7 @@ func (i *Instance) setSSN(p *port, id isispdu.LSPID, delay int64) {
 	}
 	if due, ok := p.ssn[id]; !ok || due > i.now.Add(delay) {
 		p.ssn[id] = i.now.Add(delay)
+		p.ssnDue = min(p.ssnDue, i.now.Add(delay))
 	}
 }
 
@@ -72,32 +74,27 @@ func (i *Instance) flood() {
 	}
 }
 
-// floodDeadline is when flood has something to do on p.
-func (p *port) floodDeadline() tsn.Instant {
-	d := tsn.Never
-	for _, f := range p.srm {
-		d = min(d, max(f.due, p.sendAfter))
-	}
-	for _, due := range p.ssn {
-		d = min(d, due)
-	}
-	return d
-}
+// floodDeadline is when flood may have something to do on p.
+func (p *port) floodDeadline() tsn.Instant { return min(max(p.srmDue, p.sendAfter), p.ssnDue) }
 
 func (i *Instance) sendLSPs(p *port) {
-	if len(p.srm) == 0 || p.sendAfter > i.now {
+	if max(p.srmDue, p.sendAfter) > i.now {
 		return
 	}
 	var due []isispdu.LSPID
+	p.srmDue = tsn.Never
 	for id, f := range p.srm {
 		if f.due <= i.now {
 			due = append(due, id)
+		} else {
+			p.srmDue = min(p.srmDue, f.due)
 		}
 	}
 	slices.SortFunc(due, isispdu.LSPID.Compare)
 	if len(due) > burst {
 		due = due[:burst]
 		p.sendAfter = i.now.Add(burstGap)
+		p.srmDue = p.sendAfter
 	}
 	for _, id := range due {
 		l := i.db.lsps[id]
@@ -113,18 +110,19 @@ func (i *Instance) sendLSPs(p *port) {
 		i.send(p, l.raw)
 		// 7.3.15.5: the flag stays until the LSP is acknowledged.
 		p.srm[id] = srmFlag{due: i.now.Add(i.cfg.RetransmitInterval), sent: true}
+		p.srmDue = min(p.srmDue, p.srm[id].due)
 	}
 }
 
 // sendDuePSNP sends acknowledgements and requests, entry by entry: an LSP that we do not have is
 // listed with sequence number 0.
 func (i *Instance) sendDuePSNP(p *port) {
-	due := false
-	for _, at := range p.ssn {
-		due = due || at <= i.now
-	}
-	if !due {
+	if p.ssnDue > i.now {
 		return
+	}
+	p.ssnDue = tsn.Never
+	if len(p.ssn) == 0 {
+		return // taken back meanwhile
 	}
 	ids := make([]isispdu.LSPID, 0, len(p.ssn))
 	for id := range p.ssn {

@@ -117,6 +117,8 @@ type port struct {
 	// it is due in a PSNP (SSNflag). An absent key is a clear flag.
 	srm map[isispdu.LSPID]srmFlag
 	ssn map[isispdu.LSPID]tsn.Instant
+	// srmDue and ssnDue are not after the first of them.
+	srmDue, ssnDue tsn.Instant
 	// graceUntil, if not zero: the neighbour restarted, the link stays in use.
 	graceUntil tsn.Instant
 	acq        reacquisition
@@ -145,7 +147,7 @@ func New(cfg Config) (*Instance, error) {
 	}
 	for _, p := range cfg.Ports {
 		if p.Role == tsn.RoleFabric {
-			i.ports = append(i.ports, &port{cfg: p, adj: adjacency{state: isispdu.Down, expires: tsn.Never}, exchange: newExchange(), nextHello: tsn.Never, nextCSNP: tsn.Never, acq: newReacquisition()})
+			i.ports = append(i.ports, &port{cfg: p, adj: adjacency{state: isispdu.Down, expires: tsn.Never}, exchange: newExchange(), nextHello: tsn.Never, nextCSNP: tsn.Never, srmDue: tsn.Never, ssnDue: tsn.Never, acq: newReacquisition()})
 		}
 	}
 	i.auth.set(cfg.Authentication)
