@@ -133,6 +133,29 @@ func (i *Instance) receiveLSP(p *port, l *isispdu.LSP, raw []byte) {
 	}
 }
 
+// receiveCopy acknowledges an LSP that is octet for octet the one we have, but
+// for the lifetime, without decoding it: in a meshed network most are. With
+// authentication every copy is verified, so none is taken here.
+func (i *Instance) receiveCopy(p *port, b []byte) bool {
+	const lifetime, id = 10, 12 // offsets
+	if p.adj.state != isispdu.Up || len(b) < 27 || b[4]&0x1f != byte(isispdu.TypeL1LSP) || i.auth.lsp.signer != nil {
+		return false
+	}
+	have := i.db.lsps[isispdu.LSPID(b[id:])]
+	if have == nil || have.purged || have.pdu.ID.System() == i.cfg.SystemID || len(b) < len(have.raw) ||
+		b[lifetime]|b[lifetime+1] == 0 ||
+		!bytes.Equal(b[:lifetime], have.raw[:lifetime]) || !bytes.Equal(b[id:len(have.raw)], have.raw[id:]) {
+		return false
+	}
+	i.counters.Received.LSP++
+	for _, q := range i.ports {
+		delete(q.acq.requested, have.pdu.ID)
+	}
+	delete(p.srm, have.pdu.ID)
+	i.setSSN(p, have.pdu.ID, i.cfg.AckDelay)
+	return true
+}
+
 func (i *Instance) receiveUnknownLSP(p *port, l *isispdu.LSP, raw []byte) {
 	switch {
 	case l.RemainingLifetime == 0:

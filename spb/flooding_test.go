@@ -278,3 +278,45 @@ func TestDrops(t *testing.T) {
 		t.Errorf("%d LSPs dropped before Up", n)
 	}
 }
+
+// A copy of what we have does the same whether it is recognised by its octets
+// or decoded: it acknowledges, and is acknowledged. With any other octet it is
+// no copy.
+func TestCopy(t *testing.T) {
+	p := newPeer(t, nil).up()
+	l := p.lsp(5, 3, "b6")
+	raw, err := l.Seal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	frame := func(b []byte) tsn.Received {
+		return tsn.Received{Port: 2, Frame: isispdu.AppendFrame(nil, isispdu.AllISs, nodeMAC(2), b)}
+	}
+	p.receive(1, l) // is flooded to port 2
+	if len(p.inst.port(2).srm) != 1 {
+		t.Fatalf("port 2: %v", p.inst.port(2).srm)
+	}
+	for at := range raw {
+		b := append([]byte{}, raw...)
+		b[at] ^= 0x40
+		if copied := p.inst.receiveCopy(p.inst.port(2), b); copied != (at == 10 || at == 11) {
+			t.Errorf("octet %d changed: a copy %t", at, copied)
+		}
+	}
+	p = newPeer(t, nil).up()
+	p.receive(1, l)
+	isispdu.SetRemainingLifetime(raw, 17)
+	p.step(frame(append(raw, 0, 0))) // with padding of the medium
+	p.wait(50 * millisecond)
+	if got := p.psnpSent(2); len(got) != 1 || got[0].SequenceNumber != 3 || len(p.inst.port(2).srm) != 0 {
+		t.Errorf("acknowledged %v, flags %v", got, p.inst.port(2).srm)
+	}
+	if c := p.inst.Counters(); c.Received.LSP != 2 || c.Drops != (DropCounters{}) {
+		t.Errorf("%+v %+v", c.Received, c.Drops)
+	}
+	isispdu.SetRemainingLifetime(raw, 0)
+	p.step(frame(raw)) // a purge is news
+	if d, _ := p.stored(5); d.RemainingLifetime != 0 {
+		t.Errorf("%+v", d)
+	}
+}

@@ -293,6 +293,9 @@ func (i *Instance) received(ev tsn.Received) {
 		c.Malformed++
 		return
 	}
+	if src != i.cfg.SystemID && i.receiveCopy(p, b) {
+		return
+	}
 	pdu, err := isispdu.Parse(b)
 	if src == i.cfg.SystemID {
 		c.OwnFrame++
