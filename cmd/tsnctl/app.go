@@ -49,6 +49,7 @@ Exit status: 0 done, 1 refused or failed, 2 the command line is wrong.`,
 	f.BoolVar(&a.json, "json", false, "same as -o json")
 	f.DurationVar(&a.timeout, "timeout", 30*time.Second, "give up a call after this")
 	_ = c.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp))
+	_ = c.RegisterFlagCompletionFunc("node", a.nodeNames)
 	c.PersistentPreRunE = func(*cobra.Command, []string) error {
 		if a.output != "text" && a.output != "json" {
 			return fmt.Errorf("-o %s: allowed: text, json", a.output)

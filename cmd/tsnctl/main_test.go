@@ -243,6 +243,41 @@ func TestPageProperties(t *testing.T) {
 	})
 }
 
+// Names of nodes and stations complete; without a daemon nothing does.
+func TestCompletion(t *testing.T) {
+	socket := filepath.Join(t.TempDir(), "s")
+	stop := daemon(t, socket)
+	complete := func(args ...string) string {
+		var out, errOut bytes.Buffer
+		run(t.Context(), append([]string{"__complete", "--socket", socket}, args...), &out, &errOut)
+		names, _, _ := strings.Cut(out.String(), ":")
+		return strings.Join(strings.Fields(names), " ")
+	}
+	for _, args := range [][]string{{"spb", "ping", ""}, {"spb", "disjoint", "b1", ""}, {"spb", "tree", ""}, {"status", "--node", ""}} {
+		if got := complete(args...); got != "b1 A b2" {
+			t.Errorf("%v: %q", args, got)
+		}
+	}
+	stop()
+	if got := complete("spb", "ping", ""); got != "" {
+		t.Errorf("without a daemon: %q", got)
+	}
+}
+
+// A ping that is interrupted sums up what came.
+func TestPingInterrupted(t *testing.T) {
+	s := &api.PingSummary{To: "B"}
+	for k, v := range []api.PingReply{{RTT: 3000}, {Lost: true}, {RTT: 1000}, {RTT: 2000}} {
+		v.Sequence, v.From, v.Name = k+1, tsn.MAC{2}, "b3"
+		addReply(s, v)
+	}
+	var out bytes.Buffer
+	printPing(&page{w: &out}, s)
+	if want := "b3, the bridge of B: 4 sent, 3 answered, 1us/2us/3us (min/avg/max)\n"; out.String() != want {
+		t.Errorf("%q, want %q", out.String(), want)
+	}
+}
+
 // A name from the network cannot steer the terminal.
 func TestNoControlCharacters(t *testing.T) {
 	var out bytes.Buffer

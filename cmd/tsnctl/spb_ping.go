@@ -34,7 +34,9 @@ For an end station its bridge answers. Exit status 1 if no answer came.`,
 		}
 		r.To, r.Interval, r.Timeout = args[0], int64(interval), int64(timeout)
 		p := &page{w: a.out}
+		soFar := &api.PingSummary{To: r.To, VLAN: r.VLAN}
 		sum, err := sw.Ping(ctx, r, func(v api.PingReply) error {
+			addReply(soFar, v)
 			if a.json {
 				return a.jsonLine(api.PingStep{Reply: &v})
 			}
@@ -45,6 +47,9 @@ For an end station its bridge answers. Exit status 1 if no answer came.`,
 			}
 			return p.err
 		})
+		if errors.Is(ctx.Err(), context.Canceled) && soFar.Sent > 0 {
+			sum, err = soFar, nil // told to stop
+		}
 		switch {
 		case err != nil:
 			return err
@@ -62,12 +67,28 @@ For an end station its bridge answers. Exit status 1 if no answer came.`,
 	return patient(c)
 }
 
+// addReply counts a reply, for a ping that is not let end.
+func addReply(s *api.PingSummary, v api.PingReply) {
+	s.Target, s.Name = v.From, v.Name
+	if s.Sent++; v.Lost {
+		return
+	}
+	if s.Received++; s.Received == 1 {
+		s.Min = v.RTT
+	}
+	s.Min, s.Max = min(s.Min, v.RTT), max(s.Max, v.RTT)
+	s.Avg += (v.RTT - s.Avg) / int64(s.Received)
+}
+
 func printPing(p *page, s *api.PingSummary) {
 	who := nameOr(s.Name, s.Target)
 	if s.To != s.Name && s.To != s.Target.String() {
 		who = fmt.Sprintf("%s, the bridge of %s", who, s.To)
 	}
-	text := fmt.Sprintf("%s in vlan %d: %d sent, %d answered", who, s.VLAN, s.Sent, s.Received)
+	if s.VLAN != 0 {
+		who += fmt.Sprintf(" in vlan %d", s.VLAN)
+	}
+	text := fmt.Sprintf("%s: %d sent, %d answered", who, s.Sent, s.Received)
 	if s.Received > 0 {
 		text += fmt.Sprintf(", %s/%s/%s (min/avg/max)", dur(s.Min), dur(s.Avg), dur(s.Max))
 	}

@@ -55,6 +55,9 @@ func printStatus(p *page, s *api.Status) {
 	}
 	if s.Role == "bridge" {
 		field("Agreement", "%s", agreementText(s.SPB.Agreement))
+		if c := s.SPB.Convergence; c.Changes > 0 {
+			field("Changes", "%d of paths; the last took %s, the longest %s", c.Changes, dur(c.Last), dur(c.Max))
+		}
 	}
 	switch g := s.GPTP; {
 	case g.IsGrandmaster:

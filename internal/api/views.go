@@ -51,6 +51,16 @@ type SPBStatus struct {
 	// Keys says how IS-IS is authenticated; empty: not at all.
 	Keys      string    `json:"keys,omitempty"`
 	Agreement Agreement `json:"agreement"`
+	// Convergence is how long changes took at this bridge.
+	Convergence Convergence `json:"convergence"`
+}
+
+// Convergence is the time from a path computation until the neighbours had
+// agreed and the kernel held what was wanted.
+type Convergence struct {
+	Changes uint64 `json:"changes"`
+	Last    int64  `json:"lastNs"`
+	Max     int64  `json:"maxNs"`
 }
 
 // Agreement is how far the neighbours are with the topology of now: entries

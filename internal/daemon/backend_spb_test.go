@@ -65,7 +65,7 @@ func newPairOf(t *testing.T, one, two string) *pair {
 	p := &pair{}
 	cfg, near := p.control(t, one)
 	_, p.far = p.control(t, two)
-	d := &Daemon{cfg: cfg, events: newEvents("b1"), machine: near, changed: make(chan struct{}, 1), log: quiet}
+	d := &Daemon{cfg: cfg, events: newEvents("b1"), machine: near, changed: make(chan struct{}, 1), log: quiet, convergence: newConvergence()}
 	d.drainStore = store[drainMemory]{filepath.Join(t.TempDir(), "drain.json")}
 	d.control = newLoop("control", near, func() tsn.Instant { return p.now }, func(e tsn.Effect) {
 		if s, ok := e.(tsn.Send); ok {
@@ -73,11 +73,12 @@ func newPairOf(t *testing.T, one, two string) *pair {
 			return
 		}
 		if w, ok := e.(node.Desired); ok { // a kernel that takes everything
-			p.applied = w.Forwarding
+			p.applied, d.convergence.wanted = w.Forwarding, w.Forwarding
 			return
 		}
 		d.effect(e)
 	})
+	d.control.after = d.converged
 	d.fabric = &fabric{cfg: cfg, control: d.control, machine: near, self: d}
 	d.view.Store(&ownView{})
 	p.d = d
@@ -182,6 +183,9 @@ func TestFabricViews(t *testing.T) {
 		}
 		if _, err = p.d.Disjoint(ctx, api.DisjointQuery{From: "h1", To: "b2", VLANs: [2]tsn.VID{7, 100}}); api.ErrorCode(err) != api.CodeNotFound {
 			t.Error(err)
+		}
+		if c := p.d.convergence.view(); c.Changes == 0 || c.Last <= 0 || p.d.convergence.begin != tsn.Never {
+			t.Errorf("%+v", c)
 		}
 		services, err := p.d.Services(ctx)
 		if err != nil || services.Node != "b1" || len(services.Services) != 1 || services.Services[0].Group == "" || len(services.Services[0].Receivers) != 1 || services.Services[0].Receivers[0].Name != "b2" || len(services.Services[0].Sources) != 1 {

@@ -83,7 +83,7 @@ func (d *Daemon) Status(ctx context.Context) (*api.Status, error) {
 		st.SPB = api.SPBStatus{
 			Adjacencies: s.spb.Adjacencies, Nodes: s.spb.NodesReached, LSPs: s.spb.LSPs,
 			LSDBDigest: fmt.Sprintf("%x", s.digest[:8]), SPFRuns: s.spbCounts.SPFRuns,
-			Overload: s.spb.OverloadReason, Agreement: d.agreementView(s), Keys: keysText(s.keys),
+			Overload: s.spb.OverloadReason, Agreement: d.agreementView(s), Keys: keysText(s.keys), Convergence: d.convergence.view(),
 		}
 	}
 	sched, err := d.ScheduleState(ctx)

@@ -72,16 +72,17 @@ type Daemon struct {
 	log     *slog.Logger
 	started time.Time
 
-	clock   *clockwork
-	kernel  *kernel
-	ports   *link.Ports
-	timing  *loop
-	gptp    *node.Timing
-	control *loop
-	machine *node.Control
-	applier *applier
-	events  *events
-	fabric  *fabric
+	clock       *clockwork
+	kernel      *kernel
+	ports       *link.Ports
+	timing      *loop
+	gptp        *node.Timing
+	control     *loop
+	machine     *node.Control
+	applier     *applier
+	convergence *convergence
+	events      *events
+	fabric      *fabric
 
 	// answers are the requests to machines that wait for their Result.
 	answersMu sync.Mutex
@@ -185,6 +186,7 @@ func build(cfg *config.Daemon, opt Options) (_ *Daemon, err error) {
 	d.applier = newApplier(d.kernel, d.log, d.clock.now, d.applied)
 	d.timing = newLoop("timing", d.gptp, link.Now, d.effect)
 	d.control = newLoop("control", d.machine, link.Now, d.effect)
+	d.convergence, d.control.after = newConvergence(), d.converged
 	var keys *api.Keys
 	if t := cfg.API.TLS; t.Cert != "" {
 		if keys, err = api.LoadKeys(t.Cert, t.Key, t.CA); err != nil {
@@ -314,6 +316,18 @@ func (d *Daemon) run(ctx context.Context, opt Options) error {
 	return nil
 }
 
+// converged looks, after a step of the control machine, whether a change of
+// paths is over.
+func (d *Daemon) converged(now tsn.Instant, ev tsn.Event) {
+	c := d.convergence
+	if a, ok := ev.(spb.Applied); ok && a.Err == "" {
+		c.applied = max(c.applied, a.Generation)
+	}
+	if c.begin != tsn.Never && c.applied >= c.wanted {
+		c.look(now, d.machine.SPB.Agreement().Pending)
+	}
+}
+
 // effect carries out what a machine asks for; it runs in that machine's loop.
 func (d *Daemon) effect(e tsn.Effect) {
 	switch e := e.(type) {
@@ -328,6 +342,7 @@ func (d *Daemon) effect(e tsn.Effect) {
 		d.clock.relation(e, d.log)
 		d.tellControl()
 	case node.Desired:
+		d.convergence.wanted = e.Forwarding
 		d.applier.set(e)
 	case srp.Result:
 		if e.Err == nil {
@@ -349,6 +364,7 @@ func (d *Daemon) effect(e tsn.Effect) {
 		d.deliver(e.RequestID, e)
 	case spb.TopologyChanged:
 		d.neighbours.topologyChanged()
+		d.convergence.changed(d.control.now())
 		d.events.add("topology-changed", tsn.NoPort, fmt.Sprintf("generation %d", e.Generation))
 		d.networkChanged()
 	}

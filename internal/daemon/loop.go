@@ -25,8 +25,9 @@ type loop struct {
 	machine tsn.Machine
 	now     func() tsn.Instant
 	do      func(tsn.Effect)
-	record  *record.Recorder // nil: not recording
-	last    tsn.Event        // given to the machine when the loop ends, nil: none
+	record  *record.Recorder             // nil: not recording
+	after   func(tsn.Instant, tsn.Event) // called after each step, nil: not
+	last    tsn.Event                    // given to the machine when the loop ends, nil: none
 
 	events chan tsn.Event
 	calls  chan func()
@@ -90,6 +91,9 @@ func (l *loop) step(ev tsn.Event) []tsn.Effect {
 	l.steps.Add(1)
 	for _, e := range effects {
 		l.do(e)
+	}
+	if l.after != nil {
+		l.after(now, ev)
 	}
 	return effects
 }

@@ -44,6 +44,9 @@ func (c collector) Collect(out chan<- prometheus.Metric) {
 	if err != nil {
 		return
 	}
+	if s.spb != nil {
+		c.d.convergence.collect(out)
+	}
 	for _, n := range s.neighbours {
 		if n.Echo.IntervalNS != 0 {
 			l := portLabels(n.Port)

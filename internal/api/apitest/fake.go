@@ -61,7 +61,7 @@ func (f *Fake) Status(context.Context) (*api.Status, error) {
 			{Port: 2, Ifname: "p2", Role: "fabric", Up: false, Rate: 100 * tsn.Mbps, Neighbour: ""},
 			{Port: 3, Ifname: "p3", Role: "edge", Up: true, Rate: 100 * tsn.Mbps, Neighbour: "A", Reserved: 2307, Gated: true},
 		},
-		SPB:      api.SPBStatus{Adjacencies: 1, Nodes: 4, LSPs: 4, LSDBDigest: "9f2c11d0", SPFRuns: 7, Keys: "signed with key 2 (hmac-sha-256); accepted: 1, 2", Agreement: api.Agreement{Pending: true, For: 12_000_000, Waiting: []string{"b4"}, Withheld: 3}},
+		SPB:      api.SPBStatus{Adjacencies: 1, Nodes: 4, LSPs: 4, LSDBDigest: "9f2c11d0", SPFRuns: 7, Keys: "signed with key 2 (hmac-sha-256); accepted: 1, 2", Convergence: api.Convergence{Changes: 7, Last: 4_200_000, Max: 61_000_000}, Agreement: api.Agreement{Pending: true, For: 12_000_000, Waiting: []string{"b4"}, Withheld: 3}},
 		GPTP:     api.GPTPSummary{Synchronized: true, Grandmaster: "b1", IsGrandmaster: true},
 		Schedule: api.ScheduleBrief{ID: "s-1", State: api.ScheduleRunning, Base: tsn.PTPTime{NS: 1_000_000_000}, Cycle: 10_000_000},
 		Streams:  api.StreamCounts{Owned: 1, Here: 2, Scheduled: 2},
