@@ -167,7 +167,7 @@ func BenchmarkAllSources(b *testing.B) {
 
 // BenchmarkLinkFailure brings the trees of all sources up to date after one
 // random link has gone, and again after it is back. "of-full-run" is the time by
-// that of a full run on the same cores.
+// that of a full run on the same cores, the fastest of five.
 func BenchmarkLinkFailure(b *testing.B) {
 	for _, algorithms := range [][]uint8{{1}, allAlgorithms[1:]} {
 		b.Run(fmt.Sprintf("trees=%d", len(algorithms)), func(b *testing.B) { benchChange(b, algorithms) })
@@ -182,9 +182,13 @@ func benchChange(b *testing.B, algorithms []uint8) {
 	}
 	t := topology{graph: *whole.work.graph}
 	roots := allRoots(&t.graph)
-	start := time.Now()
-	t.forests(roots, algorithms, pool)
-	full := time.Since(start)
+	full := time.Duration(1 << 62)
+	for range 5 {
+		t.cache = forestCache{}
+		start := time.Now()
+		t.forests(roots, algorithms, pool)
+		full = min(full, time.Since(start))
+	}
 	r, back := &prng{5}, time.Duration(0)
 	for b.Loop() {
 		b.StopTimer()
