@@ -148,6 +148,18 @@ func (i *Instance) Nodes() []Node {
 	return out
 }
 
+// HostNames are the names of the systems in the database; who has none is not
+// in it.
+func (i *Instance) HostNames() map[tsn.MAC]string {
+	out := make(map[tsn.MAC]string, len(i.top.nodes))
+	for k := range i.top.nodes {
+		if n := &i.top.nodes[k]; n.hostName != "" {
+			out[n.system] = n.hostName
+		}
+	}
+	return out
+}
+
 // Station is an end station somewhere in the region.
 type Station struct {
 	EndStation

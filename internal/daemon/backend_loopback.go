@@ -179,12 +179,8 @@ func (d *Daemon) Trace(ctx context.Context, r api.TraceRequest, hop func(api.Tra
 
 // systemNames are the host names of the fabric's bridges.
 func (d *Daemon) systemNames(ctx context.Context) (map[tsn.MAC]string, error) {
-	names := map[tsn.MAC]string{}
-	err := d.control.call(ctx, func() {
-		for _, n := range d.machine.SPB.Nodes() {
-			names[n.SystemID] = n.HostName
-		}
-	})
+	var names map[tsn.MAC]string
+	err := d.control.call(ctx, func() { names = d.machine.SPB.HostNames() })
 	return names, err
 }
 

@@ -148,22 +148,31 @@ func (d *Daemon) Paths(ctx context.Context, q api.PathQuery) ([]api.Path, error)
 	} else if to, err = d.fabric.members(ctx); err != nil {
 		return nil, err
 	}
+	names, err := d.systemNames(ctx)
+	if err != nil {
+		return nil, err
+	}
 	out := []api.Path{}
 	for _, b := range d.cfg.SPB.BaseVIDs {
 		if q.VLAN != 0 && q.VLAN != b.VID {
 			continue
 		}
+		costs, err := d.costs(ctx, b, from)
+		if err != nil {
+			return nil, err
+		}
 		for _, m := range to {
 			if m.system == from.system {
 				continue
 			}
-			p, err := d.path(ctx, b, from, m)
+			p, err := d.path(ctx, b, from, m, names)
 			if err != nil {
 				if q.To != "" {
 					return nil, api.Errorf(api.CodeNotFound, "%w", err)
 				}
 				continue // unreachable nodes have no path to show
 			}
+			p.Cost = costs[m.bridge]
 			out = append(out, p)
 		}
 	}
@@ -173,23 +182,33 @@ func (d *Daemon) Paths(ctx context.Context, q api.PathQuery) ([]api.Path, error)
 	return out, nil
 }
 
-func (d *Daemon) path(ctx context.Context, b config.BaseVID, from, to member) (api.Path, error) {
+// costs are the costs of all bridges from that of a member.
+func (d *Daemon) costs(ctx context.Context, b config.BaseVID, from member) (map[tsn.MAC]uint64, error) {
+	out := map[tsn.MAC]uint64{}
+	err := d.control.call(ctx, func() {
+		// Without a tree there are no paths either; asking for one says why.
+		if tree, err := d.machine.SPB.Tree(b.VID, from.bridge); err == nil {
+			for _, n := range tree {
+				out[n.SystemID] = n.Cost
+			}
+		}
+	})
+	return out, err
+}
+
+func (d *Daemon) path(ctx context.Context, b config.BaseVID, from, to member, names map[tsn.MAC]string) (api.Path, error) {
 	p := api.Path{VLAN: b.VID, ECT: uint32(b.ECT), From: nameOr(from.name, from.system), To: nameOr(to.name, to.system)}
 	var hops []tsn.Hop
 	var err error
-	if cerr := d.control.call(ctx, func() {
-		if hops, err = d.machine.Path(b.VID, from.system, to.system); err != nil {
-			return
-		}
-		var why *spb.Explanation
-		if why, err = d.machine.SPB.Why(b.VID, from.system, to.system, 0); err == nil {
-			p.Cost = why.Cost
-		}
-	}); cerr != nil {
+	if cerr := d.control.call(ctx, func() { hops, err = d.machine.Path(b.VID, from.system, to.system) }); cerr != nil {
 		return p, cerr
 	}
 	for _, h := range hops {
-		p.Hops = append(p.Hops, d.fabric.Label(ctx, h))
+		label := api.PathHop{Hop: h, Node: nameOr(names[h.System], h.System)}
+		if h.System == d.cfg.SystemID {
+			label.Ifname = ifnameOf(d.cfg, h.Port)
+		}
+		p.Hops = append(p.Hops, label)
 	}
 	return p, err
 }

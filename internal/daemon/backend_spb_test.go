@@ -195,6 +195,13 @@ func TestFabricViews(t *testing.T) {
 		if err != nil || len(edge) != 1 || edge[0].Port != 2 || edge[0].Ifname != "p2" || edge[0].State != "down" || !edge[0].Guarded || edge[0].Stations != 1 {
 			t.Errorf("%+v, %v", edge, err)
 		}
+		paths, err := p.d.Paths(ctx, api.PathQuery{From: "h1", To: "h2", VLAN: 101})
+		if err != nil || len(paths) != 1 || paths[0].Cost != 100 || paths[0].ECT != 2 || paths[0].From != "h1" || len(paths[0].Hops) != 2 || paths[0].Hops[0].Node != "b1" || paths[0].Hops[0].Ifname != "p1" || paths[0].Hops[1].Node != "b2" || paths[0].Hops[1].Port != 2 {
+			t.Errorf("%+v, %v", paths, err)
+		}
+		if paths, err = p.d.Paths(ctx, api.PathQuery{}); err != nil || len(paths) != 6 {
+			t.Errorf("%d paths, %v", len(paths), err) // h1, b2 and h2 in two VLANs
+		}
 		records, err := p.d.Records(ctx, nil)
 		want := api.Record{System: sys(2), Name: "b2", Reachable: true, Application: 40000, Type: 3, Key: "6b", Value: "0102"}
 		if err != nil || len(records) != 1 || records[0] != want {
