@@ -88,11 +88,11 @@ const (
 	maxSecret   = 255
 )
 
-func (a Auth) check(d *document) {
-	checkKeys(d, "spb.auth.keys", a.Keys)
-	checkKeys(d, "spb.auth.helloKeys", a.HelloKeys)
+func (a Auth) check(d *document, key string) {
+	checkKeys(d, key+".keys", a.Keys)
+	checkKeys(d, key+".helloKeys", a.HelloKeys)
 	if a.SendOnly && len(a.Keys)+len(a.HelloKeys) == 0 {
-		d.bad("spb.auth.sendOnly", "needs keys to send with")
+		d.bad(key+".sendOnly", "needs keys to send with")
 	}
 }
 
@@ -101,10 +101,11 @@ func checkKeys(d *document, key string, keys []AuthKey) {
 	ids := map[uint16]string{}
 	for n, k := range keys {
 		at := fmt.Sprintf("%s[%d]", key, n)
-		if d.absent(at + ".id") {
-			d.bad(at+".id", "is missing; a number that all bridges know the key by")
+		if k.ID == 0 {
+			d.bad(at+".id", "is missing or 0; a number in 1..65535 that all bridges know the key by")
+		} else {
+			unique(d, ids, at+".id", k.ID)
 		}
-		unique(d, ids, at+".id", k.ID)
 		switch {
 		case k.Secret != "" && k.SecretFile != "":
 			d.bad(at, "secret and secretFile are both given; one is wanted")

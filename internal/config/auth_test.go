@@ -157,3 +157,26 @@ func TestSecretsAreNotPrinted(t *testing.T) {
 		}
 	}
 }
+
+// A network's keys are those of every bridge, and of no host.
+func TestNetworkAuth(t *testing.T) {
+	n, err := ParseNetwork("n", []byte("nodes: [{name: b1}, {name: b2}, {name: A, kind: host}]\nlinks: [{a: b1, b: b2}, {a: b1, b: A}]\n"+
+		"fabric: {auth: {keys: [{id: 4, secret: xyzzy}]}}\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	checkNetwork(t, n)
+	for name, want := range map[string]int{"b1": 1, "b2": 1, "A": 0} {
+		c, err := n.DaemonConfig(name, Dirs{Keys: "/k"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if k := c.SPB.Auth.Keys; len(k) != want || (want == 1 && string(k[0].Octets()) != "xyzzy") {
+			t.Errorf("%s has %d keys", name, len(k))
+		}
+	}
+	_, err = ParseNetwork("n", []byte("nodes: [{name: b1}]\nlinks: []\nfabric: {auth: {keys: [xyzzy]}}\n"))
+	if err == nil || strings.Contains(err.Error(), "xyzzy") {
+		t.Errorf("%v", err)
+	}
+}

@@ -240,7 +240,7 @@ func (c *Daemon) checkSPB(d *document) {
 	within(d, "spb.helloInterval", s.HelloInterval, 100e6, 60e9)
 	within(d, "spb.helloMultiplier", s.HelloMultiplier, 2, 100)
 	within(d, "spb.maxNodes", s.MaxNodes, 2, 4096)
-	s.Auth.check(d)
+	s.Auth.check(d, "spb.auth")
 	if n := len(s.BaseVIDs); c.Role == RoleBridge {
 		within(d, "spb.baseVids", n, 1, 16)
 	}

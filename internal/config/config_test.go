@@ -199,6 +199,7 @@ spb:
 			"streams:\n  - {name: s, from: A, to: b1, every: 1ms, size: 100B}\n  - {name: s, from: A, to: B, size: 100B}\n  - {name: t, from: A, to: B, every: 1ms}\n"},
 		{"network: a stream that cannot be", "nodes: [{name: b1}, {name: A, kind: host}, {name: B, kind: host}]\nlinks: [{a: b1, b: A}, {a: b1, b: B}]\n" +
 			"streams:\n  - {name: s, from: A, to: B, every: 2s, size: 20B, pcp: 9}\n"},
+		{"network: keys", "nodes: [{name: b1}]\nlinks: []\nfabric: {auth: {sendOnly: true, keys: [{id: 1}]}}\n"},
 		{"network: fabric", "nodes: [{name: b1}]\nlinks: []\nfabric: {baseVids: [{vid: 100}, {vid: 100}], dataNet: 10.0.0.1/16, managementNet: 10.0.0.0/32}\n"},
 	}
 	var out bytes.Buffer

@@ -306,7 +306,7 @@ func describe(n *yaml.Node, key string) string {
 	if n.Tag == "!!null" {
 		return "empty"
 	}
-	if strings.HasPrefix(key, "spb.auth") {
+	if strings.HasPrefix(key, "spb.auth") || strings.HasPrefix(key, "fabric.auth") {
 		return "one value" // perhaps a secret in the wrong place
 	}
 	return fmt.Sprintf("%q", n.Value)

@@ -53,7 +53,7 @@ func (n *Network) DaemonConfig(node string, dirs Dirs) (*Daemon, error) {
 	} else {
 		c.Role = RoleBridge
 		c.Bridge = Bridge{Name: "br0", Create: true}
-		c.SPB.BaseVIDs = slices.Clone(f.BaseVIDs)
+		c.SPB.BaseVIDs, c.SPB.Auth = slices.Clone(f.BaseVIDs), f.Auth
 	}
 	c.Ports = n.portsOf(x)
 	c.resolve()

@@ -111,6 +111,7 @@ type Fabric struct {
 	StreamNet     Prefix   `yaml:"streamNet"`
 	ManagementNet Prefix   `yaml:"managementNet"`
 	HelloInterval Duration `yaml:"helloInterval"`
+	Auth          Auth     `yaml:"auth,omitempty"` // spb.auth of every bridge
 }
 
 // StreamSpec is a stream between hosts.

@@ -232,6 +232,7 @@ func (n *Network) checkFabric(d *document) {
 	if !areaForm.MatchString(f.Area) {
 		d.bad("fabric.area", "%q is not an area address: 1 to 13 octets in hexadecimal, like 49.0001", f.Area)
 	}
+	f.Auth.check(d, "fabric.auth")
 	within(d, "fabric.helloInterval", f.HelloInterval, 100e6, 60e9)
 	vids := map[tsn.VID]string{}
 	for i, b := range f.BaseVIDs {
