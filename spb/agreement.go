@@ -124,7 +124,7 @@ func (t *topology) digest() agreementDigest {
 	var d agreementDigest
 	d[1] = digestConvention
 	var sum digestSum
-	edges := 0
+	edges, sums := 0, t.edgeSums.of(g)
 	for u := range g.id {
 		if !t.connected[u] {
 			continue
@@ -145,8 +145,8 @@ func (t *topology) digest() agreementDigest {
 				continue
 			}
 			edges++
-			sum = sum.add(g.edgeDigest(int32(u), e))
 		}
+		sum = sum.plus(sums[u])
 	}
 	binary.BigEndian.PutUint16(d[2:], uint16(edges))
 	binary.BigEndian.PutUint32(d[12:], uint32(sum[2]))

@@ -228,3 +228,27 @@ func TestForestInParallel(t *testing.T) {
 		w.edit()
 	}
 }
+
+// The sums that are kept are those that would be computed, whatever changed.
+func TestEdgeSums(t *testing.T) {
+	w := newWorld(&prng{13}, 14, 20)
+	var top topology
+	var kept edgeSums
+	changed := 0
+	for step := range 500 {
+		what := w.edit()
+		w.show(&top)
+		before := kept.sums
+		got := kept.of(&top.graph)
+		var fresh edgeSums
+		if want := fresh.of(&top.graph); !slices.Equal(got, want) {
+			t.Fatalf("step %d (%s): %v, want %v", step, what, got, want)
+		}
+		if !slices.Equal(got, before) {
+			changed++
+		}
+	}
+	if changed < 50 || changed > 400 {
+		t.Errorf("the sums changed in %d of 500 steps", changed)
+	}
+}

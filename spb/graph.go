@@ -86,7 +86,15 @@ func compareLinks(a, b halfLink) int {
 
 // linksTo is the part of a node's links that leads to a system.
 func (n *node) linksTo(system tsn.MAC) []halfLink {
-	from, _ := slices.BinarySearchFunc(n.links, system, func(h halfLink, m tsn.MAC) int { return compareMAC(h.to, m) })
+	want, from, hi := numberOf(system), 0, len(n.links)
+	for from < hi { // by hand, as findNode
+		mid := (from + hi) / 2
+		if numberOf(n.links[mid].to) < want {
+			from = mid + 1
+		} else {
+			hi = mid
+		}
+	}
 	to := from
 	for to < len(n.links) && n.links[to].to == system {
 		to++

@@ -16,15 +16,16 @@ type topology struct {
 	hold       int64       // the hold-down after the last run
 	generation uint64
 	nodes      []node // ascending system id
-	read       map[tsn.MAC]readNode
+	read       map[tsn.MAC]*readNode
 	bare       bool // a node has no ingress check
 	graph      graph
 	trees      [17]*tree      // of this bridge, for the algorithms in use
 	towards    [17][]tsn.Port // of this bridge towards each node, likewise
 	cache      forestCache    // of other roots
-	roots      [17][]int32    // whose trees carry groups, ascending
-	groves     [17]forest     // of these
-	waited     bool           // the next run has been held down
+	edgeSums   edgeSums
+	roots      [17][]int32 // whose trees carry groups, ascending
+	groves     [17]forest  // of these
+	waited     bool        // the next run has been held down
 	// wanted is what the bridge shall forward; held: not handed out yet.
 	wanted          tsn.BridgeState
 	streams         []StreamTree
@@ -83,8 +84,8 @@ type readNode struct {
 // collectNodes reads the database. Nodes without a live fragment 0 do not
 // count (ISO/IEC 10589 7.2.5). What has not changed is not read again.
 func (i *Instance) collectNodes() []node {
-	var nodes []node
-	known := make(map[tsn.MAC]readNode, len(i.top.read))
+	nodes := make([]node, 0, len(i.top.nodes)+1)
+	known := make(map[tsn.MAC]*readNode, len(i.top.read))
 	var lsps []*storedLSP
 	for at := 0; at < len(i.db.order); {
 		system := i.db.order[at].System()
@@ -98,8 +99,8 @@ func (i *Instance) collectNodes() []node {
 			continue
 		}
 		r := i.top.read[system]
-		if !slices.Equal(r.lsps, lsps) {
-			r = readNode{i.readLSPs(lsps), slices.Clone(lsps)}
+		if r == nil || !slices.Equal(r.lsps, lsps) {
+			r = &readNode{i.readLSPs(lsps), slices.Clone(lsps)}
 		}
 		known[system] = r
 		nodes = append(nodes, r.node)
