@@ -16,6 +16,7 @@ type ControlCounters struct {
 	EchoReceived     uint64 `json:"echoReceived"`
 	EchoMissing      uint64 `json:"echoMissing"` // gaps in the sequence numbers received
 	EchoTimeouts     uint64 `json:"echoTimeouts"`
+	EchoStalls       uint64 `json:"echoStalls"`  // silences put off, because this end was late itself
 	EchoIgnored      uint64 `json:"echoIgnored"` // on an edge port, tagged, or our own
 	ProbesSent       uint64 `json:"probesSent"`
 	ProbesReceived   uint64 `json:"probesReceived"`
@@ -43,6 +44,7 @@ type control struct {
 	loop     loopback
 	edges    []*guarded // ascending port
 	stations stations
+	stepped  tsn.Instant // the last Step
 	// edgesChanged: the bridge shall forward otherwise, for a reason that has
 	// nothing to do with paths: edge ports, learned stations.
 	edgesChanged bool

@@ -30,6 +30,12 @@ import (
 // bring up again is not used until echo has been Up for a while, or the
 // neighbour says AdminDown.
 //
+// A machine that was not stepped in time, because the processor had other things
+// to do, takes the frames that wait for it before it calls their sender silent,
+// for one interval at most. Nothing helps against the same at the sender: where
+// the daemon has to share a busy processor, it needs a higher priority than the
+// load, or a longer interval.
+//
 // A daemon that is killed sends no echo, so with echo enabled its neighbours
 // take its links out of use, although its bridge goes on forwarding: what echo
 // gains in the detection of silent losses, a restart after a crash loses. A
@@ -92,6 +98,7 @@ type echo struct {
 
 	next     tsn.Instant // frame
 	detect   tsn.Instant // silence: the link is lost
+	spared   bool        // detect was put off already
 	clear    tsn.Instant // the fault is over
 	sequence uint32
 	recovery int64
@@ -121,6 +128,10 @@ func (i *Instance) echoLink(p *port) {
 func (i *Instance) runEcho() {
 	for _, p := range i.ports {
 		e := &p.echo
+		if e.detect <= i.now && !e.spared && i.now.Sub(i.ctl.stepped) > p.cfg.Echo.Interval*3/2 {
+			i.counters.Control.EchoStalls++
+			e.spared, e.detect = true, i.now.Add(p.cfg.Echo.Interval)
+		}
 		if e.detect <= i.now {
 			i.counters.Control.EchoTimeouts++
 			e.peer, e.peerPort, e.detect = tsn.MAC{}, tsn.NoPort, tsn.Never
@@ -134,6 +145,7 @@ func (i *Instance) runEcho() {
 			i.sendEcho(p)
 		}
 	}
+	i.ctl.stepped = i.now
 }
 
 func (i *Instance) echoDeadline() tsn.Instant {
@@ -242,7 +254,7 @@ func (i *Instance) receiveEcho(in tsn.Port, h ctlframe.Header, f *ctlframe.Echo)
 	e.peer, e.peerPort, e.last = h.Src, f.Port, f.Sequence
 	e.interval, e.multiply = min(int64(f.Interval)*1000, echoMaxInterval), f.Multiplier
 	e.minimum = min(int64(f.MinReceive)*1000, echoMaxInterval)
-	e.detect = i.now.Add(int64(e.multiply) * e.interval)
+	e.detect, e.spared = i.now.Add(int64(e.multiply)*e.interval), false
 	hears := f.HeardID == i.cfg.SystemID && f.HeardPort == p.cfg.Port
 	switch {
 	case f.State == ctlframe.EchoAdminDown:

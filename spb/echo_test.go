@@ -293,6 +293,31 @@ func TestEchoStates(t *testing.T) {
 	}
 }
 
+// An end that was not stepped for longer than the silence that means a loss
+// reads what has come in before it decides.
+func TestEchoStall(t *testing.T) {
+	for _, alive := range []bool{true, false} {
+		p := newPeer(t, func(c *Config) { c.Ports[0].Echo.Interval = echoInterval })
+		rx := func() {
+			f := ctlframe.Echo{State: ctlframe.EchoInit, Multiplier: 3, Interval: 10_000, Port: 9, HeardID: nodeMAC(0), HeardPort: 1}
+			p.inst.Step(p.now, tsn.Received{Port: 1, Frame: f.Append(nil, nodeMAC(1))})
+		}
+		rx()
+		p.now = p.now.Add(100 * millisecond)
+		p.inst.Step(p.now, tsn.Timeout{})
+		if e := p.inst.port(1).echo; e.state != ctlframe.EchoUp || p.inst.Counters().Control.EchoStalls != 1 {
+			t.Fatalf("at once: %s", e.state)
+		}
+		if alive {
+			rx()
+		}
+		p.wait(15 * millisecond)
+		if e := p.inst.port(1).echo; (e.state == ctlframe.EchoUp) != alive {
+			t.Errorf("frames waited: %t, then %s", alive, e.state)
+		}
+	}
+}
+
 // What a neighbour announces is bounded, and configuration is checked.
 func TestEchoBounds(t *testing.T) {
 	for _, c := range []EchoConfig{{Interval: 1}, {Interval: 11 * second}, {Interval: second, Multiplier: 1}, {Interval: -1}} {
