@@ -81,6 +81,7 @@ func (i *Instance) receiveIIH(p *port, h *isispdu.IIH) {
 	case actDown:
 		i.adjacencyDown(p, "neighbour restarted")
 	}
+	i.keepPlanned(p, h, r)
 	i.receiveDigest(p, h.TLVs)
 }
 

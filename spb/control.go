@@ -61,6 +61,8 @@ func (i *Instance) controlEvent(ev tsn.Event) {
 		i.cancelPing(ev.RequestID)
 	case PauseEcho:
 		i.pauseEcho()
+	case PrepareRestart:
+		i.prepareRestart(ev)
 	case StationSeen:
 		i.stationSeen(ev)
 	case StationGone:

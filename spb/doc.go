@@ -84,8 +84,9 @@
 //   - A daemon may restart without anybody noticing (RFC 8706): its neighbours
 //     keep the adjacency, and it repeats its old LSP once it knows the fabric
 //     again (StartupHold is T2). A neighbour that restarts without saying so
-//     keeps its link in use for RestartGrace. Planned restarts (PR) are not
-//     asked for and not answered.
+//     keeps its link in use for RestartGrace. A planned restart (PrepareRestart)
+//     may take longer than the holding time, but not across a change of the
+//     fabric.
 //   - The own LSP may change at once after a quiet time, then ever more slowly
 //     (LSPHoldDown to LSPMaxHoldDown); what is in a fragment stays in it.
 //   - An LSP that does not fit the database sets the overload bit for a minute

@@ -148,6 +148,9 @@ func fuzzAsk(op, arg byte) tsn.Event {
 	case 13:
 		return Trace{RequestID: uint64(op), To: station, VID: vidA}
 	case 14:
+		if op&8 != 0 {
+			return PrepareRestart{Time: int64(arg) * second}
+		}
 		return CancelPing{RequestID: uint64(op)}
 	}
 	return SetStreamRoots{Roots: []StreamRoot{{VID: vidA, Talker: station}}}

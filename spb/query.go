@@ -209,7 +209,7 @@ type Status struct {
 	Overload     bool      `json:"overload,omitempty"`
 	// OverloadReason lists why, DuplicateSystem says why another bridge is
 	// believed to have our system id.
-	Restart         string `json:"restart,omitempty"` // starting, restarting
+	Restart         string `json:"restart,omitempty"` // starting, restarting, planned
 	OverloadReason  string `json:"overloadReason,omitempty"`
 	DuplicateSystem string `json:"duplicateSystem,omitempty"`
 }
@@ -221,7 +221,7 @@ func (i *Instance) Status() Status {
 		SystemID: i.cfg.SystemID, BridgeID: tsn.MakeBridgeID(i.cfg.Priority, i.cfg.SystemID).String(), HostName: i.cfg.HostName,
 		BaseVIDs: slices.Clone(i.cfg.BaseVIDs), FabricPorts: len(i.ports), NodesKnown: len(t.nodes),
 		Links: len(t.graph.edges) / 2, Duplicates: t.duplicates, Generation: t.generation,
-		Restart: i.restart.mode.String(), Overload: i.over.told != "", OverloadReason: i.over.told, DuplicateSystem: i.dup.why,
+		Restart: i.restart.String(i.now), Overload: i.over.told != "", OverloadReason: i.over.told, DuplicateSystem: i.dup.why,
 	}
 	for _, p := range i.ports {
 		if p.adj.state == isispdu.Up {

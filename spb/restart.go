@@ -6,7 +6,8 @@ import (
 )
 
 // Restart signalling (RFC 8706). This file is the restarting side, tables 2 and
-// 3; restart_helper.go is the neighbour's, table 1.
+// 3; restart_helper.go is the neighbour's, table 1; restart_planned.go is what
+// both do before.
 //
 //	restarting: the kernel still forwards as an earlier life left it
 //	  hello RR ──T1──> hello RR ...        until RA and a whole CSNP set
@@ -38,6 +39,15 @@ type restart struct {
 	// t2 ends the wait for the database, t3 is when the first neighbour gives
 	// this bridge up.
 	t2, t3 tsn.Instant
+	// planned: this daemon is about to go, and will be back by then.
+	planned tsn.Instant
+}
+
+func (r *restart) String(now tsn.Instant) string {
+	if r.planned > now {
+		return "planned"
+	}
+	return r.mode.String()
 }
 
 // reacquisition is the state of a port during a start.
@@ -84,6 +94,10 @@ func (i *Instance) acquire(p *port, mode restartMode) {
 func (i *Instance) ownRestart(p *port) *isispdu.Restart {
 	t := &isispdu.Restart{}
 	switch i.restart.mode {
+	case running:
+		if left := i.restart.planned.Sub(i.now); left > 0 {
+			t.Flags, t.Fields, t.RemainingTime = isispdu.RestartPR, 1, uint16((left+second-1)/second)
+		}
 	case restarting:
 		if p.acq.t1 != tsn.Never {
 			t.Flags |= isispdu.RestartRR
@@ -177,6 +191,7 @@ func (i *Instance) synchronised() bool {
 // synchronised.
 func (i *Instance) runRestart() {
 	r := &i.restart
+	i.expirePlanned()
 	if r.mode == running {
 		return
 	}
@@ -239,9 +254,9 @@ func (i *Instance) endStart() {
 // restartDeadline is the earliest of T1, T2 and T3.
 func (i *Instance) restartDeadline() tsn.Instant {
 	if i.restart.mode == running {
-		return tsn.Never
+		return i.plannedDeadline()
 	}
-	d := min(i.restart.t2, i.restart.t3)
+	d := min(i.plannedDeadline(), i.restart.t2, i.restart.t3)
 	for _, p := range i.ports {
 		d = min(d, p.acq.t1)
 	}

@@ -14,7 +14,12 @@ type helper struct {
 	// suppressed: the neighbour is starting, the adjacency is not advertised and
 	// not used.
 	suppressed bool
-	answer     tsn.MAC // whom the next hello acknowledges, zero: nobody
+	// planned, if not zero, is when a planned restart must be over; see
+	// restart_planned.go.
+	planned, plannedSince tsn.Instant
+	// answer is whom the next hello acknowledges, zero: nobody; with PA or RA.
+	answer   tsn.MAC
+	answerPA bool
 }
 
 // restartOf finds the TLV of a hello. One with flags that do not go together is
@@ -25,10 +30,9 @@ func restartOf(tlvs []isispdu.TLV) *isispdu.Restart {
 		return nil
 	}
 	switch r.Flags & (isispdu.RestartRR | isispdu.RestartRA | isispdu.RestartSA | isispdu.RestartPR | isispdu.RestartPA) {
-	case 0, isispdu.RestartRR, isispdu.RestartSA, isispdu.RestartRR | isispdu.RestartSA,
-		isispdu.RestartPR, isispdu.RestartPA:
+	case 0, isispdu.RestartRR, isispdu.RestartSA, isispdu.RestartRR | isispdu.RestartSA, isispdu.RestartPR:
 		return r
-	case isispdu.RestartRA:
+	case isispdu.RestartRA, isispdu.RestartPA:
 		if r.Fields >= 1 {
 			return r
 		}
@@ -43,7 +47,7 @@ func (i *Instance) helpRestart(p *port, h *isispdu.IIH, r *isispdu.Restart, tw *
 		p.help.helping = false
 		return false
 	}
-	p.help.answer = h.SourceID
+	p.help.answer, p.help.answerPA, p.help.planned = h.SourceID, false, 0
 	p.nextHello = i.now
 	if p.adj.state != isispdu.Up || p.adj.neighbor != h.SourceID {
 		return false // as always, but acknowledged
@@ -82,7 +86,11 @@ func (i *Instance) restartTLV(p *port) *isispdu.Restart {
 	if p.adj.state == isispdu.Down {
 		left = 0
 	}
+	flag := uint8(isispdu.RestartRA)
+	if p.help.answerPA {
+		flag = isispdu.RestartPA
+	}
 	return &isispdu.Restart{
-		Flags: isispdu.RestartRA, Fields: 2, RemainingTime: uint16(left), NeighborSystemID: p.help.answer,
+		Flags: flag, Fields: 2, RemainingTime: uint16(left), NeighborSystemID: p.help.answer,
 	}
 }
