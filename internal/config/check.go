@@ -225,6 +225,7 @@ func (c *Daemon) checkSPB(d *document) {
 	d.oneOf("spb.neighbourProxy", s.NeighbourProxy, "auto", "on", "off")
 	within(d, "spb.overloadOnStart", s.OverloadOnStart, 0, 3600e9)
 	within(d, "spb.suppressOnStart", s.SuppressOnStart, 0, 3600e9)
+	within(d, "spb.restartTime", s.RestartTime, 0, 3600e9)
 	if s.CompatIPv4 && !c.Management.Address.Addr().Is4() {
 		d.bad("spb.compatIPv4", "needs an IPv4 management.address: neighbours reject hellos without one")
 	}

@@ -185,6 +185,9 @@ type SPB struct {
 	// SuppressOnStart is how long at most neighbours hold the links of a bridge
 	// back that starts from nothing, until it knows the fabric; 0: not at all.
 	SuppressOnStart Duration `yaml:"suppressOnStart"`
+	// RestartTime is how long neighbours keep the links of a daemon that was
+	// stopped, so that it can start again unnoticed; 0: the holding time.
+	RestartTime Duration `yaml:"restartTime"`
 	// HelloPadding fills hellos up to the largest frame until the neighbour is
 	// up: a link with a smaller MTU does not come up.
 	HelloPadding bool `yaml:"helloPadding"`

@@ -288,7 +288,7 @@ func (d *Daemon) run(ctx context.Context, opt Options) error {
 	d.tellUnlocked()
 	d.keys.auth = d.cfg.SPB.Auth
 	d.tellKeys(time.Now())
-	d.control.last = spb.PauseEcho{}
+	d.control.last = spb.PrepareRestart{Time: int64(d.cfg.SPB.RestartTime)}
 	task("timing", plain(d.timing.run))
 	task("control", plain(d.control.run))
 	task("kernel", plain(d.applier.run))

@@ -23,6 +23,7 @@ func init() {
 	record.Register("spb.Trace", spb.Trace{})
 	record.Register("spb.CancelPing", spb.CancelPing{})
 	record.Register("spb.PauseEcho", spb.PauseEcho{})
+	record.Register("spb.PrepareRestart", spb.PrepareRestart{})
 	record.Register("spb.StationSeen", spb.StationSeen{})
 	record.Register("spb.StationGone", spb.StationGone{})
 	record.Register("spb.SetServices", spb.SetServices{})
