@@ -240,6 +240,19 @@ func TestChecksum(t *testing.T) {
 	})
 }
 
+// RFC 5304 s2: lifetime and checksum are zero for the digest, and nothing else.
+func TestClearForDigest(t *testing.T) {
+	l := sampleLSP()
+	b, err := l.Seal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.RemainingLifetime, l.Checksum = 0, 0
+	if ClearForDigest(b); !bytes.Equal(b, encode(t, l)) {
+		t.Errorf("got  %x\nwant %x", b, encode(t, l))
+	}
+}
+
 func TestFrame(t *testing.T) {
 	pdu := encode(t, samplePSNP())
 	f := AppendFrame(nil, AllISs, sysA, pdu)

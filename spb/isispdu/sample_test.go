@@ -61,6 +61,10 @@ func sampleLSP() *LSP {
 			&LSPBufferSize{Octets: ReceiveLSPBufferSize},
 			&MultiTopology{Topologies: []uint16{0, MTComponentOverload | 2}},
 			&Authentication{Type: AuthHMACMD5, Data: make([]byte, 16)},
+			&GenInfo{
+				Flags: GenInfoD | GenInfoV4 | GenInfoV6, Application: 2, IPv4: v4.Addresses[0], IPv6: v6.Addresses[0],
+				Records: []TLV{&Raw{Type: 1, Value: []byte{1}}},
+			},
 		},
 	}
 }

@@ -136,7 +136,7 @@ func TestTcpdump(t *testing.T) {
 		}
 	}
 	want := []string{
-		"unknown TLV #251, length: 11", "unknown subTLV #2, length: 5", "unknown subTLV #21, length: 54",
+		"unknown TLV #251, length: 11", "unknown TLV #251, length: 26", "unknown subTLV #2, length: 5", "unknown subTLV #21, length: 54",
 		"unknown subTLV #30, length: 6", "unknown subTLV #4, length: 9",
 	}
 	if got := slices.Sorted(maps.Keys(unknown)); !slices.Equal(got, want) {
