@@ -9,6 +9,7 @@ import (
 
 // Planned restarts (RFC 8706 s3.2.3): a daemon says before it stops that it will
 // be back, and neighbours keep the adjacency for longer than the holding time.
+// Meanwhile its edge ports forward without the probes of the edge guard.
 
 // PrepareRestart is an event: the daemon is about to restart, and the kernel
 // goes on forwarding. Neighbours are asked to keep the adjacency for Time, ns, up
