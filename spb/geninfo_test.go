@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -306,6 +307,28 @@ func TestRecordsProperty(t *testing.T) {
 		}
 		l.wantRecords(want)
 		l.sameDatabases()
+	}
+}
+
+// The database shows the switch's own records in words, and others as octets.
+func TestOwnRecordsInWords(t *testing.T) {
+	addr := netip.MustParseAddr("10.0.0.9")
+	own := &isispdu.GenInfo{Application: applicationStations, Records: []isispdu.TLV{
+		&isispdu.Raw{Type: recordStation, Value: appendStation(nil, EndStation{MAC: stationMAC(0), Port: 3, Name: "h1", ManagementAddress: addr})},
+		&isispdu.Raw{Type: recordLearned, Value: appendStation([]byte{0, 0, 0, 7}, EndStation{MAC: stationMAC(1), Port: 4})},
+		&isispdu.Raw{Type: recordBridge, Value: []byte{bridgeBare}},
+		&isispdu.Raw{Type: recordOverload, Value: []byte("fan\n2")},
+		&isispdu.Raw{Type: recordStation, Value: []byte{1}},
+		&isispdu.Raw{Type: 99, Value: []byte{2}},
+	}}
+	want := `geninfo application 65534 (station 02:ee:00:00:00:01 port 3 "h1" at 10.0.0.9)` +
+		` (station 02:ee:00:00:00:02 port 4, learned, claim 7) (bridge without ingress check) (overload: "fan\n2") (code 1: 01) (code 99: 02)`
+	if got := tlvLine(own); got != want {
+		t.Errorf("%s\nwant\n%s", got, want)
+	}
+	other := &isispdu.GenInfo{Application: app, Records: own.Records[3:4]}
+	if got := tlvLine(other); got != other.String() {
+		t.Error(got)
 	}
 }
 

@@ -80,7 +80,7 @@ func (i *Instance) Database() []LSPInfo {
 			info.HostName = i.top.nodes[k].hostName
 		}
 		for _, t := range l.pdu.TLVs {
-			info.Lines = append(info.Lines, t.String())
+			info.Lines = append(info.Lines, tlvLine(t))
 		}
 		out = append(out, info)
 	}

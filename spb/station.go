@@ -2,6 +2,7 @@ package spb
 
 import (
 	"encoding/binary"
+	"fmt"
 	"net/netip"
 	"strings"
 	"unicode/utf8"
@@ -120,4 +121,45 @@ func overloadRecord(why string) []isispdu.TLV {
 
 func parseOverload(v []byte) (why string, ok bool) {
 	return string(v), len(v) <= maxReason && utf8.Valid(v)
+}
+
+// tlvLine is a TLV as text, with our own records in words.
+func tlvLine(t isispdu.TLV) string {
+	g, ok := t.(*isispdu.GenInfo)
+	if !ok || g.Application != applicationStations {
+		return t.String()
+	}
+	out := fmt.Sprintf("geninfo application %d", g.Application)
+	for _, r := range g.Records {
+		out += " (" + recordText(r.(*isispdu.Raw)) + ")"
+	}
+	return out
+}
+
+func recordText(r *isispdu.Raw) string {
+	switch r.Type {
+	case recordStation, recordLearned:
+		if s, claim, ok := parseLearned(r); ok {
+			text := fmt.Sprintf("station %s port %d", s.MAC, s.Port)
+			if s.Name != "" {
+				text += fmt.Sprintf(" %q", s.Name)
+			}
+			if s.ManagementAddress.IsValid() {
+				text += " at " + s.ManagementAddress.String()
+			}
+			if claim != 0 {
+				text += fmt.Sprintf(", learned, claim %d", claim)
+			}
+			return text
+		}
+	case recordBridge:
+		if len(r.Value) > 0 && r.Value[0]&bridgeBare != 0 {
+			return "bridge without ingress check"
+		}
+	case recordOverload:
+		if why, ok := parseOverload(r.Value); ok {
+			return fmt.Sprintf("overload: %q", why)
+		}
+	}
+	return r.String()
 }

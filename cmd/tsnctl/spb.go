@@ -30,7 +30,7 @@ func (a *app) spbNeighbours() *cobra.Command {
 				return err
 			}
 			return show(a, v, func(p *page, v []api.Neighbour) {
-				t := table{head: []string{">PORT", "IFNAME", "~NEIGHBOUR", "SYSTEM", "STATE", ">REMOTE", ">METRIC", ">HOLD", ">UP"}}
+				t := table{head: []string{">PORT", "IFNAME", "~NAME", "SYSTEM", "STATE", ">REMOTE", ">METRIC", ">HOLD", ">UP"}}
 				for _, n := range v {
 					t.row(n.Port, n.Ifname, dash(n.Name), n.System, strings.Replace(n.State, "Initializing", "Init", 1), n.RemotePort, n.Metric, dur(n.Hold), dur(n.Up))
 				}

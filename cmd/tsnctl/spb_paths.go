@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -90,7 +91,11 @@ func printWhy(p *page, w *api.Why) {
 		state += " from " + w.From
 	}
 	p.printf("%s %s", w.Subject, state)
-	for _, l := range w.Lines { // indented as they come
+	for _, l := range w.Lines { // as they come, if they fit
+		if utf8.RuneCountInString(l) <= width {
+			p.line(l)
+			continue
+		}
 		rest := strings.TrimLeft(l, " ")
 		lead := strings.Repeat(" ", min(len(l)-len(rest), width/2))
 		p.wrap(lead, lead+"  ", rest)

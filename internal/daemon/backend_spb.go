@@ -249,6 +249,9 @@ func (d *Daemon) Why(ctx context.Context, q api.WhyQuery) (*api.Why, error) {
 		if q.VLAN != 0 && q.VLAN != b.VID || to == from {
 			continue
 		}
+		if q.ECT != nil && out.Reachable {
+			break // the next VLAN under the same algorithm says the same
+		}
 		algorithm := b.ECT
 		if q.ECT != nil {
 			algorithm = *q.ECT

@@ -9,6 +9,7 @@ import (
 
 	"github.com/vishvananda/netlink"
 
+	"tsnswitch/internal/api"
 	"tsnswitch/internal/config"
 )
 
@@ -72,7 +73,39 @@ func (l *lab) stepSPB(ctx context.Context, s *stepReport) error {
 	if err := l.checkFDB(ctx, s); err != nil {
 		return err
 	}
+	if err := l.traceAll(ctx, s); err != nil {
+		return err
+	}
 	return l.coldPing(ctx, s)
+}
+
+// traceAll asks, from the first bridge, every bridge on the way to each other
+// one, in each Base VID, by frames that those between forward as all others.
+func (l *lab) traceAll(ctx context.Context, s *stepReport) error {
+	bridges := l.kind(config.KindBridge)
+	from := bridges[0]
+	asked, far := 0, 0
+	for _, to := range bridges[1:] {
+		for _, v := range l.net.Fabric.BaseVIDs {
+			hops, answered := 0, 0
+			sum, err := from.client.Trace(ctx, api.TraceRequest{To: to.Name, VLAN: v.VID}, func(h api.TraceHop) error {
+				if hops++; h.Answered {
+					answered++
+				}
+				return nil
+			})
+			if err != nil {
+				return fmt.Errorf("loopback from %s to %s in VLAN %d: %w", from.Name, to.Name, v.VID, err)
+			}
+			if !sum.Reached || answered != hops {
+				return fmt.Errorf("loopback from %s to %s in VLAN %d: %d of %d bridges answer", from.Name, to.Name, v.VID, answered, hops)
+			}
+			asked, far = asked+hops, max(far, hops)
+		}
+	}
+	s.say("loopback from %s to %d bridges in %d VLANs: %d of %d answer, up to %d hops away", from.Name, len(bridges)-1, len(l.net.Fabric.BaseVIDs), asked, asked, far)
+	s.fact("loopbackHops", far)
+	return nil
 }
 
 // checkFDB reads the bridges with the system's own tool, not through the
