@@ -17,6 +17,7 @@ type Scenario struct {
 	Boards  string
 	Promise Promise
 	Calm    tsn.Instant // when the last fault is over
+	ageing  bool        // LSPs live for seconds only
 }
 
 // Boards of the scenarios; "mixed" draws one for each bridge.
@@ -42,6 +43,8 @@ func NewScenario(seed uint64, kind string, size int, trace io.Writer) *Scenario 
 	equal := s.rng.IntN(3) > 0  // ties are what the tie-break is for
 	alike := s.rng.IntN(4) == 0 // all begin with one SPSourceID
 	strict := s.rng.IntN(2) == 0
+	s.ageing = s.rng.IntN(8) == 0
+	timers := s.rng.IntN(4)
 	for k := range nodes {
 		cfg := spb.Config{
 			SystemID: tsn.MAC{2, 0, 0, byte(s.rng.IntN(256)), byte(s.rng.IntN(256)), byte(k + 1)},
@@ -55,6 +58,15 @@ func NewScenario(seed uint64, kind string, size int, trace io.Writer) *Scenario 
 		}
 		if strict {
 			cfg.Strict = spb.StrictOn
+		}
+		if s.ageing {
+			cfg.MaxAge, cfg.RefreshInterval, cfg.ZeroAgeLifetime = 20*second, 8*second, 5*second
+		}
+		switch timers { // each way to repair a loss has to do it alone, too
+		case 0:
+			cfg.CSNPInterval = 3600 * second
+		case 1:
+			cfg.RetransmitInterval = 3600 * second
 		}
 		for n, v := range vids {
 			cfg.BaseVIDs = append(cfg.BaseVIDs, spb.BaseVID{VID: v, Algorithm: uint8(algorithms[n] + 1)})
@@ -149,6 +161,33 @@ func (s *Scenario) Play() {
 	s.Calm = at.Add(5 * second)
 	s.At(s.Calm, s.calm)
 	s.Run(s.Calm.Add(Settle))
+	if s.ageing {
+		s.Run(s.Calm.Add(forget))
+	}
+}
+
+// forget is after how long bridges that are gone are in no database, if LSPs
+// live for seconds only: MaxAge, ZeroAgeLifetime, and a lifetime that began anew
+// where the LSP was flooded late (RFC 7987).
+const forget = 60 * second
+
+// Settled is Network.Settled, and that nobody remembers who is gone.
+func (s *Scenario) Settled() error {
+	if err := s.Network.Settled(); err != nil || !s.ageing {
+		return err
+	}
+	for _, d := range s.Nodes {
+		if !d.Alive {
+			continue
+		}
+		for _, l := range d.Inst.Database() {
+			k := slices.IndexFunc(s.Nodes, func(x *Node) bool { return x.cfg.SystemID == l.ID.System() })
+			if !s.Nodes[k].Alive {
+				return fmt.Errorf("%s still has LSP %s", d.Name, l.ID)
+			}
+		}
+	}
+	return nil
 }
 
 func (s *Scenario) wild() {
@@ -181,6 +220,9 @@ func (s *Scenario) calm() {
 		if d.Power && s.rng.IntN(10) > 0 {
 			s.Start(d)
 		}
+	}
+	if d := s.Nodes[s.rng.IntN(len(s.Nodes))]; (s.ageing || s.rng.IntN(4) == 0) && d.links[emptyPort] == nil {
+		s.Kill(d) // for good
 	}
 }
 

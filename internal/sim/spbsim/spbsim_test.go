@@ -14,6 +14,7 @@ var (
 	seedFlag  = flag.Uint64("seed", 0, "play this one seed of TestSeed and print its trace")
 	boardFlag = flag.String("board", "software", "board of TestSeed")
 	seedsFlag = flag.Int("seeds", 0, "how many seeds the soak plays on each board")
+	stopFlag  = flag.Bool("stop", false, "end the soak at the first failure")
 	fromFlag  = flag.Uint64("from", 1, "first seed of the soak, on top of each board's own")
 )
 
@@ -48,7 +49,7 @@ func soak(t *testing.T, board string, first uint64) {
 		if err != nil {
 			bad++
 			t.Errorf("%v\n\tgo test ./internal/sim/spbsim -run 'TestSeed$' -seed %d -board %s -v  # hash %016x", err, seed, board, s.Hash())
-			if bad == 10 {
+			if bad == 10 || *stopFlag {
 				t.FailNow()
 			}
 		}
