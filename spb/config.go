@@ -257,6 +257,9 @@ func (c Config) Validate() error {
 	if c.SPSourceID > sourceIDMask {
 		bad("SPSourceID %#x has more than 20 bits", c.SPSourceID)
 	}
+	if c.SPSourceID != 0 && !validSource(c.SPSourceID) {
+		bad("SPSourceID %#x would make group addresses of IPv6 (33:33): choose one outside 0x33300..0x333ff", c.SPSourceID)
+	}
 	if c.Strict > StrictOff {
 		bad("strict mode %d is not known", c.Strict)
 	}

@@ -9,7 +9,7 @@ import (
 // sourceID is the SPSourceID of this bridge: 20 bits of every group address
 // it sends to, unique in the region (RFC 6329 s4.5 and s14.1).
 //
-//	automatic   the low 20 bits of the system id if they are free, else a number
+//	automatic   the low 20 bits of the system id if they will do, else a number
 //	            that follows from the system id, else the next free one
 //	configured  that one
 //
@@ -24,6 +24,10 @@ type sourceID struct {
 
 const sourceIDMask = 0xfffff
 
+// validSource: group addresses of the numbers 333xx would begin with 33:33,
+// which belongs to IPv6: kernels keep such entries by IP address.
+func validSource(v uint32) bool { return v != 0 && v>>8 != 0x333 }
+
 func (s sourceID) usable() bool { return s.value != 0 && s.conflict.IsZero() }
 
 // firstSourceID is what the bridge begins with.
@@ -31,7 +35,10 @@ func (c Config) firstSourceID() uint32 {
 	if c.SPSourceID != 0 {
 		return c.SPSourceID
 	}
-	return uint32(c.SystemID.Uint64() & sourceIDMask)
+	if v := uint32(c.SystemID.Uint64() & sourceIDMask); validSource(v) {
+		return v
+	}
+	return 0
 }
 
 // resolveSourceID compares the own number with the nodes' after an SPF run.
@@ -92,7 +99,7 @@ func (i *Instance) freeSourceID() uint32 {
 	}
 	r := prng{i.cfg.SystemID.Uint64()}
 	for v := i.cfg.firstSourceID(); ; v = uint32(r.next()) & sourceIDMask {
-		if !used[v] {
+		if validSource(v) && !used[v] {
 			return v
 		}
 		if len(used) > sourceIDMask {

@@ -176,7 +176,9 @@ func (i *Instance) readCapability(n *node, t *isispdu.MTCapability, fragment uin
 		case *isispdu.SPBInst:
 			if fragment == 0 && !n.spb {
 				n.spb, n.bridgeID = true, tsn.MakeBridgeID(sub.BridgePriority, n.system)
-				n.source, n.sourceAuto = sub.SPSourceID(), sub.Source&isispdu.SourceAuto != 0
+				if v := sub.SPSourceID(); validSource(v) {
+					n.source, n.sourceAuto = v, sub.Source&isispdu.SourceAuto != 0
+				}
 			}
 		case *isispdu.SPBMSI:
 			if i.readServices(n, sub); sub.BMAC == n.system {
