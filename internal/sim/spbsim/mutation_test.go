@@ -50,10 +50,10 @@ var mutations = []mutation{
 	{"edge ports flood while the fabric changes", "forwarding.go", "McastFlood: i.agree.flooding, BcastFlood: i.agree.flooding}", "McastFlood: true, BcastFlood: true}"},
 	// The ingress check, groups and stations.
 	{"the way back to a station is another port", "forwarding.go", "default:\n			ports[v] = ports[u]", "default:\n			ports[v] = ports[u] + tsn.Port(v&u&1)"},
-	{"frames are sent to who does not receive", "groups.go", "s.vid == b.VID && s.receive {", "s.vid == b.VID {"},
+	{"a receiver behind another is forgotten", "groups.go", "receivers = append(receivers, int32(k))", "receivers = []int32{int32(k)}"},
 	{"two bridges keep one SPSourceID", "sourceid.go", "i.cfg.SPSourceID == 0 && (s.value == 0 || i.sourceTaken(s.value) != nil)", "i.cfg.SPSourceID == 0 && s.value == 0"},
 	{"a station that moved does not wait", "agreement.go", "			delete(a.owners, c)\n		}\n	}\n	ports := i.checkedPorts()", "			a.owners[c] = owners[c]\n		}\n	}\n	ports := i.checkedPorts()"},
-	{"stations of bridges out of reach count", "forwarding.go", "if !n.spb || !t.reached(int32(k)) {", "if !n.spb {"},
+	{"stations of bridges out of reach count", "forwarding.go", "if !n.spb || !t.connected[k] {", "if !n.spb {"},
 	{"broadcast goes to bridges that cannot check it", "agreement.go", "if !t.nodes[e.to].bare {", "if true {"},
 	{"a link is open before the neighbour answers for its kernel", "forwarding.go", "(!p.inUse() || !p.vouched)", "!p.inUse()"},
 }

@@ -230,7 +230,7 @@ func (s *Scenario) calm() {
 func (s *Scenario) fault() {
 	l := s.Links[s.rng.IntN(len(s.Links))]
 	d := s.Nodes[s.rng.IntN(len(s.Nodes))]
-	switch s.rng.IntN(14) {
+	switch s.rng.IntN(16) {
 	case 0, 1, 2:
 		s.SetLink(l, !l.Up)
 	case 3:
@@ -247,7 +247,7 @@ func (s *Scenario) fault() {
 			break // see the package's limits
 		}
 		s.Kill(d)
-		s.later(5*second, func() { s.Start(d) })
+		s.later(8*second, func() { s.Start(d) })
 	case 7:
 		s.PowerOff(d)
 		s.later(3*second, func() { s.PowerOn(d); s.plug(d) })
@@ -256,7 +256,7 @@ func (s *Scenario) fault() {
 		s.step(d, spb.SetOverload{On: d.overload})
 	case 9:
 		s.change(d)
-	case 10:
+	case 10, 11, 12:
 		s.move(d, s.Nodes[s.rng.IntN(len(s.Nodes))])
 	default:
 		for _, l := range s.Links {
