@@ -674,6 +674,19 @@ func (s *site) testLostKernel(t *testing.T) {
 // metric reads one value of the metrics page.
 func (s *site) metric(t *testing.T, b *bridge, name string) string {
 	t.Helper()
+	page := s.page(t, b)
+	for line := range strings.Lines(page) {
+		if v, ok := strings.CutPrefix(line, name+" "); ok {
+			return strings.TrimSpace(v)
+		}
+	}
+	t.Errorf("no metric %s on\n%s", name, page)
+	return ""
+}
+
+// page is the whole of it; a counter that is zero is not on it.
+func (s *site) page(t *testing.T, b *bridge) string {
+	t.Helper()
 	tr := &http.Transport{DialContext: dial(b.ns), DisableKeepAlives: true}
 	resp, err := (&http.Client{Transport: tr}).Get("http://127.0.0.1:9464/metrics")
 	if err != nil {
@@ -684,11 +697,5 @@ func (s *site) metric(t *testing.T, b *bridge, name string) string {
 	if err != nil || resp.StatusCode != http.StatusOK {
 		t.Fatalf("metrics: %s, %v\n%s", resp.Status, err, page)
 	}
-	for line := range strings.Lines(string(page)) {
-		if v, ok := strings.CutPrefix(line, name+" "); ok {
-			return strings.TrimSpace(v)
-		}
-	}
-	t.Errorf("no metric %s on\n%s", name, page)
-	return ""
+	return string(page)
 }

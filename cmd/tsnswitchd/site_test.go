@@ -87,9 +87,26 @@ func (l *logText) String() string {
 
 func newSite(t *testing.T) *site {
 	t.Helper()
+	s := wire(t, "two bridges", twoBridges)
+	for _, name := range []string{"b1", "b2"} { // room for oversized frames
+		h := s.ns[name].Netlink()
+		if p, err := h.LinkByName("p1"); err != nil || h.LinkSetMTU(p, 4000) != nil {
+			t.Fatalf("mtu of %s p1: %v", name, err)
+		}
+	}
+	if err := api.CreatePKI(filepath.Join(s.dir, "keys"), []string{"b1", "b2"}, time.Now().Add(-time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	s.b1, s.b2 = s.bridge(t, "b1"), s.bridge(t, "b2")
+	return s
+}
+
+// wire makes the namespaces and links of a network.
+func wire(t *testing.T, name, network string) *site {
+	t.Helper()
 	s := &site{dir: t.TempDir(), ns: map[string]*kerneltest.NetNS{}}
 	var err error
-	if s.net, err = config.ParseNetwork("two bridges", []byte(twoBridges)); err != nil {
+	if s.net, err = config.ParseNetwork(name, []byte(network)); err != nil {
 		t.Fatal(err)
 	}
 	for _, n := range s.net.Nodes {
@@ -101,16 +118,6 @@ func newSite(t *testing.T) *site {
 		}
 		kerneltest.VethPair(t, 8, end(l.A), end(l.B))
 	}
-	for _, name := range []string{"b1", "b2"} { // room for oversized frames
-		h := s.ns[name].Netlink()
-		if p, err := h.LinkByName("p1"); err != nil || h.LinkSetMTU(p, 4000) != nil {
-			t.Fatalf("mtu of %s p1: %v", name, err)
-		}
-	}
-	if err := api.CreatePKI(filepath.Join(s.dir, "keys"), []string{"b1", "b2"}, time.Now().Add(-time.Hour)); err != nil {
-		t.Fatal(err)
-	}
-	s.b1, s.b2 = s.bridge(t, "b1"), s.bridge(t, "b2")
 	return s
 }
 

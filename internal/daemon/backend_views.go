@@ -298,7 +298,9 @@ func (d *Daemon) counters(s *snapshot) []api.NamedCounter {
 		add("link_"+c.Protocol.String(), c.Port, c)
 	}
 	if d.cfg.Role == config.RoleBridge {
-		add("neighbour_proxy", 0, d.neighbours.counters())
+		proxy, said := d.neighbours.counters()
+		add("neighbour_proxy", 0, proxy)
+		add("neighbour_addresses", 0, said)
 	}
 	if d.stations != nil {
 		add("learned", 0, d.stations.Counters())

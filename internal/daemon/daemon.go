@@ -109,6 +109,9 @@ type Daemon struct {
 	keys       keyring
 	stations   *dataplane.StationWatch // nil: no port learns
 	neighbours neighbours
+	addresses  store[addressMemory]
+	told       sync.Once     // closes ready
+	ready      chan struct{} // the control loop has been told what was learned before
 
 	adopted adopted // what the kernel did when this run began
 
@@ -131,8 +134,8 @@ func Run(ctx context.Context, cfg *config.Daemon, opt Options) error {
 func build(cfg *config.Daemon, opt Options) (_ *Daemon, err error) {
 	d := &Daemon{
 		cfg: cfg, log: opt.Log, started: time.Now(), events: newEvents(cfg.Name), answers: map[uint64]chan error{},
-		neighbours: neighbours{changed: make(chan struct{}, 1)},
-		ops:        make(chan struct{}, 1), changed: make(chan struct{}, 1), links: map[tsn.Port]tsn.LinkChanged{},
+		neighbours: neighbours{changed: make(chan struct{}, 1)}, ready: make(chan struct{}),
+		ops: make(chan struct{}, 1), changed: make(chan struct{}, 1), links: map[tsn.Port]tsn.LinkChanged{},
 	}
 	defer func() {
 		if err != nil {
@@ -149,6 +152,12 @@ func build(cfg *config.Daemon, opt Options) (_ *Daemon, err error) {
 	own := store[ownMemory]{filepath.Join(cfg.StateDir, "own.json")}
 	if d.own, err = own.load(); err != nil {
 		return nil, err
+	}
+	d.addresses = store[addressMemory]{filepath.Join(cfg.StateDir, "addresses.json")}
+	if m, err := d.addresses.load(); err != nil {
+		d.log.Warn("stations must say their addresses again", "err", err)
+	} else {
+		d.neighbours.load(m)
 	}
 	d.own.Generation = firstGeneration(d.own.Generation, time.Now())
 	if d.clock, err = openClock(cfg.GPTP, cfg.Ports); err != nil {
@@ -272,16 +281,18 @@ func (d *Daemon) run(ctx context.Context, opt Options) error {
 		return func(ctx context.Context) error { f(ctx); return nil }
 	}
 	lc := linkConfig(d.cfg, d.clock)
-	lc.Timing, lc.Control, lc.Logger = d.timing.post, d.linkEvent, d.log
-	lc.Neighbours = d.neighbourFrame
-	// Events queue up until the loops run, which need the ports to send by.
-	if d.ports, err = link.Open(lc); err != nil {
+	lc.Timing, lc.Logger, lc.Neighbours = d.timing.post, d.log, d.neighbourFrame
+	// No link before what is behind it: a neighbour that was told less than
+	// before would take entries away.
+	lc.Control = func(ev tsn.Event) { <-d.ready; d.linkEvent(ev) }
+	stations, err := d.watchStations()
+	if err != nil {
 		local.Close()
 		return err
 	}
-	stations, err := d.watchStations()
-	if err != nil {
-		d.ports.Close()
+	task("stations", stations)
+	// Events queue up until the loops run, which need the ports to send by.
+	if d.ports, err = link.Open(lc); err != nil {
 		local.Close()
 		return err
 	}
@@ -292,7 +303,6 @@ func (d *Daemon) run(ctx context.Context, opt Options) error {
 	task("timing", plain(d.timing.run))
 	task("control", plain(d.control.run))
 	task("kernel", plain(d.applier.run))
-	task("stations", stations)
 	task("neighbours", plain(d.keepNeighbours))
 	task("hold", plain(d.hold))
 	task("clock", plain(d.tellTime))

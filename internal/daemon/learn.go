@@ -14,7 +14,10 @@ import (
 func (d *Daemon) watchStations() (follow func(context.Context) error, err error) {
 	c := dataplane.StationConfig{
 		Bridge: d.cfg.Bridge.Name,
-		Seen:   func(s dataplane.Station) { d.control.post(spb.StationSeen{MAC: s.MAC, VID: s.VID, Port: s.Port}) },
+		Ready:  func() { d.told.Do(func() { close(d.ready) }) },
+		Seen: func(s dataplane.Station) {
+			d.control.post(spb.StationSeen{MAC: s.MAC, VID: s.VID, Port: s.Port, Address: d.neighbours.addressOf(s.MAC)})
+		},
 		Gone: func(s dataplane.Station) {
 			d.neighbours.forget(s.MAC)
 			d.control.post(spb.StationGone{MAC: s.MAC, VID: s.VID, Port: s.Port})
@@ -26,12 +29,14 @@ func (d *Daemon) watchStations() (follow func(context.Context) error, err error)
 		}
 	}
 	if d.cfg.Role != config.RoleBridge || len(c.Ports) == 0 {
+		c.Ready()
 		return func(context.Context) error { return nil }, nil
 	}
 	if d.stations, err = dataplane.WatchStations(c); err != nil {
 		return nil, err
 	}
 	return func(ctx context.Context) error {
+		defer c.Ready() // in any case, or nobody would hear of the links
 		defer d.stations.Close()
 		return d.stations.Run(ctx)
 	}, nil

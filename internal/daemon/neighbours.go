@@ -24,6 +24,7 @@ type neighbours struct {
 	proxy   ndproxy.Proxy
 	answers bool
 	said    map[tsn.MAC]saying
+	unsaved bool
 	full    uint64
 	changed chan struct{}
 }
@@ -33,22 +34,61 @@ type saying struct {
 	last    time.Time
 }
 
+// addressMemory survives a restart: hosts that know each other need not say
+// their addresses again for a long time.
+type addressMemory struct {
+	Addresses map[tsn.MAC]netip.Addr `json:"addresses,omitempty"`
+}
+
+// load takes what an earlier run has noted.
+func (n *neighbours) load(m addressMemory) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.said = map[tsn.MAC]saying{}
+	for mac, a := range m.Addresses {
+		if a.IsValid() && len(n.said) < maxSayings {
+			n.said[mac] = saying{address: a}
+		}
+	}
+}
+
+// save returns what to keep, if that is not on disk yet.
+func (n *neighbours) save() (m addressMemory, unsaved bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if !n.unsaved {
+		return m, false
+	}
+	n.unsaved = false
+	m.Addresses = map[tsn.MAC]netip.Addr{}
+	for mac, s := range n.said {
+		m.Addresses[mac] = s.address
+	}
+	return m, true
+}
+
+// addressOf is what the station has said, not valid if nothing.
+func (n *neighbours) addressOf(mac tsn.MAC) netip.Addr {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.said[mac].address
+}
+
 const (
 	maxSayings   = 4096
 	sayingKept   = time.Minute           // then another address of the same kind takes its place
 	tableSpacing = 50 * time.Millisecond // between two readings of the stations
 )
 
-// neighbourCounters are in status and metrics.
-type neighbourCounters struct {
-	ndproxy.Counters
+// sayingCounters are in status and metrics, beside those of the proxy.
+type sayingCounters struct {
 	TableFull uint64 // addresses not noted
 }
 
-func (n *neighbours) counters() neighbourCounters {
+func (n *neighbours) counters() (ndproxy.Counters, sayingCounters) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return neighbourCounters{n.proxy.Counters(), n.full}
+	return n.proxy.Counters(), sayingCounters{n.full}
 }
 
 // rank orders the kinds of addresses.
@@ -78,14 +118,17 @@ func (n *neighbours) note(mac tsn.MAC, a netip.Addr, now time.Time) bool {
 	case known && (rank(a) < rank(old.address) || rank(a) == rank(old.address) && now.Sub(old.last) < sayingKept):
 		return false
 	}
-	n.said[mac] = saying{a, now}
+	n.said[mac], n.unsaved = saying{a, now}, true
 	return true
 }
 
 func (n *neighbours) forget(mac tsn.MAC) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	delete(n.said, mac)
+	if _, known := n.said[mac]; known {
+		delete(n.said, mac)
+		n.unsaved = true
+	}
 }
 
 // topologyChanged asks for a new table; it does not wait.
@@ -139,6 +182,11 @@ func (d *Daemon) keepNeighbours(ctx context.Context) {
 		n.mu.Lock()
 		answers := n.answers
 		n.mu.Unlock()
+		if m, unsaved := n.save(); unsaved {
+			if err := d.addresses.save(m); err != nil {
+				d.log.Warn("stations' addresses are not kept for a restart", "err", err)
+			}
+		}
 		if answers {
 			var table map[netip.Addr]tsn.MAC
 			if d.control.call(ctx, func() { table = elsewhere(d.machine.SPB.Stations(), d.cfg.SystemID) }) != nil {

@@ -41,7 +41,7 @@ func TestNoteOfAddresses(t *testing.T) {
 	for i := range maxSayings + 10 {
 		n.note(tsn.MAC{2, 9, 0, 0, byte(i >> 8), byte(i)}, netip.MustParseAddr("10.0.0.1"), begun)
 	}
-	if c := n.counters(); len(n.said) != maxSayings || c.TableFull != 11 {
+	if _, c := n.counters(); len(n.said) != maxSayings || c.TableFull != 11 {
 		t.Errorf("%d noted, %+v", len(n.said), c)
 	}
 }

@@ -31,7 +31,8 @@ type StationConfig struct {
 	// aged, its port has gone down, or an entry has placed it elsewhere. Both
 	// run in Run's goroutine.
 	Seen, Gone func(Station)
-	Max        int // stations that are followed; 0 means 16384
+	Ready      func() // once all that was there at the start has been told; may be nil
+	Max        int    // stations that are followed; 0 means 16384
 }
 
 // StationWatch follows the FDB of the ports that learn. It tells static
@@ -95,6 +96,9 @@ func (w *StationWatch) Run(ctx context.Context) error {
 	defer stop()
 	if err := w.resync(); err != nil {
 		return err
+	}
+	if w.cfg.Ready != nil {
+		w.cfg.Ready()
 	}
 	for {
 		ms, err := w.events.Receive()
