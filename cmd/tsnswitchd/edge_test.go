@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -154,26 +155,29 @@ func newHost(t *testing.T, ns *kerneltest.NetNS, n byte) *host {
 	return h
 }
 
-// hear sends a datagram until one has come the other way too, so that each
-// side has spoken: neighbours are found by what they have said.
+// hear sends datagrams both ways until one has come on each side: neighbours
+// are found by what they have said, so both must speak.
 func (e *edge) hear(t *testing.T, what string, a, b *net.UDPConn) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	var all sync.WaitGroup
+	var heard atomic.Int32
 	for _, d := range [][2]*net.UDPConn{{a, b}, {b, a}} {
 		all.Go(func() {
 			to := d[1].LocalAddr().(*net.UDPAddr)
-			for buf := make([]byte, 100); ; {
+			first := true
+			for buf := make([]byte, 100); heard.Load() < 2; {
 				_, _ = d[0].WriteToUDP([]byte("hello"), to)
 				_ = d[0].SetReadDeadline(time.Now().Add(100 * time.Millisecond))
-				_, _, err := d[0].ReadFromUDP(buf)
-				if err == nil {
-					_, _ = d[0].WriteToUDP([]byte("hello"), to) // the other may not have heard yet
-					return
+				if _, _, err := d[0].ReadFromUDP(buf); err == nil && first {
+					first = false
+					heard.Add(1)
 				}
 				if ctx.Err() != nil {
-					t.Errorf("%s: %v hears nothing: %v", what, d[0].LocalAddr(), err)
+					if first {
+						t.Errorf("%s: %v hears nothing", what, d[0].LocalAddr())
+					}
 					return
 				}
 			}
