@@ -58,6 +58,7 @@ func TestBridges(t *testing.T) {
 			{"restart", func(t *testing.T) { s.testRestart(t, syscall.SIGTERM) }},
 			{"restart after a kill", func(t *testing.T) { s.testRestart(t, syscall.SIGKILL) }},
 			{"hot plug", s.testHotPlug},
+			{"edge loop", s.testEdgeLoop},
 			{"lost kernel", s.testLostKernel},
 		} {
 			if !t.Run(part.name, part.test) {
