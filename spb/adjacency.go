@@ -114,13 +114,13 @@ func (i *Instance) setAdjacency(p *port, state isispdu.ThreeWayState, h *isispdu
 		i.acquire(p, starting)
 		i.counters.AdjacencyChanges++
 		i.synchronise(p)
-		i.own.dirty, i.top.dirty = true, true
+		i.linksChanged()
 	}
 	if state == isispdu.Up && a.mismatch != was.mismatch {
 		if a.mismatch != "" {
 			i.notice(NoticeSPBMismatch, p.cfg.Port, a.neighbor.String()+": "+a.mismatch)
 		}
-		i.own.dirty, i.top.dirty = true, true
+		i.linksChanged()
 	}
 }
 
@@ -148,7 +148,7 @@ func (i *Instance) adjacencyLost(p *port) {
 	p.help = helper{}
 	p.acq.lost()
 	p.nextCSNP = tsn.Never
-	i.own.dirty, i.top.dirty = true, true
+	i.linksChanged()
 }
 
 // inUse: frames may be sent over the link.
@@ -158,7 +158,7 @@ func (p *port) inUse() bool {
 
 func (i *Instance) endGrace(p *port) {
 	p.graceUntil, p.vouched = 0, false
-	i.own.dirty, i.top.dirty = true, true
+	i.linksChanged()
 }
 
 func (i *Instance) expireAdjacencies() {

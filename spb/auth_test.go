@@ -142,7 +142,7 @@ func TestTcpdumpVerifiesMD5(t *testing.T) {
 	if strings.Contains(out, "(unchecked)") {
 		t.Skip("tcpdump was built without a cryptography library")
 	}
-	if n := strings.Count(out, "(valid)"); n != len(frames) || types[17] < 4 || types[18] < 4 {
+	if n := strings.Count(out, "(valid)"); n != len(frames) || types[17] < 4 || types[18] < 2 {
 		t.Errorf("%d of %d digests are valid, PDU types %v:\n%s", n, len(frames), types, out)
 	}
 	if n := strings.Count(run("wrong horse"), "(invalid)"); n != len(frames) {

@@ -139,7 +139,7 @@ func (i *Instance) runEcho() {
 		}
 		if e.clear <= i.now {
 			e.fault, e.clear = "", tsn.Never
-			i.own.dirty, i.top.dirty = true, true
+			i.linksChanged()
 		}
 		if e.next <= i.now {
 			i.sendEcho(p)
@@ -277,7 +277,7 @@ func (i *Instance) echoNotWanted(p *port) {
 	e.detect = tsn.Never
 	if e.fault != "" {
 		e.fault, e.clear = "", tsn.Never
-		i.own.dirty, i.top.dirty = true, true
+		i.linksChanged()
 	}
 }
 

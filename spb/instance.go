@@ -256,7 +256,9 @@ func (i *Instance) linkChanged(ev tsn.LinkChanged) {
 	}
 	if p.rate != ev.Rate {
 		p.rate = ev.Rate
-		i.own.dirty = i.own.dirty || p.adj.state == isispdu.Up
+		if p.adj.state == isispdu.Up {
+			i.linksChanged()
+		}
 	}
 	if p.up == ev.Up {
 		return

@@ -13,11 +13,15 @@ type originator struct {
 	started bool
 	held    bool // nothing is originated yet: the start (restart.go) is not over
 
-	dirty     bool
-	spacing   backoff     // of originations, LSPHoldDown to LSPMaxHoldDown
-	holdUntil tsn.Instant // no origination before, whatever spacing says
-	refreshAt tsn.Instant
-	layout    layout
+	dirty bool
+	// urgent: a link of ours changed. links spaces such originations, spacing
+	// all others, both from LSPHoldDown to LSPMaxHoldDown, so that stations that
+	// come and go never delay the news of a link.
+	urgent         bool
+	spacing, links backoff
+	holdUntil      tsn.Instant // no origination before, whatever they say
+	refreshAt      tsn.Instant
+	layout         layout
 	// sequence is the last number used or seen for each own fragment.
 	sequence [256]uint32
 	// overtake: somebody holds another LSP of that number or a higher one, so
@@ -34,13 +38,18 @@ type originator struct {
 
 func (o *originator) init(c *Config) {
 	o.dirty = true
-	o.spacing.short, o.spacing.long = c.LSPHoldDown, c.LSPMaxHoldDown
+	o.spacing = backoff{short: c.LSPHoldDown, long: c.LSPMaxHoldDown}
+	o.links = o.spacing
 	o.refreshAt = tsn.Never
 }
 
 func (o *originator) uses(id isispdu.LSPID) bool {
 	return id.Pseudonode() == 0 && o.layout.used[id.Fragment()]
 }
+
+// linksChanged: what the own LSP says about a link, and the graph, are to be
+// made again.
+func (i *Instance) linksChanged() { i.own.dirty, i.own.urgent, i.top.dirty = true, true, true }
 
 // raise takes note of a number seen on the wire: the next one is higher.
 func (o *originator) raise(id isispdu.LSPID, seq uint32) {
@@ -71,7 +80,11 @@ func (i *Instance) overtake(p *port, id isispdu.LSPID, seq uint32) {
 func (i *Instance) originateDeadline() tsn.Instant {
 	d := i.own.refreshAt
 	if i.own.dirty {
-		d = min(d, max(i.own.holdUntil, i.own.spacing.until))
+		wait := &i.own.spacing
+		if i.own.urgent {
+			wait = &i.own.links
+		}
+		d = min(d, max(i.own.holdUntil, wait.until))
 	}
 	if i.own.held {
 		return tsn.Never
@@ -89,7 +102,11 @@ func (i *Instance) originate() {
 	o.started = true
 	refresh := o.refreshAt <= i.now
 	before := i.counters.Originations
-	o.dirty = false
+	wait := &o.spacing
+	if o.urgent {
+		wait = &o.links
+	}
+	o.dirty, o.urgent = false, false
 	fragments, fits := o.layout.arrange(i.ownTLVs(), lspRoom)
 	if !fits {
 		i.notice(NoticeLSPTooLarge, tsn.NoPort, "more end stations than 256 LSP fragments hold: the rest is not advertised")
@@ -103,7 +120,8 @@ func (i *Instance) originate() {
 		}
 	}
 	if i.counters.Originations != before {
-		o.spacing.run(i.now)
+		wait.run(i.now)
+		o.spacing.until = max(o.spacing.until, wait.until)
 	}
 	if refresh || o.refreshAt == tsn.Never {
 		o.refreshAt = i.now.Add(i.cfg.RefreshInterval - i.rng.below(i.cfg.RefreshInterval/10))

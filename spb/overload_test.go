@@ -166,6 +166,34 @@ func TestLSPBackoff(t *testing.T) {
 	}
 }
 
+// Stations that come and go all the time do not delay what is said about a
+// link, and links that flap are slowed down by themselves.
+func TestLSPBackoffOfLinks(t *testing.T) {
+	p := newPeer(t, nil).up()
+	p.wait(10 * second)
+	for n := range 500 {
+		p.step(SetEndStations{Stations: manyStations(n % 7)})
+		p.now = p.now.Add(10 * millisecond)
+	}
+	if left := p.inst.own.spacing.until.Sub(p.now); left < 200*millisecond {
+		t.Fatalf("the churn is held down for %d ms only", left/millisecond)
+	}
+	before := p.inst.Counters().Originations
+	p.step(tsn.LinkChanged{Port: 1})
+	if len(p.lspsSent(2)) == 0 {
+		t.Error("the loss of a link was not told at once")
+	}
+	for range 500 { // one more adjacency change every 10 ms
+		p.step(tsn.LinkChanged{Port: 1, Up: true, Rate: tsn.Gbps})
+		p.receive(1, p.hello(1, isispdu.Initializing))
+		p.now = p.now.Add(10 * millisecond)
+		p.step(tsn.LinkChanged{Port: 1})
+	}
+	if n := p.inst.Counters().Originations - before; n > 12 {
+		t.Errorf("%d LSPs in 5 s", n)
+	}
+}
+
 // RFC 7987 s3.2: an LSP that comes nearly dead over an adjacency that is old
 // enough is reported, and lives on.
 func TestCorruptLifetime(t *testing.T) {

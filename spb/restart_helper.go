@@ -60,7 +60,7 @@ func (i *Instance) helpRestart(p *port, h *isispdu.IIH, r *isispdu.Restart, tw *
 	}
 	if p.adj.circuit != tw.ExtendedLocalCircuitID {
 		p.adj.circuit = tw.ExtendedLocalCircuitID
-		i.own.dirty = true
+		i.linksChanged()
 	}
 	p.exchange = newExchange() // what it has agreed to it has forgotten
 	i.suppress(p, r)
@@ -72,7 +72,7 @@ func (i *Instance) helpRestart(p *port, h *isispdu.IIH, r *isispdu.Restart, tw *
 func (i *Instance) suppress(p *port, r *isispdu.Restart) {
 	if was, on := p.help.suppressed, r != nil && r.Flags&isispdu.RestartSA != 0; on != was {
 		p.help.suppressed = on
-		i.own.dirty, i.top.dirty = true, true
+		i.linksChanged()
 	}
 }
 
