@@ -479,6 +479,24 @@ func TestKeyChangeOriginates(t *testing.T) {
 	}
 }
 
+// The digest differs with every sequence number and is no content: an own LSP
+// that says the same is not sent again.
+func TestSameContentIsNotSentAgain(t *testing.T) {
+	key := sha256Key(1, "secret")
+	p := newPeer(t, withKeys(bothChains(chainOf(key)))).upWith(key)
+	before := p.inst.Counters().Originations
+	p.step(SetEndStations{})
+	p.wait(2 * second)
+	if n := p.inst.Counters().Originations - before; n != 0 {
+		t.Errorf("%d originations of what had been said", n)
+	}
+	p.step(SetEndStations{[]EndStation{{MAC: stationMAC(1), Port: edgePort}}})
+	p.wait(2 * second)
+	if p.inst.Counters().Originations == before {
+		t.Error("no origination of something new")
+	}
+}
+
 // A refresh changes the digest and nothing else: no SPF.
 func TestRefreshIsNoChange(t *testing.T) {
 	key := sha256Key(1, "secret")
