@@ -110,7 +110,7 @@ func (i *Instance) sendLSPs(p *port) {
 		i.send(p, l.raw)
 		// 7.3.15.5: the flag stays until the LSP is acknowledged.
 		p.srm[id] = srmFlag{due: i.now.Add(i.cfg.RetransmitInterval), sent: true}
-		p.srmDue = min(p.srmDue, p.srm[id].due)
+		p.srmDue = min(p.srmDue, i.now.Add(i.cfg.RetransmitInterval))
 	}
 }
 
