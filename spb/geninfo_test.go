@@ -221,6 +221,42 @@ func TestReceivedRecordsAreBounded(t *testing.T) {
 	}
 }
 
+// ISO/IEC 10589 7.2.5: fragments of a node without a live fragment 0 do not
+// count. A key in two fragments is what the first one says.
+func TestRecordFragments(t *testing.T) {
+	i, err := New(peerConfig())
+	if err != nil {
+		t.Fatal(err)
+	}
+	i.Step(0, tsn.Timeout{})
+	put := func(fragment uint8, purged bool, records ...record) {
+		g := geninfo{own: records}
+		l := &isispdu.LSP{ID: isispdu.MakeLSPID(nodeMAC(6), fragment), SequenceNumber: 1, RemainingLifetime: 1000, TLVs: g.recordTLVs()}
+		raw, err := l.Seal()
+		if err != nil {
+			t.Fatal(err)
+		}
+		i.store(&storedLSP{pdu: l, raw: raw, expires: tsn.Instant(1000 * second), purged: purged})
+	}
+	want := func(text string) {
+		t.Helper()
+		i.Step(i.now+1, tsn.Timeout{})
+		if got := recordsText(i); got != text {
+			t.Errorf("%q, want %q", got, text)
+		}
+	}
+	put(1, false, record{app, 7, "k", "late"}, record{app, 7, "m", "3"})
+	want("")
+	put(0, false, record{app, 7, "k", "first"})
+	want("7? k=first m=3;")
+	put(0, true)
+	want("")
+	put(0, false)
+	want("7? k=late m=3;")
+	put(1, true)
+	want("")
+}
+
 // Records do not move a path: publishing runs no SPF anywhere.
 func TestRecordsCostNoSPF(t *testing.T) {
 	l := newLab(t, 3, ring(3), nil)
