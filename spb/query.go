@@ -40,7 +40,7 @@ func (i *Instance) Neighbours() []Neighbour {
 		n := Neighbour{Port: p.cfg.Port, LinkUp: p.up, State: p.adj.state.String(), SinceNS: int64(p.adj.since), Echo: p.echoStatus()}
 		if p.adj.state != isispdu.Down {
 			n.SystemID, n.RemotePort, n.Mismatch = p.adj.neighbor, p.adj.circuit, p.mismatch()
-			n.Restarting, n.Suppressed = p.help.helping, p.help.suppressed
+			n.Restarting, n.Suppressed = p.help.helping || p.help.planned != 0, p.help.suppressed
 			n.HoldRemainNS = p.adj.expires.Sub(i.now)
 			n.Addresses = slices.Clone(p.adj.addresses)
 			if k := i.top.findNode(p.adj.neighbor); k >= 0 {

@@ -18,7 +18,7 @@ func (p *peer) plan(port tsn.Port, remaining uint16) *isispdu.IIH {
 func TestPlannedRestartHelped(t *testing.T) {
 	p := newPeer(t, nil).up()
 	p.receive(1, p.plan(1, 60))
-	if n := p.inst.Neighbours()[0]; n.State != "Up" || n.HoldRemainNS != 60*second {
+	if n := p.inst.Neighbours()[0]; n.State != "Up" || !n.Restarting || n.HoldRemainNS != 60*second {
 		t.Errorf("%+v", n)
 	}
 	if r := p.restartSent(1); len(r) == 0 || *r[0] != (isispdu.Restart{Flags: isispdu.RestartPA, Fields: 2, RemainingTime: 60, NeighborSystemID: nodeMAC(1)}) {
