@@ -120,10 +120,13 @@ func svgText(t *api.Topology) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%[1]g\" height=\"%[1]g\" font-family=\"sans-serif\" font-size=\"12\" text-anchor=\"middle\">\n", math.Round(size))
 	fmt.Fprintf(&b, "<title>%s</title>\n<rect width=\"100%%\" height=\"100%%\" fill=\"white\"/>\n", escaped(fmt.Sprintf("fabric as %s sees it, generation %d", t.Node, t.Generation)))
+	for _, l := range links {
+		fmt.Fprintf(&b, "<line x1=\"%g\" y1=\"%g\" x2=\"%g\" y2=\"%g\" stroke=\"#777\" stroke-width=\"2\"/>\n", x(l[0]), y(l[0]), x(l[1]), y(l[1]))
+	}
+	const halo = "stroke=\"white\" stroke-width=\"4\" paint-order=\"stroke\"" // text on a line stays legible
 	for k, l := range t.Links {
 		i, j := links[k][0], links[k][1]
-		fmt.Fprintf(&b, "<line x1=\"%g\" y1=\"%g\" x2=\"%g\" y2=\"%g\" stroke=\"#777\" stroke-width=\"2\"/>\n", x(i), y(i), x(j), y(j))
-		fmt.Fprintf(&b, "<text x=\"%g\" y=\"%g\" fill=\"#777\">%d</text>\n", (x(i)+x(j))/2, (y(i)+y(j))/2-4, l.Metric)
+		fmt.Fprintf(&b, "<text x=\"%g\" y=\"%g\" fill=\"#555\" %s>%d</text>\n", (x(i)+x(j))/2, (y(i)+y(j))/2+4, halo, l.Metric)
 	}
 	for k, n := range t.Nodes {
 		dash := ""
@@ -140,7 +143,7 @@ func svgText(t *api.Topology) string {
 			for _, s := range n.Stations {
 				names = append(names, nameOr(s.Name, s.MAC))
 			}
-			fmt.Fprintf(&b, "<text x=\"%g\" y=\"%g\" font-size=\"10\" fill=\"#246\">%s</text>\n", x(k), y(k)+26, escaped(cut(strings.Join(names, " "), 24)))
+			fmt.Fprintf(&b, "<text x=\"%g\" y=\"%g\" font-size=\"10\" fill=\"#246\" %s>%s</text>\n", x(k), y(k)+26, halo, escaped(cut(strings.Join(names, " "), 24)))
 		}
 	}
 	b.WriteString("</svg>\n")
