@@ -5,6 +5,9 @@
 #   make test               all tests, on the real kernel (User-mode Linux where needed)
 #   make check              format, vet, staticcheck, tidy, cross-builds
 #   make bench              benchmarks of the cores
+#   make soak [SEEDS=2000]  the SPB core in random fabrics with faults, on each kind of board
+#   make mutation           bugs planted in the SPB core: the simulation has to notice each
+#   make bench-scale        500 bridges in virtual time, from a failing link to the last kernel entry
 #   make bench-converge     from a link that fails to the last kernel entry, ten bridges
 #   make kernel             the second test kernel, built once and cached
 #   make generate           protobuf code (needs protoc)
@@ -19,7 +22,7 @@ OUT ?= out/$(basename $(notdir $(LABFILE)))
 # Packages whose goroutines are worth the race detector, on the host.
 RACE := ./internal/daemon/... ./internal/api/... ./internal/link/... ./distlink/...
 
-.PHONY: all build demo test check bench bench-converge kernel generate setup-demo setup-test clean
+.PHONY: all build demo test check soak mutation bench bench-scale bench-converge kernel generate setup-demo setup-test clean
 
 all: build
 
@@ -65,6 +68,16 @@ check:
 
 bench:
 	$(GO) test -run '^$$' -bench . -benchmem ./spb/... ./qbv/... ./srp/... ./gptp/... ./distlink/...
+
+SEEDS ?= 2000
+soak:
+	$(GO) test ./internal/sim/spbsim -run '^Test(Software|Felix|LAN966x|MV88E6xxx|Mixed)$$' -seeds $(SEEDS) -timeout 0 -v
+
+mutation:
+	$(GO) test ./internal/sim/spbsim -run '^TestMutations$$' -mutations all -timeout 30m -v
+
+bench-scale:
+	$(GO) test ./internal/sim/spbsim -run '^TestScale$$' -scale 500 -timeout 30m -v
 
 # On this kernel, and on one with VLAN filtering if this one has none.
 CUTS ?= 50

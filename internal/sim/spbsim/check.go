@@ -80,10 +80,10 @@ func (c *checker) violated(format string, a ...any) {
 
 // kernelChanged follows a kernel write, or a kernel that came or went.
 func (n *Network) kernelChanged(d *Node, op dataplane.Op) {
-	n.look(d)
 	if n.checker == nil {
 		return
 	}
+	n.look(d)
 	switch o := op.(type) {
 	case dataplane.SetFDB:
 		n.checker.address(o.Entry)

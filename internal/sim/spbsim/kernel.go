@@ -55,6 +55,9 @@ func (k *kernel) abandon() {
 // one being written is done.
 func (n *Network) want(d *Node, f spb.Forwarding) {
 	n.note("forward", d.id, nil, func() string { return forwardingText(f) })
+	if n.Wanted != nil {
+		n.Wanted(d, f)
+	}
 	d.kern.newest, d.kern.wanted = &f, &f
 	if d.kern.current == nil {
 		n.beginWrite(d)
@@ -101,6 +104,10 @@ func (n *Network) nextWrite(d *Node) {
 		n.endWrite(d, k.failed)
 		return
 	}
+	if n.Bulk {
+		n.bulkWrite(d)
+		return
+	}
 	n.laterWrite(d, n.Times.Write+n.jitter(n.Times.WriteJitter), func() {
 		op := k.ops[0]
 		k.ops = k.ops[1:]
@@ -116,6 +123,22 @@ func (n *Network) nextWrite(d *Node) {
 			n.kernelChanged(d, op)
 		}
 		n.nextWrite(d)
+	})
+}
+
+// bulkWrite does all steps that are left at one moment.
+func (n *Network) bulkWrite(d *Node) {
+	k := &d.kern
+	n.laterWrite(d, n.Times.Write*int64(len(k.ops)), func() {
+		for _, op := range k.ops {
+			if err := n.write(d, op); err != nil {
+				panic("spbsim: " + op.Text(k.fake.Config()) + ": " + err.Error())
+			}
+		}
+		n.Counts.Writes += uint64(len(k.ops))
+		n.Counts.LastWrite = n.now
+		k.ops, k.used = nil, true
+		n.endWrite(d, nil)
 	})
 }
 

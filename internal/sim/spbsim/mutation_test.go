@@ -45,7 +45,7 @@ var mutations = []mutation{
 	{"nobody is asked for agreement", "agreement.go", "return x.known && x.theirsValid && x.theirs == i.agree.digest && x.valid && x.sent == i.agree.digest && x.echoed", "return true"},
 	{"the digest is told before the kernel has withdrawn", "agreement.go", "if !i.top.published || a.confirmed < a.withdrawn {", "if !i.top.published {"},
 	{"a place that changed stands", "agreement.go", "case now.parent != old.parent || now.dist != old.dist:", "case false:"},
-	{"the digest leaves links out", "agreement.go", "sum = sum.plus(sums[u])", ""},
+	{"the digest leaves links out", "agreement.go", "sum = sum.plus(sums[u])", "_ = sums[u]"},
 	{"an echo once is an echo for ever", "agreement.go", "i.agree.digest, false, agreementRetry", "i.agree.digest, x.echoed, agreementRetry"},
 	{"edge ports flood while the fabric changes", "forwarding.go", "McastFlood: i.agree.flooding, BcastFlood: i.agree.flooding}", "McastFlood: true, BcastFlood: true}"},
 	// The ingress check, groups and stations.

@@ -61,8 +61,13 @@ type Network struct {
 	Wild bool
 	// Trace, if not nil, gets a line for everything that happens.
 	Trace io.Writer
-	// Cost, if not nil, is the CPU time (ns) of a step, instead of Times.
-	Cost func(n *Node, ev tsn.Event) int64
+	// Cost, if not nil, does a step and says what CPU time (ns) it takes,
+	// instead of Times.
+	Cost func(d *Node, step func()) int64
+	// Bulk: a kernel takes all steps of a state at once, after the time for all.
+	Bulk bool
+	// Wanted, if not nil, is told of every state that a core asks for.
+	Wanted func(d *Node, f spb.Forwarding)
 
 	now     tsn.Instant
 	q       queue

@@ -159,10 +159,14 @@ func (n *Network) step(d *Node, ev tsn.Event) {
 	n.Counts.Steps++
 	start := max(n.now, d.busy)
 	n.noteEvent(d, ev)
-	effects := d.Inst.Step(start, ev)
-	cost := n.Times.Step + n.jitter(n.Times.StepJitter)
+	var effects []tsn.Effect
+	step := func() { effects = d.Inst.Step(start, ev) }
+	cost := n.Times.Step
 	if n.Cost != nil {
-		cost = n.Cost(d, ev)
+		cost = n.Cost(d, step)
+	} else {
+		cost += n.jitter(n.Times.StepJitter)
+		step()
 	}
 	d.busy = start.Add(cost)
 	if n.checker != nil && len(effects) > 0 {
