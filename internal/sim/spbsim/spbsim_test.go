@@ -36,7 +36,7 @@ func play(seed uint64, board string, trace io.Writer) (*Scenario, error) {
 func soak(t *testing.T, board string, first uint64) {
 	seeds := *seedsFlag
 	if seeds == 0 {
-		if seeds = 100; testing.Short() {
+		if seeds = 60; testing.Short() {
 			seeds = 20
 		}
 	}
