@@ -12,7 +12,6 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -142,8 +141,6 @@ func (f *frr) run(daemon, ready string) {
 	in := func(name string) string { return filepath.Join(f.dir, name) }
 	cmd := exec.Command(frrDir+"/"+daemon, "-f", in(daemon+".conf"), "-i", in(daemon+".pid"),
 		"-z", in("zserv.api"), "--vty_socket", f.dir, "-P", "0", "--log", "file:"+in(daemon+".log"))
-	// A test that is killed takes them along: its thread is theirs alone.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: unix.SIGKILL}
 	if err := cmd.Start(); err != nil {
 		f.t.Fatal(err)
 	}
