@@ -372,6 +372,10 @@ func (d *Daemon) effect(e tsn.Effect) {
 		d.deliver(e.RequestID, e)
 	case spb.TraceDone:
 		d.deliver(e.RequestID, e)
+	case spb.RecordsChanged:
+		if e.Application == applicationAddresses {
+			d.neighbours.topologyChanged()
+		}
 	case spb.TopologyChanged:
 		d.neighbours.topologyChanged()
 		d.convergence.changed(d.control.now())

@@ -17,9 +17,13 @@ func (d *Daemon) watchStations() (follow func(context.Context) error, err error)
 		Ready:  func() { d.told.Do(func() { close(d.ready) }) },
 		Seen: func(s dataplane.Station) {
 			d.control.post(spb.StationSeen{MAC: s.MAC, VID: s.VID, Port: s.Port, Address: d.neighbours.addressOf(s.MAC)})
+			if r := d.neighbours.recordOf(s.MAC); r != nil {
+				d.control.post(r)
+			}
 		},
 		Gone: func(s dataplane.Station) {
 			d.neighbours.forget(s.MAC)
+			d.control.post(spb.WithdrawRecord{Application: applicationAddresses, Type: recordAddresses, Key: s.MAC[:]})
 			d.control.post(spb.StationGone{MAC: s.MAC, VID: s.VID, Port: s.Port})
 		},
 	}

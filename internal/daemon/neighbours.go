@@ -17,13 +17,16 @@ import (
 // does not cross the fabric, and notes on ports that learn which address a
 // station says it has: that is what other bridges answer from.
 //
-// A station's record has one address: IPv4 is preferred to a global IPv6
-// address, and that to a link-local one.
+// A station's own record has one address: IPv4 is preferred to a global IPv6
+// address, and that to a link-local one. If it has said more, all of them are in
+// a record of their own (GENINFO, RFC 6823): type 1, key the MAC, value the
+// addresses of 16 octets each, IPv4 mapped.
 type neighbours struct {
 	mu      sync.Mutex
 	proxy   ndproxy.Proxy
 	answers bool
-	said    map[tsn.MAC]saying
+	said    map[tsn.MAC]saying   // the one in the station's record
+	all     map[tsn.MAC][]saying // every one, that one too
 	unsaved bool
 	full    uint64
 	changed chan struct{}
@@ -37,17 +40,21 @@ type saying struct {
 // addressMemory survives a restart: hosts that know each other need not say
 // their addresses again for a long time.
 type addressMemory struct {
-	Addresses map[tsn.MAC]netip.Addr `json:"addresses,omitempty"`
+	Addresses map[tsn.MAC][]netip.Addr `json:"addresses,omitempty"` // the preferred one first
 }
 
 // load takes what an earlier run has noted.
 func (n *neighbours) load(m addressMemory) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.said = map[tsn.MAC]saying{}
-	for mac, a := range m.Addresses {
-		if a.IsValid() && len(n.said) < maxSayings {
-			n.said[mac] = saying{address: a}
+	n.said, n.all = map[tsn.MAC]saying{}, map[tsn.MAC][]saying{}
+	for mac, list := range m.Addresses {
+		if len(n.said) >= maxSayings || len(list) == 0 || slices.ContainsFunc(list, func(a netip.Addr) bool { return !a.IsValid() }) {
+			continue
+		}
+		n.said[mac] = saying{address: list[0]}
+		for _, a := range list[:min(len(list), maxAddresses)] {
+			n.all[mac] = append(n.all[mac], saying{address: a})
 		}
 	}
 }
@@ -60,9 +67,15 @@ func (n *neighbours) save() (m addressMemory, unsaved bool) {
 		return m, false
 	}
 	n.unsaved = false
-	m.Addresses = map[tsn.MAC]netip.Addr{}
+	m.Addresses = map[tsn.MAC][]netip.Addr{}
 	for mac, s := range n.said {
-		m.Addresses[mac] = s.address
+		list := []netip.Addr{s.address}
+		for _, other := range n.all[mac] {
+			if other.address != s.address {
+				list = append(list, other.address)
+			}
+		}
+		m.Addresses[mac] = list
 	}
 	return m, true
 }
@@ -76,6 +89,12 @@ func (n *neighbours) addressOf(mac tsn.MAC) netip.Addr {
 
 const (
 	maxSayings   = 4096
+	maxAddresses = 8 // of a station
+
+	// applicationAddresses is not registered; it is next to that of stations.
+	applicationAddresses = 65533
+	recordAddresses      = 1
+
 	sayingKept   = time.Minute           // then another address of the same kind takes its place
 	tableSpacing = 50 * time.Millisecond // between two readings of the stations
 )
@@ -122,9 +141,65 @@ func (n *neighbours) note(mac tsn.MAC, a netip.Addr, now time.Time) bool {
 	return true
 }
 
+// noteAll notes the address among all of the station, and reports whether that
+// is news.
+func (n *neighbours) noteAll(mac tsn.MAC, a netip.Addr, now time.Time) bool {
+	if _, known := n.said[mac]; !known {
+		return false // the table is full
+	}
+	if n.all == nil {
+		n.all = map[tsn.MAC][]saying{}
+	}
+	list := n.all[mac]
+	for i := range list {
+		if list[i].address == a {
+			list[i].last = now
+			return false
+		}
+	}
+	if len(list) < maxAddresses {
+		n.all[mac], n.unsaved = append(list, saying{a, now}), true
+		return true
+	}
+	oldest := 0
+	for i := range list {
+		if list[i].last.Before(list[oldest].last) {
+			oldest = i
+		}
+	}
+	if now.Sub(list[oldest].last) < sayingKept {
+		n.full++
+		return false
+	}
+	list[oldest], n.unsaved = saying{a, now}, true
+	return true
+}
+
+// record is what to publish of a station, nil if it has said but one address.
+func (n *neighbours) record(mac tsn.MAC) tsn.Event {
+	list := n.all[mac]
+	if len(list) < 2 {
+		return nil
+	}
+	p := spb.PublishRecord{Application: applicationAddresses, Type: recordAddresses, Key: mac[:]}
+	for _, s := range list {
+		b := s.address.As16()
+		p.Value = append(p.Value, b[:]...)
+	}
+	return p
+}
+
+// recordOf is record, for callers without the lock.
+func (n *neighbours) recordOf(mac tsn.MAC) tsn.Event {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.record(mac)
+}
+
 func (n *neighbours) forget(mac tsn.MAC) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	delete(n.all, mac)
 	if _, known := n.said[mac]; known {
 		delete(n.said, mac)
 		n.unsaved = true
@@ -145,7 +220,12 @@ func (d *Daemon) neighbourFrame(port tsn.Port, frame []byte) (reply []byte) {
 	n.mu.Lock()
 	reply, from := n.proxy.Receive(frame)
 	i := slices.IndexFunc(d.cfg.Ports, func(p config.Port) bool { return p.Port == port })
-	news := from.Address.IsValid() && i >= 0 && d.cfg.Ports[i].Learns() && n.note(from.MAC, from.Address, time.Now())
+	learns := from.Address.IsValid() && i >= 0 && d.cfg.Ports[i].Learns()
+	news := learns && n.note(from.MAC, from.Address, time.Now())
+	var record tsn.Event
+	if learns && n.noteAll(from.MAC, from.Address, time.Now()) {
+		record = n.record(from.MAC)
+	}
 	n.mu.Unlock()
 	if news {
 		vid := from.VID
@@ -153,6 +233,9 @@ func (d *Daemon) neighbourFrame(port tsn.Port, frame []byte) (reply []byte) {
 			vid = d.cfg.Ports[i].PVID
 		}
 		d.control.post(spb.StationSeen{MAC: from.MAC, VID: vid, Port: port, Address: from.Address})
+	}
+	if record != nil {
+		d.control.post(record)
 	}
 	return reply
 }
@@ -173,6 +256,7 @@ func (d *Daemon) tellNeighbours(unlocked []tsn.Port) {
 func (d *Daemon) keepNeighbours(ctx context.Context) {
 	n := &d.neighbours
 	n.topologyChanged()
+	d.control.post(spb.WatchRecords{Application: applicationAddresses, On: true})
 	for {
 		select {
 		case <-ctx.Done():
@@ -189,7 +273,12 @@ func (d *Daemon) keepNeighbours(ctx context.Context) {
 		}
 		if answers {
 			var table map[netip.Addr]tsn.MAC
-			if d.control.call(ctx, func() { table = elsewhere(d.machine.SPB.Stations(), d.cfg.SystemID) }) != nil {
+			err := d.control.call(ctx, func() {
+				stations := d.machine.SPB.Stations()
+				stations = append(stations, said(stations, d.machine.SPB.Records(applicationAddresses))...)
+				table = elsewhere(stations, d.cfg.SystemID)
+			})
+			if err != nil {
 				return
 			}
 			n.mu.Lock()
@@ -204,18 +293,48 @@ func (d *Daemon) keepNeighbours(ctx context.Context) {
 	}
 }
 
+// said are the further addresses of learned stations, from the records of the
+// bridges that own them.
+func said(stations []spb.Station, records []spb.NodeRecords) (out []spb.Station) {
+	owner := map[tsn.MAC]spb.Station{}
+	for _, s := range stations {
+		if _, known := owner[s.MAC]; !known {
+			owner[s.MAC] = s
+		}
+	}
+	for _, n := range records {
+		for _, r := range n.Records {
+			if r.Type != recordAddresses || len(r.Key) != 6 || len(r.Value)%16 != 0 || len(r.Value) > 16*maxAddresses {
+				continue
+			}
+			s, known := owner[tsn.MAC(r.Key)]
+			if !known || s.Bridge != n.SystemID || !s.Learned {
+				continue
+			}
+			for v := r.Value; len(v) > 0; v = v[16:] {
+				s.ManagementAddress = netip.AddrFrom16([16]byte(v[:16])).Unmap()
+				out = append(out, s)
+			}
+		}
+	}
+	return out
+}
+
 // elsewhere is the table of what other bridges reach. The first record of a MAC
 // is its owner's; an address that two stations have is that of the first, of
 // which a configured one is before a learned one.
 func elsewhere(stations []spb.Station, self tsn.MAC) map[netip.Addr]tsn.MAC {
-	table, seen := map[netip.Addr]tsn.MAC{}, map[tsn.MAC]bool{}
+	table, owner := map[netip.Addr]tsn.MAC{}, map[tsn.MAC]tsn.MAC{}
 	for _, learned := range []bool{false, true} {
 		for _, s := range stations {
-			a := s.ManagementAddress.Unmap().WithZone("")
-			if s.Learned != learned || seen[s.MAC] {
+			if s.Learned != learned {
 				continue
 			}
-			seen[s.MAC] = true
+			if bridge, known := owner[s.MAC]; known && bridge != s.Bridge {
+				continue
+			}
+			owner[s.MAC] = s.Bridge
+			a := s.ManagementAddress.Unmap().WithZone("")
 			if _, taken := table[a]; !taken && a.IsValid() && s.Reachable && s.Bridge != self {
 				table[a] = s.MAC
 			}

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"fmt"
 	"maps"
 	"net/netip"
 	"testing"
@@ -43,6 +44,63 @@ func TestNoteOfAddresses(t *testing.T) {
 	}
 	if _, c := n.counters(); len(n.said) != maxSayings || c.TableFull != 11 {
 		t.Errorf("%d noted, %+v", len(n.said), c)
+	}
+}
+
+// All addresses of a station are in its record, as many as there is room for;
+// one that has not been heard for a while gives way.
+func TestAllAddresses(t *testing.T) {
+	var n neighbours
+	begun := time.Unix(1000, 0)
+	say := func(a string, after time.Duration) bool {
+		n.note(station(1), netip.MustParseAddr(a), begun.Add(after))
+		return n.noteAll(station(1), netip.MustParseAddr(a), begun.Add(after))
+	}
+	if !say("10.0.0.1", 0) || n.record(station(1)) != nil {
+		t.Error("one address is in the station's own record")
+	}
+	if say("10.0.0.1", 1) || !say("fd00::1", 2) {
+		t.Error("the second is news, the first is not")
+	}
+	r, ok := n.record(station(1)).(spb.PublishRecord)
+	if !ok || tsn.MAC(r.Key) != station(1) || len(r.Value) != 32 {
+		t.Errorf("%+v", r)
+	}
+	for i := range maxAddresses - 2 {
+		say(fmt.Sprintf("fd00::1:%d", i), 3)
+	}
+	if say("fd00::99", time.Second) {
+		t.Error("there was no room")
+	}
+	if !say("fd00::99", sayingKept+time.Second) {
+		t.Error("the oldest should have given way")
+	}
+	m, unsaved := n.save()
+	var again neighbours
+	again.load(m)
+	if !unsaved || again.addressOf(station(1)) != netip.MustParseAddr("10.0.0.1") || len(again.all[station(1)]) != maxAddresses {
+		t.Errorf("%+v", m)
+	}
+
+	// Other bridges answer from it, if it is the owner's.
+	s := spb.Station{EndStation: spb.EndStation{MAC: station(1), ManagementAddress: netip.MustParseAddr("10.0.0.1"), Learned: true}, Bridge: sys(2), Reachable: true}
+	by := func(bridge byte, value []byte) []spb.NodeRecords {
+		m := station(1)
+		return []spb.NodeRecords{{SystemID: sys(bridge), Records: []spb.NodeRecord{{Type: recordAddresses, Key: m[:], Value: value}}}}
+	}
+	for name, c := range map[string]struct {
+		records []spb.NodeRecords
+		want    int
+	}{
+		"the owner's": {by(2, r.Value), 2}, "another's": {by(3, r.Value), 0}, "cut short": {by(2, r.Value[:20]), 0}, "too long": {by(2, make([]byte, 16*9)), 0},
+	} {
+		if got := said([]spb.Station{s}, c.records); len(got) != c.want {
+			t.Errorf("%s: %+v", name, got)
+		}
+	}
+	stations := append([]spb.Station{s}, said([]spb.Station{s}, by(2, r.Value))...)
+	if table := elsewhere(stations, sys(1)); len(table) != 2 || table[netip.MustParseAddr("fd00::1")] != station(1) {
+		t.Errorf("%v", table)
 	}
 }
 
