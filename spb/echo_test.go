@@ -84,6 +84,9 @@ func TestEchoSilentLoss(t *testing.T) {
 			if got := l.used(0); got != [2]bool{} {
 				t.Fatalf("after 50 ms: %v", got)
 			}
+			if n := l.noticed(NoticeAdjacencyDown); n != 2 {
+				t.Errorf("%d adjacencies went down", n)
+			}
 			for k := range l.nodes {
 				for to := range l.nodes {
 					if k != to {
@@ -224,8 +227,10 @@ func TestEchoBackoff(t *testing.T) {
 		l.run(100 * millisecond)
 		l.tap = nil
 		from := l.now
-		for l.used(0) != [2]bool{true, true} {
-			l.run(10 * millisecond)
+		for n := 0; l.used(0) != [2]bool{true, true}; n++ {
+			if l.run(10 * millisecond); n > 10_000 {
+				t.Fatal("the link stays out of use")
+			}
 		}
 		return l.now.Sub(from) / (500 * millisecond)
 	}

@@ -96,7 +96,7 @@ func (l *lanLab) noLoop() {
 				if l.loops[pair] == 0 {
 					l.loops[pair] = l.now
 				}
-				if (x.hears == nil || x.hears(b, a)) || l.now.Sub(l.loops[pair]) > l.oneWay {
+				if x.hears == nil || x.hears(b, a) || l.oneWay == 0 || l.now.Sub(l.loops[pair]) > l.oneWay {
 					l.t.Fatalf("at %d ms: %v and %v both forward:\n%v", l.now/1_000_000, p, q, l.log)
 				}
 			}
@@ -241,6 +241,24 @@ func TestEdgeIncumbent(t *testing.T) {
 	}
 }
 
+// A port that forwards and is not heard by one that comes up gives way before
+// that one forwards.
+func TestEdgeUnheard(t *testing.T) {
+	for first := range 2 {
+		l := newLANLab(t, 2, nil)
+		x := &lan{ports: []lanPort{{first, edgePort}}}
+		l.join(x)
+		l.run(second)
+		late := lanPort{1 - first, edgePort}
+		x.ports, x.hears = append(x.ports, late), func(from, to int) bool { return from == 1 && to == 0 }
+		l.step(late.node, tsn.LinkChanged{Port: late.port, Up: true})
+		l.run(10 * second)
+		if got := l.states(x); got[0] != "blocked" || got[1] != "forwarding" {
+			t.Errorf("b%d was first: %v", first+1, got)
+		}
+	}
+}
+
 // Whichever one probe gets lost, there is no loop, and one port forwards.
 func TestEdgeAnyProbeLost(t *testing.T) {
 	for lost := 1; lost < 60; lost++ {
@@ -364,8 +382,10 @@ func TestEdgeBackoff(t *testing.T) {
 		if l.forwards(x.ports[0]) {
 			t.Fatal("a probe of a lower port does not block")
 		}
-		for !l.forwards(x.ports[0]) {
-			l.run(millisecond)
+		for n := 0; !l.forwards(x.ports[0]); n++ {
+			if l.run(millisecond); n > 20_000 {
+				t.Fatal("it stays blocked")
+			}
 		}
 		return l.now.Sub(from) / millisecond
 	}
