@@ -35,6 +35,10 @@ import (
 // that forwards, Interval at most, in two cases: two LANs behind ports that
 // forward are joined far from here, where no carrier tells; and a port comes
 // up that hears another one but is not heard by it, so that nobody answers it.
+//
+// A bridge whose daemon has died goes on forwarding and sends no probes. A port
+// that yields to it opens only when the fabric has cut that bridge off: after
+// the holding time of hellos, and not just HoldIntervals.
 
 // Kinds of tsn.Notice of the edge guard.
 const (
@@ -426,6 +430,11 @@ func (i *Instance) receiveProbe(in tsn.Port, src tsn.MAC, p *ctlframe.Probe) {
 // remember notes what a peer says.
 func (i *Instance) remember(g *guarded, p edgePeer) {
 	p.until = i.now.Add(p.hold)
+	if p.system != i.cfg.SystemID {
+		// Its daemon may be dead and its bridge go on forwarding: first the fabric
+		// must have cut it off.
+		p.until = max(p.until, i.now.Add(i.cfg.holdingTime()*second+max(i.cfg.RestartGrace, 0)+i.cfg.EdgeGuard.Interval+second))
+	}
 	k := slices.IndexFunc(g.peers, func(q edgePeer) bool { return q.system == p.system && q.port == p.port })
 	switch {
 	case k >= 0:

@@ -165,7 +165,7 @@ func TestEdgeCable(t *testing.T) {
 			}
 			l.lans = nil
 			l.lans = []*lan{{ports: []lanPort{far}}} // a host instead
-			l.run(4 * second)
+			l.run(7 * second)
 			if !l.forwards(far) {
 				t.Errorf("the cable has gone: %+v", l.nodes[far.node].EdgePorts()[1])
 			}
@@ -183,7 +183,7 @@ func TestEdgeBlockedStation(t *testing.T) {
 		t.Fatalf("%v, entry at port %d", got, l.nodes[0].fdbPort(vidA, stationMAC(1)))
 	}
 	l.lans = []*lan{{ports: []lanPort{{1, edgePort}}}}
-	l.run(5 * second)
+	l.run(8 * second)
 	if l.nodes[0].fdbPort(vidA, stationMAC(1)) == tsn.NoPort {
 		t.Error("the station of the port that opened is not known")
 	}
@@ -378,7 +378,7 @@ func TestEdgeBackoff(t *testing.T) {
 	probe := &ctlframe.Probe{State: ctlframe.ProbeForwarding, Port: 1, Interval: 100_000}
 	hold := func() int64 {
 		from := l.now
-		l.step(0, tsn.Received{Port: emptyPort, Frame: probe.Append(nil, tsn.MAC{2}, vidB)})
+		l.step(0, tsn.Received{Port: emptyPort, Frame: probe.Append(nil, nodeMAC(0), vidB)})
 		if l.forwards(x.ports[0]) {
 			t.Fatal("a probe of a lower port does not block")
 		}
@@ -439,7 +439,7 @@ func TestEdgePeersCap(t *testing.T) {
 	if len(n.ctl.edges[0].peers) != maxEdgePeers || n.Counters().Control.ProbesOverCap != maxEdgePeers || n.EdgePorts()[0].State != "blocked" {
 		t.Errorf("%d remembered, %+v, %+v", len(n.ctl.edges[0].peers), n.Counters().Control, n.EdgePorts()[0])
 	}
-	l.run(4 * second)
+	l.run(8 * second)
 	if s := n.EdgePorts()[0].State; s != "forwarding" {
 		t.Errorf("when all are gone it is %s", s)
 	}
