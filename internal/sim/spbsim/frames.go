@@ -38,13 +38,7 @@ func (n *Network) SendProbes(quiet int64) {
 	n.q.at(n.now, n.frames.tick)
 }
 
-// StopProbes ends that.
-func (n *Network) StopProbes() { n.frames = nil }
-
 func (s *frames) tick() {
-	if s.Network.frames != s {
-		return
-	}
 	s.random()
 	s.q.at(s.now.Add(s.quiet/2+s.jitter(s.quiet)), s.tick)
 }
@@ -83,6 +77,13 @@ func (s *frames) random() {
 		f.group = unregistered
 	}
 	s.send(f)
+}
+
+// talk lets a station send to everybody in each VLAN.
+func (n *Network) talk(station tsn.MAC) {
+	for vid := range n.vids {
+		n.frames.send(flow{vid: vid, src: n.index[station], dst: -1, group: tsn.Broadcast})
+	}
 }
 
 func (s *frames) send(f flow) {

@@ -14,6 +14,13 @@ import (
 
 var mutationsFlag = flag.String("mutations", "", `which planted bugs TestMutations tries: "all", or part of a name; otherwise a few`)
 
+// Not in the list, because the simulation notices them in fewer than one of
+// several hundred seeds, or not at all, since another mechanism repairs the same:
+// agreement without echo or without numbers (it takes a hello that is overtaken
+// by a whole change and its undoing), stations that move without waiting, links that open
+// before the neighbour answers for its kernel, and one of the two ways in which
+// a CSNP helps. Tests by clause in package spb have these.
+
 // mutation is a bug planted in package spb: one text replaced by another in a
 // copy of one file. The simulation, built with that copy, has to fail.
 type mutation struct {
@@ -52,10 +59,8 @@ var mutations = []mutation{
 	{"the way back to a station is another port", "forwarding.go", "default:\n			ports[v] = ports[u]", "default:\n			ports[v] = ports[u] + tsn.Port(v&u&1)"},
 	{"a receiver behind another is forgotten", "groups.go", "receivers = append(receivers, int32(k))", "receivers = []int32{int32(k)}"},
 	{"two bridges keep one SPSourceID", "sourceid.go", "i.cfg.SPSourceID == 0 && (s.value == 0 || i.sourceTaken(s.value) != nil)", "i.cfg.SPSourceID == 0 && s.value == 0"},
-	{"a station that moved does not wait", "agreement.go", "			delete(a.owners, c)\n		}\n	}\n	ports := i.checkedPorts()", "			a.owners[c] = owners[c]\n		}\n	}\n	ports := i.checkedPorts()"},
 	{"stations of bridges out of reach count", "forwarding.go", "if !n.spb || !t.connected[k] {", "if !n.spb {"},
 	{"broadcast goes to bridges that cannot check it", "agreement.go", "if !t.nodes[e.to].bare {", "if true {"},
-	{"a link is open before the neighbour answers for its kernel", "forwarding.go", "(!p.inUse() || !p.vouched)", "!p.inUse()"},
 }
 
 // few are tried when nothing else is asked for.

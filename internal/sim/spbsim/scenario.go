@@ -77,6 +77,15 @@ func NewScenario(seed uint64, kind string, size int, trace io.Writer) *Scenario 
 		s.Promise.Unicast = s.Promise.Unicast || strict || b.NoLocked
 	}
 	s.drawLinks(nodes, equal)
+	if s.rng.IntN(8) == 0 { // fast echo, slower than in life: it is most of the frames
+		for _, d := range s.Nodes {
+			for k := range d.cfg.Ports {
+				if d.cfg.Ports[k].Role == tsn.RoleFabric {
+					d.cfg.Ports[k].Echo.Interval = 50 * millisecond
+				}
+			}
+		}
+	}
 	s.drawServices()
 	return s
 }
@@ -158,7 +167,7 @@ func (s *Scenario) Play() {
 		}
 		s.At(at, s.fault)
 	}
-	s.Calm = at.Add(5 * second)
+	s.Calm = at.Add(8 * second)
 	s.At(s.Calm, s.calm)
 	s.Run(s.Calm.Add(Settle))
 	if s.ageing {
@@ -173,7 +182,12 @@ const forget = 60 * second
 
 // Settled is Network.Settled, and that nobody remembers who is gone.
 func (s *Scenario) Settled() error {
-	if err := s.Network.Settled(); err != nil || !s.ageing {
+	err := s.Network.Settled()
+	for try := 0; err != nil && s.ageing && try < 3; try++ {
+		s.Run(s.now.Add(100 * millisecond)) // a refresh may be on its way
+		err = s.Network.Settled()
+	}
+	if err != nil || !s.ageing {
 		return err
 	}
 	for _, d := range s.Nodes {
@@ -230,7 +244,7 @@ func (s *Scenario) calm() {
 func (s *Scenario) fault() {
 	l := s.Links[s.rng.IntN(len(s.Links))]
 	d := s.Nodes[s.rng.IntN(len(s.Nodes))]
-	switch s.rng.IntN(16) {
+	switch s.rng.IntN(17) {
 	case 0, 1, 2:
 		s.SetLink(l, !l.Up)
 	case 3:
@@ -256,6 +270,8 @@ func (s *Scenario) fault() {
 		s.step(d, spb.SetOverload{On: d.overload})
 	case 9:
 		s.change(d)
+	case 13:
+		s.grave(d)
 	case 10, 11, 12:
 		s.move(d, s.Nodes[s.rng.IntN(len(s.Nodes))])
 	default:
@@ -268,6 +284,35 @@ func (s *Scenario) fault() {
 }
 
 func (s *Scenario) later(within int64, do func()) { s.At(s.now.Add(s.jitter(within)), do) }
+
+// grave lets a daemon be dead for so long that its neighbours have given it
+// up. The fabric changes meanwhile; then it comes back to its old kernel.
+func (s *Scenario) grave(d *Node) {
+	if d.links[emptyPort] != nil {
+		return
+	}
+	s.Kill(d)
+	for _, l := range s.Links {
+		if l.A.Node != d.id && l.B.Node != d.id && s.rng.IntN(3) == 0 {
+			s.later(3*second, func() { s.SetLink(l, !l.Up) })
+		}
+	}
+	s.At(s.now.Add(5*second+s.jitter(2*second)), func() {
+		s.Start(d)
+		s.chatter(100 * millisecond)
+	})
+}
+
+// chatter lets all talkers of streams send every 100 us for a while.
+func (s *Scenario) chatter(ns int64) {
+	for k := int64(0); k < ns; k += 100 * microsecond {
+		s.At(s.now.Add(k), func() {
+			for _, st := range s.streams {
+				s.frames.send(flow{vid: indexOf(s.vids, st.VID), src: s.index[st.Talker], dst: -1, group: st.Group})
+			}
+		})
+	}
+}
 
 // plug brings up the links of a bridge.
 func (s *Scenario) plug(d *Node) {
@@ -307,6 +352,9 @@ func (s *Scenario) move(from, to *Node) {
 	from.stations = slices.Clone(from.stations[1:])
 	to.stations = append(slices.Clone(to.stations), st)
 	s.Say(from.id, "move", fmt.Sprintf("%s to %s", st.MAC, to.Name))
+	for k := range int64(100) { // it talks while the fabric follows it
+		s.At(s.now.Add(k*200*microsecond), func() { s.talk(st.MAC) })
+	}
 	s.step(from, spb.SetEndStations{Stations: from.stations})
 	s.step(to, spb.SetEndStations{Stations: to.stations})
 }
