@@ -154,6 +154,7 @@ func testLinkDown(t *testing.T) {
 		t.Fatal(err)
 	}
 	awaitUp(t, l.sw, "p2")
+	k.Forget()
 	r := set(t, k, d)
 	if len(r.Applied) != 1 {
 		t.Errorf("steps %v, want the schedule sent again", r.Applied)
