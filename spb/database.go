@@ -217,6 +217,7 @@ func (i *Instance) receiveOwnLSP(p *port, l *isispdu.LSP, raw []byte) {
 		// Of an earlier life. As long as nobody hears otherwise, it stands.
 		i.own.raise(l.ID, l.SequenceNumber)
 		i.own.layout.learn(l.ID.Fragment(), l.TLVs)
+		i.recallSourceID(l)
 		return
 	}
 	have := i.db.lsps[l.ID]

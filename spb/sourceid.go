@@ -4,6 +4,7 @@ import (
 	"bytes"
 
 	tsn "tsnswitch"
+	"tsnswitch/spb/isispdu"
 )
 
 // sourceID is the SPSourceID of this bridge: 20 bits of every group address
@@ -39,6 +40,20 @@ func (c Config) firstSourceID() uint32 {
 		return v
 	}
 	return 0
+}
+
+// recallSourceID keeps the number that was chosen in an earlier life: all group
+// addresses would be other ones after a restart.
+func (i *Instance) recallSourceID(own *isispdu.LSP) {
+	if i.cfg.SPSourceID != 0 || own.ID.Pseudonode() != 0 || own.ID.Fragment() != 0 {
+		return
+	}
+	for _, c := range isispdu.All[*isispdu.MTCapability](own.TLVs) {
+		s, ok := isispdu.Find[*isispdu.SPBInst](c.SubTLVs)
+		if ok && c.MT&0xfff == 0 && s.Source&isispdu.SourceAuto != 0 && validSource(s.SPSourceID()) {
+			i.sourceID.value = s.SPSourceID()
+		}
+	}
 }
 
 // resolveSourceID compares the own number with the nodes' after an SPF run.
