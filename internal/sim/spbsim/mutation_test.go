@@ -42,7 +42,6 @@ var mutations = []mutation{
 	{"no flooding behind the neighbour", "database.go", "			i.setSRM(q, l.ID, 0)\n			delete(q.ssn, l.ID)\n		}\n	}\n}\n\n// checkLifetime", "		}\n	}\n}\n\n// checkLifetime"},
 	{"an LSP is sent once", "flooding.go", "p.srm[id] = srmFlag{due: i.now.Add(i.cfg.RetransmitInterval), sent: true}", "delete(p.srm, id)"},
 	{"CSNPs are not read", "flooding.go", "listed := map[isispdu.LSPID]bool{}", "listed := map[isispdu.LSPID]bool{}\n	if c.End == isispdu.MaxLSPID {\n		return\n	}"},
-	{"copies of an old LSP postpone the new one", "originate.go", "waiting := id.Pseudonode() == 0 && o.overtake[id.Fragment()]", "waiting := false"},
 	{"an old LSP replaces a new one", "database.go", "case e.SequenceNumber < seq:\n		return older", "case e.SequenceNumber < seq:\n		return newer"},
 	{"an LSP of an earlier life is not overtaken", "database.go", "		i.overtake(p, l.ID, l.SequenceNumber)\n	case same:", "	case same:"},
 	{"the own LSP is not refreshed", "originate.go", "o.refreshAt = i.now.Add(i.cfg.RefreshInterval - i.rng.below(i.cfg.RefreshInterval/10))", "o.refreshAt = tsn.Never - 1"},
@@ -59,6 +58,7 @@ var mutations = []mutation{
 	{"the way back to a station is another port", "forwarding.go", "default:\n			ports[v] = ports[u]", "default:\n			ports[v] = ports[u] + tsn.Port(v&u&1)"},
 	{"a receiver behind another is forgotten", "groups.go", "receivers = append(receivers, int32(k))", "receivers = []int32{int32(k)}"},
 	{"two bridges keep one SPSourceID", "sourceid.go", "i.cfg.SPSourceID == 0 && (s.value == 0 || i.sourceTaken(s.value) != nil)", "i.cfg.SPSourceID == 0 && s.value == 0"},
+	{"a restarted bridge forgets its SPSourceID", "database.go", "i.recallSourceID(l)", ""},
 	{"stations of bridges out of reach count", "forwarding.go", "if !n.spb || !t.connected[k] {", "if !n.spb {"},
 	{"broadcast goes to bridges that cannot check it", "agreement.go", "if !t.nodes[e.to].bare {", "if true {"},
 }
@@ -125,7 +125,7 @@ func (m mutation) try(t *testing.T, source, text string) {
 	if out, err := exec.Command("go", "test", "-c", "-vet=off", "-overlay", write("overlay.json", overlay), "-o", binary, ".").CombinedOutput(); err != nil {
 		t.Fatalf("%s does not build: %v\n%s", m.name, err, out)
 	}
-	out, err := exec.Command(binary, "-test.run", "^Test(Mixed|Software|Felix)$", "-seeds", fmt.Sprint(mutationSeeds), "-stop", "-test.failfast", "-test.timeout", "5m").CombinedOutput()
+	out, err := exec.Command(binary, "-test.run", "^Test(Mixed|Software|Felix|RestartUnnoticed)$", "-seeds", fmt.Sprint(mutationSeeds), "-stop", "-test.failfast", "-test.timeout", "5m").CombinedOutput()
 	var exit *exec.ExitError
 	switch {
 	case err == nil:
@@ -140,7 +140,7 @@ func (m mutation) try(t *testing.T, source, text string) {
 // firstFailure is what the mutant's test says first.
 func firstFailure(out string) string {
 	for line := range strings.Lines(out) {
-		if line = strings.TrimSpace(line); strings.HasPrefix(line, "spbsim_test.go") || strings.HasPrefix(line, "panic:") {
+		if line = strings.TrimSpace(line); strings.HasPrefix(line, "spbsim_test.go") || strings.HasPrefix(line, "restart_test.go") || strings.HasPrefix(line, "panic:") {
 			return line
 		}
 	}
