@@ -48,11 +48,11 @@ var mutations = []mutation{
 	{"LSPs do not age", "database.go", "			i.purge(l.pdu)\n		}\n	}\n	i.db.nextAge", "		}\n	}\n	i.db.nextAge"},
 	{"a silent neighbour is never given up", "adjacency.go", "p.adj.state != isispdu.Down && p.adj.expires <= i.now", "p.adj.state != isispdu.Down && false"},
 	// Agreement: RFC 6329 s13.2, 802.1Q 28.4.
-	{"nobody is asked for agreement", "agreement.go", "return x.known && x.theirsValid && x.theirs == i.agree.digest && x.valid && x.sent == i.agree.digest && x.echoed", "return true"},
+	{"nobody is asked for agreement", "exchange.go", "return x.known && x.theirsValid && x.theirs == i.agree.digest && x.valid && x.sent == i.agree.digest && x.echoed", "return true"},
 	{"the digest is told before the kernel has withdrawn", "agreement.go", "if !i.top.published || a.confirmed < a.withdrawn {", "if !i.top.published {"},
-	{"a place that changed stands", "agreement.go", "case now.parent != old.parent || now.dist != old.dist:", "case false:"},
-	{"the digest leaves links out", "agreement.go", "sum = sum.plus(sums[u])", "_ = sums[u]"},
-	{"an echo once is an echo for ever", "agreement.go", "i.agree.digest, false, agreementRetry", "i.agree.digest, x.echoed, agreementRetry"},
+	{"a place that changed stands", "places.go", "case now.parent != old.parent || now.dist != old.dist:", "case false:"},
+	{"the digest leaves links out", "digest.go", "sum = sum.plus(sums[u])", "_ = sums[u]"},
+	{"an echo once is an echo for ever", "exchange.go", "i.agree.digest, false, agreementRetry", "i.agree.digest, x.echoed, agreementRetry"},
 	{"edge ports flood while the fabric changes", "forwarding.go", "McastFlood: i.agree.flooding, BcastFlood: i.agree.flooding}", "McastFlood: true, BcastFlood: true}"},
 	// The ingress check, groups and stations.
 	{"the way back to a station is another port", "forwarding.go", "default:\n			ports[v] = ports[u]", "default:\n			ports[v] = ports[u] + tsn.Port(v&u&1)"},
@@ -60,7 +60,7 @@ var mutations = []mutation{
 	{"two bridges keep one SPSourceID", "sourceid.go", "i.cfg.SPSourceID == 0 && (s.value == 0 || i.sourceTaken(s.value) != nil)", "i.cfg.SPSourceID == 0 && s.value == 0"},
 	{"a restarted bridge forgets its SPSourceID", "database.go", "i.recallSourceID(l)", ""},
 	{"stations of bridges out of reach count", "forwarding.go", "if !n.spb || !t.connected[k] {", "if !n.spb {"},
-	{"broadcast goes to bridges that cannot check it", "agreement.go", "if !t.nodes[e.to].bare {", "if true {"},
+	{"broadcast goes to bridges that cannot check it", "places.go", "if !t.nodes[e.to].bare {", "if true {"},
 }
 
 // few are tried when nothing else is asked for.
