@@ -125,7 +125,7 @@ func (m mutation) try(t *testing.T, source, text string) {
 	if out, err := exec.Command("go", "test", "-c", "-vet=off", "-overlay", write("overlay.json", overlay), "-o", binary, ".").CombinedOutput(); err != nil {
 		t.Fatalf("%s does not build: %v\n%s", m.name, err, out)
 	}
-	out, err := exec.Command(binary, "-test.run", "^Test(Mixed|Software|Felix|RestartUnnoticed)$", "-seeds", fmt.Sprint(mutationSeeds), "-stop", "-test.failfast", "-test.timeout", "5m").CombinedOutput()
+	out, err := exec.Command(binary, "-test.run", "^Test(Mixed|Software|Felix|RestartUnnoticed|FlapStorm)$", "-seeds", fmt.Sprint(mutationSeeds), "-stop", "-test.failfast", "-test.timeout", "5m").CombinedOutput()
 	var exit *exec.ExitError
 	switch {
 	case err == nil:
@@ -140,7 +140,7 @@ func (m mutation) try(t *testing.T, source, text string) {
 // firstFailure is what the mutant's test says first.
 func firstFailure(out string) string {
 	for line := range strings.Lines(out) {
-		if line = strings.TrimSpace(line); strings.HasPrefix(line, "spbsim_test.go") || strings.HasPrefix(line, "restart_test.go") || strings.HasPrefix(line, "panic:") {
+		if line = strings.TrimSpace(line); strings.HasPrefix(line, "spbsim_test.go") || strings.HasPrefix(line, "restart_test.go") || strings.HasPrefix(line, "storm_test.go") || strings.HasPrefix(line, "panic:") {
 			return line
 		}
 	}
