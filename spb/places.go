@@ -167,7 +167,8 @@ func (i *Instance) adopt() {
 		}
 	}
 	for _, p := range kernel.Ports {
-		if !p.BcastFlood {
+		if !p.BcastFlood && slices.Contains(a.floodPorts, p.Port) {
+			a.flooding = false // the earlier life was waiting for agreement
 			a.floodPorts = slices.DeleteFunc(a.floodPorts, func(q tsn.Port) bool { return q == p.Port })
 		}
 	}

@@ -250,7 +250,7 @@ func (b *bridge) settled(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		if st.SPB.Adjacencies != 1 || st.SPB.Nodes != 2 || !st.Kernel.InSync {
+		if st.SPB.Adjacencies != 1 || st.SPB.Nodes != 2 || st.SPB.Agreement.Pending || !st.Kernel.InSync {
 			return fmt.Errorf("spb %+v, kernel %+v", st.SPB, st.Kernel)
 		}
 		return nil

@@ -8,6 +8,7 @@ import (
 
 	"tsnswitch"
 	"tsnswitch/internal/api"
+	"tsnswitch/internal/dataplane"
 	"tsnswitch/qbv"
 )
 
@@ -176,6 +177,7 @@ func (d *Daemon) hold(ctx context.Context) {
 	limit := time.NewTimer(holdLimit)
 	defer limit.Stop()
 	var known time.Time // when all was known that the kernel shall be
+	var changes []dataplane.Change
 	for {
 		pending = d.restore(ctx, pending)
 		if gated && d.clock.schedulable() == nil {
@@ -184,15 +186,17 @@ func (d *Daemon) hold(ctx context.Context) {
 			}
 			gated = false
 		} else if want, _ := d.applier.state(); want != nil && len(pending) == 0 && !gated {
-			if left, err := d.kernel.Diff(want.State); err == nil && len(left) == 0 {
+			left, err := d.kernel.Diff(want.State)
+			if err == nil && len(left) == 0 {
 				d.log.Info("adopted: the kernel is as desired")
 				d.events.add("adopted", tsn.NoPort, "the kernel was left untouched")
 				return
 			}
+			changes = left
 			if known.IsZero() {
 				known = time.Now()
 			} else if time.Since(known) >= changeAfter {
-				d.log.Info("the network is not as the last run left it")
+				d.log.Info("the network is not as the last run left it", "changes", fmt.Sprint(changes))
 				return
 			}
 		}
