@@ -168,7 +168,9 @@ func (i *Instance) adopt() {
 	}
 	for _, p := range kernel.Ports {
 		if !p.BcastFlood && slices.Contains(a.floodPorts, p.Port) {
-			a.flooding = false // the earlier life was waiting for agreement
+			if !slices.Contains(i.unlocked, p.Port) { // which never floods
+				a.flooding = false // the earlier life was waiting for agreement
+			}
 			a.floodPorts = slices.DeleteFunc(a.floodPorts, func(q tsn.Port) bool { return q == p.Port })
 		}
 	}
