@@ -141,8 +141,12 @@ func (c *checker) groups() (all []flow) {
 
 // sends notes the group addresses that a bridge sends to.
 func (c *checker) sends(d *Node) {
+	d.sending = d.sending[:0]
 	for _, sv := range d.Inst.Services() {
 		g := groupKey{indexOf(c.vids, sv.VID), sv.Group}
+		if !sv.Group.IsZero() {
+			d.sending = append(d.sending, g)
+		}
 		if sv.Group.IsZero() || slices.Contains(c.senders[g], d.id) {
 			continue
 		}

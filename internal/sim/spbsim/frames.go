@@ -2,6 +2,7 @@ package spbsim
 
 import (
 	"fmt"
+	"slices"
 
 	"tsnswitch"
 	"tsnswitch/internal/dataplane"
@@ -70,13 +71,26 @@ func (s *frames) random() {
 	case k == 0:
 		f.dst = s.sources[s.rng.IntN(len(s.sources))]
 	case k == 1:
-		if g := s.groups(); len(g) > 0 {
+		if g := s.sentTo(); len(g) > 0 {
 			f = g[s.rng.IntN(len(g))]
 		}
 	case k == 2:
 		f.group = unregistered
 	}
 	s.send(f)
+}
+
+// sentTo are the flows of groups that somebody sends to now. A group address
+// belongs to one source: what others send to it is nobody's promise.
+func (s *frames) sentTo() (out []flow) {
+	for _, f := range s.groups() {
+		at, ok := s.origin(f.src)
+		stream := slices.ContainsFunc(s.streams, func(st Stream) bool { return st.Group == f.group })
+		if ok && (stream || slices.Contains(s.Nodes[at.Node].sending, groupKey{f.vid, f.group})) {
+			out = append(out, f)
+		}
+	}
+	return out
 }
 
 // talk lets a station send to everybody in each VLAN.

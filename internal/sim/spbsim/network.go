@@ -110,6 +110,7 @@ type Node struct {
 	kern     kernel
 	stations []spb.EndStation // here now
 	services []spb.Service
+	sending  []groupKey // the groups of its services now
 	overload bool
 }
 
