@@ -54,7 +54,7 @@ func compareBranches(g *graph, f forest, tr *tree) string {
 				want.child = append(want.child, g.edges[tr.link[u]].port)
 			}
 			port := tsn.NoPort
-			if p := tr.path(u); slices.Contains(p, v) && u != v {
+			if p := tr.to(u); slices.Contains(p, v) && u != v {
 				port = g.edges[tr.link[p[slices.Index(p, v)+1]]].port
 			}
 			if got := f.behind(tr.root, v, u); got != port {

@@ -87,18 +87,6 @@ func bestPath(g *graph, a, b int32, algorithm uint8) []int32 {
 	return best
 }
 
-func (t *tree) path(v int32) []int32 {
-	if t.dist[v] == unreachable {
-		return nil
-	}
-	var p []int32
-	for ; v >= 0; v = t.parent[v] {
-		p = append(p, v)
-	}
-	slices.Reverse(p)
-	return p
-}
-
 // Every tree path is the one that the definition gives; it is symmetric, and
 // every part of it is the path between the part's ends.
 func TestTreeAgainstDefinition(t *testing.T) {
@@ -113,7 +101,7 @@ func TestTreeAgainstDefinition(t *testing.T) {
 		}
 		for a := range int32(len(g.id)) {
 			for b := range int32(len(g.id)) {
-				p := trees[a].path(b)
+				p := trees[a].to(b)
 				if want := bestPath(g, a, b, algorithm); !slices.Equal(p, want) {
 					t.Fatalf("%d to %d: %v, want %v", a, b, p, want)
 				}
@@ -123,14 +111,14 @@ func TestTreeAgainstDefinition(t *testing.T) {
 				if all, _ := g.equalPaths(trees[a].spt, b, trees[a]); len(all) > 1 {
 					ties++
 				}
-				back := trees[b].path(a)
+				back := trees[b].to(a)
 				slices.Reverse(back)
 				if !slices.Equal(p, back) {
 					t.Fatalf("%d to %d: there %v, back %v", a, b, p, back)
 				}
 				for x := range p {
 					for y := x; y < len(p); y++ {
-						if part := trees[p[x]].path(p[y]); !slices.Equal(part, p[x:y+1]) {
+						if part := trees[p[x]].to(p[y]); !slices.Equal(part, p[x:y+1]) {
 							t.Fatalf("%v: part is %v", p, part)
 						}
 					}

@@ -75,12 +75,12 @@ func TestSpanningTree(t *testing.T) {
 		}
 		for a := range int32(len(g.id)) {
 			for b := range int32(len(g.id)) {
-				p := trees[a].path(b)
+				p := trees[a].to(b)
 				want := walkTree(g, a, b, inTree, []int32{a})
 				if !slices.Equal(p, want) {
 					t.Fatalf("%d to %d: %v, want %v", a, b, p, want)
 				}
-				back := trees[b].path(a)
+				back := trees[b].to(a)
 				slices.Reverse(back)
 				if !slices.Equal(p, back) {
 					t.Fatalf("%d to %d: there %v, back %v", a, b, p, back)
@@ -131,7 +131,7 @@ func TestSpanningTreeRules(t *testing.T) {
 	}
 	// Between 0 and 1 the direct link is not in the tree.
 	tr := g.tree(g.shortest(0), 0)
-	if p := tr.path(1); !slices.Equal(p, []int32{0, 2, 3, 4, 1}) || tr.dist[1].cost() != 4 {
+	if p := tr.to(1); !slices.Equal(p, []int32{0, 2, 3, 4, 1}) || tr.dist[1].cost() != 4 {
 		t.Errorf("path %v, cost %d", p, tr.dist[1].cost())
 	}
 }
@@ -145,10 +145,10 @@ func TestSpanningTreeOfOverloaded(t *testing.T) {
 	}
 	_, g := makeGraph(ids, []bool{true, true, true}, [][2]int{{0, 1}, {0, 2}}, [][2]uint32{{1, 1}, {1, 1}})
 	tr := g.tree(g.shortest(1), 0)
-	if p := tr.path(0); !slices.Equal(p, []int32{1, 0}) {
+	if p := tr.to(0); !slices.Equal(p, []int32{1, 0}) {
 		t.Errorf("to the root: %v", p)
 	}
-	if p := tr.path(2); p != nil {
+	if p := tr.to(2); p != nil {
 		t.Errorf("across the root: %v", p)
 	}
 }
