@@ -105,8 +105,6 @@ func (i *Instance) setAdjacency(p *port, state isispdu.ThreeWayState, h *isispdu
 			// The link carries frames all the time, and the neighbour's
 			// forwarding outlives its daemon: say nothing to the network yet.
 			p.graceUntil = i.now.Add(i.cfg.RestartGrace)
-		} else {
-			p.vouched = false
 		}
 	case was.state != isispdu.Up && state == isispdu.Up:
 		i.notice(NoticeAdjacencyUp, p.cfg.Port, a.neighbor.String())
@@ -130,7 +128,7 @@ func (i *Instance) adjacencyDown(p *port, why string) {
 		return
 	}
 	was := p.adj
-	p.exchange, p.vouched = newExchange(), false
+	p.exchange = newExchange()
 	p.adj = adjacency{state: isispdu.Down, expires: tsn.Never, since: i.now}
 	p.nextHello = i.now
 	if p.graceUntil != 0 {
@@ -157,7 +155,7 @@ func (p *port) inUse() bool {
 }
 
 func (i *Instance) endGrace(p *port) {
-	p.graceUntil, p.vouched = 0, false
+	p.graceUntil = 0
 	i.linksChanged()
 }
 

@@ -44,6 +44,10 @@ type agreement struct {
 	// flooding: broadcast and unregistered groups may leave by floodPorts.
 	flooding   bool
 	floodPorts []tsn.Port
+	// openPorts lead to neighbours that agreed on a graph with the link in it,
+	// and it has been in the graph since: what they send is what stands. One
+	// that was not asked yet may still send by the trees of an older graph.
+	openPorts []tsn.Port
 	// generation counts Forwarding effects; withdrawn is the one with which all
 	// that is different is gone; confirmed is the last that the kernel has.
 	generation, withdrawn, confirmed uint64

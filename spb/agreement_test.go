@@ -355,6 +355,36 @@ func TestBareBridge(t *testing.T) {
 	}
 }
 
+// A port without the ingress check opens when the neighbour has agreed on a
+// graph with the link in it: what it says of another graph is not enough, since
+// it may still send by the trees of that.
+func TestBarePortOpensByAgreement(t *testing.T) {
+	l := newLab(t, 2, line(2), nil)
+	l.allUp()
+	l.step(1, SetUnlocked{Ports: []tsn.Port{1}})
+	l.run(5 * second)
+	if l.nodes[1].closed(1) {
+		t.Fatal("closed although all agree")
+	}
+	l.setLink(0, false)
+	l.run(5 * second)
+	far := l.nodes[0]
+	far.agree.digest[20] ^= 1 // and nothing makes it compute another
+	far.top.nextRun = l.now.Add(2 * second)
+	l.setLink(0, true)
+	l.run(second)
+	if x := &l.nodes[1].ports[0].exchange; !x.known || !x.theirsValid || !slices.Contains(l.nodes[1].linkPorts(), 1) {
+		t.Fatalf("nothing was said: %+v", x)
+	}
+	if !l.nodes[1].closed(1) {
+		t.Error("open without agreement")
+	}
+	l.run(5 * second)
+	if l.nodes[1].closed(1) {
+		t.Error("closed although all agree")
+	}
+}
+
 // What an earlier life left in the kernel stays as far as it is right.
 func TestAdoptedState(t *testing.T) {
 	l := serviceLab(t, 4, ring(4), func(_ int, c *Config) { c.StartupHold = 3 * second })

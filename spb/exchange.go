@@ -2,7 +2,6 @@ package spb
 
 import (
 	"bytes"
-	"slices"
 
 	tsn "tsnswitch"
 	"tsnswitch/spb/isispdu"
@@ -101,9 +100,6 @@ func (i *Instance) receiveDigest(p *port, tlvs []isispdu.TLV) {
 	x := &p.exchange
 	d, ok := findDigest(tlvs)
 	valid := d != nil && d.Flags&(1<<4) != 0
-	if d == nil || valid {
-		i.vouch(p)
-	}
 	if d == nil || valid && !ok {
 		x.foreign = true
 		return
@@ -132,15 +128,6 @@ func (i *Instance) receiveDigest(p *port, tlvs []isispdu.TLV) {
 	}
 	if news {
 		p.nextHello = i.now // they wait for the echo
-	}
-}
-
-// vouch takes note of a neighbour that answers for its kernel, or does not
-// know how to.
-func (i *Instance) vouch(p *port) {
-	if !p.vouched {
-		p.vouched = true
-		i.top.dirty = i.top.dirty || slices.Contains(i.unlocked, p.cfg.Port)
 	}
 }
 

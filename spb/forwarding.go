@@ -196,10 +196,11 @@ func (i *Instance) bridgePort(c PortConfig) tsn.BridgePort {
 }
 
 // closed: a fabric port without the ingress check that is in no VLAN, because
-// nobody answers for what the other end sends.
+// the other end has not agreed with us on what it sends since the link came
+// into the graph.
 func (i *Instance) closed(n tsn.Port) bool {
 	p := i.port(n)
-	return p != nil && slices.Contains(i.unlocked, n) && (!p.inUse() || !p.vouched)
+	return p != nil && slices.Contains(i.unlocked, n) && !(p.inUse() && slices.Contains(i.agree.openPorts, n))
 }
 
 // fdb is the static entries of one Base VID: every other bridge, and every

@@ -104,7 +104,7 @@ func (i *Instance) groups() []tsn.MDBEntry {
 	if self < 0 {
 		return nil
 	}
-	var out []tsn.MDBEntry
+	var out, gone []tsn.MDBEntry // gone: of sources out of reach
 	for _, b := range i.cfg.BaseVIDs {
 		for _, root := range i.groupRoots(b.Algorithm) {
 			n := &t.nodes[root]
@@ -113,7 +113,12 @@ func (i *Instance) groups() []tsn.MDBEntry {
 					continue
 				}
 				if ports, on := i.groupPorts(b, root, s.isid); on || root == self {
-					out = append(out, tsn.MDBEntry{Group: GroupAddress(n.source, s.isid), VID: b.VID, Ports: ports})
+					e := tsn.MDBEntry{Group: GroupAddress(n.source, s.isid), VID: b.VID, Ports: ports}
+					if t.connected[root] {
+						out = append(out, e)
+					} else {
+						gone = append(gone, e)
+					}
 				}
 			}
 		}
@@ -126,6 +131,10 @@ func (i *Instance) groups() []tsn.MDBEntry {
 			out[k-1].Ports, out[k].Ports = []tsn.Port{tsn.NoPort}, []tsn.Port{tsn.NoPort}
 		}
 	}
+	// What a source out of reach says of itself may be old: it takes nothing from
+	// one that is here. Of two entries for a group the first stays.
+	out = append(out, gone...)
+	slices.SortStableFunc(out, compareGroupEntry)
 	return slices.CompactFunc(out, func(a, b tsn.MDBEntry) bool { return compareGroupEntry(a, b) == 0 })
 }
 

@@ -107,11 +107,6 @@ type port struct {
 	echo     echo
 	exchange exchange
 
-	// vouched: since the link came into use the neighbour has said that its
-	// kernel holds nothing but what stands. Before, it may be one that comes
-	// back with the entries of an earlier life.
-	vouched bool
-
 	nextHello, nextCSNP tsn.Instant
 	// srm holds when an LSP is due to be sent (ISO/IEC 10589 SRMflag), ssn when
 	// it is due in a PSNP (SSNflag). An absent key is a clear flag.

@@ -62,7 +62,7 @@ func (i *Instance) keepPlaces() {
 				a.flooding = false // its broadcast would travel by two trees
 			case slices.Contains(roots, k) && now.source == old.source:
 				children := i.childrenOf(alg, k)
-				old.children = slices.DeleteFunc(slices.Clone(old.children), func(p tsn.Port) bool { return !slices.Contains(children, p) })
+				old.children = only(slices.Clone(old.children), children)
 				a.standing[alg][mac] = old
 			default:
 				old.children, old.source = nil, now.source
@@ -76,8 +76,8 @@ func (i *Instance) keepPlaces() {
 			delete(a.owners, c)
 		}
 	}
-	ports := i.checkedPorts()
-	a.floodPorts = slices.DeleteFunc(a.floodPorts, func(p tsn.Port) bool { return !slices.Contains(ports, p) })
+	a.floodPorts = only(a.floodPorts, i.checkedPorts())
+	a.openPorts = only(a.openPorts, i.linkPorts())
 }
 
 // placeAll lets the places of now stand.
@@ -98,7 +98,7 @@ func (i *Instance) placeAll() {
 		}
 		a.standing[alg] = all
 	}
-	a.flooding, a.floodPorts, a.owners = true, i.checkedPorts(), i.ownersNow()
+	a.flooding, a.floodPorts, a.openPorts, a.owners = true, i.checkedPorts(), i.linkPorts(), i.ownersNow()
 }
 
 // ownersNow is who owns each station in the graph of now.
@@ -115,6 +115,23 @@ func (i *Instance) ownersNow() map[claim]tsn.MAC {
 // owns reports whether it stands that a station belongs to a node.
 func (a *agreement) owns(vid tsn.VID, station, system tsn.MAC) bool {
 	return a.owners[claim{vid, station}] == system
+}
+
+// only leaves those of ports that are among the others.
+func only(ports, others []tsn.Port) []tsn.Port {
+	return slices.DeleteFunc(ports, func(p tsn.Port) bool { return !slices.Contains(others, p) })
+}
+
+// linkPorts are the ports of the links that this bridge has in the graph.
+func (i *Instance) linkPorts() []tsn.Port {
+	t := &i.top
+	var out []tsn.Port
+	if self := t.findNode(i.cfg.SystemID); self >= 0 {
+		for _, e := range t.graph.edges[t.graph.first[self]:t.graph.first[self+1]] {
+			out = append(out, e.port)
+		}
+	}
+	return out
 }
 
 // checkedPorts are the ports of the links that this bridge has in the graph,
@@ -167,6 +184,9 @@ func (i *Instance) adopt() {
 		}
 	}
 	for _, p := range kernel.Ports {
+		if len(p.VLANs) == 0 {
+			a.openPorts = slices.DeleteFunc(a.openPorts, func(q tsn.Port) bool { return q == p.Port })
+		}
 		if !p.BcastFlood && slices.Contains(a.floodPorts, p.Port) {
 			if !slices.Contains(i.unlocked, p.Port) { // which never floods
 				a.flooding = false // the earlier life was waiting for agreement

@@ -223,6 +223,21 @@ func TestSourceIDs(t *testing.T) {
 			t.Errorf("%q", l.log)
 		}
 	})
+	// What is left of a bridge out of reach is no reason to be silent.
+	t.Run("out of reach", func(t *testing.T) {
+		l := serviceLab(t, 3, line(3), nil)
+		l.allUp()
+		l.run(5 * second)
+		l.setLink(1, false)
+		l.run(5 * second)
+		l.nodes[0].cfg.SPSourceID = l.nodes[2].sourceID.value
+		l.start(0)
+		l.step(0, tsn.LinkChanged{Port: l.links[0].port[0], Up: true, Rate: tsn.Gbps})
+		l.run(5 * second)
+		if got := l.group(1, 0); !slices.Equal(got, []tsn.Port{edgePort}) {
+			t.Errorf("b2 delivers what b1 sends at %v", got)
+		}
+	})
 	t.Run("V bit", func(t *testing.T) {
 		for _, configured := range []uint32{0, 0x777} {
 			p := newPeer(t, func(c *Config) { c.SPSourceID = configured })

@@ -18,7 +18,7 @@ var mutationsFlag = flag.String("mutations", "", `which planted bugs TestMutatio
 // several hundred seeds, or not at all, since another mechanism repairs the same:
 // agreement without echo or without numbers (it takes a hello that is overtaken
 // by a whole change and its undoing), stations that move without waiting, links that open
-// before the neighbour answers for its kernel, and one of the two ways in which
+// before the neighbour has agreed, and one of the two ways in which
 // a CSNP helps. Tests by clause in package spb have these.
 
 // mutation is a bug planted in package spb: one text replaced by another in a
