@@ -33,7 +33,7 @@ func TestAccuracyHardwareStamps(t *testing.T) {
 				x.reaction = 10 * millisecond
 			}
 			last := n[hops]
-			synced := s.until(5*second, func() bool { return last.Synced() && last.GrandMaster() == n[0].cfg.ClockIdentity })
+			synced := s.until(5*second, func() bool { return last.Synced() && last.GrandMaster() == n[0].sys.cfg.ClockIdentity })
 			s.run(10 * second)
 			rms, p99, largest := s.measure(20*second, last, n[0])
 			t.Logf("%d hops: synced after %d ms; rms %.0f ns, p99 %d ns, max %d ns", hops, synced/millisecond, rms, p99, largest)
@@ -60,7 +60,7 @@ func TestAccuracySoftwareStamps(t *testing.T) {
 				x.software().clock(int64(i)*77_000_000_017, []float64{30, -50, 80, -20, 5}[i])
 			}
 			last := n[hops]
-			synced := s.until(5*second, func() bool { return last.Synced() && last.GrandMaster() == n[0].cfg.ClockIdentity })
+			synced := s.until(5*second, func() bool { return last.Synced() && last.GrandMaster() == n[0].sys.cfg.ClockIdentity })
 			s.run(20 * second)
 			rms, p99, largest := s.measure(120*second, last, n[0])
 			o := last.Status().Offset

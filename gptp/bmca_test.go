@@ -94,7 +94,7 @@ func TestPortAnnounceTransmit(t *testing.T) {
 	}
 	m := got[0]
 	path, _ := m.PathTrace(nil)
-	self := s.cfg.ClockIdentity
+	self := s.sys.cfg.ClockIdentity
 	if m.GrandMaster != a.GrandMaster || m.Priority1 != 100 || m.StepsRemoved != 5 || m.Flags != a.Flags || m.CurrentUtcOffset != 37 ||
 		m.TimeSource != 0x20 || !slices.Equal(path, []ptpmsg.ClockIdentity{{1}, neighbour.Clock, self}) || m.Source.Clock != self {
 		t.Fatalf("%+v path %v", m, path)
@@ -166,7 +166,7 @@ func (s *solo) portCounters(p tsn.Port) Counters { return s.port(p).count }
 
 // 8.6.2.1: a node of priority1 255 is never grand master and says nothing.
 func TestNotGrandMasterCapable(t *testing.T) {
-	s := newSolo(t, 1, func(c *Config) { c.Priority1 = 255 })
+	s := newSolo(t, 1, func(c *Config) { c.Domains[0].Priority1 = 255 })
 	s.capable(1)
 	s.wait(5 * second)
 	if a, _ := take[*ptpmsg.Announce](s); len(a) != 0 || s.IsGrandMaster() || s.Synced() || s.Status().GMPresent {
@@ -180,7 +180,9 @@ func TestUtcOffsetValid(t *testing.T) {
 		offset int16
 		want   bool
 	}{{0, false}, {37, true}} {
-		s := newSolo(t, 1, func(cfg *Config) { cfg.CurrentUtcOffset, cfg.CurrentUtcOffsetValid = c.offset, true })
+		s := newSolo(t, 1, func(cfg *Config) {
+			cfg.Domains[0].CurrentUtcOffset, cfg.Domains[0].CurrentUtcOffsetValid = c.offset, true
+		})
 		s.step(tsn.Timeout{})
 		if got := s.Status().CurrentUtcOffsetValid; got != c.want {
 			t.Errorf("offset %d: valid %v", c.offset, got)
@@ -197,10 +199,11 @@ func TestPortStateSelectionAgainstOracle(t *testing.T) {
 		count := rapid.IntRange(2, 7).Draw(rt, "nodes")
 		for i := range count {
 			p1 := rapid.SampledFrom([]uint8{100, 246, 248, 255}).Draw(rt, "priority1")
-			s.node(string(rune('a'+i)), count+2, func(c *Config) { c.Priority1 = p1 })
+			s.node(string(rune('a'+i)), count+2, func(c *Config) { c.Domains[0].Priority1 = p1 })
 		}
-		if s.nodes[0].cfg.Priority1 == 255 {
-			s.nodes[0].Instance = mustNew(rt, s.nodes[0].cfg, 246)
+		if s.nodes[0].sys.cfg.Domains[0].Priority1 == 255 {
+			s.nodes[0].sys = mustNew(rt, s.nodes[0].sys.cfg, 246)
+			s.nodes[0].Instance = s.nodes[0].sys.instances[0]
 		}
 		type edge struct{ a, b int }
 		var edges []edge
@@ -244,7 +247,7 @@ func TestPortStateSelectionAgainstOracle(t *testing.T) {
 		}
 		for i, x := range s.nodes {
 			st := x.Status()
-			if st.GrandMaster != best.cfg.ClockIdentity || int(st.StepsRemoved) != dist[i] || len(st.PathTrace) != dist[i]+1 {
+			if st.GrandMaster != best.sys.cfg.ClockIdentity || int(st.StepsRemoved) != dist[i] || len(st.PathTrace) != dist[i]+1 {
 				rt.Fatalf("%s: grand master %v at %d steps by %v, want %v at %d", x.name, st.GrandMaster, st.StepsRemoved, st.PathTrace, best.name, dist[i])
 			}
 			slaves := 0
@@ -264,8 +267,8 @@ func TestPortStateSelectionAgainstOracle(t *testing.T) {
 	})
 }
 
-func mustNew(t *rapid.T, c Config, priority1 uint8) *Instance {
-	c.Priority1 = priority1
+func mustNew(t *rapid.T, c Config, priority1 uint8) *System {
+	c.Domains[0].Priority1 = priority1
 	in, err := New(c)
 	if err != nil {
 		t.Fatal(err)
@@ -280,7 +283,7 @@ func ring(t testing.TB) (s *sim, relays, hosts []*simNode) {
 		relays = append(relays, s.node(name, 3, nil).hardware().clock(int64(len(name))*second, float64(len(s.nodes)*20)))
 	}
 	for _, name := range []string{"h1", "h2"} {
-		hosts = append(hosts, s.node(name, 1, func(c *Config) { c.Priority1 = 255 }).hardware().clock(7, -60))
+		hosts = append(hosts, s.node(name, 1, func(c *Config) { c.Domains[0].Priority1 = 255 }).hardware().clock(7, -60))
 	}
 	for i, x := range relays {
 		s.connect(x, 2, relays[(i+1)%4], 1, 500)
@@ -302,7 +305,7 @@ func TestRingOfFour(t *testing.T) {
 		})
 	})
 	synced := s.until(3*second, func() bool {
-		return !slices.ContainsFunc(all, func(x *simNode) bool { return !x.Synced() || x.GrandMaster() != relays[0].cfg.ClockIdentity })
+		return !slices.ContainsFunc(all, func(x *simNode) bool { return !x.Synced() || x.GrandMaster() != relays[0].sys.cfg.ClockIdentity })
 	})
 	t.Logf("asCapable after %d ms, synced after %d ms", capable/millisecond, synced/millisecond)
 	want := [][]PortState{

@@ -25,7 +25,8 @@ type clockMasterSyncSend struct {
 }
 
 func (m *clockMasterSyncSend) init(i *Instance) {
-	m.in, m.source, m.next = i, i.cfg.Source, tsn.Never
+	m.in, m.source, m.next = i, i.sys.cfg.Source, tsn.Never
+	m.source.PTP.Domain = i.cfg.Domain
 }
 
 // interval is clockMasterSyncInterval: that of the fastest port (10.7.2.4).
@@ -42,9 +43,9 @@ func (m *clockMasterSyncSend) begin() {
 	if m.active {
 		return
 	}
-	m.active, m.next = true, m.in.now
+	m.active, m.next = true, m.in.sys.now
 	i := m.in
-	if rel, ok := i.slave.holdover(i.localNow()); ok {
+	if rel, ok := i.slave.holdover(i.sys.localNow()); ok {
 		m.holdover = true
 		m.timeBaseIndicator++
 		m.lastPhaseChange = ptpmsg.ScaledNS{}
@@ -73,7 +74,7 @@ func (m *clockMasterSyncSend) setSource(ev SetSource) {
 	i.slave.relation = m.source
 	at := ev.Relation.Local
 	phase := m.source.At(at).NS - old.At(at).NS
-	if phase > i.cfg.StepThreshold || phase < -i.cfg.StepThreshold {
+	if phase > i.sys.cfg.StepThreshold || phase < -i.sys.cfg.StepThreshold {
 		m.timeBaseIndicator++
 		m.lastPhaseChange = ptpmsg.ScaledFromNS(phase)
 		m.lastFreqChange = ptpmsg.ScaledRateFromRatio(1 + (m.source.RatePPB-old.RatePPB)*1e-9)
@@ -83,11 +84,11 @@ func (m *clockMasterSyncSend) setSource(ev SetSource) {
 }
 
 func (m *clockMasterSyncSend) timer() {
-	if !m.active || m.in.now < m.next {
+	if !m.active || m.in.sys.now < m.next {
 		return
 	}
-	if m.next = m.next.Add(m.interval()); m.next <= m.in.now {
-		m.next = m.in.now.Add(m.interval())
+	if m.next = m.next.Add(m.interval()); m.next <= m.in.sys.now {
+		m.next = m.in.sys.now.Add(m.interval())
 	}
 	m.in.siteSyncSync(portSyncSync{
 		rateRatio:           1 + m.in.slave.relation.RatePPB*1e-9,

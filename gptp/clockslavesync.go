@@ -23,8 +23,8 @@ type clockSlaveSync struct {
 }
 
 func (c *clockSlaveSync) init(i *Instance) {
-	c.in, c.relation = i, i.cfg.Source
-	c.servo.stepThreshold = float64(i.cfg.StepThreshold)
+	c.in, c.relation = i, i.master.source
+	c.servo.stepThreshold = float64(i.sys.cfg.StepThreshold)
 }
 
 func (c *clockSlaveSync) receive(s portSyncSync) {
@@ -58,7 +58,7 @@ func (c *clockSlaveSync) receive(s portSyncSync) {
 func (c *clockSlaveSync) lost() {
 	c.gm = ptpmsg.ClockIdentity{}
 	if c.locked {
-		c.relation, _ = c.holdover(c.in.localNow())
+		c.relation, _ = c.holdover(c.in.sys.localNow())
 	}
 	c.in.setSynced(false)
 	c.in.publish(0)

@@ -15,26 +15,16 @@ type ClockIdentity = ptpmsg.ClockIdentity
 // ClockIdentityFromMAC is the identity of a node that was given none.
 func ClockIdentityFromMAC(m tsn.MAC) ClockIdentity { return ptpmsg.ClockIdentityFromMAC(m) }
 
-// Config is everything an Instance is told at construction. DefaultConfig
-// fills it; where a comment names a default, the zero value means it.
+// Config is everything a System is told at construction. DefaultConfig fills
+// it; where a comment names a default, the zero value means it.
 type Config struct {
 	SystemMAC     tsn.MAC              // source address of every frame
 	ClockIdentity ptpmsg.ClockIdentity // default: SystemMAC with FF-FE in the middle
-	Domain        uint8                // domainNumber of this PTP Instance
 
 	// MinorVersion is minorVersionPTP. 802.1AS-2020 says 1; the default here is
 	// 0, because receivers must ignore it but some PHYs match on it, and every
 	// peer accepts 0.
 	MinorVersion uint8
-
-	Priority1             uint8  // default 246; 255: never grand master; 0 is reserved (8.6.2.1)
-	Priority2             uint8  // default 248
-	ClockClass            uint8  // default 248
-	Accuracy              uint8  // clockAccuracy; default 0xFE, unknown
-	Variance              uint16 // offsetScaledLogVariance; default 0x4E5D
-	TimeSource            uint8  // default 0xA0, internal oscillator
-	CurrentUtcOffset      int16  // seconds that TAI is ahead of UTC
-	CurrentUtcOffsetValid bool   // ignored, and announced false, while CurrentUtcOffset is 0
 
 	// Source is ClockSource: the time this node gives as grand master. The zero
 	// value is the identity, gPTP time = LocalClock.
@@ -44,11 +34,37 @@ type Config struct {
 	// called a step: Synced goes false and a Notice is given. Default 20000.
 	StepThreshold int64
 
+	// Domains are the PTP Instances, ascending; default: domain 0. The first is
+	// the one whose time the edge uses.
+	Domains []DomainConfig
+
+	// CommonLinkDelay makes the first domain, too, measure its links by the
+	// Common Mean Link Delay Service (11.2.17), as all others do. Otherwise it
+	// measures by itself, as 802.1AS-2011 and ptp4l do.
+	CommonLinkDelay bool
+
 	Ports []PortConfig
 	Seed  uint64 // of initial sequenceIds, the only random thing
 }
 
-// PortConfig is one PTP Port. DefaultPort fills it.
+// DomainConfig is one PTP Instance: what it says of itself as grand master.
+type DomainConfig struct {
+	Domain                uint8  // domainNumber, 0..127
+	Priority1             uint8  // default 246; 255: never grand master; 0 is reserved (8.6.2.1)
+	Priority2             uint8  // default 248
+	ClockClass            uint8  // default 248
+	Accuracy              uint8  // clockAccuracy; default 0xFE, unknown
+	Variance              uint16 // offsetScaledLogVariance; default 0x4E5D
+	TimeSource            uint8  // default 0xA0, internal oscillator
+	CurrentUtcOffset      int16  // seconds that TAI is ahead of UTC
+	CurrentUtcOffsetValid bool   // ignored, and announced false, while CurrentUtcOffset is 0
+}
+
+// maxDomains bounds the PTP Instances of a System.
+const maxDomains = 16
+
+// PortConfig is one port of the machine, with its PTP Port in every domain.
+// DefaultPort fills it.
 type PortConfig struct {
 	Port     tsn.Port
 	Disabled bool // ptpPortEnabled FALSE
@@ -72,7 +88,7 @@ func DefaultPort(p tsn.Port) PortConfig { return PortConfig{Port: p, LogSyncInte
 
 // DefaultConfig is a grand master capable node with default ports.
 func DefaultConfig(mac tsn.MAC, ports ...tsn.Port) Config {
-	c := Config{SystemMAC: mac}
+	c := Config{SystemMAC: mac, Domains: []DomainConfig{{}}}
 	for _, p := range ports {
 		c.Ports = append(c.Ports, DefaultPort(p))
 	}
@@ -96,20 +112,27 @@ func (c Config) normal() (Config, error) {
 	if c.MinorVersion > 15 {
 		bad("minor version %d does not fit in 4 bits", c.MinorVersion)
 	}
-	if c.Domain > 127 {
-		bad("domain %d is outside 0..127", c.Domain)
-	}
 	if len(c.Ports) == 0 {
 		bad("no ports")
 	}
-	orElse(&c.Priority1, 246)
-	orElse(&c.Priority2, 248)
-	orElse(&c.ClockClass, 248)
-	orElse(&c.Accuracy, 0xFE)
-	orElse(&c.Variance, 0x4E5D)
-	orElse(&c.TimeSource, 0xA0)
 	orElse(&c.StepThreshold, 20_000)
-	c.Source.PTP.Domain = c.Domain
+	c.Domains = append([]DomainConfig(nil), c.Domains...)
+	if len(c.Domains) == 0 {
+		c.Domains = []DomainConfig{{}}
+	}
+	if len(c.Domains) > maxDomains {
+		bad("%d domains are more than %d", len(c.Domains), maxDomains)
+	}
+	for i := range c.Domains {
+		d := &c.Domains[i]
+		if i > 0 && d.Domain <= c.Domains[i-1].Domain {
+			bad("domain %d comes after domain %d: they must ascend", d.Domain, c.Domains[i-1].Domain)
+		}
+		if d.Domain > 127 {
+			bad("domain %d is outside 0..127", d.Domain)
+		}
+		d.normalise()
+	}
 	c.Ports = append([]PortConfig(nil), c.Ports...)
 	sort.Slice(c.Ports, func(i, j int) bool { return c.Ports[i].Port < c.Ports[j].Port })
 	for i := range c.Ports {
@@ -124,6 +147,15 @@ func (c Config) normal() (Config, error) {
 		return c, fmt.Errorf("gptp configuration: %w", err)
 	}
 	return c, nil
+}
+
+func (d *DomainConfig) normalise() {
+	orElse(&d.Priority1, 246)
+	orElse(&d.Priority2, 248)
+	orElse(&d.ClockClass, 248)
+	orElse(&d.Accuracy, 0xFE)
+	orElse(&d.Variance, 0x4E5D)
+	orElse(&d.TimeSource, 0xA0)
 }
 
 func (p *PortConfig) normalise() error {

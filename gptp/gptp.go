@@ -1,6 +1,10 @@
 // Package gptp is IEEE 802.1AS-2020 as a state machine without I/O: grand
 // master, relay (PTP Relay Instance, any number of ports) and end station (one
-// port) are the same Instance with another configuration.
+// port) are the same System with another configuration.
+//
+// A System is the time-aware system (7.2.1): linkPorts, which measure the links
+// for all, and one Instance (PTP Instance) for each domain, with its own ports
+// and best master.
 //
 //	         tsn.Received (ingress stamp)    tsn.Sent (egress stamp)   tsn.LinkChanged  SetSource  Timeout
 //	                    |                          |                        |              |         |
@@ -25,10 +29,8 @@
 // published by RelationChanged; the edge converts with it or steers by it.
 //
 // Missing: one-step Sync (a receiver drops it, counted), external port
-// configuration (10.3.1.3), the Common Mean Link Delay Service (11.2.17; Pdelay
-// runs per Instance, with the Instance's domain number), gPTP-capable
-// signalling (10.4, so an Instance of a domain other than 0 takes asCapable
-// from Pdelay alone), acting on message interval requests (they are counted),
+// configuration (10.3.1.3), gPTP-capable signalling (10.4, so domains that
+// need it do not become asCapable), acting on message interval requests (they are counted),
 // propagation of forwardable unknown TLVs, the five minutes' silence after
 // multiple Pdelay_Resp, and hot standby (802.1ASdm).
 package gptp
@@ -40,6 +42,8 @@ import (
 
 // RelationChanged says how LocalClock relates to gPTP time from now on.
 type RelationChanged struct {
+	Domain      uint8
+	Target      bool // the edge's clocks and gates go by this domain
 	Relation    tsn.ClockRelation
 	Synced      bool                 // follows GrandMaster, or is GrandMaster itself
 	GrandMaster ptpmsg.ClockIdentity // own identity while this node is it
@@ -77,150 +81,3 @@ const gptpPriority tsn.PCP = 7
 // stallGrace is how late a Step may be before receipt time-outs are put off by
 // as much: after a stall of this node the missed messages are still queued.
 const stallGrace = 50_000_000
-
-// Instance is one PTP Instance: a tsn.Machine.
-//
-// Events: tsn.Received, tsn.Sent, tsn.LinkChanged, tsn.Timeout, SetSource.
-// Effects: tsn.Send, tsn.Notice, RelationChanged.
-type Instance struct {
-	cfg   Config
-	ports []*port // ascending
-
-	now      tsn.Instant
-	deadline tsn.Instant
-	started  bool
-	fx       []tsn.Effect
-	dec      ptpmsg.Decoder
-	tag      uint64
-
-	// The newest pair of LocalClock and now, to tell about what LocalClock reads.
-	stampLocal tsn.LocalTime
-	stampNow   tsn.Instant
-
-	bmca   portStateSelection
-	slave  clockSlaveSync
-	master clockMasterSyncSend
-}
-
-// New checks the configuration and makes an Instance with every port down.
-func New(cfg Config) (*Instance, error) {
-	cfg, err := cfg.normal()
-	if err != nil {
-		return nil, err
-	}
-	i := &Instance{cfg: cfg}
-	seed := cfg.Seed
-	for _, pc := range cfg.Ports {
-		i.ports = append(i.ports, newPort(i, pc, &seed))
-	}
-	i.master.init(i)
-	i.slave.init(i)
-	i.bmca.init(i)
-	return i, nil
-}
-
-// Deadline implements tsn.Machine.
-func (i *Instance) Deadline() tsn.Instant { return i.deadline }
-
-// Step implements tsn.Machine.
-func (i *Instance) Step(now tsn.Instant, ev tsn.Event) []tsn.Effect {
-	i.fx = i.fx[:0]
-	if late := now.Sub(i.deadline); i.started && i.deadline != tsn.Never && late > stallGrace {
-		for _, p := range i.ports {
-			p.info.putOff(late)
-		}
-	}
-	i.now = now
-	if !i.started {
-		i.started = true
-		i.bmca.run()
-	}
-	switch ev := ev.(type) {
-	case tsn.Received:
-		i.received(ev)
-	case tsn.Sent:
-		i.sent(ev)
-	case tsn.LinkChanged:
-		if p := i.port(ev.Port); p != nil {
-			p.setUp(ev.Up)
-		}
-	case SetSource:
-		i.master.setSource(ev)
-	}
-	i.timers()
-	return i.fx
-}
-
-// timers runs what is due, then finds the next deadline.
-func (i *Instance) timers() {
-	for _, p := range i.ports {
-		p.req.timer()
-		p.info.timer()
-	}
-	i.bmca.run()
-	i.master.timer()
-	i.deadline = i.master.next
-	for _, p := range i.ports {
-		p.announce.timer()
-		for _, t := range []tsn.Instant{p.req.next, p.info.announceTimeout, p.info.syncTimeout, p.announce.next} {
-			i.deadline = min(i.deadline, t)
-		}
-	}
-}
-
-func (i *Instance) port(n tsn.Port) *port {
-	for _, p := range i.ports {
-		if p.cfg.Port == n {
-			return p
-		}
-	}
-	return nil
-}
-
-func (i *Instance) emit(e tsn.Effect) { i.fx = append(i.fx, e) }
-
-func (i *Instance) notice(kind string, port tsn.Port, detail string) {
-	i.emit(tsn.Notice{Kind: kind, Port: port, Detail: detail})
-}
-
-// stamped remembers the newest reading of LocalClock.
-func (i *Instance) stamped(l tsn.LocalTime) { i.stampLocal, i.stampNow = l, i.now }
-
-// localNow estimates LocalClock's reading; good to the latency of the last
-// stamp, which is enough to hang a relation on.
-func (i *Instance) localNow() tsn.LocalTime {
-	return i.stampLocal + tsn.LocalTime(i.now.Sub(i.stampNow))
-}
-
-// GrandMaster returns the identity of the grand master this node knows.
-func (i *Instance) GrandMaster() ptpmsg.ClockIdentity { return i.bmca.gm.root.clock() }
-
-// IsGrandMaster reports whether this node itself is the grand master.
-func (i *Instance) IsGrandMaster() bool { return i.bmca.gmPresent && i.bmca.slavePort == nil }
-
-// Relation returns the relation last published.
-func (i *Instance) Relation() tsn.ClockRelation { return i.slave.relation }
-
-// Synced reports whether Relation follows the grand master (or this is it).
-func (i *Instance) Synced() bool { return i.slave.synced }
-
-// publish tells the edge the relation.
-func (i *Instance) publish(offset int64) {
-	i.emit(RelationChanged{
-		Relation: i.slave.relation, Synced: i.slave.synced,
-		GrandMaster: i.GrandMaster(), OffsetNS: offset,
-	})
-}
-
-// setSynced changes Synced with a notice; the caller publishes.
-func (i *Instance) setSynced(v bool) {
-	if v == i.slave.synced {
-		return
-	}
-	i.slave.synced = v
-	kind := NoticeNotSynced
-	if v {
-		kind = NoticeSynced
-	}
-	i.notice(kind, tsn.NoPort, i.GrandMaster().String())
-}

@@ -17,7 +17,7 @@ import (
 
 var update = flag.Bool("update", false, "rewrite the files in testdata")
 
-var _ tsn.Machine = (*Instance)(nil)
+var _ tsn.Machine = (*System)(nil)
 
 // Two nodes from link up to synchronized, as text: testdata/startup.trace.
 func TestTraceOfStartUp(t *testing.T) {
@@ -91,7 +91,7 @@ func TestConfigErrors(t *testing.T) {
 		{"interval", func(c *Config) { c.Ports[0].LogSyncInterval = -8 }, "log sync interval -8"},
 		{"threshold", func(c *Config) { c.Ports[0].NeighborPropDelayThresh = -1 }, "neighborPropDelayThresh"},
 		{"window", func(c *Config) { c.Ports[0].RateRatioWindow = 2 }, "rate ratio window"},
-		{"domain", func(c *Config) { c.Domain = 128 }, "domain 128"},
+		{"domain", func(c *Config) { c.Domains[0].Domain = 128 }, "domain 128"},
 		{"minor version", func(c *Config) { c.MinorVersion = 16 }, "minor version"},
 	} {
 		cfg := DefaultConfig(mac, 1, 2)
@@ -104,7 +104,7 @@ func TestConfigErrors(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c := in.cfg; c.Priority1 != 246 || c.ClockIdentity != ptpmsg.ClockIdentityFromMAC(mac) || c.Ports[0].Port != 1 ||
+	if c := in.cfg; c.Domains[0].Priority1 != 246 || c.ClockIdentity != ptpmsg.ClockIdentityFromMAC(mac) || c.Ports[0].Port != 1 ||
 		c.Ports[0].NeighborPropDelayThresh != 800 || c.Ports[0].AllowedFaults != 9 {
 		t.Errorf("%+v", c)
 	}
@@ -131,7 +131,7 @@ func TestStatusJSON(t *testing.T) {
 // An Instance of another domain says so in every message and relation.
 func TestDomain(t *testing.T) {
 	s := newSim(t, 14)
-	n := s.chain(2, func(_ int, c *Config) { c.Domain = 3 })
+	n := s.chain(2, func(_ int, c *Config) { c.Domains[0].Domain = 3 })
 	s.spy = func(_ *simNode, _ tsn.Port, f []byte) bool {
 		if f[14+4] != 3 {
 			t.Errorf("domain %d in %s", f[18], describe(f))
@@ -177,13 +177,13 @@ func FuzzInstance(f *testing.F) {
 			case 1:
 				s.step(tsn.LinkChanged{Port: port, Up: n%2 == 0})
 			case 2:
-				s.step(tsn.Sent{Port: port, Tag: s.tag - uint64(n%4), Egress: tsn.LocalTime(s.at), Stamped: n%5 != 0})
+				s.step(tsn.Sent{Port: port, Tag: s.sys.tag - uint64(n%4), Egress: tsn.LocalTime(s.at), Stamped: n%5 != 0})
 			case 3:
 				var raw [8]byte
 				copy(raw[:], body)
 				s.step(SetSource{Relation: tsn.ClockRelation{Local: tsn.LocalTime(s.at), PTP: tsn.PTPTime{NS: int64(binary.LittleEndian.Uint64(raw[:]))}}, Jump: n%2 == 0})
 			case 4:
-				if s.port(1).req.next < tsn.Instant(s.at+10*second) && s.port(1).up {
+				if s.port(1).delay.req.next < tsn.Instant(s.at+10*second) && s.port(1).link.up {
 					s.exchange(1, answer{source: neighbour, delay: int64(n), noSent: n%7 == 1, noResponse: n%11 == 1, copies: n % 2})
 				}
 				s.step(tsn.Timeout{})

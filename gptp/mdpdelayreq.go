@@ -59,12 +59,12 @@ const (
 const multipleAllowed = 2
 
 // mdPdelayReq is MDPdelayReq (11.2.19): it measures the link and decides
-// asCapable (asCapableAcrossDomains; see the package comment on domains).
+// asCapableAcrossDomains.
 //
 // An exchange waits for three things that may come in any order: the egress
 // time of the request, the response, its follow-up.
 type mdPdelayReq struct {
-	p       *port
+	d       *linkDelay
 	running bool
 	next    tsn.Instant // when to send the next request
 
@@ -77,7 +77,7 @@ type mdPdelayReq struct {
 	noSent, noReceive                bool // the driver said: no stamp
 	responses                        int
 
-	asCapable      bool
+	asCapable      bool // asCapableAcrossDomains
 	reason         Reason
 	lostResponses  uint8
 	detectedFaults uint8
@@ -93,9 +93,9 @@ type mdPdelayReq struct {
 	link linkEstimate
 }
 
-func (m *mdPdelayReq) init(p *port, seq uint16) {
-	m.p, m.seq, m.next, m.reason = p, seq, tsn.Never, ReasonLinkDown
-	if p.cfg.Disabled {
+func (m *mdPdelayReq) init(d *linkDelay, seq uint16) {
+	m.d, m.seq, m.next, m.reason = d, seq, tsn.Never, ReasonLinkDown
+	if d.l.cfg.Disabled {
 		m.reason = ReasonDisabled
 	}
 	m.link.reset()
@@ -109,7 +109,7 @@ func (m *mdPdelayReq) start() {
 	m.link.reset()
 	m.peer = ptpmsg.PortIdentity{}
 	m.quicken()
-	m.next = m.p.in.now
+	m.next = m.d.l.sys.now
 }
 
 func (m *mdPdelayReq) stop(why Reason) {
@@ -119,23 +119,23 @@ func (m *mdPdelayReq) stop(why Reason) {
 }
 
 func (m *mdPdelayReq) quicken() {
-	m.quickLeft, m.quickDone, m.quickSince = quickRequests, 0, m.p.in.now
+	m.quickLeft, m.quickDone, m.quickSince = quickRequests, 0, m.d.l.sys.now
 }
 
 // heardRequest is told that the neighbour asks: if we gave up asking quickly
 // before it was there, begin again.
 func (m *mdPdelayReq) heardRequest(from ptpmsg.PortIdentity) {
-	now := m.p.in.now
+	now := m.d.l.sys.now
 	isNew := from != m.heard || now.Sub(m.heardAt) > quickSilence
 	m.heard, m.heardAt = from, now
 	if isNew && m.running && !m.asCapable && m.quickLeft == 0 && now.Sub(m.quickSince) >= quickPause {
 		m.quicken()
-		m.next = m.p.in.now
+		m.next = m.d.l.sys.now
 	}
 }
 
 func (m *mdPdelayReq) interval() int64 {
-	normal := intervalNS(m.p.cfg.LogPdelayReqInterval)
+	normal := intervalNS(m.d.l.cfg.LogPdelayReqInterval)
 	if m.quickLeft > 0 && m.quickDone < quickExchanges {
 		return min(normal, quickInterval)
 	}
@@ -144,7 +144,7 @@ func (m *mdPdelayReq) interval() int64 {
 
 // timer ends the exchange under way, if it is, and begins the next.
 func (m *mdPdelayReq) timer() {
-	if !m.running || m.p.in.now < m.next {
+	if !m.running || m.d.l.sys.now < m.next {
 		return
 	}
 	if m.open {
@@ -157,8 +157,8 @@ func (m *mdPdelayReq) timer() {
 	m.open, m.x = true, exchange{}
 	m.haveSent, m.haveResp, m.haveFollowUp, m.noSent, m.noReceive = false, false, false, false, false
 	m.responses = 0
-	m.tag = m.p.sendEvent(&ptpmsg.PdelayReq{Header: m.p.header(0, m.seq, 5, m.p.cfg.LogPdelayReqInterval)})
-	m.next = m.p.in.now.Add(m.interval())
+	m.tag = m.d.send(&ptpmsg.PdelayReq{Header: m.d.header(0, m.seq, m.d.l.cfg.LogPdelayReqInterval)}, true)
+	m.next = m.d.l.sys.now.Add(m.interval())
 	m.quickLeft = max(0, m.quickLeft-1)
 }
 
@@ -180,8 +180,8 @@ func (m *mdPdelayReq) giveUp() {
 }
 
 func (m *mdPdelayReq) lost(why Reason) {
-	m.p.count.LostResponses++
-	if m.lostResponses <= m.p.cfg.AllowedLostResponses {
+	m.d.l.count.LostResponses++
+	if m.lostResponses <= m.d.l.cfg.AllowedLostResponses {
 		m.lostResponses++
 		m.explain(why)
 		if m.asCapable {
@@ -194,7 +194,7 @@ func (m *mdPdelayReq) lost(why Reason) {
 }
 
 func (m *mdPdelayReq) fault(why Reason) {
-	if m.detectedFaults <= m.p.cfg.AllowedFaults {
+	if m.detectedFaults <= m.d.l.cfg.AllowedFaults {
 		m.detectedFaults++
 		m.explain(why)
 		return
@@ -214,7 +214,7 @@ func (m *mdPdelayReq) setCapable(v bool, why Reason) {
 	m.reason = why
 	if v != m.asCapable {
 		m.asCapable = v
-		m.p.asCapableChanged()
+		m.d.capableChanged()
 	}
 }
 
@@ -228,8 +228,8 @@ func (m *mdPdelayReq) sent(at tsn.LocalTime, stamped bool) {
 }
 
 func (m *mdPdelayReq) response(r *ptpmsg.PdelayResp, at tsn.LocalTime, stamped bool) {
-	if r.Requesting != m.p.id {
-		m.p.count.Unexpected++
+	if r.Requesting != m.d.id {
+		m.d.l.count.Unexpected++
 		return
 	}
 	if r.SequenceID == m.seq && m.running {
@@ -239,11 +239,11 @@ func (m *mdPdelayReq) response(r *ptpmsg.PdelayResp, at tsn.LocalTime, stamped b
 	}
 	t2, ok := r.RequestReceipt.NS()
 	if !m.open || r.SequenceID != m.seq || m.haveResp || !ok {
-		m.p.count.Unexpected++
+		m.d.l.count.Unexpected++
 		return
 	}
 	if !stamped {
-		m.p.count.LostReceiveStamps++
+		m.d.l.count.LostReceiveStamps++
 		m.noReceive = true
 		return
 	}
@@ -257,8 +257,8 @@ func (m *mdPdelayReq) response(r *ptpmsg.PdelayResp, at tsn.LocalTime, stamped b
 func (m *mdPdelayReq) followUp(f *ptpmsg.PdelayRespFollowUp) {
 	t3, ok := f.ResponseOrigin.NS()
 	if !m.open || !m.haveResp || m.haveFollowUp || !ok ||
-		f.Requesting != m.p.id || f.SequenceID != m.seq || f.Source != m.peer {
-		m.p.count.Unexpected++
+		f.Requesting != m.d.id || f.SequenceID != m.seq || f.Source != m.peer {
+		m.d.l.count.Unexpected++
 		return
 	}
 	m.haveFollowUp, m.x.t3 = true, t3
@@ -268,7 +268,7 @@ func (m *mdPdelayReq) followUp(f *ptpmsg.PdelayRespFollowUp) {
 
 // severalAnswers: a switch or repeater between us spreads the question.
 func (m *mdPdelayReq) severalAnswers() {
-	m.p.count.MultipleResponses++
+	m.d.l.count.MultipleResponses++
 	if m.multiple++; m.multiple > multipleAllowed {
 		m.setCapable(false, ReasonMultipleResponses)
 	}
@@ -282,9 +282,9 @@ func (m *mdPdelayReq) finish() {
 	m.open = false
 	m.lostResponses = 0
 	m.quickDone++
-	m.link.add(m.x, int(m.p.cfg.RateRatioWindow))
+	m.link.add(m.x, int(m.d.l.cfg.RateRatioWindow))
 	switch {
-	case m.peer.Clock == m.p.id.Clock:
+	case m.peer.Clock == m.d.id.Clock:
 		m.fault(ReasonOwnClock)
 	case m.multiple > multipleAllowed:
 		m.explain(ReasonMultipleResponses)
@@ -292,7 +292,7 @@ func (m *mdPdelayReq) finish() {
 		m.fault(ReasonRateRatio)
 	case !m.link.rateValid:
 		m.explain(ReasonMeasuring)
-	case m.link.meanDelay > float64(m.p.cfg.NeighborPropDelayThresh):
+	case m.link.meanDelay > float64(m.d.l.cfg.NeighborPropDelayThresh):
 		m.fault(ReasonDelayAboveThresh)
 	default:
 		m.detectedFaults = 0

@@ -9,24 +9,24 @@ import (
 // Pdelay_Resp, and with Pdelay_Resp_Follow_Up when the response's egress time
 // is known. Only the newest response waits for its time.
 type mdPdelayResp struct {
-	p          *port
+	d          *linkDelay
 	tag        uint64 // 0: nothing waits
 	seq        uint16
 	requesting ptpmsg.PortIdentity
 }
 
 func (m *mdPdelayResp) request(r *ptpmsg.PdelayReq, at tsn.LocalTime, stamped bool) {
-	m.p.req.heardRequest(r.Source)
+	m.d.req.heardRequest(r.Source)
 	if !stamped {
-		m.p.count.LostReceiveStamps++
+		m.d.l.count.LostReceiveStamps++
 		return
 	}
 	m.seq, m.requesting = r.SequenceID, r.Source
-	m.tag = m.p.sendEvent(&ptpmsg.PdelayResp{
-		Header:         m.p.header(ptpmsg.FlagTwoStep, m.seq, 5, ptpmsg.LogIntervalNone),
+	m.tag = m.d.send(&ptpmsg.PdelayResp{
+		Header:         m.d.header(ptpmsg.FlagTwoStep, m.seq, ptpmsg.LogIntervalNone),
 		RequestReceipt: ptpmsg.TimestampFromNS(int64(at)),
 		Requesting:     m.requesting,
-	})
+	}, true)
 }
 
 func (m *mdPdelayResp) sent(at tsn.LocalTime, stamped bool) {
@@ -34,9 +34,9 @@ func (m *mdPdelayResp) sent(at tsn.LocalTime, stamped bool) {
 	if !stamped {
 		return
 	}
-	m.p.sendGeneral(&ptpmsg.PdelayRespFollowUp{
-		Header:         m.p.header(0, m.seq, 5, ptpmsg.LogIntervalNone),
+	m.d.send(&ptpmsg.PdelayRespFollowUp{
+		Header:         m.d.header(0, m.seq, ptpmsg.LogIntervalNone),
 		ResponseOrigin: ptpmsg.TimestampFromNS(int64(at)),
 		Requesting:     m.requesting,
-	})
+	}, false)
 }

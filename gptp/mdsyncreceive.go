@@ -69,5 +69,5 @@ func (m *mdSyncReceive) followUp(f *ptpmsg.FollowUp) {
 // linkDelayLocal is how long before its ingress a Sync left the neighbour, in
 // ns of LocalClock: upstreamTxTime is ingress less this (11.2.14.2.1).
 func (p *port) linkDelayLocal() float64 {
-	return p.req.link.meanDelay/p.req.link.rateRatio + float64(p.cfg.DelayAsymmetry)
+	return p.delay.req.link.meanDelay/p.delay.req.link.rateRatio + float64(p.cfg.DelayAsymmetry)
 }

@@ -20,7 +20,7 @@ func (m *mdSyncSend) init(p *port, seq uint16) { m.p, m.seq = p, seq }
 
 func (m *mdSyncSend) send(s portSyncSync) {
 	m.seq++
-	m.s, m.lastSync, m.sentOnce = s, m.p.in.now, true
+	m.s, m.lastSync, m.sentOnce = s, m.p.in.sys.now, true
 	m.tag = m.p.sendEvent(&ptpmsg.Sync{Header: m.p.header(ptpmsg.FlagTwoStep, m.seq, 0, s.logInterval)})
 }
 

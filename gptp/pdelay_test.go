@@ -20,7 +20,7 @@ func TestMDPdelayReqQuickStart(t *testing.T) {
 	if took := s.at - second; took > 400*millisecond {
 		t.Errorf("asCapable after %d ms", took/millisecond)
 	}
-	if l := s.port(1).req.link; math.Abs(l.meanDelay-linkDelay) > 1e-3 || math.Abs(l.rateRatio-1) > 1e-9 {
+	if l := s.port(1).delay.req.link; math.Abs(l.meanDelay-soloDelay) > 1e-3 || math.Abs(l.rateRatio-1) > 1e-9 {
 		t.Errorf("meanLinkDelay %v, neighborRateRatio %v", l.meanDelay, l.rateRatio)
 	}
 }
@@ -60,7 +60,7 @@ func (s *solo) capable2(p tsn.Port) {
 		s.exchange(p, good)
 	}
 	if !s.reasonIs(p, ReasonNone) {
-		s.t.Fatalf("port %d: %v", p, s.port(p).req.reason)
+		s.t.Fatalf("port %d: %v", p, s.port(p).delay.req.reason)
 	}
 }
 
@@ -75,26 +75,26 @@ func TestMDPdelayReqReasons(t *testing.T) {
 	}{
 		// The exchange after the last bad one notices what is missing.
 		{ReasonNoResponse, answer{noResponse: true}, 12},
-		{ReasonNoFollowUp, answer{source: neighbour, delay: linkDelay, noFollowUp: true}, 12},
-		{ReasonNoTransmitStamp, answer{source: neighbour, delay: linkDelay, noSent: true}, 12},
-		{ReasonNoReceiveStamp, answer{source: neighbour, delay: linkDelay, noStamp: true}, 12},
-		{ReasonMultipleResponses, answer{source: neighbour, delay: linkDelay, copies: 1}, 3},
+		{ReasonNoFollowUp, answer{source: neighbour, delay: soloDelay, noFollowUp: true}, 12},
+		{ReasonNoTransmitStamp, answer{source: neighbour, delay: soloDelay, noSent: true}, 12},
+		{ReasonNoReceiveStamp, answer{source: neighbour, delay: soloDelay, noStamp: true}, 12},
+		{ReasonMultipleResponses, answer{source: neighbour, delay: soloDelay, copies: 1}, 3},
 	} {
 		t.Run(c.want.String(), func(t *testing.T) {
 			s := newSolo(t, 1, nil)
 			s.capable(1)
 			n := 0
-			for ; s.port(1).req.asCapable && n < 30; n++ {
+			for ; s.port(1).delay.req.asCapable && n < 30; n++ {
 				s.exchange(1, c.a)
 			}
 			if n != c.after || !s.reasonIs(1, c.want) || s.noticed(NoticeNotAsCapable) != 1 {
-				t.Fatalf("after %d exchanges: asCapable %v, %v", n, s.port(1).req.asCapable, s.port(1).req.reason)
+				t.Fatalf("after %d exchanges: asCapable %v, %v", n, s.port(1).delay.req.asCapable, s.port(1).delay.req.reason)
 			}
 			for range 4 {
 				s.exchange(1, good)
 			}
 			if !s.reasonIs(1, ReasonNone) {
-				t.Fatalf("not healed: %v", s.port(1).req.reason)
+				t.Fatalf("not healed: %v", s.port(1).delay.req.reason)
 			}
 		})
 	}
@@ -102,7 +102,7 @@ func TestMDPdelayReqReasons(t *testing.T) {
 		want Reason
 		a    answer
 	}{
-		{ReasonOwnClock, answer{source: self, delay: linkDelay}},
+		{ReasonOwnClock, answer{source: self, delay: soloDelay}},
 		{ReasonDelayAboveThresh, answer{source: neighbour, delay: 5000}},
 	} {
 		t.Run(c.want.String(), func(t *testing.T) {
@@ -112,14 +112,14 @@ func TestMDPdelayReqReasons(t *testing.T) {
 				s.exchange(1, c.a)
 			}
 			if !s.reasonIs(1, c.want) {
-				t.Fatalf("%v", s.port(1).req.reason)
+				t.Fatalf("%v", s.port(1).delay.req.reason)
 			}
 		})
 	}
 	s := newSolo(t, 2, func(c *Config) { c.Ports[1].Disabled = true })
 	s.link(2, true)
 	if !s.reasonIs(1, ReasonLinkDown) || !s.reasonIs(2, ReasonDisabled) || len(s.out) != 0 {
-		t.Errorf("%v, %v, %d messages", s.port(1).req.reason, s.port(2).req.reason, len(s.out))
+		t.Errorf("%v, %v, %d messages", s.port(1).delay.req.reason, s.port(2).delay.req.reason, len(s.out))
 	}
 }
 
@@ -140,7 +140,7 @@ func TestLostTransmitStampsCostOneMessage(t *testing.T) {
 			t.Errorf("%s lost no stamp", x.name)
 		}
 	}
-	if !n[1].Synced() || n[1].GrandMaster() != n[0].cfg.ClockIdentity {
+	if !n[1].Synced() || n[1].GrandMaster() != n[0].sys.cfg.ClockIdentity {
 		t.Errorf("synced %v to %v", n[1].Synced(), n[1].GrandMaster())
 	}
 	for _, k := range n[1].notices {
@@ -209,7 +209,7 @@ func TestNeighborClockJump(t *testing.T) {
 	n := s.chain(2, nil)
 	s.run(15 * second)
 	n[0].offset += 3600 * second
-	s.until(6*second, func() bool { return len(n[1].ports[0].req.link.window) == minRateSamples })
+	s.until(6*second, func() bool { return len(n[1].ports[0].delay.req.link.window) == minRateSamples })
 	if got := n[1].portStatus(1); !got.AsCapable || math.Abs(got.NeighborRateRatio-1) > 1e-7 {
 		t.Errorf("asCapable %v (%v), rate ratio off by %g", got.AsCapable, got.AsCapableReason, got.NeighborRateRatio-1)
 	}

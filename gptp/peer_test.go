@@ -62,6 +62,7 @@ func vethPair(t *testing.T) {
 // realNode is an Instance on a real interface with a virtual LocalClock.
 type realNode struct {
 	*gptp.Instance
+	sys   *gptp.System
 	t     *testing.T
 	clock *link.Virtual
 	links *link.Ports
@@ -89,7 +90,7 @@ func startNode(t *testing.T, i int, events chan realEvent, ppb int64, change fun
 	if err != nil {
 		t.Fatal(err)
 	}
-	n := &realNode{Instance: in, t: t, clock: clock}
+	n := &realNode{Instance: in.Instance(0), sys: in, t: t, clock: clock}
 	n.links, err = link.Open(link.Config{
 		Ports: []link.PortConfig{{Port: 1, Ifname: fmt.Sprintf("gp%d", i), GPTP: true}},
 		Clock: clock, Own: macs[i],
@@ -109,7 +110,7 @@ func startNode(t *testing.T, i int, events chan realEvent, ppb int64, change fun
 }
 
 func (n *realNode) step(ev tsn.Event) {
-	for _, e := range n.Step(link.Now(), ev) {
+	for _, e := range n.sys.Step(link.Now(), ev) {
 		if s, ok := e.(tsn.Send); ok {
 			if err := n.links.Send(s); err != nil {
 				n.t.Logf("send: %v", err)
@@ -127,7 +128,7 @@ func drive(t *testing.T, what string, events chan realEvent, ok func() bool, nod
 	for !ok() {
 		next := link.Now().Add(100_000_000) // ok may wait for something outside
 		for _, n := range nodes {
-			next = min(next, n.Deadline())
+			next = min(next, n.sys.Deadline())
 		}
 		timer := time.NewTimer(time.Duration(next.Sub(link.Now())))
 		select {
@@ -275,7 +276,7 @@ func TestPtp4lFollowsUs(t *testing.T) {
 	vethPair(t)
 	events := make(chan realEvent, 100)
 	lines := startPtp4l(t, 248)
-	n := startNode(t, 0, events, 0, func(c *gptp.Config) { c.Priority1 = 100 })
+	n := startNode(t, 0, events, 0, func(c *gptp.Config) { c.Domains[0].Priority1 = 100 })
 	drive(t, "ptp4l is a slave", events, sees(t, lines, "UNCALIBRATED to SLAVE"), n)
 	if s := n.Status(); !s.IsGM || !s.Ports[0].AsCapable || s.Ports[0].Counters.Malformed != 0 {
 		t.Errorf("%+v", s)
@@ -303,7 +304,7 @@ func TestWeFollowPtp4l(t *testing.T) {
 func TestTwoRealNodes(t *testing.T) {
 	vethPair(t)
 	events := make(chan realEvent, 100)
-	gm := startNode(t, 0, events, 50_000, func(c *gptp.Config) { c.Priority1 = 100 })
+	gm := startNode(t, 0, events, 50_000, func(c *gptp.Config) { c.Domains[0].Priority1 = 100 })
 	n := startNode(t, 1, events, -100_000, nil)
 	drive(t, "synced", events, func() bool { return n.Synced() && n.GrandMaster() == gm.GrandMaster() }, gm, n)
 	measure(t, events, time.Second, n, gm.error, gm, n)

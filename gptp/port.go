@@ -1,33 +1,35 @@
 package gptp
 
 import (
-	"errors"
-
 	tsn "tsnswitch"
 	"tsnswitch/gptp/ptpmsg"
 )
 
-// port is one PTP Port: its link and the state machines that run on it.
+// port is one PTP Port: a link port in one domain, and the state machines that
+// run there.
 type port struct {
 	in           *Instance
+	link         *linkPort
+	delay        *linkDelay
 	cfg          PortConfig
 	id           ptpmsg.PortIdentity
-	up           bool // portOper
+	asCapable    bool
 	announceLoop bool // told about it
 	count        Counters
 
-	req      mdPdelayReq
-	resp     mdPdelayResp
 	rx       mdSyncReceive
 	tx       mdSyncSend
 	info     portAnnounceInformation
 	announce portAnnounceTransmit
 }
 
-func newPort(i *Instance, pc PortConfig, seed *uint64) *port {
-	p := &port{in: i, cfg: pc, id: ptpmsg.PortIdentity{Clock: i.cfg.ClockIdentity, Port: uint16(pc.Port)}}
-	p.req.init(p, uint16(splitMix(seed)))
-	p.resp.p = p
+func newPort(i *Instance, l *linkPort, d *linkDelay, seed *uint64) *port {
+	p := &port{
+		in: i, link: l, delay: d, cfg: l.cfg,
+		id: ptpmsg.PortIdentity{Clock: i.sys.cfg.ClockIdentity, Port: uint16(l.cfg.Port)},
+	}
+	l.ports = append(l.ports, p)
+	d.users = append(d.users, p)
 	p.rx.p = p
 	p.tx.init(p, uint16(splitMix(seed)))
 	p.info.init(p)
@@ -44,130 +46,58 @@ func splitMix(s *uint64) uint64 {
 	return z ^ z>>31
 }
 
-func (p *port) setUp(up bool) {
-	if up == p.up || p.cfg.Disabled {
-		p.up = up
+// updateCapable derives asCapable (10.2.5.1): the link is good and, for a
+// domain that goes by the common service, the neighbour has said that this
+// domain is gPTP-capable. Who measures by itself may have a neighbour of
+// 802.1AS-2011, which cannot say so.
+func (p *port) updateCapable() {
+	v := p.delay.req.asCapable && !p.delay.common()
+	if v == p.asCapable {
 		return
 	}
-	p.up = up
-	if up {
-		p.req.start()
-	} else {
-		p.req.stop(ReasonLinkDown)
-		p.resp.tag = 0
-	}
-}
-
-// asCapableChanged is called by MDPdelayReq.
-func (p *port) asCapableChanged() {
-	if p.req.asCapable {
+	p.asCapable = v
+	if v {
 		p.in.notice(NoticeAsCapable, p.cfg.Port, "")
 	} else {
-		p.in.notice(NoticeNotAsCapable, p.cfg.Port, p.req.reason.String())
+		p.in.notice(NoticeNotAsCapable, p.cfg.Port, p.reason().String())
 		p.rx.reset()
 		p.tx.tag = 0
 	}
 	p.info.capableChanged()
 }
 
+// reason is why the port is not asCapable.
+func (p *port) reason() Reason { return p.delay.req.reason }
+
 // header is a header of this port with what all messages share (10.6.2.2).
 func (p *port) header(flags, seq uint16, control uint8, logInterval int8) ptpmsg.Header {
 	return ptpmsg.Header{
-		MajorSdoID: ptpmsg.MajorSdoID, MinorVersion: p.in.cfg.MinorVersion, Domain: p.in.cfg.Domain,
+		MajorSdoID: ptpmsg.MajorSdoID, MinorVersion: p.in.sys.cfg.MinorVersion, Domain: p.in.cfg.Domain,
 		Flags: flags, Source: p.id, SequenceID: seq, Control: control, LogInterval: logInterval,
 	}
 }
 
 // sendGeneral sends a message whose egress time nobody needs.
-func (p *port) sendGeneral(m ptpmsg.Message) { p.send(m, 0) }
+func (p *port) sendGeneral(m ptpmsg.Message) {
+	p.count.Tx.add(m.Type())
+	p.link.send(m, 0)
+}
 
 // sendEvent sends a message and returns the tag its egress time will have.
 func (p *port) sendEvent(m ptpmsg.Message) uint64 {
-	p.in.tag++
-	p.send(m, p.in.tag)
-	return p.in.tag
-}
-
-func (p *port) send(m ptpmsg.Message, tag uint64) {
 	p.count.Tx.add(m.Type())
-	frame := ptpmsg.AppendFrame(make([]byte, 0, 128), p.in.cfg.SystemMAC, m)
-	p.in.emit(tsn.Send{Port: p.cfg.Port, Frame: frame, Priority: gptpPriority, Tag: tag})
-}
-
-// received decodes a frame and gives it to the machine that waits for it.
-func (i *Instance) received(ev tsn.Received) {
-	p := i.port(ev.Port)
-	if p == nil {
-		return
-	}
-	if !p.up || p.cfg.Disabled {
-		p.count.Unexpected++
-		return
-	}
-	_, payload, err := ptpmsg.ParseFrame(ev.Frame)
-	if err != nil {
-		p.count.NotGPTP++
-		return
-	}
-	m, err := i.dec.Decode(payload)
-	if err != nil {
-		if errors.Is(err, ptpmsg.ErrType) {
-			p.count.NotGPTP++
-		} else {
-			p.count.Malformed++
-		}
-		return
-	}
-	if h := m.Head(); h.MajorSdoID != ptpmsg.MajorSdoID || h.Domain != i.cfg.Domain {
-		p.count.OtherDomain++
-		return
-	}
-	p.count.Rx.add(m.Type())
-	if ev.Stamped {
-		i.stamped(ev.Ingress)
-	}
-	p.dispatch(m, ev.Ingress, ev.Stamped)
+	tag := p.link.newTag()
+	p.link.send(m, tag)
+	return tag
 }
 
 func (p *port) dispatch(m ptpmsg.Message, at tsn.LocalTime, stamped bool) {
 	switch m := m.(type) {
-	case *ptpmsg.PdelayReq:
-		p.resp.request(m, at, stamped)
-	case *ptpmsg.PdelayResp:
-		p.req.response(m, at, stamped)
-	case *ptpmsg.PdelayRespFollowUp:
-		p.req.followUp(m)
 	case *ptpmsg.Sync:
 		p.rx.sync(m, at, stamped)
 	case *ptpmsg.FollowUp:
 		p.rx.followUp(m)
 	case *ptpmsg.Announce:
 		p.receiveAnnounce(m)
-	}
-}
-
-// sent gives an egress time to the machine that sent the frame. A time that
-// comes after its machine went on costs that one message.
-func (i *Instance) sent(ev tsn.Sent) {
-	p := i.port(ev.Port)
-	if p == nil || ev.Tag == 0 {
-		return
-	}
-	if ev.Stamped {
-		i.stamped(ev.Egress)
-	} else {
-		p.count.LostTransmitStamps++
-	}
-	switch ev.Tag {
-	case p.req.tag:
-		p.req.sent(ev.Egress, ev.Stamped)
-	case p.resp.tag:
-		p.resp.sent(ev.Egress, ev.Stamped)
-	case p.tx.tag:
-		p.tx.sent(ev.Egress, ev.Stamped)
-	default:
-		if ev.Stamped {
-			p.count.LateTransmitStamps++
-		}
 	}
 }

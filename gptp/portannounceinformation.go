@@ -62,7 +62,7 @@ func (m *portAnnounceInformation) init(p *port) {
 
 // capableChanged enters DISABLED, or leaves it for AGED.
 func (m *portAnnounceInformation) capableChanged() {
-	if m.p.req.asCapable {
+	if m.p.asCapable {
 		m.age()
 		return
 	}
@@ -91,7 +91,7 @@ func (m *portAnnounceInformation) received(v priorityVector, info announceInfo) 
 		return
 	}
 	m.info = info
-	m.announceTimeout = m.p.in.now.Add(int64(m.p.cfg.AnnounceReceiptTimeout) * intervalNS(info.logInterval))
+	m.announceTimeout = m.p.in.sys.now.Add(int64(m.p.cfg.AnnounceReceiptTimeout) * intervalNS(info.logInterval))
 	if m.state == SlavePort {
 		m.p.in.bmca.refresh(m)
 	}
@@ -106,7 +106,7 @@ func (m *portAnnounceInformation) syncReceived(logInterval int8) {
 func (m *portAnnounceInformation) armSync() {
 	m.syncTimeout = tsn.Never
 	if m.state == SlavePort {
-		m.syncTimeout = m.p.in.now.Add(int64(m.p.cfg.SyncReceiptTimeout) * m.syncInterval)
+		m.syncTimeout = m.p.in.sys.now.Add(int64(m.p.cfg.SyncReceiptTimeout) * m.syncInterval)
 	}
 }
 
@@ -117,7 +117,7 @@ func (m *portAnnounceInformation) putOff(late int64) {
 }
 
 func (m *portAnnounceInformation) timer() {
-	now := m.p.in.now
+	now := m.p.in.sys.now
 	switch {
 	case now >= m.syncTimeout:
 		m.p.count.SyncReceiptTimeouts++

@@ -16,7 +16,7 @@ func (p *port) receiveAnnounce(a *ptpmsg.Announce) {
 	self := p.id.Clock
 	path, _ := a.PathTrace(nil)
 	switch {
-	case !p.req.asCapable:
+	case !p.asCapable:
 		p.count.Unexpected++
 	case a.Source.Clock == self, a.StepsRemoved >= maxStepsRemoved, a.Priority1 == 255:
 		p.count.AnnounceDiscarded++

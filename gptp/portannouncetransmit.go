@@ -30,7 +30,7 @@ func (m *portAnnounceTransmit) stateChanged() {
 }
 
 func (m *portAnnounceTransmit) timer() {
-	now := m.p.in.now
+	now := m.p.in.sys.now
 	if !m.p.in.bmca.gmPresent {
 		m.next = tsn.Never // nothing to announce; newInfo stays pending
 		return

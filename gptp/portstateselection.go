@@ -24,13 +24,13 @@ func (b *portStateSelection) init(i *Instance) {
 	c := i.cfg
 	b.system = makeSystemIdentity(c.Priority1,
 		ptpmsg.ClockQuality{Class: c.ClockClass, Accuracy: c.Accuracy, OffsetScaledLogVariance: c.Variance},
-		c.Priority2, c.ClockIdentity)
+		c.Priority2, b.in.sys.cfg.ClockIdentity)
 	b.gm = b.systemVector()
 }
 
 // systemVector is systemPriorityVector (10.3.5.1).
 func (b *portStateSelection) systemVector() priorityVector {
-	return priorityVector{root: b.system, source: ptpmsg.PortIdentity{Clock: b.in.cfg.ClockIdentity}}
+	return priorityVector{root: b.system, source: ptpmsg.PortIdentity{Clock: b.in.sys.cfg.ClockIdentity}}
 }
 
 // masterVector is masterPriorityVector of a port: what it announces.
@@ -50,7 +50,7 @@ func (b *portStateSelection) run() {
 	for _, p := range b.in.ports {
 		path := p.info.priority // gmPathPriorityVector (10.3.5.4)
 		path.steps++
-		if p.info.is == infoReceived && p.info.priority.source.Clock != b.in.cfg.ClockIdentity && path.compare(b.gm) < 0 {
+		if p.info.is == infoReceived && p.info.priority.source.Clock != b.in.sys.cfg.ClockIdentity && path.compare(b.gm) < 0 {
 			b.gm, b.slavePort = path, p
 		}
 	}
@@ -99,7 +99,7 @@ func (b *portStateSelection) assign(p *port) {
 // takeProperties takes the path and the time properties from the slave port, or
 // from the configuration.
 func (b *portStateSelection) takeProperties() {
-	self := b.in.cfg.ClockIdentity
+	self := b.in.sys.cfg.ClockIdentity
 	if b.slavePort != nil {
 		m := &b.slavePort.info
 		b.path = append(append(b.path[:0], m.info.path...), self)

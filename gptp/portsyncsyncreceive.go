@@ -23,10 +23,10 @@ type portSyncSync struct {
 // receiveSync is PortSyncSyncReceive (10.2.8): the neighbour's rate is added to
 // the cumulative one and the sync receipt time-out begins anew.
 func (p *port) receiveSync(s portSyncSync) {
-	if !p.req.asCapable {
+	if !p.asCapable {
 		return
 	}
-	s.rateRatio += p.req.link.rateRatio - 1
+	s.rateRatio += p.delay.req.link.rateRatio - 1
 	p.info.syncReceived(s.logInterval)
 	p.in.siteSyncSync(s)
 }

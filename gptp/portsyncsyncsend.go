@@ -6,7 +6,7 @@ package gptp
 // interval announced to the neighbour is the slower of the two, so that its
 // receipt time-out fits.
 func (p *port) sendSync(s portSyncSync) {
-	if p == s.from || p.info.state != MasterPort || !p.req.asCapable {
+	if p == s.from || p.info.state != MasterPort || !p.asCapable {
 		return
 	}
 	own := intervalNS(p.cfg.LogSyncInterval)
@@ -17,13 +17,13 @@ func (p *port) sendSync(s portSyncSync) {
 		if s.logInterval < p.cfg.LogSyncInterval {
 			gap = own - intervalNS(s.logInterval)/2
 		}
-		if p.tx.sentOnce && p.in.now.Sub(p.tx.lastSync) < gap {
+		if p.tx.sentOnce && p.in.sys.now.Sub(p.tx.lastSync) < gap {
 			return
 		}
 		s.logInterval = max(s.logInterval, p.cfg.LogSyncInterval)
 	} else {
 		// ClockMaster ticks at the fastest port's interval.
-		if p.tx.sentOnce && p.in.now.Sub(p.tx.lastSync) < own-p.in.master.interval()/2 {
+		if p.tx.sentOnce && p.in.sys.now.Sub(p.tx.lastSync) < own-p.in.master.interval()/2 {
 			return
 		}
 		s.logInterval = p.cfg.LogSyncInterval

@@ -28,6 +28,7 @@ type sim struct {
 
 type simNode struct {
 	*Instance
+	sys      *System
 	sim      *sim
 	name     string
 	mac      tsn.MAC
@@ -104,7 +105,7 @@ func (s *sim) node(name string, n int, change func(*Config)) *simNode {
 		s.t.Fatal(err)
 	}
 	x := &simNode{
-		Instance: in, sim: s, name: name, mac: mac, links: map[tsn.Port]*simLink{}, wakeAt: math.MaxInt64,
+		Instance: in.instances[0], sys: in, sim: s, name: name, mac: mac, links: map[tsn.Port]*simLink{}, wakeAt: math.MaxInt64,
 		reaction: 50 * microsecond, stampLag: 90 * microsecond, granular: 1,
 		noise: func(*rand.Rand) int64 { return 0 },
 	}
@@ -112,6 +113,9 @@ func (s *sim) node(name string, n int, change func(*Config)) *simNode {
 	s.after(0, func() { x.step(tsn.Timeout{}) })
 	return x
 }
+
+func (x *simNode) Step(now tsn.Instant, ev tsn.Event) []tsn.Effect { return x.sys.Step(now, ev) }
+func (x *simNode) Deadline() tsn.Instant                           { return x.sys.Deadline() }
 
 // clock gives a node an offset and a frequency error.
 func (x *simNode) clock(offset int64, ppm float64) *simNode {
@@ -260,7 +264,7 @@ func (s *sim) chain(n int, change func(i int, c *Config)) []*simNode {
 	for i := range n {
 		nodes[i] = s.node(fmt.Sprintf("n%d", i), 2, func(c *Config) {
 			if i == 0 {
-				c.Priority1 = 100
+				c.Domains[0].Priority1 = 100
 			}
 			if change != nil {
 				change(i, c)

@@ -11,6 +11,7 @@ import (
 // solo is one Instance driven by hand: the test is its neighbours.
 type solo struct {
 	*Instance
+	sys     *System
 	t       testing.TB
 	at      int64 // now, and what LocalClock reads
 	out     []outMessage
@@ -27,7 +28,7 @@ type outMessage struct {
 
 var neighbour = ptpmsg.PortIdentity{Clock: ptpmsg.ClockIdentity{9, 9, 9, 0xff, 0xfe, 0, 0, 1}, Port: 1}
 
-const linkDelay = 500 // ns of the link a solo's neighbour is on
+const soloDelay = 500 // ns of the link a solo's neighbour is on
 
 func newSolo(t testing.TB, ports int, change func(*Config)) *solo {
 	t.Helper()
@@ -42,7 +43,20 @@ func newSolo(t testing.TB, ports int, change func(*Config)) *solo {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &solo{Instance: in, t: t, at: second}
+	return &solo{Instance: in.instances[0], sys: in, t: t, at: second}
+}
+
+func (s *solo) Step(now tsn.Instant, ev tsn.Event) []tsn.Effect { return s.sys.Step(now, ev) }
+func (s *solo) Deadline() tsn.Instant                           { return s.sys.Deadline() }
+
+// port is the PTP Port of the Instance on a port.
+func (i *Instance) port(n tsn.Port) *port {
+	for _, p := range i.ports {
+		if p.cfg.Port == n {
+			return p
+		}
+	}
+	return nil
 }
 
 func (s *solo) step(ev tsn.Event) {
@@ -122,7 +136,7 @@ type answer struct {
 func (s *solo) exchange(p tsn.Port, a answer) {
 	s.t.Helper()
 	s.out = nil
-	s.wait(max(0, int64(s.port(p).req.next)-s.at))
+	s.wait(max(0, int64(s.port(p).delay.req.next)-s.at))
 	for _, o := range s.out {
 		req, ok := o.m.(*ptpmsg.PdelayReq)
 		if !ok || o.port != p {
@@ -151,7 +165,7 @@ func (s *solo) exchange(p tsn.Port, a answer) {
 	s.t.Fatalf("port %d did not ask", p)
 }
 
-var good = answer{source: neighbour, delay: linkDelay}
+var good = answer{source: neighbour, delay: soloDelay}
 
 // capable brings a port up and makes it asCapable.
 func (s *solo) capable(p tsn.Port) {
@@ -161,13 +175,13 @@ func (s *solo) capable(p tsn.Port) {
 		s.exchange(p, good)
 	}
 	if !s.reasonIs(p, ReasonNone) {
-		s.t.Fatalf("port %d: %v", p, s.port(p).req.reason)
+		s.t.Fatalf("port %d: %v", p, s.port(p).delay.req.reason)
 	}
 	s.out = nil
 }
 
 func (s *solo) reasonIs(p tsn.Port, r Reason) bool {
-	m := &s.port(p).req
+	m := &s.port(p).delay.req
 	return m.reason == r && m.asCapable == (r == ReasonNone)
 }
 

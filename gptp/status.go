@@ -7,8 +7,25 @@ import (
 	"tsnswitch/gptp/ptpmsg"
 )
 
-// Status is what an Instance can tell about itself.
+// Status is what a System can tell about itself.
 type Status struct {
+	Domains []DomainStatus `json:"domains"` // ascending; the first is the one the edge uses
+}
+
+// Status returns a copy of everything; nothing in it changes later.
+func (s *System) Status() Status {
+	var out Status
+	for _, i := range s.instances {
+		out.Domains = append(out.Domains, i.Status())
+	}
+	return out
+}
+
+// Target is the domain whose time the edge uses.
+func (s Status) Target() DomainStatus { return s.Domains[0] }
+
+// DomainStatus is what an Instance can tell about itself.
+type DomainStatus struct {
 	ClockIdentity ptpmsg.ClockIdentity   `json:"clockIdentity"`
 	Domain        uint8                  `json:"domain"`
 	GrandMaster   ptpmsg.ClockIdentity   `json:"grandMaster"`
@@ -91,7 +108,8 @@ func (c *MessageCounters) add(t ptpmsg.MessageType) {
 	}
 }
 
-// Counters counts what a port sent, took and dropped, and why (14.10).
+// Counters counts what a port sent, took and dropped, and why (14.10). What
+// concerns the link, and not one domain, counts in every domain's.
 type Counters struct {
 	Rx MessageCounters `json:"rx"`
 	Tx MessageCounters `json:"tx"`
@@ -115,11 +133,38 @@ type Counters struct {
 	AnnounceReceiptTimeouts uint64 `json:"announceReceiptTimeouts"`
 }
 
+// plus adds the counts of the link to those of a PTP Port.
+func (c Counters) plus(l Counters) Counters {
+	for _, x := range []struct {
+		to *uint64
+		n  uint64
+	}{
+		{&c.Rx.PdelayReq, l.Rx.PdelayReq},
+		{&c.Rx.PdelayResp, l.Rx.PdelayResp},
+		{&c.Rx.PdelayRespFollowUp, l.Rx.PdelayRespFollowUp},
+		{&c.Tx.PdelayReq, l.Tx.PdelayReq},
+		{&c.Tx.PdelayResp, l.Tx.PdelayResp},
+		{&c.Tx.PdelayRespFollowUp, l.Tx.PdelayRespFollowUp},
+		{&c.Malformed, l.Malformed},
+		{&c.NotGPTP, l.NotGPTP},
+		{&c.OtherDomain, l.OtherDomain},
+		{&c.Unexpected, l.Unexpected},
+		{&c.LostTransmitStamps, l.LostTransmitStamps},
+		{&c.LateTransmitStamps, l.LateTransmitStamps},
+		{&c.LostReceiveStamps, l.LostReceiveStamps},
+		{&c.LostResponses, l.LostResponses},
+		{&c.MultipleResponses, l.MultipleResponses},
+	} {
+		*x.to += x.n
+	}
+	return c
+}
+
 // Status returns a copy of everything; nothing in it changes later.
-func (i *Instance) Status() Status {
+func (i *Instance) Status() DomainStatus {
 	b, c := &i.bmca, &i.slave
-	s := Status{
-		ClockIdentity: i.cfg.ClockIdentity, Domain: i.cfg.Domain, GrandMaster: i.GrandMaster(),
+	s := DomainStatus{
+		ClockIdentity: i.sys.cfg.ClockIdentity, Domain: i.cfg.Domain, GrandMaster: i.GrandMaster(),
 		GMPresent: b.gmPresent, IsGM: i.IsGrandMaster(), Holdover: i.master.holdover,
 		StepsRemoved: b.gm.steps, PathTrace: append([]ptpmsg.ClockIdentity{}, b.path...),
 		CurrentUtcOffset:      b.properties.utcOffset,
@@ -147,13 +192,13 @@ func (i *Instance) Status() Status {
 
 func (p *port) status() PortStatus {
 	s := PortStatus{
-		Port: p.cfg.Port, Up: p.up, State: p.info.state,
-		AsCapable: p.req.asCapable, AsCapableReason: p.req.reason,
-		Neighbor: p.req.peer, MeanLinkDelayNS: p.req.link.meanDelay, ThresholdNS: p.cfg.NeighborPropDelayThresh,
-		NeighborRateRatio: p.req.link.rateRatio, Counters: p.count,
+		Port: p.cfg.Port, Up: p.link.up, State: p.info.state,
+		AsCapable: p.asCapable, AsCapableReason: p.reason(),
+		Neighbor: p.delay.req.peer, MeanLinkDelayNS: p.delay.req.link.meanDelay, ThresholdNS: p.cfg.NeighborPropDelayThresh,
+		NeighborRateRatio: p.delay.req.link.rateRatio, Counters: p.count.plus(p.link.count),
 	}
-	if p.req.peer != (ptpmsg.PortIdentity{}) {
-		s.NeighborIdentity = p.req.peer.String()
+	if p.delay.req.peer != (ptpmsg.PortIdentity{}) {
+		s.NeighborIdentity = p.delay.req.peer.String()
 	}
 	return s
 }

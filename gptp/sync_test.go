@@ -26,7 +26,7 @@ func soloRelay(t *testing.T, change func(*Config)) *solo {
 	})
 	s.capable(1)
 	s.capable(2)
-	s.port(1).req.link.rateRatio = 1 + 50e-6
+	s.port(1).delay.req.link.rateRatio = 1 + 50e-6
 	s.receive(1, announceFrom(100, 0, neighbour.Clock))
 	s.out = nil
 	return s
@@ -82,7 +82,7 @@ func TestRelayFollowUp(t *testing.T) {
 	}
 	info, _ := fup[0].Information()
 	cumulative := ratio + 50e-6
-	delay := linkDelay / (1 + 50e-6)
+	delay := soloDelay / (1 + 50e-6)
 	want := (residence + delay) * cumulative
 	if ns, _ := fup[0].PreciseOrigin.NS(); ns != origin || math.Abs(fup[0].Correction.NS()-want) > 0.01 ||
 		math.Abs(info.CumulativeScaledRateOffset.Ratio()-cumulative) > 1e-12 {
@@ -189,7 +189,7 @@ func TestMDSyncReceive(t *testing.T) {
 // 10.6.2.2, 11.3: frames that are not for this Instance are counted and dropped.
 func TestForeignAndMalformedFrames(t *testing.T) {
 	s := soloRelay(t, nil)
-	c := &s.port(1).count
+	c := &s.port(1).link.count
 	frame := func(m ptpmsg.Message) []byte { return ptpmsg.AppendFrame(nil, tsn.MAC{9}, m) }
 	sdo := announceFrom(1, 0)
 	sdo.MajorSdoID = 2
@@ -230,7 +230,7 @@ func TestWireCompatibility(t *testing.T) {
 	for range 3 {
 		s.wait(125 * millisecond)
 		for _, o := range s.out {
-			if o.tag != 0 && (o.tag == s.port(1).tx.tag || o.tag == s.port(1).resp.tag) {
+			if o.tag != 0 && (o.tag == s.port(1).tx.tag || o.tag == s.port(1).delay.resp.tag) {
 				s.step(tsn.Sent{Port: 1, Tag: o.tag, Egress: tsn.LocalTime(s.at), Stamped: true})
 			}
 		}
@@ -295,7 +295,7 @@ func TestSetSource(t *testing.T) {
 	if st := s.Status(); st.GmTimeBaseIndicator != 1 || st.LastGmPhaseChangeNS != second || s.noticed(NoticeSourceChanged) != 1 {
 		t.Errorf("a jump: %+v", st)
 	}
-	if last := s.rel[len(s.rel)-1]; last.Relation != rel || !last.Synced || last.GrandMaster != s.cfg.ClockIdentity {
+	if last := s.rel[len(s.rel)-1]; last.Relation != rel || !last.Synced || last.GrandMaster != s.sys.cfg.ClockIdentity {
 		t.Errorf("%+v", last)
 	}
 
@@ -322,7 +322,7 @@ func TestEndStationHoldsOver(t *testing.T) {
 	s := newSim(t, 12)
 	n := s.chain(2, func(i int, c *Config) {
 		if i == 1 {
-			c.Priority1 = 255
+			c.Domains[0].Priority1 = 255
 		}
 	})
 	n[0].hardware().clock(0, 20)

@@ -19,13 +19,13 @@ func TestFlappingAsCapableRecovers(t *testing.T) {
 				s.run(rapid.Int64Range(0, 2000).Draw(rt, "down ms") * millisecond)
 				s.carrier(n[0], 2, true)
 			} else {
-				n[0].port(2).req.setCapable(false, ReasonNoResponse)
+				n[0].port(2).delay.req.setCapable(false, ReasonNoResponse)
 				n[0].bmca.run()
 			}
 			s.run(rapid.Int64Range(0, 2000).Draw(rt, "up ms") * millisecond)
 		}
 		s.run(5 * second)
-		if n[1].GrandMaster() != n[0].cfg.ClockIdentity || !n[1].Synced() || n[1].portStatus(1).State != SlavePort {
+		if n[1].GrandMaster() != n[0].sys.cfg.ClockIdentity || !n[1].Synced() || n[1].portStatus(1).State != SlavePort {
 			rt.Fatalf("%+v", n[1].Status())
 		}
 	})
@@ -43,7 +43,7 @@ func TestGrandMasterLossAndTakeover(t *testing.T) {
 			s := newSim(t, 10)
 			n := s.chain(4, func(i int, c *Config) {
 				softThreshold(i, c)
-				c.Priority1 = uint8(100 + i)
+				c.Domains[0].Priority1 = uint8(100 + i)
 			})
 			for i, x := range n {
 				c.set(x).clock(int64(i)*123_456_789, float64(40*i-50))
@@ -53,7 +53,7 @@ func TestGrandMasterLossAndTakeover(t *testing.T) {
 			n[0].dead = true
 			died := s.now
 			took := s.until(second, func() bool { return n[1].IsGrandMaster() }) - died
-			followed := s.until(2*second, func() bool { return n[3].GrandMaster() == n[1].cfg.ClockIdentity }) - died
+			followed := s.until(2*second, func() bool { return n[3].GrandMaster() == n[1].sys.cfg.ClockIdentity }) - died
 			worst := int64(0)
 			for range 1000 {
 				s.run(10 * millisecond)
@@ -88,12 +88,12 @@ func TestGrandMasterLossInRing(t *testing.T) {
 	died := s.now
 	alive := []*simNode{relays[1], relays[2], relays[3], hosts[1]}
 	took := s.until(3*second, func() bool {
-		return !slices.ContainsFunc(alive, func(x *simNode) bool { return x.GrandMaster() != relays[1].cfg.ClockIdentity || !x.Synced() })
+		return !slices.ContainsFunc(alive, func(x *simNode) bool { return x.GrandMaster() != relays[1].sys.cfg.ClockIdentity || !x.Synced() })
 	}) - died
 	t.Logf("all follow %s after %d ms", relays[1].name, took/millisecond)
 	s.run(20 * second)
 	for _, x := range alive {
-		if x.GrandMaster() != relays[1].cfg.ClockIdentity || slices.Contains(x.notices, NoticeStep) {
+		if x.GrandMaster() != relays[1].sys.cfg.ClockIdentity || slices.Contains(x.notices, NoticeStep) {
 			t.Errorf("%s follows %v, %v", x.name, x.GrandMaster(), x.notices)
 		}
 	}

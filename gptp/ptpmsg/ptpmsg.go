@@ -66,9 +66,11 @@ func (t MessageType) String() string {
 
 // Values every gPTP message carries (10.6.2.2).
 const (
-	MajorSdoID = 1 // gPTP; the Common Mean Link Delay Service uses 2
-	VersionPTP = 2
-	HeaderLen  = 34
+	MajorSdoID = 1 // gPTP
+	// MajorSdoIDCommon is that of the Common Mean Link Delay Service.
+	MajorSdoIDCommon = 2
+	VersionPTP       = 2
+	HeaderLen        = 34
 	// MaxMessageLen bounds messageLength: an untagged Ethernet payload.
 	MaxMessageLen = 1500
 	// LogIntervalNone is the logMessageInterval of messages without a rate.

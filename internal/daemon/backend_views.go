@@ -36,7 +36,7 @@ func (d *Daemon) Events(ctx context.Context, since uint64, emit func(api.Event) 
 
 // snapshot is what both machines say of themselves at about one time.
 type snapshot struct {
-	gptp       gptp.Status
+	gptp       gptp.DomainStatus
 	spb        *spb.Status
 	spbCounts  spb.Counters
 	neighbours []spb.Neighbour
@@ -52,7 +52,7 @@ type snapshot struct {
 
 func (d *Daemon) snapshot(ctx context.Context) (*snapshot, error) {
 	var s snapshot
-	if err := d.timing.call(ctx, func() { s.gptp = d.gptp.Status() }); err != nil {
+	if err := d.timing.call(ctx, func() { s.gptp = d.gptp.Status().Target() }); err != nil {
 		return nil, err
 	}
 	err := d.control.call(ctx, func() {
@@ -404,8 +404,8 @@ func (d *Daemon) KernelText(context.Context) (*api.KernelText, error) {
 
 // GPTP implements api.Switch.
 func (d *Daemon) GPTP(ctx context.Context) (*api.GPTPStatus, error) {
-	var s gptp.Status
-	if err := d.timing.call(ctx, func() { s = d.gptp.Status() }); err != nil {
+	var s gptp.DomainStatus
+	if err := d.timing.call(ctx, func() { s = d.gptp.Status().Target() }); err != nil {
 		return nil, err
 	}
 	out := &api.GPTPStatus{

@@ -349,6 +349,9 @@ func (d *Daemon) effect(e tsn.Effect) {
 		d.log.Info(e.Kind, "port", e.Port, "detail", e.Detail)
 		d.events.add(e.Kind, e.Port, e.Detail)
 	case gptp.RelationChanged:
+		if !e.Target {
+			return
+		}
 		d.clock.relation(e, d.log)
 		d.tellControl()
 	case node.Desired:

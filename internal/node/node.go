@@ -59,7 +59,7 @@ type GateChange struct {
 }
 
 // Timing is the time-aware system.
-type Timing = gptp.Instance
+type Timing = gptp.System
 
 // Control is all that is not time: paths, reservations, gates. It is a
 // tsn.Machine; events go to the core that knows them.

@@ -84,7 +84,8 @@ func spbConfig(c *config.Daemon) (spb.Config, error) {
 
 func gptpConfig(c *config.Daemon) gptp.Config {
 	g := gptp.Config{
-		SystemMAC: c.SystemID, Domain: c.GPTP.Domain, Priority1: c.GPTP.Priority1, Seed: seedOf(c),
+		SystemMAC: c.SystemID, Seed: seedOf(c),
+		Domains: []gptp.DomainConfig{{Domain: c.GPTP.Domain, Priority1: c.GPTP.Priority1}},
 	}
 	for _, p := range c.Ports {
 		pc := gptp.DefaultPort(p.Port)

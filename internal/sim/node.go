@@ -211,7 +211,9 @@ func (n *Network) effect(d *Node, which Machine, ev tsn.Event, e tsn.Effect) {
 	case tsn.Notice:
 		d.Notices[e.Kind]++
 	case gptp.RelationChanged:
-		n.relate(d, e)
+		if e.Target {
+			n.relate(d, e)
+		}
 	case node.Desired:
 		d.Desired = &e
 		n.poke(d)

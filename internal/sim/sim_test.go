@@ -247,8 +247,8 @@ func (l *lab) edgeOf(host string) sim.End {
 func (l *lab) timeAgreed() bool {
 	gm := l.Node(l.cfg.GPTP.GrandMaster)
 	for _, d := range l.Nodes() {
-		st := d.Timing.Status()
-		if !st.Synced || st.GrandMaster != gm.Timing.Status().ClockIdentity || st.IsGM != (d == gm) {
+		st := d.Timing.Status().Target()
+		if !st.Synced || st.GrandMaster != gm.Timing.Status().Target().ClockIdentity || st.IsGM != (d == gm) {
 			return false
 		}
 		for _, p := range st.Ports {
