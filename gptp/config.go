@@ -3,6 +3,8 @@ package gptp
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sort"
 
 	tsn "tsnswitch"
@@ -43,6 +45,8 @@ type Config struct {
 	// measures by itself, as 802.1AS-2011 and ptp4l do.
 	CommonLinkDelay bool
 
+	HotStandby *HotStandbyConfig // nil: none
+
 	Ports []PortConfig
 	Seed  uint64 // of initial sequenceIds, the only random thing
 }
@@ -58,7 +62,18 @@ type DomainConfig struct {
 	TimeSource            uint8  // default 0xA0, internal oscillator
 	CurrentUtcOffset      int16  // seconds that TAI is ahead of UTC
 	CurrentUtcOffsetValid bool   // ignored, and announced false, while CurrentUtcOffset is 0
+
+	// ExternalPortConfiguration is externalPortConfigurationEnabled (10.3.1.3):
+	// ports have the states of DesiredStates, and best master selection is off.
+	// A port that is not there is a MasterPort if it is MasterOnly, else a
+	// DisabledPort. Without a SlavePort this node is the grand master.
+	ExternalPortConfiguration bool
+	DesiredStates             map[tsn.Port]PortState
 }
+
+// HotStandbyConfig names the two domains of a hot standby system (802.1ASdm):
+// the edge's time is that of Primary, and of Secondary while Primary has none.
+type HotStandbyConfig struct{ Primary, Secondary uint8 }
 
 // maxDomains bounds the PTP Instances of a System.
 const maxDomains = 16
@@ -68,6 +83,10 @@ const maxDomains = 16
 type PortConfig struct {
 	Port     tsn.Port
 	Disabled bool // ptpPortEnabled FALSE
+
+	// MasterOnly: no grand master is accepted from here, in any domain. For ports
+	// to hosts, which have no say in what time it is.
+	MasterOnly bool
 
 	NeighborPropDelayThresh int64 // meanLinkDelayThresh, ns; default 800: hardware stamps on copper
 	DelayAsymmetry          int64 // ns that the way in is longer than meanLinkDelay (8.3)
@@ -133,6 +152,16 @@ func (c Config) normal() (Config, error) {
 		}
 		d.normalise()
 	}
+	if h := c.HotStandby; h != nil {
+		if h.Primary == h.Secondary {
+			bad("hot standby: domain %d is primary and secondary", h.Primary)
+		}
+		for _, n := range []uint8{h.Primary, h.Secondary} {
+			if !slices.ContainsFunc(c.Domains, func(d DomainConfig) bool { return d.Domain == n }) {
+				bad("hot standby: there is no domain %d", n)
+			}
+		}
+	}
 	c.Ports = append([]PortConfig(nil), c.Ports...)
 	sort.Slice(c.Ports, func(i, j int) bool { return c.Ports[i].Port < c.Ports[j].Port })
 	for i := range c.Ports {
@@ -143,10 +172,41 @@ func (c Config) normal() (Config, error) {
 			bad("port %d: %w", c.Ports[i].Port, err)
 		}
 	}
+	for _, d := range c.Domains {
+		if !d.ExternalPortConfiguration && len(d.DesiredStates) > 0 {
+			bad("domain %d: desired port states without external port configuration", d.Domain)
+		} else if err := c.checkStates(d.DesiredStates); err != nil {
+			bad("domain %d: %w", d.Domain, err)
+		}
+	}
 	if err := errors.Join(errs...); err != nil {
 		return c, fmt.Errorf("gptp configuration: %w", err)
 	}
 	return c, nil
+}
+
+// checkStates says what is wrong with desired states (10.3.1.3).
+func (c *Config) checkStates(states map[tsn.Port]PortState) error {
+	var errs []error
+	bad := func(format string, a ...any) { errs = append(errs, fmt.Errorf(format, a...)) }
+	slave := tsn.NoPort
+	for _, p := range slices.Sorted(maps.Keys(states)) {
+		k := slices.IndexFunc(c.Ports, func(pc PortConfig) bool { return pc.Port == p })
+		switch s := states[p]; {
+		case k < 0:
+			bad("state %v for port %d, which is not there", s, p)
+		case s > PassivePort:
+			bad("port %d: no such state: %d", p, uint8(s))
+		case s != SlavePort:
+		case c.Ports[k].MasterOnly:
+			bad("port %d is to be a SlavePort and accepts no grand master", p)
+		case slave != tsn.NoPort:
+			bad("ports %d and %d cannot both be SlavePort", slave, p)
+		default:
+			slave = p
+		}
+	}
+	return errors.Join(errs...)
 }
 
 func (d *DomainConfig) normalise() {

@@ -72,6 +72,7 @@ const (
 	NoticeSyncTimeout     = "sync-timeout"      // no Sync for syncReceiptTimeout intervals
 	NoticeAnnounceTimeout = "announce-timeout"  // no Announce for announceReceiptTimeout intervals
 	NoticeAnnounceLoop    = "announce-loop"     // an Announce came back to a node of its path
+	NoticeAnnounceRefused = "announce-refused"  // a MasterOnly port heard a better grand master; Detail says who
 	NoticeSourceChanged   = "gm-source-changed" // Detail is the phase change
 )
 

@@ -44,6 +44,9 @@ func (l *linkPort) setUp(up bool) {
 		return
 	}
 	l.up = up
+	for _, p := range l.ports {
+		p.toldRefused = false
+	}
 	for _, d := range l.delays {
 		if up {
 			d.req.start()

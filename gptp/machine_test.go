@@ -92,6 +92,22 @@ func TestConfigErrors(t *testing.T) {
 		{"threshold", func(c *Config) { c.Ports[0].NeighborPropDelayThresh = -1 }, "neighborPropDelayThresh"},
 		{"window", func(c *Config) { c.Ports[0].RateRatioWindow = 2 }, "rate ratio window"},
 		{"domain", func(c *Config) { c.Domains[0].Domain = 128 }, "domain 128"},
+		{"hot standby of one", func(c *Config) { c.HotStandby = &HotStandbyConfig{} }, "domain 0 is primary and secondary"},
+		{"hot standby with nobody", func(c *Config) { c.HotStandby = &HotStandbyConfig{Secondary: 20} }, "there is no domain 20"},
+		{"states and best master", func(c *Config) { c.Domains[0].DesiredStates = map[tsn.Port]PortState{1: SlavePort} }, "without external port"},
+		{"two slaves", func(c *Config) {
+			c.Domains[0].ExternalPortConfiguration = true
+			c.Domains[0].DesiredStates = map[tsn.Port]PortState{1: SlavePort, 2: SlavePort}
+		}, "ports 1 and 2 cannot both be SlavePort"},
+		{"state of no port", func(c *Config) {
+			c.Domains[0].ExternalPortConfiguration = true
+			c.Domains[0].DesiredStates = map[tsn.Port]PortState{3: MasterPort}
+		}, "port 3, which is not there"},
+		{"slave of nobody", func(c *Config) {
+			c.Ports[0].MasterOnly = true
+			c.Domains[0].ExternalPortConfiguration = true
+			c.Domains[0].DesiredStates = map[tsn.Port]PortState{1: SlavePort}
+		}, "port 1 is to be a SlavePort and accepts no grand master"},
 		{"minor version", func(c *Config) { c.MinorVersion = 16 }, "minor version"},
 	} {
 		cfg := DefaultConfig(mac, 1, 2)

@@ -15,6 +15,7 @@ type port struct {
 	id           ptpmsg.PortIdentity
 	asCapable    bool
 	announceLoop bool // told about it
+	toldRefused  bool // a better grand master, since link up
 	count        Counters
 
 	rx       mdSyncReceive

@@ -1,6 +1,9 @@
 package gptp
 
 import (
+	"fmt"
+	"slices"
+
 	tsn "tsnswitch"
 	"tsnswitch/gptp/ptpmsg"
 )
@@ -26,13 +29,23 @@ const (
 	PassivePort                   // another way to a master that has a better one
 )
 
+var portStateNames = [...]string{"DisabledPort", "MasterPort", "SlavePort", "PassivePort"}
+
 // String gives the standard's name.
-func (s PortState) String() string {
-	return [...]string{"DisabledPort", "MasterPort", "SlavePort", "PassivePort"}[s&3]
-}
+func (s PortState) String() string { return portStateNames[s&3] }
 
 // MarshalText prints the state as String does.
 func (s PortState) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// UnmarshalText is the inverse of MarshalText.
+func (s *PortState) UnmarshalText(b []byte) error {
+	k := slices.Index(portStateNames[:], string(b))
+	if k < 0 {
+		return fmt.Errorf("no such port state: %q", b)
+	}
+	*s = PortState(k)
+	return nil
+}
 
 // announceInfo is what a qualified Announce says beside its priority vector.
 type announceInfo struct {

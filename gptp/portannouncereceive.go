@@ -1,6 +1,7 @@
 package gptp
 
 import (
+	"fmt"
 	"slices"
 
 	tsn "tsnswitch"
@@ -18,6 +19,8 @@ func (p *port) receiveAnnounce(a *ptpmsg.Announce) {
 	switch {
 	case !p.asCapable:
 		p.count.Unexpected++
+	case p.cfg.MasterOnly:
+		p.refuse(a)
 	case a.Source.Clock == self, a.StepsRemoved >= maxStepsRemoved, a.Priority1 == 255:
 		p.count.AnnounceDiscarded++
 	case slices.Contains(path, self):
@@ -28,15 +31,32 @@ func (p *port) receiveAnnounce(a *ptpmsg.Announce) {
 		}
 	default:
 		p.announceLoop = false
-		p.info.received(priorityVector{
-			root:   makeSystemIdentity(a.Priority1, a.Quality, a.Priority2, a.GrandMaster),
-			steps:  a.StepsRemoved,
-			source: a.Source,
-			port:   tsn.Port(p.id.Port),
-		}, announceInfo{
+		p.info.received(p.messageVector(a), announceInfo{
 			path:        path,
 			properties:  timeProperties{flags: a.Flags & timeFlags, utcOffset: a.CurrentUtcOffset, timeSource: a.TimeSource},
 			logInterval: a.LogInterval,
 		})
 	}
+}
+
+// messageVector is messagePriorityVector (10.3.5.2) of an Announce.
+func (p *port) messageVector(a *ptpmsg.Announce) priorityVector {
+	return priorityVector{
+		root:   makeSystemIdentity(a.Priority1, a.Quality, a.Priority2, a.GrandMaster),
+		steps:  a.StepsRemoved,
+		source: a.Source,
+		port:   tsn.Port(p.id.Port),
+	}
+}
+
+// refuse drops an Announce on a port that accepts no grand master. Hosts that
+// have not heard of the grand master announce themselves; only one that would
+// win is told about, the first since link up.
+func (p *port) refuse(a *ptpmsg.Announce) {
+	p.count.AnnounceRefused++
+	if p.toldRefused || p.messageVector(a).compare(p.in.bmca.gm) >= 0 {
+		return
+	}
+	p.toldRefused = true
+	p.in.notice(NoticeAnnounceRefused, p.cfg.Port, fmt.Sprintf("grand master %s with priority1 %d, from %s", a.GrandMaster, a.Priority1, a.Source))
 }

@@ -67,6 +67,7 @@ type OffsetStatus struct {
 type PortStatus struct {
 	Port              tsn.Port            `json:"port"`
 	Up                bool                `json:"up"`
+	MasterOnly        bool                `json:"masterOnly"` // accepts no grand master
 	State             PortState           `json:"state"`
 	AsCapable         bool                `json:"asCapable"`
 	AsCapableReason   Reason              `json:"asCapableReason"` // why not; empty if it is
@@ -121,6 +122,7 @@ type Counters struct {
 	OneStep           uint64 `json:"oneStep"`           // one-step Sync
 	NoInformation     uint64 `json:"noInformation"`     // Follow_Up without information TLV
 	AnnounceDiscarded uint64 `json:"announceDiscarded"` // not qualified: loop, 255 steps, not GM capable
+	AnnounceRefused   uint64 `json:"announceRefused"`   // on a MasterOnly port
 
 	LostTransmitStamps uint64 `json:"lostTransmitStamps"` // the driver said none will come
 	LateTransmitStamps uint64 `json:"lateTransmitStamps"` // it came when the machine had gone on
@@ -192,7 +194,7 @@ func (i *Instance) Status() DomainStatus {
 
 func (p *port) status() PortStatus {
 	s := PortStatus{
-		Port: p.cfg.Port, Up: p.link.up, State: p.info.state,
+		Port: p.cfg.Port, Up: p.link.up, MasterOnly: p.cfg.MasterOnly, State: p.info.state,
 		AsCapable: p.asCapable, AsCapableReason: p.reason(),
 		Neighbor: p.delay.req.peer, MeanLinkDelayNS: p.delay.req.link.meanDelay, ThresholdNS: p.cfg.NeighborPropDelayThresh,
 		NeighborRateRatio: p.delay.req.link.rateRatio, Counters: p.count.plus(p.link.count),
