@@ -3,7 +3,6 @@ package config
 import (
 	"cmp"
 	"fmt"
-	"math"
 	"slices"
 	"strings"
 
@@ -75,13 +74,15 @@ func unique[T comparable](d *document, seen map[T]string, key string, v T) {
 }
 
 func (c *Daemon) check(d *document) {
-	d.oneOf("role", c.Role, RoleBridge, RoleEndStation)
+	d.oneOf("role", c.Role, RoleBridge, RoleEndStation, RoleClock)
 	d.name("name", c.Name)
-	d.individual("systemId", c.SystemID)
+	if c.Role != RoleClock || !c.SystemID.IsZero() {
+		d.individual("systemId", c.SystemID)
+	}
 	if c.Role == RoleBridge {
 		d.ifname("bridge.name", c.Bridge.Name)
 	} else if c.Bridge.Name != "" || c.Bridge.Create || len(c.Bridge.AssumeMissing) > 0 {
-		d.bad("bridge", "an end station has no bridge; remove it or set role: bridge")
+		d.bad("bridge", "this role has no bridge; remove it or set role: bridge")
 	}
 	if c.StateDir == "" {
 		d.bad("stateDir", "is empty; a directory is wanted")
@@ -92,7 +93,7 @@ func (c *Daemon) check(d *document) {
 	c.checkManagement(d)
 	c.checkPorts(d)
 	c.checkSPB(d)
-	c.GPTP.check(d)
+	c.checkGPTP(d)
 	c.QBV.check(d)
 	c.SRP.check(d)
 	names := map[string]string{}
@@ -104,8 +105,8 @@ func (c *Daemon) check(d *document) {
 			d.bad(key+".address", "is missing")
 		}
 	}
-	if c.Role == RoleBridge && len(c.EndStation.Peers) > 0 {
-		d.bad("endStation", "a bridge finds its peers through SPB; remove it or set role: end-station")
+	if c.Role != RoleEndStation && len(c.EndStation.Peers) > 0 {
+		d.bad("endStation", "peers are those of an end station; a bridge finds its own through SPB, a clock has none")
 	}
 }
 
@@ -125,6 +126,9 @@ func (c *Daemon) checkManagement(d *document) {
 	m := c.Management
 	if m.VID == 0 && !m.Address.IsValid() {
 		return
+	}
+	if c.Role == RoleClock {
+		d.bad("management", "a clock makes no VLAN device; remove it")
 	}
 	d.vid("management.vid", m.VID)
 	d.ifname("management.device", m.Device)
@@ -153,10 +157,10 @@ func (c *Daemon) checkPorts(d *document) {
 		unique(d, numbers, key+".port", p.Port)
 		d.ifname(key+".ifname", p.Ifname)
 		unique(d, ifnames, key+".ifname", p.Ifname)
-		if c.Role == RoleEndStation {
-			d.oneOf(key+".role", p.Role, RoleEndStation)
-		} else {
+		if c.Role == RoleBridge {
 			d.oneOf(key+".role", p.Role, "fabric", "edge")
+		} else {
+			d.oneOf(key+".role", p.Role, c.Role)
 		}
 		p.check(d, key)
 		if len(p.Stations) > 0 && p.Role != "edge" {
@@ -186,7 +190,7 @@ func (p Port) check(d *document, key string) {
 	within(d, key+".metric", p.Metric, 1, 1<<24-2)
 	within(d, key+".queues", p.Queues, 1, 16)
 	within(d, key+".gateLimit", p.GateLimit, 2, 4096)
-	within(d, key+".neighborPropDelayThresh", p.NeighborPropDelayThresh, 1, 1e9)
+	within(d, key+".neighborPropDelayThresh", p.NeighborPropDelayThresh, 0, 1e9)
 	if p.PVID != 0 {
 		d.vid(key+".pvid", p.PVID)
 	} else if p.Untagged {
@@ -300,24 +304,6 @@ func (c *Daemon) checkServices(d *document) {
 				d.bad(fmt.Sprintf("%s.ports[%d]", key, j), "%d is not an edge port of this bridge", n)
 			}
 		}
-	}
-}
-
-func (g GPTP) check(d *document) {
-	within(d, "gptp.domain", g.Domain, 0, 127)
-	within(d, "gptp.neighborPropDelayThresh", g.NeighborPropDelayThresh, 1, 1e9)
-	within(d, "gptp.syncReceiptTimeout", g.SyncReceiptTimeout, 2, 255)
-	within(d, "gptp.announceReceiptTimeout", g.AnnounceReceiptTimeout, 2, 255)
-	within(d, "gptp.gateOffsetBound", g.GateOffsetBound, 1, 1e9)
-	k := g.Clock
-	d.oneOf("gptp.clock.kind", k.Kind, "virtual", "system", "phc")
-	within(d, "gptp.clock.ppm", k.PPM, -500, 500)
-	within(d, "gptp.clock.offset", k.Offset, -Duration(math.MaxInt64/4), Duration(math.MaxInt64/4))
-	if k.Kind != "virtual" && (k.PPM != 0 || k.Offset != 0) {
-		d.bad("gptp.clock", "offset and ppm are those of a virtual clock; this one is %s", k.Kind)
-	}
-	if k.Kind == "virtual" && k.Steer {
-		d.bad("gptp.clock.steer", "a virtual clock is never steered; use kind: system or phc")
 	}
 }
 

@@ -129,7 +129,7 @@ func TestDaemonDefaults(t *testing.T) {
 	want.Role, want.Name, want.SystemID = RoleBridge, "b1", tsn.MAC{2, 0, 0, 0, 0, 1}
 	want.Bridge.Name = "br0"
 	want.SPB.BaseVIDs = []BaseVID{{100, 1}}
-	want.Ports = []Port{{Port: 1, Ifname: "p1", Role: "fabric", Metric: 100, Queues: 4, GateLimit: 256, NeighborPropDelayThresh: 800}}
+	want.Ports = []Port{{Port: 1, Ifname: "p1", Role: "fabric", Metric: 100, Queues: 4, GateLimit: 256, GPTP: PortGPTP{Enabled: true}}}
 	if d := cmp.Diff(&want, c, exact); d != "" {
 		t.Error(d)
 	}
@@ -188,6 +188,23 @@ spb:
   {id: 5, secret: a, acceptFrom: 2027-01-01T00:00:00Z, acceptUntil: 2026-01-01T00:00:00Z},
   {id: 6, secret: a, sendFrom: tomorrow}]}, baseVids`, 1)},
 		{"no keys to send with", strings.Replace(minimal, "{baseVids", "{auth: {sendOnly: true}, baseVids", 1)},
+		{"gptp", minimal + `gptp:
+  domain: 5
+  priority1: 0
+  minorVersion: 16
+  externalPortConfiguration: true
+  domains: [{domain: 5}, {domain: 128}]
+  hotStandby: {primary: 5, secondary: 7}
+  syncInterval: 100ms
+  pdelayInterval: 1ns
+  allowedFaults: 0
+  realtime: 100
+  clock: {kind: system, drift: 1}
+`},
+		{"gptp of ports", strings.Replace(minimal, "role: fabric}", `role: fabric, gptp: {desiredState: slave, delayAsymmetry: 1s}}
+  - {port: 2, ifname: p2, role: edge, gptp: {desiredState: {0: slave, 20: boss, 9: master, x: master}}}
+  - {port: 3, ifname: p3, role: fabric, gptp: {desiredState: ""}}`, 1) + "gptp: {domains: [{domain: 20}], externalPortConfiguration: true}\n"},
+		{"clock", "role: clock\nname: c1\nports: [{port: 1, ifname: eth0, role: edge}]\nbridge: {name: br0}\nmanagement: {vid: 1, address: 10.0.0.1/24}\ngptp: {enabled: false}\n"},
 		{"virtual clock steered", minimal + "gptp: {clock: {steer: true}}\n"},
 	}
 	network := []struct{ name, doc string }{

@@ -17,6 +17,7 @@ import (
 const (
 	RoleBridge     = "bridge"
 	RoleEndStation = "end-station"
+	RoleClock      = "clock" // gPTP on plain interfaces, and nothing else
 )
 
 // APIPort and MetricsPort are the TCP ports used when none is given.
@@ -28,8 +29,9 @@ const (
 // Daemon is what one tsnswitchd runs with. ParseDaemon returns it complete:
 // defaults that depend on other keys are filled in.
 type Daemon struct {
-	Role       string     `yaml:"role"` // RoleBridge, RoleEndStation
-	Name       string     `yaml:"name"`
+	Role string `yaml:"role"` // RoleBridge, RoleEndStation, RoleClock
+	Name string `yaml:"name"`
+	// SystemID may be zero in RoleClock: the address of the first interface.
 	SystemID   tsn.MAC    `yaml:"systemId"`
 	Bridge     Bridge     `yaml:"bridge,omitempty"` // of RoleBridge
 	StateDir   string     `yaml:"stateDir"`
@@ -90,7 +92,7 @@ type Management struct {
 type Port struct {
 	Port   tsn.Port `yaml:"port"`
 	Ifname string   `yaml:"ifname"`
-	Role   string   `yaml:"role"`           // fabric, edge, end-station
+	Role   string   `yaml:"role"`           // fabric, edge, end-station, clock
 	Rate   Rate     `yaml:"rate,omitempty"` // 0: what the link says
 	Metric uint32   `yaml:"metric"`
 	// Queues is how many transmit queues the interface must have: at least one
@@ -106,7 +108,8 @@ type Port struct {
 	Tagged   []tsn.VID `yaml:"tagged,omitempty,flow"`
 	// Locked is the ingress check; nil means yes on fabric ports.
 	Locked                  *bool    `yaml:"locked,omitempty"`
-	NeighborPropDelayThresh Duration `yaml:"neighborPropDelayThresh"`
+	NeighborPropDelayThresh Duration `yaml:"neighborPropDelayThresh"` // 0: see GPTP
+	GPTP                    PortGPTP `yaml:"gptp"`
 	Echo                    Echo     `yaml:"echo,omitempty"`
 	// Learn makes stations behind an edge port known to the fabric by the frames
 	// they send; nil means yes where none is configured and the port is not locked.
@@ -152,7 +155,10 @@ func (p Port) Learns() bool {
 // IsGuarded reports whether a loop behind the port is looked for.
 func (p Port) IsGuarded() bool { return p.Guard == nil || *p.Guard }
 
-func (p *Port) setDefaults() { p.Metric, p.Queues, p.GateLimit = 100, tsn.NumClasses, 256 }
+func (p *Port) setDefaults() {
+	p.Metric, p.Queues, p.GateLimit = 100, tsn.NumClasses, 256
+	p.GPTP.Enabled = true
+}
 
 // Station is an end station behind an edge port; Address is where its own
 // daemon answers, if it has one.
@@ -241,28 +247,6 @@ type BaseVID struct {
 
 func (b *BaseVID) setDefaults() { b.ECT = 1 }
 
-// GPTP is 802.1AS.
-type GPTP struct {
-	Domain                  uint8    `yaml:"domain"`
-	Priority1               uint8    `yaml:"priority1"` // 255: never grand master
-	NeighborPropDelayThresh Duration `yaml:"neighborPropDelayThresh"`
-	SyncReceiptTimeout      int      `yaml:"syncReceiptTimeout"`
-	AnnounceReceiptTimeout  int      `yaml:"announceReceiptTimeout"`
-	Clock                   Clock    `yaml:"clock"`
-	// GateOffsetBound is how far a gate clock may be from gPTP time before
-	// schedules are refused.
-	GateOffsetBound Duration `yaml:"gateOffsetBound"`
-}
-
-// Clock is the LocalClock. A virtual clock is CLOCK_TAI with an offset and a
-// frequency error; nothing is steered unless Steer.
-type Clock struct {
-	Kind   string   `yaml:"kind"` // virtual, system, phc
-	Offset Duration `yaml:"offset,omitempty"`
-	PPM    float64  `yaml:"ppm,omitempty"`
-	Steer  bool     `yaml:"steer,omitempty"`
-}
-
 // QBV is gates and their planning.
 type QBV struct {
 	GuardOctets Size     `yaml:"guardOctets"` // of the largest frame kept out of windows
@@ -312,7 +296,9 @@ func DefaultDaemon() Daemon {
 			EdgeGuard: EdgeGuard{Interval: 1e9, FastInterval: 50e6, ListenProbes: 3, HoldIntervals: 3},
 		},
 		GPTP: GPTP{
-			Priority1: 246, NeighborPropDelayThresh: 800, SyncReceiptTimeout: 3, AnnounceReceiptTimeout: 3,
+			Enabled: true, Priority1: 246, Priority2: 248, ClockClass: 248, ClockAccuracy: 0xfe, TimeSource: 0xa0,
+			SyncInterval: 125e6, AnnounceInterval: 1e9, PdelayInterval: 1e9,
+			SyncReceiptTimeout: 3, AnnounceReceiptTimeout: 3, AllowedLostResponses: 9, AllowedFaults: 9,
 			Clock: Clock{Kind: "virtual"}, GateOffsetBound: 1e6,
 		},
 		QBV: QBV{GuardOctets: 1542, MaxCycle: 1e9, Offload: "none", LeadTime: 2e9},
@@ -370,6 +356,9 @@ func (c *Daemon) resolve() {
 	}
 	for i := range c.Ports {
 		p := &c.Ports[i]
+		if c.Role == RoleClock && p.Role == "" {
+			p.Role = RoleClock
+		}
 		if p.NeighborPropDelayThresh == 0 {
 			p.NeighborPropDelayThresh = c.GPTP.NeighborPropDelayThresh
 		}

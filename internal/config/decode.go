@@ -158,7 +158,11 @@ func (d *document) value(n *yaml.Node, v reflect.Value, key string) {
 		}
 		v = v.Elem()
 	}
-	if u, ok := v.Addr().Interface().(encoding.TextUnmarshaler); ok {
+	u, isText := v.Addr().Interface().(encoding.TextUnmarshaler)
+	if v.Kind() == reflect.Map && n.Kind == yaml.MappingNode {
+		isText = false // one that may be written as one word, and is not
+	}
+	if isText {
 		if text, ok := d.scalar(n, key); ok {
 			if err := u.UnmarshalText([]byte(text)); err != nil {
 				d.fault(n.Line, key, "%v", err)

@@ -13,5 +13,6 @@
 //	decode.go   YAML node -> Go value, by the yaml tags of the struct
 //	units.go    20ms, 100M, 128B
 //	daemon.go   the daemon's document; reference.yaml shows every key
+//	gptp.go     its gptp section
 //	network.go  the network's document; generate.go makes daemons of it
 package config

@@ -263,8 +263,10 @@ func (d *Daemon) degraded(s *snapshot, st *api.Status) []string {
 			out = append(out, fmt.Sprintf("port %d is not asCapable: %s", p.Port, p.AsCapableReason))
 		}
 	}
-	if err := d.clock.schedulable(); err != nil {
+	if err := d.clock.schedulable(); err != nil && d.cfg.Role != config.RoleClock {
 		out = append(out, "no new schedule is taken: "+err.Error())
+	} else if err := d.clock.synced(); err != nil {
+		out = append(out, err.Error())
 	}
 	if st.Kernel.Error != "" {
 		out = append(out, "kernel: "+st.Kernel.Error)

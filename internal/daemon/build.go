@@ -1,6 +1,10 @@
 package daemon
 
 import (
+	"encoding/binary"
+	"hash/fnv"
+	"net"
+
 	"tsnswitch"
 	"tsnswitch/internal/config"
 	"tsnswitch/internal/dataplane"
@@ -10,6 +14,37 @@ import (
 )
 
 // The configuration's types end here: each core and edge gets its own.
+
+// identify gives a clock that was not told its systemId the address of its
+// first interface, or if that has none yet, one made from its name.
+func identify(c *config.Daemon) {
+	if !c.SystemID.IsZero() {
+		return
+	}
+	for _, p := range c.Ports {
+		if i, err := net.InterfaceByName(p.Ifname); err == nil && len(i.HardwareAddr) == 6 {
+			if m := tsn.MAC(i.HardwareAddr); !m.IsZero() && !m.IsGroup() {
+				c.SystemID = m
+				return
+			}
+		}
+	}
+	h := fnv.New64a()
+	h.Write([]byte(c.Name))
+	binary.BigEndian.PutUint32(c.SystemID[2:], uint32(h.Sum64()))
+	c.SystemID[0] = 0x02 // locally administered
+}
+
+// owned is what one daemon alone may have: what it programs or, of a clock,
+// speaks on.
+func owned(c *config.Daemon, plane dataplane.Config) dataplane.Config {
+	if c.Role == config.RoleClock {
+		for _, p := range c.Ports {
+			plane.Ports = append(plane.Ports, dataplane.PortConfig{Port: p.Port, Ifname: p.Ifname})
+		}
+	}
+	return plane
+}
 
 // nodeConfig makes the machines' configuration. adopted is what the kernel
 // still forwards as an earlier run left it, nil for nothing.
@@ -45,6 +80,9 @@ func dataplaneConfig(c *config.Daemon, w *clockwork) dataplane.Config {
 	if c.QBV.Offload == "full" {
 		d.Offload = dataplane.OffloadFull
 	}
+	if c.Role == config.RoleClock {
+		return d
+	}
 	for _, p := range c.Ports {
 		d.NumQueues = max(d.NumQueues, p.Queues)
 		d.Ports = append(d.Ports, dataplane.PortConfig{Port: p.Port, Ifname: p.Ifname, Rate: tsn.Rate(p.Rate)})
@@ -56,7 +94,8 @@ func linkConfig(c *config.Daemon, w *clockwork) link.Config {
 	l := link.Config{Clock: w.clock, Own: c.SystemID}
 	for _, p := range c.Ports {
 		l.Ports = append(l.Ports, link.PortConfig{
-			Port: p.Port, Ifname: p.Ifname, Rate: tsn.Rate(p.Rate), Control: c.Role == config.RoleBridge, GPTP: true,
+			Port: p.Port, Ifname: p.Ifname, Rate: tsn.Rate(p.Rate), Control: c.Role == config.RoleBridge,
+			GPTP:           c.GPTP.Enabled && p.GPTP.Enabled,
 			Neighbours:     c.Role == config.RoleBridge && p.Role == "edge" && c.SPB.NeighbourProxy != "off",
 			HardwareStamps: w.kind == "phc",
 		})

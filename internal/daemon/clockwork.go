@@ -93,10 +93,21 @@ func (w *clockwork) schedulable() error {
 	if err != nil {
 		return err
 	}
-	if r := w.last.Load(); !r.Synced {
-		return fmt.Errorf("gPTP is not synchronized to grand master %s", r.GrandMaster)
+	if err := w.synced(); err != nil {
+		return err
 	}
 	return g.Check(w.bound, scheduleHorizon)
+}
+
+// synced says why this node's time is nobody's, or nil.
+func (w *clockwork) synced() error {
+	switch r := w.last.Load(); {
+	case r == nil:
+		return errNoTime
+	case !r.Synced:
+		return fmt.Errorf("gPTP is not synchronized to grand master %s", r.GrandMaster)
+	}
+	return nil
 }
 
 // toGate converts a base time for the data plane. In this version every port
@@ -122,7 +133,7 @@ func (w *clockwork) fromGate(t int64) (tsn.PTPTime, error) {
 // configuration says so.
 func (w *clockwork) relation(r gptp.RelationChanged, log *slog.Logger) {
 	w.last.Store(&r)
-	if w.steered == nil || !r.Synced {
+	if w.steered == nil || w.synced() != nil {
 		return
 	}
 	if _, err := w.steered.Steer(r.Relation); err != nil {

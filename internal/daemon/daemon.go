@@ -132,6 +132,7 @@ func Run(ctx context.Context, cfg *config.Daemon, opt Options) error {
 
 // build opens everything and changes nothing.
 func build(cfg *config.Daemon, opt Options) (_ *Daemon, err error) {
+	identify(cfg)
 	d := &Daemon{
 		cfg: cfg, log: opt.Log, started: time.Now(), events: newEvents(cfg.Name), answers: map[uint64]chan error{},
 		neighbours: neighbours{changed: make(chan struct{}, 1)}, ready: make(chan struct{}),
@@ -142,8 +143,10 @@ func build(cfg *config.Daemon, opt Options) (_ *Daemon, err error) {
 			d.close()
 		}
 	}()
-	if err := os.MkdirAll(cfg.StateDir, 0o755); err != nil {
-		return nil, fmt.Errorf("state directory: %w", err)
+	if cfg.Role != config.RoleClock { // which promises nothing to anybody
+		if err := os.MkdirAll(cfg.StateDir, 0o755); err != nil {
+			return nil, fmt.Errorf("state directory: %w", err)
+		}
 	}
 	d.heldStore = store[heldMemory]{filepath.Join(cfg.StateDir, "held.json")}
 	if d.held, err = d.heldStore.load(); err != nil {
@@ -253,7 +256,7 @@ func (d *Daemon) close() {
 
 // run starts every task, and returns when ctx has ended or one has failed.
 func (d *Daemon) run(ctx context.Context, opt Options) error {
-	ownership, err := dataplane.Lock(d.kernel.all)
+	ownership, err := dataplane.Lock(owned(d.cfg, d.kernel.all))
 	if err != nil {
 		return err
 	}

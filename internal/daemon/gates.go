@@ -7,6 +7,7 @@ import (
 
 	"tsnswitch"
 	"tsnswitch/internal/api"
+	"tsnswitch/internal/config"
 	"tsnswitch/internal/dataplane"
 	"tsnswitch/internal/node"
 	"tsnswitch/qbv"
@@ -109,6 +110,9 @@ func (d *Daemon) gateList(s *dataplane.Schedule) (*tsn.GateControlList, error) {
 // StageSchedule implements api.Peer: lists for some ports, all gates open on
 // the others.
 func (d *Daemon) StageSchedule(ctx context.Context, id string, ports []api.PortGates) (*api.ScheduleState, error) {
+	if d.cfg.Role == config.RoleClock {
+		return nil, api.Errorf(api.CodeUnsupported, "%s is a clock: it has no gates", d.cfg.Name)
+	}
 	if err := d.clock.schedulable(); err != nil && closes(ports) {
 		return nil, api.Errorf(api.CodeWrongOrder, "%s takes no schedule: %w", d.cfg.Name, err)
 	}

@@ -29,7 +29,9 @@ type kernel struct {
 	writes int // of planes that were closed
 }
 
-// openKernel fails if no interface exists at all.
+// openKernel fails if no interface exists at all. Without ports in the
+// configuration there is no data plane: nothing is in the kernel, and nothing
+// is changed there.
 func openKernel(c dataplane.Config) (*kernel, error) {
 	k := &kernel{all: c, exists: interfaces}
 	k.mu.Lock()
@@ -51,6 +53,9 @@ func interfaces() (map[string]bool, error) {
 
 // renew opens the data plane for the interfaces that exist now; it needs the lock.
 func (k *kernel) renew() error {
+	if len(k.all.Ports) == 0 {
+		return nil
+	}
 	exists, err := k.exists()
 	if err != nil {
 		return err
@@ -92,8 +97,8 @@ func (k *kernel) renew() error {
 func with[T any](k *kernel, f func(*dataplane.Kernel) (T, error)) (T, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if err := k.renew(); err != nil {
-		var none T
+	var none T
+	if err := k.renew(); err != nil || len(k.all.Ports) == 0 {
 		return none, err
 	}
 	return f(k.plane)
@@ -108,6 +113,9 @@ func (k *kernel) Set(ctx context.Context, d tsn.DesiredState) (dataplane.Report,
 			return dataplane.Report{}, err
 		}
 		k.stale = false
+	}
+	if k.plane == nil {
+		return dataplane.Report{}, nil
 	}
 	return k.plane.Set(ctx, onlyPorts(d, k.ports))
 }

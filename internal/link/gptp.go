@@ -22,6 +22,9 @@ var gptpGroup = [6]byte{0x01, 0x80, 0xc2, 0x00, 0x00, 0x0e}
 // cannot keep egress stamps waiting.
 const readBatch = 32
 
+// unprivilegedPriority is the highest that everybody may use.
+const unprivilegedPriority = 6
+
 // gptpPort is the gPTP socket of one port. One goroutine, run, polls the
 // socket and its error queue and makes every callback; send is called from
 // the protocol loop.
@@ -184,8 +187,13 @@ func (p *gptpPort) transmit(s tsn.Send) error {
 		return ErrAbsent
 	}
 	if int(s.Priority) != p.priority {
-		if err := unix.SetsockoptInt(p.fd, unix.SOL_SOCKET, unix.SO_PRIORITY, int(s.Priority)); err != nil {
-			return fmt.Errorf("set SO_PRIORITY %d (7 needs CAP_NET_ADMIN): %w", s.Priority, err)
+		err := unix.SetsockoptInt(p.fd, unix.SOL_SOCKET, unix.SO_PRIORITY, int(s.Priority))
+		if errors.Is(err, unix.EPERM) {
+			// 7 needs CAP_NET_ADMIN. A frame without its class is better than none.
+			err = unix.SetsockoptInt(p.fd, unix.SOL_SOCKET, unix.SO_PRIORITY, unprivilegedPriority)
+		}
+		if err != nil {
+			return fmt.Errorf("set SO_PRIORITY %d: %w", s.Priority, err)
 		}
 		p.priority = int(s.Priority)
 	}

@@ -116,9 +116,12 @@ func (l *Ports) closedAfter(d time.Duration) chan netlink.LinkUpdate {
 func subscribe() (updates chan netlink.LinkUpdate, stop func(), err error) {
 	updates = make(chan netlink.LinkUpdate, 64)
 	done := make(chan struct{})
-	err = netlink.LinkSubscribeWithOptions(updates, done, netlink.LinkSubscribeOptions{
-		ReceiveBufferSize: 1 << 20, ReceiveBufferForceSize: true,
-	})
+	options := netlink.LinkSubscribeOptions{ReceiveBufferSize: 1 << 20, ReceiveBufferForceSize: true}
+	err = netlink.LinkSubscribeWithOptions(updates, done, options)
+	if errors.Is(err, unix.EPERM) { // more than others have needs CAP_NET_ADMIN
+		options.ReceiveBufferForceSize = false
+		err = netlink.LinkSubscribeWithOptions(updates, done, options)
+	}
 	if err != nil {
 		close(done)
 		return nil, func() {}, fmt.Errorf("subscribe to link events: %w", err)

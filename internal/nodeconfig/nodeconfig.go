@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"tsnswitch"
-	"tsnswitch/gptp"
 	"tsnswitch/internal/config"
 	"tsnswitch/internal/node"
 	"tsnswitch/qbv"
@@ -21,7 +20,11 @@ import (
 
 // Of makes the machines' configuration. The error names the key at fault.
 func Of(c *config.Daemon) (node.Config, error) {
-	n := node.Config{ClassMap: tsn.DefaultClassMap, GPTP: gptpConfig(c), QBV: qbvConfig(c), SRP: srpConfig(c)}
+	n := node.Config{ClassMap: tsn.DefaultClassMap, GPTP: gptpConfig(c)}
+	if c.Role == config.RoleClock { // without egress
+		return n, nil
+	}
+	n.QBV, n.SRP = qbvConfig(c), srpConfig(c)
 	for _, p := range c.Ports {
 		n.Ports = append(n.Ports, p.Port)
 	}
@@ -80,21 +83,6 @@ func spbConfig(c *config.Daemon) (spb.Config, error) {
 		}
 	}
 	return s, nil
-}
-
-func gptpConfig(c *config.Daemon) gptp.Config {
-	g := gptp.Config{
-		SystemMAC: c.SystemID, Seed: seedOf(c),
-		Domains: []gptp.DomainConfig{{Domain: c.GPTP.Domain, Priority1: c.GPTP.Priority1}},
-	}
-	for _, p := range c.Ports {
-		pc := gptp.DefaultPort(p.Port)
-		pc.NeighborPropDelayThresh = int64(p.NeighborPropDelayThresh)
-		pc.SyncReceiptTimeout = uint8(c.GPTP.SyncReceiptTimeout)
-		pc.AnnounceReceiptTimeout = uint8(c.GPTP.AnnounceReceiptTimeout)
-		g.Ports = append(g.Ports, pc)
-	}
-	return g
 }
 
 func qbvConfig(c *config.Daemon) qbv.AdminConfig {
