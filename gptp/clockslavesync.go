@@ -70,9 +70,13 @@ func (c *clockSlaveSync) holdover(local tsn.LocalTime) (r tsn.ClockRelation, ok 
 	if !c.locked {
 		return r, false
 	}
-	r = tsn.ClockRelation{Local: local, PTP: c.relation.At(local), RatePPB: c.relation.RatePPB}
+	return tsn.ClockRelation{Local: local, PTP: c.relation.At(local), RatePPB: c.holdoverRate()}, true
+}
+
+// holdoverRate is the mean rate of late, or what there is.
+func (c *clockSlaveSync) holdoverRate() float64 {
 	if c.servo.meanCount > 0 {
-		r.RatePPB = c.servo.meanRate
+		return c.servo.meanRate
 	}
-	return r, true
+	return c.relation.RatePPB
 }

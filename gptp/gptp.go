@@ -28,14 +28,15 @@
 // a clock: the result is a tsn.ClockRelation from LocalTime to gPTP time,
 // published by RelationChanged; the edge converts with it or steers by it.
 //
-// Missing: one-step Sync (a receiver drops it, counted), external port
-// configuration (10.3.1.3), gPTP-capable signalling (10.4, so domains that
-// need it do not become asCapable), acting on message interval requests (they are counted),
+// Missing: one-step Sync (a receiver drops it, counted), gPTP-capable
+// signalling (10.4, so domains that need it do not become asCapable), acting on message interval requests (they are counted),
 // propagation of forwardable unknown TLVs, the five minutes' silence after
 // multiple Pdelay_Resp, and hot standby (802.1ASdm).
 package gptp
 
 import (
+	"fmt"
+
 	tsn "tsnswitch"
 	"tsnswitch/gptp/ptpmsg"
 )
@@ -60,6 +61,30 @@ type SetSource struct {
 	Jump     bool
 }
 
+// SetClockQuality changes what a domain says of this node as grand master, as
+// an event; the best master is selected anew. Zero means the default, as in
+// DomainConfig.
+type SetClockQuality struct {
+	Domain     uint8
+	ClockClass uint8
+	Accuracy   uint8  // clockAccuracy
+	Variance   uint16 // offsetScaledLogVariance
+	TimeSource uint8
+}
+
+func (s *System) setClockQuality(ev SetClockQuality) {
+	i := s.Instance(ev.Domain)
+	if i == nil {
+		s.emit(tsn.Notice{Kind: NoticeConfigRefused, Detail: fmt.Sprintf("there is no domain %d", ev.Domain)})
+		return
+	}
+	c := &i.cfg
+	c.ClockClass, c.Accuracy, c.Variance, c.TimeSource = ev.ClockClass, ev.Accuracy, ev.Variance, ev.TimeSource
+	c.normalise()
+	i.bmca.takeQuality()
+	i.bmca.reselect = true
+}
+
 // Kinds of tsn.Notice that an Instance gives.
 const (
 	NoticeAsCapable       = "as-capable"        // a port became asCapable
@@ -68,11 +93,13 @@ const (
 	NoticeGrandMaster     = "grand-master"      // Detail is the new grand master
 	NoticeSynced          = "synced"            // the clock follows the grand master
 	NoticeNotSynced       = "not-synced"        // it does not any more
+	NoticeHoldover        = "holdover"          // the grand master is gone and its time goes on; Detail is the rate held
 	NoticeStep            = "clock-step"        // gPTP time jumped; Detail is by how much
 	NoticeSyncTimeout     = "sync-timeout"      // no Sync for syncReceiptTimeout intervals
 	NoticeAnnounceTimeout = "announce-timeout"  // no Announce for announceReceiptTimeout intervals
 	NoticeAnnounceLoop    = "announce-loop"     // an Announce came back to a node of its path
 	NoticeAnnounceRefused = "announce-refused"  // a MasterOnly port heard a better grand master; Detail says who
+	NoticeConfigRefused   = "config-refused"    // an event that asks for what cannot be; Detail is why
 	NoticeSourceChanged   = "gm-source-changed" // Detail is the phase change
 )
 

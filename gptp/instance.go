@@ -14,8 +14,10 @@ type Instance struct {
 	ports []*port // ascending
 
 	bmca   portStateSelection
+	ext    portStateSettingExt
 	slave  clockSlaveSync
 	master clockMasterSyncSend
+	state  timeState
 }
 
 // newInstance makes the Instance of a domain. common: it measures links by the
@@ -27,6 +29,8 @@ func newInstance(s *System, dc DomainConfig, common bool, seed *uint64) *Instanc
 	}
 	i.master.init(i)
 	i.slave.init(i)
+	i.state.in = i
+	i.ext.init(i)
 	i.bmca.init(i)
 	return i
 }
@@ -38,6 +42,7 @@ func (i *Instance) timers() tsn.Instant {
 	}
 	i.bmca.run()
 	i.master.timer()
+	i.state.update()
 	next := i.master.next
 	for _, p := range i.ports {
 		p.announce.timer()
@@ -82,6 +87,7 @@ func (i *Instance) setSynced(v bool) {
 	kind := NoticeNotSynced
 	if v {
 		kind = NoticeSynced
+		i.state.why = ""
 	}
 	i.notice(kind, tsn.NoPort, i.GrandMaster().String())
 }

@@ -66,6 +66,7 @@ type portAnnounceInformation struct {
 	announceTimeout tsn.Instant // Never unless is == infoReceived
 	syncTimeout     tsn.Instant // Never unless state == SlavePort
 	syncInterval    int64       // last told by the neighbour, ns
+	syncLost        bool        // sync receipt time-out, with external port configuration
 }
 
 func (m *portAnnounceInformation) init(p *port) {
@@ -79,14 +80,15 @@ func (m *portAnnounceInformation) capableChanged() {
 		m.age()
 		return
 	}
-	m.is, m.info = infoDisabled, announceInfo{}
+	m.p.in.state.lost(m.p, NoticeNotAsCapable)
+	m.is, m.info, m.syncLost = infoDisabled, announceInfo{}, false
 	m.announceTimeout, m.syncTimeout = tsn.Never, tsn.Never
 	m.p.in.bmca.reselect = true
 }
 
 // age enters AGED: selection will make the port a master.
 func (m *portAnnounceInformation) age() {
-	m.is, m.info = infoAged, announceInfo{}
+	m.is, m.info, m.syncLost = infoAged, announceInfo{}, false
 	m.announceTimeout, m.syncTimeout = tsn.Never, tsn.Never
 	m.p.in.bmca.reselect = true
 }
@@ -103,6 +105,11 @@ func (m *portAnnounceInformation) received(v priorityVector, info announceInfo) 
 	default: // InferiorMasterInfo, OtherInfo
 		return
 	}
+	m.heard(info)
+}
+
+// heard takes what an Announce says beside the priority vector.
+func (m *portAnnounceInformation) heard(info announceInfo) {
 	m.info = info
 	m.announceTimeout = m.p.in.sys.now.Add(int64(m.p.cfg.AnnounceReceiptTimeout) * intervalNS(info.logInterval))
 	if m.state == SlavePort {
@@ -113,12 +120,13 @@ func (m *portAnnounceInformation) received(v priorityVector, info announceInfo) 
 // syncReceived restarts the sync receipt time-out.
 func (m *portAnnounceInformation) syncReceived(logInterval int8) {
 	m.syncInterval = intervalNS(logInterval)
+	m.syncReturned()
 	m.armSync()
 }
 
 func (m *portAnnounceInformation) armSync() {
 	m.syncTimeout = tsn.Never
-	if m.state == SlavePort {
+	if m.state == SlavePort && m.is == infoReceived {
 		m.syncTimeout = m.p.in.sys.now.Add(int64(m.p.cfg.SyncReceiptTimeout) * m.syncInterval)
 	}
 }
@@ -135,10 +143,16 @@ func (m *portAnnounceInformation) timer() {
 	case now >= m.syncTimeout:
 		m.p.count.SyncReceiptTimeouts++
 		m.p.in.notice(NoticeSyncTimeout, m.p.cfg.Port, "")
-		m.age()
+		m.p.in.state.lost(m.p, NoticeSyncTimeout)
+		if m.p.in.ext.enabled {
+			m.syncTimeoutExt()
+		} else {
+			m.age()
+		}
 	case now >= m.announceTimeout:
 		m.p.count.AnnounceReceiptTimeouts++
 		m.p.in.notice(NoticeAnnounceTimeout, m.p.cfg.Port, "")
+		m.p.in.state.lost(m.p, NoticeAnnounceTimeout)
 		m.age()
 	}
 }

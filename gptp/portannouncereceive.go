@@ -31,7 +31,11 @@ func (p *port) receiveAnnounce(a *ptpmsg.Announce) {
 		}
 	default:
 		p.announceLoop = false
-		p.info.received(p.messageVector(a), announceInfo{
+		rcvInfo := p.info.received
+		if p.in.ext.enabled {
+			rcvInfo = p.info.receivedExt
+		}
+		rcvInfo(p.messageVector(a), announceInfo{
 			path:        path,
 			properties:  timeProperties{flags: a.Flags & timeFlags, utcOffset: a.CurrentUtcOffset, timeSource: a.TimeSource},
 			logInterval: a.LogInterval,

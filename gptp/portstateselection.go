@@ -21,11 +21,16 @@ type portStateSelection struct {
 
 func (b *portStateSelection) init(i *Instance) {
 	b.in, b.reselect = i, true
-	c := i.cfg
+	b.takeQuality()
+	b.gm = b.systemVector()
+}
+
+// takeQuality makes systemIdentity from the configuration.
+func (b *portStateSelection) takeQuality() {
+	c := b.in.cfg
 	b.system = makeSystemIdentity(c.Priority1,
 		ptpmsg.ClockQuality{Class: c.ClockClass, Accuracy: c.Accuracy, OffsetScaledLogVariance: c.Variance},
 		c.Priority2, b.in.sys.cfg.ClockIdentity)
-	b.gm = b.systemVector()
 }
 
 // systemVector is systemPriorityVector (10.3.5.1).
@@ -38,7 +43,8 @@ func (b *portStateSelection) masterVector(p *port) priorityVector {
 	return priorityVector{root: b.gm.root, steps: b.gm.steps, source: p.id, port: p.cfg.Port}
 }
 
-// run is updtStatesTree (10.3.13.2.4), if there is reason to.
+// run is updtStatesTree (10.3.13.2.4), or with external port configuration
+// PortStateSettingExt's work, if there is reason to.
 func (b *portStateSelection) run() {
 	if !b.reselect {
 		return
@@ -46,18 +52,17 @@ func (b *portStateSelection) run() {
 	b.reselect = false
 	oldGM, oldSlave, oldPresent := b.gm.root.clock(), b.slavePort, b.gmPresent
 
-	b.gm, b.slavePort = b.systemVector(), nil
-	for _, p := range b.in.ports {
-		path := p.info.priority // gmPathPriorityVector (10.3.5.4)
-		path.steps++
-		if p.info.is == infoReceived && p.info.priority.source.Clock != b.in.sys.cfg.ClockIdentity && path.compare(b.gm) < 0 {
-			b.gm, b.slavePort = path, p
-		}
+	root, state := b.root, b.state
+	if ext := &b.in.ext; ext.enabled {
+		root, state = func() { ext.root(b) }, ext.state
 	}
-	b.gmPresent = b.gm.root.priority1() < 255
+	root()
 	b.takeProperties()
 	for _, p := range b.in.ports {
-		b.assign(p)
+		b.assign(p, state(p))
+	}
+	if b.gmPresent && !oldPresent {
+		b.announceAnew()
 	}
 	if gm := b.gm.root.clock(); gm != oldGM {
 		b.in.notice(NoticeGrandMaster, tsn.NoPort, gm.String())
@@ -67,18 +72,36 @@ func (b *portStateSelection) run() {
 	}
 }
 
-// assign gives a port its state (10.3.13.2.4, steps d to j).
-func (b *portStateSelection) assign(p *port) {
+// root finds the grand master, and the port that leads there.
+func (b *portStateSelection) root() {
+	b.gm, b.slavePort = b.systemVector(), nil
+	for _, p := range b.in.ports {
+		path := p.info.priority // gmPathPriorityVector (10.3.5.4)
+		path.steps++
+		if p.info.is == infoReceived && p.info.priority.source.Clock != b.in.sys.cfg.ClockIdentity && path.compare(b.gm) < 0 {
+			b.gm, b.slavePort = path, p
+		}
+	}
+	b.gmPresent = b.gm.root.priority1() < 255
+}
+
+// state is that of a port (10.3.13.2.4, steps d to j).
+func (b *portStateSelection) state(p *port) PortState {
 	m := &p.info
-	state := MasterPort
 	switch {
 	case m.is == infoDisabled:
-		state = DisabledPort
+		return DisabledPort
 	case p == b.slavePort:
-		state = SlavePort
+		return SlavePort
 	case m.is == infoReceived && b.masterVector(p).compare(m.priority) >= 0:
-		state = PassivePort
+		return PassivePort
 	}
+	return MasterPort
+}
+
+// assign gives a port a state.
+func (b *portStateSelection) assign(p *port, state PortState) {
+	m := &p.info
 	if state == MasterPort {
 		if v := b.masterVector(p); m.is != infoMine || v != m.priority {
 			m.is, m.priority, m.info = infoMine, v, announceInfo{}
@@ -99,19 +122,36 @@ func (b *portStateSelection) assign(p *port) {
 // takeProperties takes the path and the time properties from the slave port, or
 // from the configuration.
 func (b *portStateSelection) takeProperties() {
+	old := b.properties
+	b.properties = b.findProperties()
+	if b.properties != old {
+		b.announceAnew()
+	}
+}
+
+// announceAnew makes every master port tell at once what its priority does not.
+func (b *portStateSelection) announceAnew() {
+	for _, p := range b.in.ports {
+		if p.info.state == MasterPort {
+			p.announce.newInfo()
+		}
+	}
+}
+
+func (b *portStateSelection) findProperties() timeProperties {
 	self := b.in.sys.cfg.ClockIdentity
 	if b.slavePort != nil {
 		m := &b.slavePort.info
 		b.path = append(append(b.path[:0], m.info.path...), self)
-		b.properties = m.info.properties
-		return
+		return m.info.properties
 	}
 	b.path = append(b.path[:0], self)
 	c := b.in.cfg
-	b.properties = timeProperties{flags: ptpmsg.FlagPtpTimescale, utcOffset: c.CurrentUtcOffset, timeSource: c.TimeSource}
+	t := timeProperties{flags: ptpmsg.FlagPtpTimescale, utcOffset: c.CurrentUtcOffset, timeSource: c.TimeSource}
 	if c.CurrentUtcOffsetValid && c.CurrentUtcOffset != 0 {
-		b.properties.flags |= ptpmsg.FlagCurrentUtcOffsetValid
+		t.flags |= ptpmsg.FlagCurrentUtcOffsetValid
 	}
+	return t
 }
 
 // refresh is called when the slave port repeats its information, which may
@@ -125,7 +165,7 @@ func (b *portStateSelection) refresh(m *portAnnounceInformation) {
 // rootChanged starts and stops this node's own time.
 func (b *portStateSelection) rootChanged(wasPresent bool) {
 	switch {
-	case b.slavePort != nil:
+	case b.slavePort != nil && b.gmPresent:
 		if b.in.master.active {
 			b.in.slave.servo.acquire() // held over for who knows how long
 		}

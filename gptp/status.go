@@ -32,8 +32,12 @@ type DomainStatus struct {
 	GMPresent     bool                   `json:"gmPresent"` // someone, perhaps this node, gives time
 	IsGM          bool                   `json:"isGrandMaster"`
 	Holdover      bool                   `json:"holdover"` // grand master with the time of an earlier one
+	State         TimeState              `json:"state"`
+	Since         tsn.Instant            `json:"since"` // when State began
 	StepsRemoved  uint16                 `json:"stepsRemoved"`
 	PathTrace     []ptpmsg.ClockIdentity `json:"pathTrace"` // grand master first, this node last
+
+	ExternalPortConfiguration bool `json:"externalPortConfiguration"` // states do not come from best master selection
 
 	CurrentUtcOffset      int16 `json:"currentUtcOffset"` // s
 	CurrentUtcOffsetValid bool  `json:"currentUtcOffsetValid"`
@@ -42,7 +46,9 @@ type DomainStatus struct {
 	GmTimeBaseIndicator uint16         `json:"gmTimeBaseIndicator"`
 	LastGmPhaseChangeNS int64          `json:"lastGmPhaseChangeNs"`
 	Synced              bool           `json:"synced"`
+	NotSyncedReason     string         `json:"notSyncedReason"` // empty if synced
 	Relation            RelationStatus `json:"relation"`
+	HoldoverRatePPB     float64        `json:"holdoverRatePpb"` // rate that is, or would be, held over: the mean
 	Offset              OffsetStatus   `json:"offset"`
 	Ports               []PortStatus   `json:"ports"`
 }
@@ -169,13 +175,18 @@ func (i *Instance) Status() DomainStatus {
 		ClockIdentity: i.sys.cfg.ClockIdentity, Domain: i.cfg.Domain, GrandMaster: i.GrandMaster(),
 		GMPresent: b.gmPresent, IsGM: i.IsGrandMaster(), Holdover: i.master.holdover,
 		StepsRemoved: b.gm.steps, PathTrace: append([]ptpmsg.ClockIdentity{}, b.path...),
-		CurrentUtcOffset:      b.properties.utcOffset,
-		CurrentUtcOffsetValid: b.properties.flags&ptpmsg.FlagCurrentUtcOffsetValid != 0,
-		TimeSource:            b.properties.timeSource,
-		GmTimeBaseIndicator:   c.gmTimeBaseIndicator,
-		Synced:                c.synced,
-		Relation:              RelationStatus{int64(c.relation.Local), c.relation.PTP.NS, c.relation.RatePPB},
-		Ports:                 make([]PortStatus, 0, len(i.ports)),
+		ExternalPortConfiguration: i.ext.enabled,
+		CurrentUtcOffset:          b.properties.utcOffset,
+		CurrentUtcOffsetValid:     b.properties.flags&ptpmsg.FlagCurrentUtcOffsetValid != 0,
+		TimeSource:                b.properties.timeSource,
+		GmTimeBaseIndicator:       c.gmTimeBaseIndicator,
+		State:                     i.state.state,
+		Since:                     i.state.since,
+		Synced:                    c.synced,
+		NotSyncedReason:           i.state.notSynced(),
+		HoldoverRatePPB:           c.holdoverRate(),
+		Relation:                  RelationStatus{int64(c.relation.Local), c.relation.PTP.NS, c.relation.RatePPB},
+		Ports:                     make([]PortStatus, 0, len(i.ports)),
 	}
 	phase := c.lastGmPhaseChange
 	if s.IsGM {

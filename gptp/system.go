@@ -9,7 +9,8 @@ import (
 
 // System is a time-aware system: a tsn.Machine.
 //
-// Events: tsn.Received, tsn.Sent, tsn.LinkChanged, tsn.Timeout, SetSource.
+// Events: tsn.Received, tsn.Sent, tsn.LinkChanged, tsn.Timeout, SetSource,
+// SetPortStates, SetClockQuality.
 // Effects: tsn.Send, tsn.Notice, RelationChanged.
 type System struct {
 	cfg       Config
@@ -78,6 +79,10 @@ func (s *System) Step(now tsn.Instant, ev tsn.Event) []tsn.Effect {
 		for _, i := range s.instances {
 			i.master.setSource(ev)
 		}
+	case SetPortStates:
+		s.setPortStates(ev)
+	case SetClockQuality:
+		s.setClockQuality(ev)
 	}
 	s.timers()
 	return s.fx

@@ -29,6 +29,8 @@ func init() {
 	record.Register("spb.SetServices", spb.SetServices{})
 	record.Register("spb.Applied", spb.Applied{})
 	record.Register("gptp.SetSource", gptp.SetSource{})
+	record.Register("gptp.SetPortStates", gptp.SetPortStates{})
+	record.Register("gptp.SetClockQuality", gptp.SetClockQuality{})
 	record.Register("srp.PutReservations", srp.PutReservations{})
 	record.Register("qbv.Clock", qbv.Clock{})
 	record.Register("qbv.Stage", qbv.Stage{})
