@@ -233,8 +233,8 @@ func (p *PortConfig) normalise() error {
 	if p.NeighborPropDelayThresh < 0 || p.NeighborPropDelayThresh > 1_000_000_000 {
 		bad("neighborPropDelayThresh %d ns is outside 0..1s", p.NeighborPropDelayThresh)
 	}
-	if p.RateRatioWindow < 3 || p.RateRatioWindow > linkWindow {
-		bad("rate ratio window %d is outside 3..%d", p.RateRatioWindow, linkWindow)
+	if p.RateRatioWindow < 3 || p.RateRatioWindow > maxRateWindow {
+		bad("rate ratio window %d is outside 3..%d", p.RateRatioWindow, maxRateWindow)
 	}
 	for _, l := range []struct {
 		name string

@@ -7,8 +7,10 @@ import (
 	tsn "tsnswitch"
 )
 
-// linkWindow is how many exchanges meanLinkDelay is taken over.
-const linkWindow = 16
+// linkWindow is how many exchanges meanLinkDelay is taken over, and maxRateWindow
+// how many neighborRateRatio may be: a link keeps its length, an oscillator does
+// not keep its frequency.
+const linkWindow, maxRateWindow = 32, 16
 
 const (
 	// maxRatePPM is further than two oscillators of gPTP (+-100 ppm each) can be
@@ -19,8 +21,15 @@ const (
 	peerJump = 10_000_000
 	// delaySlack, in ns, is never called an outlier.
 	delaySlack = 100
-	// minRateSamples make a slope.
-	minRateSamples = 3
+	// minRateSamples make a slope, minDriftSamples a curve.
+	minRateSamples, minDriftSamples = 3, 5
+	// driftEvidence is how many standard deviations a curvature must be from none
+	// to be believed.
+	driftEvidence = 4
+	// maxDriftAge, in seconds, is how long a drift is carried on: a corner of
+	// temperature would otherwise be overrun while exchanges are lost. The other
+	// bound, for the past, is further than any window that has a drift.
+	maxDriftAge, minDriftAge = 2, -64
 )
 
 // exchange is one complete measurement: request out t1 and in t2, response out
@@ -29,15 +38,23 @@ type exchange struct {
 	t1, t4 tsn.LocalTime
 	t2, t3 int64
 	corr   float64 // correctionFields of both answers, ns, as in 11.2.19.3.4
+	delay  float64 // by the rate ratio of then
 }
 
 // linkEstimate turns exchanges into neighborRateRatio and meanLinkDelay. It is
 // made for stamps with outliers of milliseconds among noise of a microsecond:
 // exchanges whose delay stands out do not count for the rate, and the delay is
 // the mean of the middle half of the window.
+//
+// Two oscillators that drift apart by 2 ppm/s (Annex B) would make a slope over
+// 8 s wrong by 8 ppm at its end, 80 ns in every relay of 10 ms residence. So a
+// parabola is fitted where the stamps are good enough to show one, and the ratio
+// is that at the moment it is used for.
 type linkEstimate struct {
 	window     []exchange // oldest first
 	rateRatio  float64    // neighbour's frequency over LocalClock's (11.2.13.9)
+	drift      float64    // of rateRatio, per second; 0 unless it is plain to see
+	rateAt     tsn.LocalTime
 	rateValid  bool
 	outOfRange bool    // the slope was one that cannot be
 	meanDelay  float64 // ns of the neighbour's clock (10.2.5.8)
@@ -65,72 +82,128 @@ func (l *linkEstimate) add(x exchange, rateWindow int) {
 	l.meanDelay = l.midmean()
 }
 
-// delay is meanLinkDelay of one exchange (equation 16-1).
-func (l *linkEstimate) delay(x exchange) float64 {
-	own := float64(x.t4.Sub(x.t1))
-	return (own + own*(l.rateRatio-1) - float64(x.t3-x.t2) - x.corr) / 2
+// ratio is neighborRateRatio at a LocalTime about now.
+func (l *linkEstimate) ratio(at tsn.LocalTime) float64 {
+	age := float64(at.Sub(l.rateAt)) * 1e-9
+	return l.rateRatio + l.drift*max(minDriftAge, min(age, maxDriftAge))
 }
 
-// estimateRate fits a line to (t4, t3), first through all, then through those
-// exchanges whose delay is like the others'.
+// setDelays is meanLinkDelay of each exchange (equation 16-1).
+func (l *linkEstimate) setDelays(w []exchange) {
+	for i := range w {
+		x := &w[i]
+		own := float64(x.t4.Sub(x.t1))
+		x.delay = (own + own*(l.ratio(x.t4)-1) - float64(x.t3-x.t2) - x.corr) / 2
+	}
+}
+
+// estimateRate fits t3 over t4, first to all, then to those exchanges whose
+// delay is like the others'.
 func (l *linkEstimate) estimateRate(w []exchange) {
-	if len(w) < minRateSamples {
-		return
+	if len(w) >= minRateSamples {
+		if !l.rateValid {
+			l.setRate(w, fit(w, math.Inf(-1), math.Inf(1)))
+			l.setDelays(w)
+		}
+		l.setDelays(w[len(w)-1:])
+		mid, spread := medianSpread(l.delays(w))
+		limit := 3*spread + delaySlack
+		l.setRate(w, fit(w, mid-limit, mid+limit))
 	}
-	if !l.rateValid {
-		l.setRate(slope(w, func(exchange) bool { return true }))
+	l.setDelays(w)
+}
+
+// setRate takes a fit as the rate at the end of w.
+func (l *linkEstimate) setRate(w []exchange, f rateFit) {
+	l.outOfRange = math.Abs(f.rate) > maxRatePPM*1e3
+	if f.ok && !l.outOfRange {
+		l.rateRatio, l.drift, l.rateValid = 1+f.rate*1e-9, f.drift*1e-9, true
+		l.rateAt = w[len(w)-1].t4
 	}
+}
+
+// delays are those of w, in scratch.
+func (l *linkEstimate) delays(w []exchange) []float64 {
 	l.scratch = l.scratch[:0]
 	for _, x := range w {
-		l.scratch = append(l.scratch, l.delay(x))
+		l.scratch = append(l.scratch, x.delay)
 	}
-	mid, spread := medianSpread(l.scratch)
-	limit := 3*spread + delaySlack
-	l.setRate(slope(w, func(x exchange) bool { return math.Abs(l.delay(x)-mid) <= limit }))
+	return l.scratch
 }
 
-func (l *linkEstimate) setRate(ratio float64) {
-	l.outOfRange = math.Abs(ratio-1) > maxRatePPM*1e-6
-	if ratio != 0 && !l.outOfRange {
-		l.rateRatio, l.rateValid = ratio, true
-	}
+// rateFit is how the neighbour's clock runs against LocalClock at the end of a
+// window: faster by rate, ns/s, and more so by drift, ns/s, every second.
+type rateFit struct {
+	rate, drift float64
+	ok          bool
 }
 
-// slope is the least squares slope of t3 over t4, 0 if it takes fewer than
-// minRateSamples.
-func slope(w []exchange, use func(exchange) bool) float64 {
-	first := w[0]
-	var n, sx, sz, sxx, sxz float64
+// fit is the least squares parabola of t3-t4 over t4, or the line if there is no
+// evidence of a curve, through the exchanges with a delay of low to high. It
+// goes by polynomials that are orthogonal on the points, so that the line is
+// there before the parabola is.
+func fit(w []exchange, low, high float64) (f rateFit) {
+	var t, z [maxRateWindow]float64
+	n, first, last := 0, w[0], w[len(w)-1]
 	for _, x := range w {
-		if !use(x) {
-			continue
+		if x.delay >= low && x.delay <= high {
+			// z is how far the neighbour runs ahead: small, so nothing is lost.
+			t[n] = float64(x.t4.Sub(last.t4)) * 1e-9
+			z[n] = float64(x.t3-first.t3-x.t4.Sub(first.t4)) + x.corr - first.corr
+			n++
 		}
-		// z is how far the neighbour runs ahead: small, so nothing is lost.
-		d := x.t4.Sub(first.t4)
-		t, z := float64(d)*1e-9, float64(x.t3-first.t3-d)+x.corr-first.corr
-		n, sx, sz, sxx, sxz = n+1, sx+t, sz+z, sxx+t*t, sxz+t*z
 	}
-	det := n*sxx - sx*sx
-	if n < minRateSamples || det <= 0 {
-		return 0
+	if n < minRateSamples {
+		return f
 	}
-	return 1 + (n*sxz-sx*sz)/det*1e-9
+	return fitPoints(t[:n], z[:n])
+}
+
+// fitPoints is fit at t = 0.
+func fitPoints(t, z []float64) (f rateFit) {
+	n := float64(len(t))
+	mt, mz := mean(t), mean(z)
+	var s2, s3, sz float64 // moments about the means
+	for i := range t {
+		d := t[i] - mt
+		s2, s3, sz = s2+d*d, s3+d*d*d, sz+d*(z[i]-mz)
+	}
+	if s2 <= 0 {
+		return f
+	}
+	f.rate, f.ok = sz/s2, true
+	skew, level := s3/s2, s2/n // the parabola is d*d - skew*d - level
+	var qq, qz, rest float64
+	for i := range t {
+		d := t[i] - mt
+		q := d*d - skew*d - level
+		off := z[i] - mz - f.rate*d
+		qq, qz, rest = qq+q*q, qz+q*off, rest+off*off
+	}
+	if len(t) < minDriftSamples || qq <= 0 {
+		return f
+	}
+	curve := qz / qq
+	if noise := max(0, rest-curve*qz) / (n - 3); curve*qz > driftEvidence*driftEvidence*noise {
+		f.rate += curve * (-2*mt - skew)
+		f.drift = 2 * curve
+	}
+	return f
+}
+
+func mean(v []float64) (m float64) {
+	for _, x := range v {
+		m += x
+	}
+	return m / float64(len(v))
 }
 
 // midmean is the mean of the middle half of the window's delays.
 func (l *linkEstimate) midmean() float64 {
-	l.scratch = l.scratch[:0]
-	for _, x := range l.window {
-		l.scratch = append(l.scratch, l.delay(x))
-	}
-	slices.Sort(l.scratch)
-	cut := len(l.scratch) / 4
-	mid := l.scratch[cut : len(l.scratch)-cut]
-	sum := 0.0
-	for _, d := range mid {
-		sum += d
-	}
-	return sum / float64(len(mid))
+	d := l.delays(l.window)
+	slices.Sort(d)
+	cut := len(d) / 4
+	return mean(d[cut : len(d)-cut])
 }
 
 // medianSpread returns the median of v and the median distance from it, scaled

@@ -28,6 +28,11 @@ func (m *mdSyncSend) send(s portSyncSync) {
 // egress itself; a relay leaves preciseOriginTimestamp as it is and adds to the
 // correction how long ago, by the grand master's rate, the Sync left the node
 // before it.
+//
+// The grand master drifts while its Sync is under way: after 64 relays of 10 ms
+// a rate ratio that each took at its ingress would be 0.6 s old, and wrong by 1
+// ppm. So a relay passes on the ratio at its egress, by the drift that its own
+// servo sees between the grand master and LocalClock.
 func (m *mdSyncSend) sent(egress tsn.LocalTime, stamped bool) {
 	m.tag = 0
 	if !stamped {
@@ -35,15 +40,18 @@ func (m *mdSyncSend) sent(egress tsn.LocalTime, stamped bool) {
 	}
 	s := &m.s
 	f := &ptpmsg.FollowUp{Header: m.p.header(0, m.seq, 2, s.logInterval)}
+	ratio := s.rateRatio
 	if s.from == nil {
 		f.PreciseOrigin = ptpmsg.TimestampFromNS(m.p.in.slave.relation.At(egress).NS)
 	} else {
 		since := float64(egress.Sub(s.ingress)) + s.linkDelay
 		f.PreciseOrigin = ptpmsg.TimestampFromNS(s.preciseOrigin)
-		f.Correction = ptpmsg.IntervalFromNS(s.followUpCorrection + since*s.rateRatio)
+		gain := s.rateDrift * max(0, min(since, 1e9)) * 1e-9
+		f.Correction = ptpmsg.IntervalFromNS(s.followUpCorrection + since*(s.rateRatio+gain/2))
+		ratio += gain
 	}
 	f.TLVs = []ptpmsg.TLV{ptpmsg.FollowUpInformation{
-		CumulativeScaledRateOffset: ptpmsg.ScaledRateFromRatio(s.rateRatio),
+		CumulativeScaledRateOffset: ptpmsg.ScaledRateFromRatio(ratio),
 		GmTimeBaseIndicator:        s.gmTimeBaseIndicator,
 		LastGmPhaseChange:          s.lastGmPhaseChange,
 		ScaledLastGmFreqChange:     s.lastGmFreqChange,

@@ -14,7 +14,8 @@ type portSyncSync struct {
 	logInterval         int8
 	ingress             tsn.LocalTime
 	linkDelay           float64 // upstreamTxTime = ingress - linkDelay
-	rateRatio           float64 // grand master's frequency over LocalClock's
+	rateRatio           float64 // grand master's frequency over LocalClock's, at ingress
+	rateDrift           float64 // what that gains in a second
 	gmTimeBaseIndicator uint16
 	lastGmPhaseChange   ptpmsg.ScaledNS
 	lastGmFreqChange    ptpmsg.ScaledRate
@@ -26,7 +27,7 @@ func (p *port) receiveSync(s portSyncSync) {
 	if !p.asCapable {
 		return
 	}
-	s.rateRatio += p.delay.req.link.rateRatio - 1
+	s.rateRatio += p.delay.req.link.ratio(s.ingress) - 1
 	p.info.syncReceived(s.logInterval)
 	p.in.siteSyncSync(s)
 }

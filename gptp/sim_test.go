@@ -32,9 +32,10 @@ type simNode struct {
 	sim      *sim
 	name     string
 	mac      tsn.MAC
-	offset   int64   // LocalClock at true time 0
-	ppm      float64 // LocalClock runs 1+ppm*1e-6 of true time
-	drift    float64 // ppm per second on top
+	offset   int64                     // LocalClock at true time 0
+	ppm      float64                   // LocalClock runs 1+ppm*1e-6 of true time
+	drift    float64                   // ppm per second on top
+	wander   func(sec float64) float64 // ns on top; nil: none
 	links    map[tsn.Port]*simLink
 	dead     bool
 	wakeAt   int64
@@ -135,7 +136,7 @@ func (x *simNode) hardware() *simNode {
 // two hundred milliseconds late.
 func (x *simNode) software() *simNode {
 	x.noise = func(r *rand.Rand) int64 {
-		n := int64(r.NormFloat64() * 1 * microsecond)
+		n := int64(r.ExpFloat64()*900 + r.NormFloat64()*400)
 		if r.Intn(200) == 0 {
 			n += int64(r.ExpFloat64() * 3 * millisecond)
 		}
@@ -147,7 +148,11 @@ func (x *simNode) software() *simNode {
 // at is LocalClock at a true time.
 func (x *simNode) at(true_ int64) tsn.LocalTime {
 	sec := float64(true_) * 1e-9
-	return tsn.LocalTime(x.offset + true_ + int64(float64(true_)*x.ppm*1e-6+x.drift*sec*sec/2*1e3))
+	more := float64(true_)*x.ppm*1e-6 + x.drift*sec*sec/2*1e3
+	if x.wander != nil {
+		more += x.wander(sec)
+	}
+	return tsn.LocalTime(x.offset + true_ + int64(more))
 }
 
 // read is a stamp: LocalClock with noise.

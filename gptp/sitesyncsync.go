@@ -9,6 +9,7 @@ func (i *Instance) siteSyncSync(s portSyncSync) {
 	}
 	if s.from != nil {
 		i.slave.receive(s)
+		s.rateDrift = i.slave.servo.drift * 1e-9
 	}
 	for _, p := range i.ports {
 		p.sendSync(s)
