@@ -152,13 +152,25 @@ func runProgram(j job) (status int, err error) {
 	if err != nil {
 		return 0, err
 	}
+	files := []uintptr{stdin.Fd(), out.w.Fd(), errs.w.Fd()}
+	if j.Control {
+		line, err := os.OpenFile("/dev/ttyS2", os.O_RDWR|unix.O_NOCTTY, 0)
+		if err != nil {
+			return 0, err
+		}
+		defer line.Close()
+		if err := makeRaw(int(line.Fd())); err != nil {
+			return 0, fmt.Errorf("control line: %w", err)
+		}
+		files = append(files, line.Fd())
+	}
 	env := guestEnv(j)
 	path, status, err := lookProgram(j.Args[0], j.Dir, env)
 	if err == nil {
 		var pid int
 		pid, err = syscall.ForkExec(path, j.Args, &syscall.ProcAttr{
 			Dir: j.Dir, Env: env, Sys: &syscall.SysProcAttr{Setsid: true},
-			Files: []uintptr{stdin.Fd(), out.w.Fd(), errs.w.Fd()},
+			Files: files,
 		})
 		status = 126
 		if err == nil {

@@ -30,6 +30,7 @@ type job struct {
 	SetEnv   []string
 	Dir      string
 	Hostname string
+	Control  bool
 	Seed     []byte // for the guest's random generator, which has no source of its own
 }
 
@@ -44,6 +45,9 @@ func run(ctx context.Context, c Config) (int, error) {
 		return 1, fmt.Errorf("uml: prepare the guest: %w", err)
 	}
 	defer os.RemoveAll(dir)
+	if c.Kernel, err = fitKernel(c.Kernel, dir); err != nil {
+		return 1, fmt.Errorf("uml: fit the kernel to this processor: %w", err)
+	}
 
 	log, err := os.Create(filepath.Join(dir, "kernel.log"))
 	if err != nil {
@@ -67,7 +71,7 @@ func run(ctx context.Context, c Config) (int, error) {
 	}
 	defer errs.close()
 
-	err = boot(ctx, c, dir, []*os.File{log, out.w, errs.w})
+	err = boot(ctx, c, dir, append([]*os.File{log, out.w, errs.w}, c.files()...))
 	out.wait()
 	errs.wait()
 	return result(ctx, dir, err)
@@ -95,7 +99,7 @@ func sweep() {
 // writeJob makes the job folder. The guest's init is a link in it, so that no path
 // on the kernel's command line, which splits at blanks, is the caller's choice.
 func writeJob(c Config) (dir string, err error) {
-	j := job{Args: c.Args, Env: c.Env, SetEnv: c.SetEnv, Dir: c.Dir, Seed: make([]byte, 32)}
+	j := job{Args: c.Args, Env: c.Env, SetEnv: c.SetEnv, Dir: c.Dir, Control: c.Control != nil, Seed: make([]byte, 32)}
 	if j.Env == nil {
 		j.Env = os.Environ()
 	}
@@ -130,7 +134,7 @@ func writeJob(c Config) (dir string, err error) {
 }
 
 // boot runs the kernel until it ends or ctx does; then no process of it is left.
-// files are the kernel log and the program's stdout and stderr.
+// files are the kernel log, the program's stdout and stderr, and what c adds.
 func boot(ctx context.Context, c Config, dir string, files []*os.File) error {
 	// The kernel gets SIGKILL when the thread that started it ends; keep the thread.
 	runtime.LockOSThread()
@@ -141,7 +145,7 @@ func boot(ctx context.Context, c Config, dir string, files []*os.File) error {
 		cmd.Env = append(os.Environ(), "TMPDIR="+memoryDir())
 		if sys.Cloneflags&syscall.CLONE_NEWPID != 0 {
 			cmd = exec.Command(filepath.Join(dir, "init"), cmd.Args...)
-			cmd.Env = append(os.Environ(), "TMPDIR="+memoryDir(), envParent+"=1")
+			cmd.Env = append(os.Environ(), "TMPDIR="+memoryDir(), envParent+"="+strconv.Itoa(len(files)))
 		}
 		cmd.Dir = "/"
 		cmd.Stdout, cmd.Stderr = files[0], files[0]
@@ -161,7 +165,8 @@ func boot(ctx context.Context, c Config, dir string, files []*os.File) error {
 	return fmt.Errorf("start %s: %w", c.Kernel, err)
 }
 
-// envParent marks this executable as pid 1 of the kernel's process namespace.
+// envParent marks this executable as pid 1 of the kernel's process namespace, and
+// tells how many files the kernel inherits.
 const envParent = "TSN_UML_PARENT"
 
 // parent is the role of pid 1 of the kernel's process namespace on the host: it
@@ -169,7 +174,11 @@ const envParent = "TSN_UML_PARENT"
 // panic ends in abort, and pid 1 survives its own abort.
 func parent() {
 	_ = unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{}) // for the same abort
-	files := []uintptr{0, 1, 2, 3, 4}
+	n, _ := strconv.Atoi(os.Getenv(envParent))
+	files := []uintptr{0, 1}
+	for fd := range max(n, 0) {
+		files = append(files, uintptr(2+fd))
+	}
 	pid, err := syscall.ForkExec(os.Args[1], os.Args[1:], &syscall.ProcAttr{
 		Env: os.Environ(), Files: files, Sys: &syscall.SysProcAttr{Setpgid: true},
 	})
@@ -210,8 +219,19 @@ func commandLine(c Config, dir string) []string {
 	if c.TimeTravel != "" {
 		args = append(args, "time-travel="+c.TimeTravel)
 	}
+	fd := firstExtra
+	if c.Control != nil {
+		args = append(args, fmt.Sprintf("ssl2=fd:%d", fd))
+		fd++
+	}
+	for i, l := range c.Links {
+		args = append(args, fmt.Sprintf("vec%d:transport=fd,fd=%d,depth=64,mac=%s", i, fd+i, l.MAC))
+	}
 	return append(args, c.Append...)
 }
+
+// firstExtra is the kernel's first descriptor after its log and the streams.
+const firstExtra = 5
 
 // memoryDir is where the kernel puts the file that is the guest's memory: it has to
 // be on a file system that allows executable mappings, best in RAM.

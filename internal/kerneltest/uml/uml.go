@@ -20,6 +20,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"time"
 )
@@ -79,6 +80,33 @@ type Config struct {
 	Timeout    time.Duration // 0 is none
 
 	Stdout, Stderr io.Writer // nil discards
+
+	// Control, a connected stream socket, is a line to the program: what is
+	// written to its other end the program reads from its descriptor 3, and
+	// back. The program speaks first: what comes before it has opened the line
+	// is lost. Nil is none. Run closes it, and the Links, in this process.
+	Control *os.File
+	// Links are cables: each, a connected datagram socket that carries a
+	// frame in each message, becomes an interface vec0, vec1, ... of the
+	// guest. A socket pair between two guests joins them.
+	Links []Link
+}
+
+// Link is one end of a cable, and the address of the interface at it.
+type Link struct {
+	File *os.File
+	MAC  string
+}
+
+// files are what the guest inherits after its own streams.
+func (c Config) files() (files []*os.File) {
+	if c.Control != nil {
+		files = append(files, c.Control)
+	}
+	for _, l := range c.Links {
+		files = append(files, l.File)
+	}
+	return files
 }
 
 // Run runs the program to its end and returns its exit status, or 128+n if a

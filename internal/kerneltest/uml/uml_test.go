@@ -383,3 +383,71 @@ func TestCoverageLands(t *testing.T) {
 		t.Errorf("status %d, %v, %q, files %q", status, err, errs, files)
 	}
 }
+
+// The claimed size of the extended registers grows to the host's, never shrinks,
+// and an image without exactly the one known call is left alone.
+func TestFitXstate(t *testing.T) {
+	call := "\x48\xc7\x45\xf8\x88\x0a\x00\x00\xbf\x05\x42\x00\x00"
+	larger := "\x48\xc7\x45\xf8\x00\x2b\x00\x00\xbf\x05\x42\x00\x00"
+	for _, c := range []struct {
+		name, image, want string
+		size              uint32
+	}{
+		{"larger", "ab" + call + "cd", "ab" + larger + "cd", 0x2b00},
+		{"equal", call, call, 0xa88},
+		{"smaller", call, call, 832},
+		{"twice", call + call, call + call, 0x2b00},
+		{"none", "abcdefghijklmnop", "abcdefghijklmnop", 0x2b00},
+		{"another store", "x" + call[1:], "x" + call[1:], 0x2b00},
+		{"at the start", call[8:], call[8:], 0x2b00},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			image := []byte(c.image)
+			if changed := fitXstate(image, c.size); changed != (c.image != c.want) || string(image) != c.want {
+				t.Errorf("changed %v: %x", changed, image)
+			}
+		})
+	}
+}
+
+// What the host writes on the control line the program reads from descriptor 3,
+// and back; and a cable between two sockets is an interface.
+func TestControlAndLink(t *testing.T) {
+	t.Parallel()
+	control, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cable, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	host := os.NewFile(uintptr(control[0]), "control")
+	defer host.Close()
+	far := os.NewFile(uintptr(cable[0]), "cable")
+	defer far.Close()
+	const want = "answer to question\n02:00:00:00:00:f0\n"
+	got := make([]byte, len(want))
+	read := make(chan error, 1)
+	go func() {
+		_, err := io.ReadFull(host, got[:len("ready\n")])
+		if err == nil {
+			_, err = host.WriteString("question\n")
+		}
+		if err == nil {
+			_, err = io.ReadFull(host, got)
+		}
+		read <- err
+	}()
+	c := Config{
+		Control: os.NewFile(uintptr(control[1]), "control"),
+		Links:   []Link{{File: os.NewFile(uintptr(cable[1]), "cable"), MAC: "02:00:00:00:00:f0"}},
+	}
+	status, _, errs, err := start(t, c, `echo ready >&3; read word <&3; echo "answer to $word" >&3; cat /sys/class/net/vec0/address >&3`)
+	if status != 0 || err != nil {
+		t.Fatalf("status %d, %v, stderr %q", status, err, errs)
+	}
+	if err := <-read; err != nil || string(got) != want {
+		t.Errorf("%q, %v", got, err)
+	}
+}
