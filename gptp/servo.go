@@ -2,6 +2,7 @@ package gptp
 
 import (
 	"math"
+	"slices"
 
 	tsn "tsnswitch"
 )
@@ -27,7 +28,7 @@ import (
 // Should e lean to one side all the same (the oscillator does what it did not do
 // before), k shrinks until it does not.
 const (
-	servoAcquire = 3     // Syncs whose median sets the phase
+	servoAcquire = 3     // Syncs that agree set the phase
 	servoFirstK  = 4     // where k begins
 	servoLeastK  = 8     // to what it shrinks, and from where on there is a third state
 	servoQuietK  = 16    // k with little noise, in Syncs
@@ -58,6 +59,7 @@ type servo struct {
 	everSet   bool // the phase was set at least once
 	firsts    []servoSample
 	k         int
+	rateK     int           // what k was before the phase, but not the rate, became unknown
 	drift     float64       // of the rate, ns/s/s; 0 with much noise
 	rejected  int           // in a row
 	outliers  []servoSample // the last of those, at most servoAgree
@@ -131,15 +133,16 @@ const servoShortest, servoLongest = 0.001, 64
 // quiet reports whether the stamps are good enough to see a drift.
 func (s *servo) quiet() bool { return s.spread <= servoNoisy && s.k >= servoLeastK }
 
-// gains are those of the fit over the last k Syncs.
+// gains are those of the fit over the last k Syncs; those of the rate, of as many
+// as the rate is known from.
 func (s *servo) gains() (alpha, beta, gamma float64) {
-	k := float64(s.k)
+	k, r := float64(s.k), float64(max(s.k, s.rateK))
 	if !s.quiet() {
 		s.drift = 0
-		return 2 * (2*k - 1) / (k * (k + 1)), 6 / (k * (k + 1)), 0
+		return 2 * (2*k - 1) / (k * (k + 1)), 6 / (r * (r + 1)), 0
 	}
-	d := k * (k + 1) * (k + 2)
-	return 3 * (3*k*k - 3*k + 2) / d, 18 * (2*k - 1) / d, 60 / d
+	d := r * (r + 1) * (r + 2)
+	return 3 * (3*k*k - 3*k + 2) / (k * (k + 1) * (k + 2)), 18 * (2*r - 1) / d, 60 / d
 }
 
 // lengthen lets k grow to what the noise asks for, or shrink if the last
@@ -151,7 +154,7 @@ func (s *servo) lengthen(mid, dt float64) {
 	}
 	switch {
 	case len(s.recent) == servoWindow && math.Abs(mid) > s.spread+servoLean:
-		s.k = max(min(s.k, want)*7/8, servoLeastK)
+		s.k, s.rateK = max(min(s.k, want)*7/8, servoLeastK), 0
 	case s.k < want:
 		s.k++
 	case s.k > want:
@@ -175,7 +178,7 @@ func (s *servo) outlier(rel tsn.ClockRelation, x servoSample, ratePPB, limit flo
 		s.acquire()
 		s.firsts = append(s.firsts, truth[:servoAcquire-1]...)
 		r := s.first(rel, x.local, x.ptp, ratePPB)
-		s.k = servoFirstK
+		s.k, s.rateK = servoFirstK, 0
 		return r
 	}
 	if s.rejected >= servoPatience {
@@ -206,46 +209,61 @@ func (s *servo) agree(rel tsn.ClockRelation, limit float64) bool {
 	return true
 }
 
-// first collects the Syncs whose median sets the phase. The rate is the
-// measured one the first time and after a step, else the one it had.
+// first collects the Syncs that set the phase: three that agree, by the middle
+// one. Over relays with a host's stamps one Sync in six can be late. The rate is
+// the measured one the first time and after a step, else the one it had.
 func (s *servo) first(rel tsn.ClockRelation, local tsn.LocalTime, ptp tsn.PTPTime, ratePPB float64) servoResult {
 	s.firsts = append(s.firsts, servoSample{local, ptp})
 	if len(s.firsts) < servoAcquire {
 		return servoResult{}
 	}
 	next := tsn.ClockRelation{Local: local, PTP: rel.At(local), RatePPB: rel.RatePPB}
-	e := s.firstError(rel)
+	e, agree := s.firstError(rel)
+	shift, offset := e, int64(-e)
 	far := !s.everSet || math.Abs(e) > s.stepThreshold
+	if far {
+		// Far away the old rate would skew the older Syncs.
+		next = tsn.ClockRelation{Local: local, PTP: ptp, RatePPB: clampRate(ratePPB)}
+		shift, agree = s.firstError(next)
+	}
+	if !agree && len(s.firsts) < servoPatience {
+		return servoResult{}
+	}
 	switch {
 	case far:
-		// Far away the old rate would skew the older Syncs of the three.
-		next = tsn.ClockRelation{Local: local, PTP: ptp, RatePPB: clampRate(ratePPB)}
-		next.PTP = next.PTP.Add(int64(math.Round(s.firstError(next))))
-		s.k, s.meanCount = servoFirstK, 0
+		s.k, s.rateK, s.meanCount = servoFirstK, 0, 0
 	case math.Abs(e) <= servoNear*s.spread:
-		// It is the same time: three Syncs know it no better than the relation.
+		shift = 0 // it is the same time: three Syncs know it no better than the relation
 	default:
-		next.PTP = next.PTP.Add(int64(math.Round(e)))
-		s.k = servoCalmed
+		s.rateK = max(s.k, s.rateK)
+		s.k = servoFirstK
 	}
-	s.drift = 0
-	s.recent = s.recent[:0]
+	next.PTP = next.PTP.Add(int64(math.Round(shift)))
+	s.drift, s.recent = 0, s.recent[:0]
 	for _, f := range s.firsts {
 		s.remember(innovation(next, f.local, f.ptp))
 	}
-	s.k = max(s.k, servoFirstK)
 	stepped := far && s.everSet
 	s.acquire()
 	s.acquired, s.everSet = true, true
-	return servoResult{relation: next, changed: true, stepped: stepped, offset: int64(-e)}
+	return servoResult{relation: next, changed: true, stepped: stepped, offset: offset}
 }
 
-func (s *servo) firstError(rel tsn.ClockRelation) float64 {
+// firstError is what has to be added to rel by the three of firsts that are
+// closest to each other, and whether they are close.
+func (s *servo) firstError(rel tsn.ClockRelation) (e float64, agree bool) {
 	s.scratch = s.scratch[:0]
 	for _, f := range s.firsts {
 		s.scratch = append(s.scratch, innovation(rel, f.local, f.ptp))
 	}
-	return median(s.scratch)
+	slices.Sort(s.scratch)
+	best := math.Inf(1)
+	for i := servoAcquire - 1; i < len(s.scratch); i++ {
+		if width := s.scratch[i] - s.scratch[i-servoAcquire+1]; width < best {
+			best, e = width, s.scratch[i-servoAcquire/2]
+		}
+	}
+	return e, best <= s.stepThreshold
 }
 
 func (s *servo) remember(e float64) {
@@ -264,7 +282,7 @@ func (s *servo) averageRate(rate, dt float64) {
 		s.meanCount, s.meanRate = 1, rate
 		return
 	}
-	if s.k < servoCalmed {
+	if max(s.k, s.rateK) < servoQuietK {
 		return
 	}
 	s.meanCount = min(s.meanCount+1, servoMeanCount)

@@ -24,6 +24,9 @@ type sim struct {
 	trace *strings.Builder // nil: none
 	// spy sees every frame on its way; false drops it.
 	spy func(from *simNode, port tsn.Port, frame []byte) bool
+	// fate says how many copies of a frame arrive and how much later than they
+	// would; nil: one, at once.
+	fate func(frame []byte) []int64
 }
 
 type simNode struct {
@@ -39,6 +42,7 @@ type simNode struct {
 	links    map[tsn.Port]*simLink
 	dead     bool
 	wakeAt   int64
+	stalled  int64   // true time up to which the host does nothing
 	reaction int64 // ns from ingress stamp to Step
 	stampLag int64 // ns from egress to Sent
 	granular int64 // ns resolution of stamps
@@ -184,6 +188,10 @@ func (x *simNode) step(ev tsn.Event) {
 	if x.dead {
 		return
 	}
+	if wait := x.stalled - x.sim.now; wait > 0 {
+		x.sim.after(wait, func() { x.step(ev) })
+		return
+	}
 	for _, e := range x.Step(tsn.Instant(x.sim.now), ev) {
 		switch e := e.(type) {
 		case tsn.Send:
@@ -223,7 +231,13 @@ func (x *simNode) transmit(e tsn.Send) {
 		if s.trace != nil {
 			x.log("-> %s", describe(e.Frame))
 		}
-		s.after(l.delay, func() { l.peer.deliver(l.port, e.Frame) })
+		late := []int64{0}
+		if s.fate != nil {
+			late = s.fate(e.Frame)
+		}
+		for _, ns := range late {
+			s.after(l.delay+ns, func() { l.peer.deliver(l.port, e.Frame) })
+		}
 	})
 }
 

@@ -52,7 +52,8 @@ func (s *System) Deadline() tsn.Instant { return s.deadline }
 // Step implements tsn.Machine.
 func (s *System) Step(now tsn.Instant, ev tsn.Event) []tsn.Effect {
 	s.fx = s.fx[:0]
-	if late := now.Sub(s.deadline); s.started && s.deadline != tsn.Never && late > stallGrace {
+	if s.started && s.deadline != tsn.Never && now.Sub(s.deadline) > stallGrace {
+		late := now.Sub(s.now) // it may have stood still ever since
 		for _, i := range s.instances {
 			for _, p := range i.ports {
 				p.info.putOff(late)
