@@ -42,7 +42,7 @@ type simNode struct {
 	links    map[tsn.Port]*simLink
 	dead     bool
 	wakeAt   int64
-	stalled  int64   // true time up to which the host does nothing
+	stalled  int64 // true time up to which the host does nothing
 	reaction int64 // ns from ingress stamp to Step
 	stampLag int64 // ns from egress to Sent
 	granular int64 // ns resolution of stamps

@@ -136,6 +136,7 @@ type Counters struct {
 	LostResponses      uint64 `json:"lostResponses"` // Pdelay_Resp or its follow-up
 	LostFollowUps      uint64 `json:"lostFollowUps"` // Sync without Follow_Up
 	MultipleResponses  uint64 `json:"multipleResponses"`
+	RequestsTooSoon    uint64 `json:"requestsTooSoon"` // Pdelay_Req not answered: faster than any interval
 
 	SyncReceiptTimeouts     uint64 `json:"syncReceiptTimeouts"`
 	AnnounceReceiptTimeouts uint64 `json:"announceReceiptTimeouts"`
@@ -162,6 +163,7 @@ func (c Counters) plus(l Counters) Counters {
 		{&c.LostReceiveStamps, l.LostReceiveStamps},
 		{&c.LostResponses, l.LostResponses},
 		{&c.MultipleResponses, l.MultipleResponses},
+		{&c.RequestsTooSoon, l.RequestsTooSoon},
 	} {
 		*x.to += x.n
 	}
