@@ -49,6 +49,8 @@ type RelationChanged struct {
 	Synced      bool                 // follows GrandMaster, or is GrandMaster itself
 	GrandMaster ptpmsg.ClockIdentity // own identity while this node is it
 	OffsetNS    int64                // what the last Sync found this clock ahead by, before correction
+	// UtcOffset is the grand master's currentUtcOffset, s; 0 unless it is valid.
+	UtcOffset int16
 }
 
 // SetSource replaces Config.Source, as an event: the time this node gives as

@@ -72,9 +72,13 @@ func (i *Instance) Synced() bool { return i.slave.synced }
 
 // publish tells the edge the relation.
 func (i *Instance) publish(offset int64) {
+	utc := i.bmca.properties.utcOffset
+	if i.bmca.properties.flags&ptpmsg.FlagCurrentUtcOffsetValid == 0 {
+		utc = 0
+	}
 	i.sys.emit(RelationChanged{
 		Domain: i.cfg.Domain, Target: i == i.sys.instances[0], Relation: i.slave.relation, Synced: i.slave.synced,
-		GrandMaster: i.GrandMaster(), OffsetNS: offset,
+		GrandMaster: i.GrandMaster(), OffsetNS: offset, UtcOffset: utc,
 	})
 }
 

@@ -95,7 +95,7 @@ func TestClockRole(t *testing.T) {
 	before := qdiscs(t, b)
 	gm := startClock(t, a, "gm", "priority1: 100, clock: {kind: system}", "eth0")
 	relay := startClock(t, b, "relay", "priority1: 200, clock: {kind: virtual, ppm: 50, offset: 3s}", "eth0", "eth1")
-	end := startClock(t, c, "end", "priority1: 255, clock: {kind: virtual, ppm: -70, offset: -9s}", "eth0")
+	end := startClock(t, c, "end", "priority1: 255, clock: {kind: system, steer: true}", "eth0")
 
 	master := gm.until(t, "grand master", func(s *api.GPTPStatus) bool { return s.IsGrandmaster && s.Synchronized })
 	id := master.ClockIdentity
@@ -115,8 +115,15 @@ func TestClockRole(t *testing.T) {
 	if _, err := relay.client.StageSchedule(t.Context(), "x", nil); api.ErrorCode(err) != api.CodeUnsupported {
 		t.Errorf("a schedule for a clock: %v", err)
 	}
+	for _, n := range []*clockNode{gm, relay} {
+		if whole, err := n.client.Status(t.Context()); err != nil || whole.Role != "clock" || len(whole.Degraded) != 0 {
+			t.Errorf("%s: status %+v: %v", n.name, whole, err)
+		}
+	}
+	// It may not steer, which status names; it goes on.
+	end.until(t, "unsteered", func(s *api.GPTPStatus) bool { return !s.Steered })
 	whole, err := end.client.Status(t.Context())
-	if err != nil || whole.Role != "clock" || len(whole.Degraded) != 0 {
+	if err != nil || len(whole.Degraded) != 1 || !strings.Contains(whole.Degraded[0], "the system clock is not steered") {
 		t.Errorf("status %+v: %v", whole, err)
 	}
 	gm.cmd.Process.Kill()

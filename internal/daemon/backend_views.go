@@ -268,6 +268,10 @@ func (d *Daemon) degraded(s *snapshot, st *api.Status) []string {
 	} else if err := d.clock.synced(); err != nil {
 		out = append(out, err.Error())
 	}
+	out = append(out, d.clock.trouble()...)
+	if s.gptp.State == gptp.TimeHoldover {
+		out = append(out, "gPTP time is held over from a grand master that is gone")
+	}
 	if st.Kernel.Error != "" {
 		out = append(out, "kernel: "+st.Kernel.Error)
 	}
@@ -414,7 +418,7 @@ func (d *Daemon) GPTP(ctx context.Context) (*api.GPTPStatus, error) {
 		Domain: s.Domain, ClockIdentity: s.ClockIdentity.String(), Grandmaster: s.GrandMaster.String(),
 		IsGrandmaster: s.IsGM, StepsRemoved: s.StepsRemoved,
 		Offset: s.Offset.LastNS, RatePPM: s.Relation.RatePPB / 1000, Synchronized: s.Synced,
-		Clock: d.clock.kind, Steered: d.clock.steered != nil,
+		Clock: d.clock.kind, Steered: d.clock.isSteered(),
 	}
 	if name := d.clockName(ctx, s.GrandMaster); name != out.Grandmaster {
 		out.GrandmasterName = name

@@ -1,10 +1,13 @@
 package daemon
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -18,52 +21,116 @@ import (
 // clock that gates run on. It is read from many goroutines.
 type clockwork struct {
 	kind    string
+	own     gptp.ClockIdentity
 	clock   link.Clock
-	steered *link.Steered // nil: nothing is steered
-	bound   int64         // ns that gPTP and the gate clock may differ by
+	steered steerable // what others may adjust and we may steer; nil: neither
+	steer   bool
+	bound   int64 // ns that gPTP and the gate clock may differ by
 	last    atomic.Pointer[gptp.RelationChanged]
+	kick    chan struct{} // last is news
+
+	// Of the goroutine that steers.
+	followed bool      // another grand master's time has been known
+	again    time.Time // when a steering that was refused is tried again
+
+	mu        sync.Mutex
+	refused   error     // why the clock is not steered
+	disturbed time.Time // when others were last seen to adjust it
+}
+
+// steerable is a clock of the kernel's, such as link.Steered.
+type steerable interface {
+	Watch() (changed bool, err error)
+	Steer(tsn.ClockRelation) (phase int64, err error)
+	SetTAIOffset(ns int64) error
+	Gate() (link.GateMap, error)
+	Others() link.Others
 }
 
 // scheduleHorizon is for how long, in ns, a new schedule must stay within the
 // bound if neither clock changes its rate.
 const scheduleHorizon = 10_000_000_000
 
+const (
+	steerInterval   = 500 * time.Millisecond
+	steerRetry      = 10 * time.Second // after a refusal
+	disturbedRecent = time.Minute      // how long status tells of others' adjustments
+)
+
 // openClock makes the clock that the configuration names.
-func openClock(c config.GPTP, ports []config.Port) (*clockwork, error) {
-	w := &clockwork{kind: c.Clock.Kind, bound: int64(c.GateOffsetBound)}
-	switch c.Clock.Kind {
-	case "virtual":
-		var now unix.Timespec
-		if err := unix.ClockGettime(unix.CLOCK_TAI, &now); err != nil {
-			return nil, fmt.Errorf("read CLOCK_TAI: %w", err)
+func openClock(c *config.Daemon) (*clockwork, error) {
+	k := c.GPTP.Clock
+	w := &clockwork{
+		kind: k.Kind, own: gptp.ClockIdentityFromMAC(c.SystemID), steer: k.Steer,
+		bound: int64(c.GPTP.GateOffsetBound), kick: make(chan struct{}, 1),
+	}
+	var err error
+	switch {
+	case k.Kind == "virtual":
+		w.clock, err = virtualClock(k)
+	case k.Kind == "system" && !k.Steer: // as it is, whoever else steers it
+		w.clock, err = link.NewVirtual(0, 0, 0)
+	case k.Kind == "system":
+		var s *link.Steered
+		if s, err = link.NewSystemClock(); err == nil {
+			w.clock, w.steered = s, s
 		}
-		v, err := link.NewVirtual(now.Nano(), int64(c.Clock.PPM*1000), int64(c.Clock.Offset))
-		if err != nil {
-			return nil, err
-		}
-		w.clock = v
-	case "system":
-		s, err := link.NewSystemClock(0)
-		if err != nil {
-			return nil, err
-		}
-		w.clock = s
-		if c.Clock.Steer {
-			w.steered = s
-		}
-	case "phc":
-		p, err := link.OpenPHC(ports[0].Ifname, 0)
-		if err != nil {
-			return nil, err
-		}
-		w.clock = p
-		if c.Clock.Steer {
-			w.steered = p.Steered
+	case k.Kind == "phc":
+		var p *link.PHC
+		if p, err = link.OpenPHC(c.Ports[0].Ifname); err == nil {
+			w.clock, w.steered = p, p.Steered
 		}
 	default:
-		return nil, fmt.Errorf("clock kind %q is not known", c.Clock.Kind)
+		err = fmt.Errorf("clock kind %q is not known", k.Kind)
+	}
+	if err != nil {
+		return nil, err
 	}
 	return w, nil
+}
+
+func virtualClock(k config.Clock) (*link.Virtual, error) {
+	var now unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_TAI, &now); err != nil {
+		return nil, fmt.Errorf("read CLOCK_TAI: %w", err)
+	}
+	v, err := link.NewVirtual(now.Nano(), int64(k.PPM*1000), int64(k.Offset))
+	if err == nil {
+		v.Drift(k.Drift * 1000)
+	}
+	return v, err
+}
+
+// source is the time that this node gives as grand master: what its clock
+// reads, however others adjust it. The identity is that of a virtual clock.
+func (w *clockwork) source() (tsn.ClockRelation, error) {
+	if w.steered == nil {
+		return tsn.ClockRelation{}, nil
+	}
+	m, err := w.steered.Gate()
+	return tsn.ClockRelation{Local: m.Local, PTP: tsn.PTPTime{NS: m.Gate}, RatePPB: m.RatePPB}, err
+}
+
+// utcOffset is what the node's own time is ahead of UTC, s; 0 if that is not
+// known, or the time is one of its own.
+func (w *clockwork) utcOffset(c config.Clock) (int16, error) {
+	if c.Kind == "phc" || c.Offset != 0 || c.PPM != 0 || c.Drift != 0 {
+		return 0, nil
+	}
+	ns, err := link.TAIOffset()
+	return int16(ns / 1_000_000_000), err
+}
+
+// tell completes gPTP's configuration with what is known of the clock.
+func (w *clockwork) tell(g *gptp.Config, c config.Clock) (err error) {
+	if g.Source, err = w.source(); err != nil {
+		return err
+	}
+	utc, err := w.utcOffset(c)
+	for i := range g.Domains {
+		g.Domains[i].CurrentUtcOffset, g.Domains[i].CurrentUtcOffsetValid = utc, utc != 0
+	}
+	return err
 }
 
 var errNoTime = errors.New("gPTP has no time yet")
@@ -129,14 +196,121 @@ func (w *clockwork) fromGate(t int64) (tsn.PTPTime, error) {
 	return g.GateToPTP(t), nil
 }
 
-// relation takes what gPTP measured; it steers the kernel's clock only if the
-// configuration says so.
-func (w *clockwork) relation(r gptp.RelationChanged, log *slog.Logger) {
-	w.last.Store(&r)
-	if w.steered == nil || w.synced() != nil {
+// relation takes what gPTP measured, and reports whether it is news: more than
+// that both clocks go on.
+func (w *clockwork) relation(r gptp.RelationChanged) (news bool) {
+	before := w.last.Swap(&r)
+	news = before == nil || before.Synced != r.Synced || before.GrandMaster != r.GrandMaster
+	if news {
+		select {
+		case w.kick <- struct{}{}:
+		default:
+		}
+	}
+	return news
+}
+
+// steerClock steers the kernel's clock if the configuration says so, and tells
+// gPTP when others adjust it. It is a goroutine of its own: a clock is adjusted
+// regularly whatever comes in, and no Pdelay_Req waits for it.
+func (d *Daemon) steerClock(ctx context.Context) {
+	w := d.clock
+	if w.steered == nil {
 		return
 	}
-	if _, err := w.steered.Steer(r.Relation); err != nil {
-		log.Warn("clock not steered", "err", err)
+	tick := time.NewTicker(steerInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		case <-w.kick:
+		}
+		if src := w.watch(time.Now(), d.log); src != nil {
+			d.timing.post(*src)
+		}
+		w.follow(time.Now(), d.log)
 	}
+}
+
+// watch returns what gPTP must be told if others have adjusted the clock.
+func (w *clockwork) watch(now time.Time, log *slog.Logger) *gptp.SetSource {
+	changed, err := w.steered.Watch()
+	if err != nil {
+		log.Debug("clock not watched", "err", err)
+	}
+	if !changed {
+		return nil
+	}
+	w.mu.Lock()
+	w.disturbed = now
+	w.mu.Unlock()
+	src, err := w.source()
+	if err != nil {
+		return nil
+	}
+	return &gptp.SetSource{Relation: src}
+}
+
+// follow makes one correction, if there is a time to follow. A node that is
+// grand master and has never followed another gives the time of its clock, and
+// leaves that alone; one that took over goes on with the time it had.
+func (w *clockwork) follow(now time.Time, log *slog.Logger) {
+	r := w.last.Load()
+	if r == nil || !w.steer {
+		return
+	}
+	own := r.GrandMaster == w.own
+	w.followed = w.followed || r.Synced && !own
+	if !w.followed || !r.Synced && !own || now.Before(w.again) {
+		return
+	}
+	var err error
+	if w.kind == "system" && r.UtcOffset != 0 && !own {
+		err = w.steered.SetTAIOffset(int64(r.UtcOffset) * 1_000_000_000)
+	}
+	if err == nil {
+		_, err = w.steered.Steer(r.Relation)
+	}
+	if err != nil {
+		w.again = now.Add(steerRetry)
+	}
+	w.note(err, log)
+}
+
+// note keeps why the clock is not steered, and logs it when that changes.
+func (w *clockwork) note(err error, log *slog.Logger) {
+	w.mu.Lock()
+	before := w.refused
+	w.refused = err
+	w.mu.Unlock()
+	switch {
+	case err != nil && before == nil:
+		log.Warn("clock not steered; trying again now and then", "err", err)
+	case err == nil && before != nil:
+		log.Info("clock is steered")
+	}
+}
+
+// isSteered reports whether the clock is made to follow gPTP.
+func (w *clockwork) isSteered() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.steer && w.refused == nil
+}
+
+// trouble says in sentences what keeps the clock from its course.
+func (w *clockwork) trouble() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var out []string
+	if w.refused != nil {
+		out = append(out, fmt.Sprintf("the %s clock is not steered: %v", w.kind, w.refused))
+	}
+	if w.steer && !w.disturbed.IsZero() && time.Since(w.disturbed) < disturbedRecent {
+		o := w.steered.Others()
+		out = append(out, fmt.Sprintf("another program adjusts the %s clock: %d steps, %d changes of rate", w.kind, o.Steps, o.Rates))
+	}
+	return out
 }

@@ -163,7 +163,7 @@ func build(cfg *config.Daemon, opt Options) (_ *Daemon, err error) {
 		d.neighbours.load(m)
 	}
 	d.own.Generation = firstGeneration(d.own.Generation, time.Now())
-	if d.clock, err = openClock(cfg.GPTP, cfg.Ports); err != nil {
+	if d.clock, err = openClock(cfg); err != nil {
 		return nil, fmt.Errorf("clock: %w", err)
 	}
 	dc := dataplaneConfig(cfg, d.clock)
@@ -183,6 +183,9 @@ func build(cfg *config.Daemon, opt Options) (_ *Daemon, err error) {
 	nc, err := nodeConfig(cfg, d.adopted.bridge)
 	if err != nil {
 		return nil, err
+	}
+	if err := d.clock.tell(&nc.GPTP, cfg.GPTP.Clock); err != nil {
+		return nil, fmt.Errorf("clock: %w", err)
 	}
 	d.drainStore = store[drainMemory]{filepath.Join(cfg.StateDir, "drain.json")}
 	drained, err := d.drainStore.load()
@@ -309,6 +312,7 @@ func (d *Daemon) run(ctx context.Context, opt Options) error {
 	task("neighbours", plain(d.keepNeighbours))
 	task("hold", plain(d.hold))
 	task("clock", plain(d.tellTime))
+	task("steering", plain(d.steerClock))
 	task("network", plain(d.keepNetwork))
 	task("keys", func(ctx context.Context) error { d.keepKeys(ctx, opt.Reload); return nil })
 	task("local API", func(ctx context.Context) error { return api.Serve(ctx, local, api.LocalHandler(d), d.log) })
@@ -355,8 +359,9 @@ func (d *Daemon) effect(e tsn.Effect) {
 		if !e.Target {
 			return
 		}
-		d.clock.relation(e, d.log)
-		d.tellControl()
+		if d.clock.relation(e) {
+			d.tellControl()
+		}
 	case node.Desired:
 		d.convergence.wanted = e.Forwarding
 		d.applier.set(e)

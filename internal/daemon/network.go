@@ -8,6 +8,7 @@ import (
 
 	"tsnswitch"
 	"tsnswitch/internal/api"
+	"tsnswitch/internal/config"
 	"tsnswitch/internal/dataplane"
 	"tsnswitch/qbv"
 )
@@ -295,6 +296,9 @@ func (d *Daemon) restore(ctx context.Context, pending []api.Reservations) []api.
 
 // tellTime keeps the control machine's idea of gPTP time fresh.
 func (d *Daemon) tellTime(ctx context.Context) {
+	if d.cfg.Role == config.RoleClock {
+		return // nothing there goes by it
+	}
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	for {
@@ -308,14 +312,12 @@ func (d *Daemon) tellTime(ctx context.Context) {
 }
 
 func (d *Daemon) tellControl() {
-	now, err := d.clock.now()
+	g, err := d.clock.gate()
 	if err != nil {
 		return
 	}
-	g, err := d.clock.gate()
 	d.control.post(qbv.Clock{
-		Now: now, Synced: d.clock.last.Load().Synced,
-		Exceeded: err != nil || g.Check(d.clock.bound, scheduleHorizon) != nil,
+		Now: g.PTP, Synced: d.clock.last.Load().Synced, Exceeded: g.Check(d.clock.bound, scheduleHorizon) != nil,
 	})
 }
 

@@ -27,10 +27,9 @@ type segment struct {
 // maxSegments keeps enough past for stamps that are still on their way.
 const maxSegments = 16
 
-// newAccount starts with LocalTime equal to the reading, of a clock that
-// already runs at freq.
-func newAccount(reading, freq int64) account {
-	return account{segments: []segment{{from: reading, local: tsn.LocalTime(reading), freq: freq}}}
+// newAccount starts a clock that reads reading, and already runs at freq, at local.
+func newAccount(reading int64, local tsn.LocalTime, freq int64) account {
+	return account{segments: []segment{{from: reading, local: local, freq: freq}}}
 }
 
 func (a *account) last() segment { return a.segments[len(a.segments)-1] }

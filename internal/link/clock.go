@@ -27,6 +27,10 @@ type Clock interface {
 	Gate() (GateMap, error)
 }
 
+// maxDriftPPB is where the drift of a Virtual clock's rate ends: as much as the
+// kernel can correct.
+const maxDriftPPB = 500_000
+
 // maxVirtualPPB bounds a Virtual clock's rate: 10 %, far beyond any oscillator.
 const maxVirtualPPB = 100_000_000
 
@@ -41,6 +45,8 @@ const maxVirtualPPB = 100_000_000
 // offset after Open, LocalClock goes with it.
 type Virtual struct {
 	epoch, ppb, offset int64
+	drift              float64 // ppb per second of TAI
+	steady             int64   // ns after the epoch when drift ends
 }
 
 // NewVirtual returns the clock
@@ -56,15 +62,50 @@ func NewVirtual(epoch, ppb, offset int64) (*Virtual, error) {
 	return &Virtual{epoch: epoch, ppb: ppb, offset: offset}, nil
 }
 
+// Drift makes the rate change by so many ppb per second from the epoch on, until
+// it has reached 500 ppm. It is to be called before the clock is used.
+func (v *Virtual) Drift(ppbPerSecond float64) {
+	room := float64(maxDriftPPB - v.ppb)
+	if ppbPerSecond < 0 {
+		room = float64(-maxDriftPPB - v.ppb)
+	}
+	v.drift, v.steady = 0, 0
+	if seconds := room / ppbPerSecond; ppbPerSecond != 0 && seconds > 0 {
+		v.drift, v.steady = ppbPerSecond, int64(min(seconds*1e9, math.MaxInt64/4))
+	}
+}
+
 // TAIToLocal converts a CLOCK_TAI reading.
 func (v *Virtual) TAIToLocal(tai int64) tsn.LocalTime {
-	return tsn.LocalTime(tai + v.offset + mulDiv(tai-v.epoch, v.ppb, 1_000_000_000))
+	elapsed := tai - v.epoch
+	return tsn.LocalTime(tai + v.offset + mulDiv(elapsed, v.ppb, 1_000_000_000) + v.drifted(elapsed))
+}
+
+// drifted is what the drift has made of elapsed ns: the square of them while it
+// goes on.
+func (v *Virtual) drifted(elapsed int64) int64 {
+	curved := float64(max(min(elapsed, v.steady), 0)) * 1e-9
+	straight := float64(max(elapsed-v.steady, 0)) * 1e-9
+	return int64(math.Round(v.drift * curved * (curved/2 + straight)))
+}
+
+// rate is the frequency error at a time, ppb.
+func (v *Virtual) rate(tai int64) float64 {
+	return float64(v.ppb) + v.drift*float64(max(min(tai-v.epoch, v.steady), 0))*1e-9
 }
 
 // LocalToTAI is the inverse of TAIToLocal, exact to 1 ns.
 func (v *Virtual) LocalToTAI(l tsn.LocalTime) int64 {
 	elapsed := int64(l) - v.offset - v.epoch
-	return v.epoch + elapsed - mulDiv(elapsed, v.ppb, 1_000_000_000+v.ppb)
+	tai := v.epoch + elapsed - mulDiv(elapsed, v.ppb, 1_000_000_000+v.ppb)
+	if v.drift == 0 {
+		return tai
+	}
+	for range 4 { // Newton: the rate hardly changes from one to the next
+		d := v.TAIToLocal(tai).Sub(l)
+		tai -= d - roundScaled(d, v.rate(tai))
+	}
+	return tai
 }
 
 // Local converts a software stamp.
@@ -78,15 +119,15 @@ func (v *Virtual) Local(s Stamp) (tsn.LocalTime, bool) {
 
 // Gate relates LocalClock to CLOCK_TAI.
 func (v *Virtual) Gate() (GateMap, error) {
-	tai, err := systemClock.read()
+	tai, err := readPosix(unix.CLOCK_TAI)
 	if err != nil {
 		return GateMap{}, fmt.Errorf("virtual clock: %w", err)
 	}
-	rate := float64(v.ppb)
+	rate := v.rate(tai)
 	return GateMap{Local: v.TAIToLocal(tai), Gate: tai, RatePPB: -rate / (1 + rate*1e-9)}, nil
 }
 
-// taiSeen is what taiOffset answered last, and for what time.
+// taiSeen is what TAIOffset answered last, and for what time.
 type taiSeen struct{ realtime, offset int64 }
 
 // taiFresh is for how long, ns, that answer is good: the offset changes at a
@@ -95,22 +136,22 @@ const taiFresh = 1_000_000_000
 
 var lastTAI atomic.Pointer[taiSeen]
 
-// taiOffsetAt is taiOffset for a stamp of CLOCK_REALTIME. It asks the kernel
+// taiOffsetAt is TAIOffset for a stamp of CLOCK_REALTIME. It asks the kernel
 // once a second, not for every stamp.
 func taiOffsetAt(realtime int64) (int64, error) {
 	if l := lastTAI.Load(); l != nil && realtime >= l.realtime && realtime-l.realtime < taiFresh {
 		return l.offset, nil
 	}
-	offset, err := taiOffset()
+	offset, err := TAIOffset()
 	if err == nil {
 		lastTAI.Store(&taiSeen{realtime, offset})
 	}
 	return offset, err
 }
 
-// taiOffset is CLOCK_TAI - CLOCK_REALTIME in ns: whole seconds, and 0 on a
+// TAIOffset is CLOCK_TAI - CLOCK_REALTIME in ns: whole seconds, and 0 on a
 // system that nobody has told.
-func taiOffset() (int64, error) {
+func TAIOffset() (int64, error) {
 	var tx unix.Timex
 	if _, err := unix.ClockAdjtime(unix.CLOCK_REALTIME, &tx); err != nil {
 		return 0, fmt.Errorf("read TAI offset: %w", err)

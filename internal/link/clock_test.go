@@ -61,10 +61,40 @@ func TestVirtualClock(t *testing.T) {
 	})
 }
 
+// A rate that drifts: the reading is its integral, the inverse is exact to 1 ns,
+// and the drift ends at 500 ppm.
+func TestVirtualDrift(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		epoch := rapid.Int64Range(0, 2e18).Draw(t, "epoch")
+		ppb := rapid.Int64Range(-200_000, 200_000).Draw(t, "ppb")
+		drift := rapid.Int64Range(-10_000, 10_000).Draw(t, "drift")
+		v, err := NewVirtual(epoch, ppb, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		v.Drift(float64(drift))
+		tai := epoch + rapid.Int64Range(-1e12, 1e15).Draw(t, "elapsed")
+		l := v.TAIToLocal(tai)
+		if back := v.LocalToTAI(l); back < tai-1 || back > tai+1 {
+			t.Fatalf("TAI %d -> local %d -> TAI %d", tai, l, back)
+		}
+		// Over a short while the clock gains what its rate says.
+		const while = int64(1e7)
+		gained := v.TAIToLocal(tai+while).Sub(l) - while
+		want := float64(while) * v.rate(tai+while/2) * 1e-9
+		if d := float64(gained) - want; d < -2 || d > 2 {
+			t.Fatalf("gained %d ns, want %.1f", gained, want)
+		}
+		if r := v.rate(tai); r < -maxDriftPPB-1 || r > maxDriftPPB+1 {
+			t.Fatalf("the rate is %f ppb", r)
+		}
+	})
+}
+
 func TestVirtualIdentity(t *testing.T) {
 	v, err := NewVirtual(0, 0, 0)
 	must(t, err)
-	offset, err := taiOffset()
+	offset, err := TAIOffset()
 	must(t, err)
 	if l, ok := v.Local(Stamp{NS: 1_700_000_000_123_456_789}); !ok || int64(l) != 1_700_000_000_123_456_789+offset {
 		t.Errorf("identity gives %d, %v", l, ok)
@@ -160,7 +190,7 @@ func TestGateCheck(t *testing.T) {
 func TestNoHardware(t *testing.T) {
 	ownNetNS(t)
 	addVeth(t, "a", "b")
-	if _, err := OpenPHC("a", 0); !errors.Is(err, ErrNoPHC) {
+	if _, err := OpenPHC("a"); !errors.Is(err, ErrNoPHC) {
 		t.Errorf("OpenPHC: %v", err)
 	}
 	_, err := Open(Config{Clock: realtime{}, Ports: []PortConfig{{Port: 1, Ifname: "a", GPTP: true, HardwareStamps: true}}})

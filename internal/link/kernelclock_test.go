@@ -26,7 +26,7 @@ func TestSteerKernelClock(t *testing.T) {
 
 func steerKernelClock(t *testing.T) {
 	const step, ppb = int64(1000e9), int64(400_000)
-	c, err := NewSystemClock(0)
+	c, err := NewSystemClock()
 	must(t, err)
 	begin := sampleClocks(t, c)
 	rel := tsn.ClockRelation{Local: begin.local, PTP: tsn.PTPTime{NS: begin.tai + step}, RatePPB: float64(ppb)}
@@ -82,7 +82,7 @@ func sampleClocks(t *testing.T, c *Steered) clocks {
 		after := readClock(t, unix.CLOCK_MONOTONIC_RAW)
 		if width := after - before; width < best.width {
 			c.mu.Lock()
-			best = clocks{raw: before + width/2, tai: tai, width: width, local: c.account.toLocal(tai)}
+			best = clocks{raw: before + width/2, tai: tai, width: width, local: c.account.toLocal(tai - c.above)}
 			c.mu.Unlock()
 		}
 	}

@@ -29,8 +29,8 @@ type PHC struct {
 const phcSamples = 5
 
 // OpenPHC opens the hardware clock of an interface. The error is ErrNoPHC if
-// it has none. A stepAbove of 0 means DefaultStepAbove.
-func OpenPHC(ifname string, stepAbove int64) (*PHC, error) {
+// it has none.
+func OpenPHC(ifname string) (*PHC, error) {
 	index, err := phcIndex(ifname)
 	if err != nil {
 		return nil, fmt.Errorf("PHC of %s: %w", ifname, err)
@@ -46,7 +46,7 @@ func OpenPHC(ifname string, stepAbove int64) (*PHC, error) {
 		return nil, fmt.Errorf("PHC of %s: capabilities of %s: %w", ifname, p.Device, err)
 	}
 	id := unix.FdToClockID(fd)
-	p.Steered, err = newSteered(posixClock{reads: id, adjusts: id}, stepAbove, int64(caps.Max_adj), p.toReading)
+	p.Steered, err = newSteered(posixClock{id}, int64(caps.Max_adj), p.toReading)
 	if err != nil {
 		p.file.Close()
 		return nil, fmt.Errorf("PHC of %s: %w", ifname, err)

@@ -21,7 +21,7 @@ func TestPHC(t *testing.T) {
 		t.Skip("boots a User-mode Linux kernel")
 	}
 	kerneltest.Run(t, kerneltest.Needs{NetDevSim: true}, func(t *testing.T) {
-		p, err := OpenPHC(newNetDevSim(t), 0)
+		p, err := OpenPHC(newNetDevSim(t))
 		if errors.Is(err, fs.ErrNotExist) {
 			t.Skipf("device node of the PHC: %v", err)
 		}

@@ -1,6 +1,7 @@
 package link
 
 import (
+	"errors"
 	"fmt"
 	"sync"
 
@@ -9,8 +10,12 @@ import (
 	"tsnswitch"
 )
 
-// DefaultStepAbove is the phase error, in ns, above which Steer steps.
-const DefaultStepAbove int64 = 20_000
+// Phase errors, in ns, above which Steer steps the clock: at first, and once it
+// has followed. What runs by the clock bears a slope better than a jump.
+const (
+	FirstStepAbove int64 = 20_000
+	LaterStepAbove int64 = 1_000_000
+)
 
 // adjustable is a clock of the kernel that can be steered; readings are ns.
 type adjustable interface {
@@ -18,51 +23,82 @@ type adjustable interface {
 	frequency() (int64, error) // in freqUnit
 	setFrequency(freq int64) error
 	step(ns int64) error
+	// base is what the clock would read had it never been stepped, up to a
+	// constant; ok false if there is no telling.
+	base() (ns int64, ok bool)
+	// gates is what the clock that gates run on reads above this one, ns.
+	gates() (int64, error)
+	setGates(ns int64) error
 }
 
 // Steered is a kernel clock that follows gPTP time: the system clock, so that
 // software gates run on gPTP time, or a PHC. LocalClock is the oscillator
-// under it, with our own adjustments undone (802.1AS-2020 10.1: LocalClock is
-// free-running). No other program (ntpd, chronyd, phc2sys) may
-// adjust the clock at the same time.
+// under it, with all adjustments undone (802.1AS-2020 10.1: LocalClock is
+// free-running):
+//
+//	gPTP ── relation ──> LocalTime ── account ──> reading (CLOCK_REALTIME)
+//	  │                                             │ + TAI offset
+//	  └────────────── phase error ──────────── gate clock (CLOCK_TAI)
+//	                       │
+//	                 step or frequency
+//
+// The control law is in plan: gPTP's own rate, plus what works the phase error
+// off within correctionTime. It has no integral part and no filter, because the
+// rate and the filter are those of the gPTP servo already. The first correction
+// may be a step, later ones only beyond LaterStepAbove. The kernel takes no more
+// than 500 ppm; a phase error below the bound needs half of that at most.
+//
+// No other program (ntpd, chronyd, phc2sys) should adjust the clock at the same
+// time. What one does is seen by Watch, undone in LocalClock, counted in Others,
+// and corrected as any other phase error.
 type Steered struct {
-	clock     adjustable
-	stepAbove int64
-	maxPPB    int64
+	clock  adjustable
+	maxPPB int64
 	// reading turns a stamp into a reading of clock.
 	reading func(Stamp) (int64, error)
 
-	mu      sync.Mutex
-	account account
+	mu       sync.Mutex
+	account  account
+	followed bool  // a Steer has succeeded
+	stepped  int64 // reading minus base
+	hasBase  bool
+	above    int64 // gates, when last read
+	others   Others
 }
 
-// NewSystemClock returns the kernel's system clock for steering. Software
-// gates then follow gPTP; CLOCK_TAI becomes gPTP time, CLOCK_REALTIME stays
-// behind it by the kernel's TAI offset, which is not changed. Nothing is
-// adjusted before the first Steer. A stepAbove of 0 means DefaultStepAbove.
-func NewSystemClock(stepAbove int64) (*Steered, error) {
-	return newSteered(systemClock, stepAbove, 500_000, func(s Stamp) (int64, error) {
+// Others counts what other programs did to a clock that is ours to steer.
+type Others struct{ Steps, Rates uint64 }
+
+// NewSystemClock returns the kernel's system clock for steering. CLOCK_TAI, and
+// with it software gates, becomes gPTP time; CLOCK_REALTIME stays behind it by
+// the kernel's TAI offset. Nothing is adjusted before the first Steer, and
+// nothing here but Steer and SetTAIOffset needs CAP_SYS_TIME.
+func NewSystemClock() (*Steered, error) {
+	return newSteered(systemClock, 500_000, func(s Stamp) (int64, error) {
 		if s.Hardware {
-			return 0, fmt.Errorf("a hardware stamp is no reading of the system clock")
+			return 0, errors.New("a hardware stamp is no reading of the system clock")
 		}
-		offset, err := taiOffset()
-		return s.NS + offset, err
+		return s.NS, nil
 	})
 }
 
-func newSteered(clock adjustable, stepAbove, maxPPB int64, reading func(Stamp) (int64, error)) (*Steered, error) {
-	if stepAbove <= 0 {
-		stepAbove = DefaultStepAbove
-	}
+// newSteered starts LocalClock at what the gate clock reads.
+func newSteered(clock adjustable, maxPPB int64, reading func(Stamp) (int64, error)) (*Steered, error) {
 	freq, err := clock.frequency()
 	if err != nil {
 		return nil, fmt.Errorf("read clock frequency: %w", err)
+	}
+	c := &Steered{clock: clock, maxPPB: maxPPB, reading: reading}
+	if c.above, err = clock.gates(); err != nil {
+		return nil, fmt.Errorf("read TAI offset: %w", err)
 	}
 	now, err := clock.read()
 	if err != nil {
 		return nil, fmt.Errorf("read clock: %w", err)
 	}
-	return &Steered{clock: clock, stepAbove: stepAbove, maxPPB: maxPPB, reading: reading, account: newAccount(now, freq)}, nil
+	c.account = newAccount(now, tsn.LocalTime(now+c.above), freq)
+	c.rebase()
+	return c, nil
 }
 
 // Local converts a stamp into LocalClock.
@@ -76,7 +112,7 @@ func (c *Steered) Local(s Stamp) (tsn.LocalTime, bool) {
 	return c.account.toLocal(r), true
 }
 
-// Gate relates LocalClock to the steered clock itself.
+// Gate relates LocalClock to the clock that gates run on.
 func (c *Steered) Gate() (GateMap, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -84,63 +120,209 @@ func (c *Steered) Gate() (GateMap, error) {
 	if err != nil {
 		return GateMap{}, fmt.Errorf("read clock: %w", err)
 	}
-	return c.account.gate(now), nil
+	g := c.account.gate(now)
+	g.Gate += c.above
+	return g, nil
+}
+
+// Others tells what other programs did.
+func (c *Steered) Others() Others {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.others
+}
+
+// Watch looks for adjustments made by others, and reports whether there were
+// any since the last look.
+func (c *Steered) Watch() (changed bool, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.watch()
+}
+
+// stepNoise is the smallest step, in ns, that is told from the time that passes
+// between two readings.
+const stepNoise = 200_000
+
+func (c *Steered) watch() (changed bool, err error) {
+	above, err := c.clock.gates()
+	if err != nil {
+		return false, fmt.Errorf("read TAI offset: %w", err)
+	}
+	told := above - c.above
+	c.above = above
+	if c.hasBase {
+		step, now := c.stepOfOthers()
+		if step != 0 {
+			c.account.step(now-step, step)
+			c.rebase()
+			if sum := step + told; max(sum, -sum) > stepNoise { // else a leap second
+				c.others.Steps++
+			}
+			changed = true
+		}
+	}
+	freq, err := c.clock.frequency()
+	if err != nil {
+		return changed, fmt.Errorf("read clock frequency: %w", err)
+	}
+	if freq != c.account.last().freq {
+		now, err := c.clock.read()
+		if err != nil {
+			return changed, fmt.Errorf("read clock: %w", err)
+		}
+		c.account.setFrequency(now, freq)
+		c.others.Rates++
+		changed = true
+	}
+	return changed || told != 0, nil
+}
+
+// stepOfOthers is by how much the clock jumped since rebase, and what it reads.
+func (c *Steered) stepOfOthers() (step, now int64) {
+	stepped, now, ok := c.compare()
+	if d := stepped - c.stepped; ok && max(d, -d) > stepNoise {
+		return d, now
+	}
+	return 0, now
+}
+
+// rebase takes the clock as it is.
+func (c *Steered) rebase() { c.stepped, _, c.hasBase = c.compare() }
+
+// compare reads the clock between two readings of its base, as often as it
+// takes for one pair to be close together.
+func (c *Steered) compare() (stepped, now int64, ok bool) {
+	best := int64(stepNoise)
+	for range 5 {
+		before, ok1 := c.clock.base()
+		reading, err := c.clock.read()
+		after, ok2 := c.clock.base()
+		if width := after - before; ok1 && ok2 && err == nil && width >= 0 && width < best {
+			best, stepped, now, ok = width, reading-before-width/2, reading, true
+		}
+		if best < stepNoise/10 {
+			break
+		}
+	}
+	return stepped, now, ok
+}
+
+// SetTAIOffset tells the kernel by how many ns CLOCK_TAI is ahead of
+// CLOCK_REALTIME: whole seconds. It moves CLOCK_TAI; the next Steer moves both.
+func (c *Steered) SetTAIOffset(ns int64) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if ns == c.above {
+		return nil
+	}
+	if err := c.clock.setGates(ns); err != nil {
+		return fmt.Errorf("set TAI offset to %d ns (needs CAP_SYS_TIME): %w", ns, err)
+	}
+	c.above, c.followed = ns, false
+	return nil
 }
 
 // Steer brings the clock towards gPTP time. It is to be called about once a
-// second while gPTP time is known; without calls the clock keeps its rate. It
-// returns the phase error found, ns (gPTP minus clock).
+// second while gPTP time is known, since the frequency it sets includes the
+// correction of the phase. It returns the phase error found, ns (gPTP minus gate
+// clock). A Steer that was refused changes nothing.
 func (c *Steered) Steer(rel tsn.ClockRelation) (phase int64, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if _, err := c.watch(); err != nil {
+		return 0, fmt.Errorf("steer: %w", err)
+	}
 	now, err := c.clock.read()
 	if err != nil {
 		return 0, fmt.Errorf("steer: read clock: %w", err)
 	}
-	phase = rel.At(c.account.toLocal(now)).NS - now
-	todo := plan(phase, rel.RatePPB, c.stepAbove, c.maxPPB)
+	phase = rel.At(c.account.toLocal(now)).NS - now - c.above
+	bound := LaterStepAbove
+	if !c.followed {
+		bound = FirstStepAbove
+	}
+	todo := plan(phase, rel.RatePPB, bound, c.maxPPB)
 	if todo.step != 0 {
 		if err := c.clock.step(todo.step); err != nil {
 			return phase, fmt.Errorf("steer: step clock by %d ns (needs CAP_SYS_TIME): %w", todo.step, err)
 		}
 		c.account.step(now, todo.step)
+		c.rebase()
 		now += todo.step
 	}
 	if err := c.clock.setFrequency(todo.freq); err != nil {
 		return phase, fmt.Errorf("steer: set clock frequency (needs CAP_SYS_TIME): %w", err)
 	}
+	if now, err = c.clock.read(); err != nil {
+		return phase, fmt.Errorf("steer: read clock: %w", err)
+	}
+	// The kernel keeps what it was given, rounded.
+	if todo.freq, err = c.clock.frequency(); err != nil {
+		return phase, fmt.Errorf("steer: read clock frequency: %w", err)
+	}
 	c.account.setFrequency(now, todo.freq)
+	c.followed = true
 	return phase, nil
 }
 
 // posixClock is adjustable through clock_adjtime.
-type posixClock struct{ reads, adjusts int32 }
+type posixClock struct{ id int32 }
 
-// systemClock is read as TAI and adjusted as CLOCK_REALTIME, which it follows.
-var systemClock = posixClock{reads: unix.CLOCK_TAI, adjusts: unix.CLOCK_REALTIME}
+// systemClock is CLOCK_REALTIME; CLOCK_TAI follows it.
+var systemClock = posixClock{unix.CLOCK_REALTIME}
 
-func (c posixClock) read() (int64, error) {
+func (c posixClock) read() (int64, error) { return readPosix(c.id) }
+
+func readPosix(id int32) (int64, error) {
 	var ts unix.Timespec
-	err := unix.ClockGettime(c.reads, &ts)
+	err := unix.ClockGettime(id, &ts)
 	return ts.Nano(), err
+}
+
+// base: CLOCK_MONOTONIC has all of the system clock's rates and none of its
+// steps.
+func (c posixClock) base() (int64, bool) {
+	ns, err := readPosix(unix.CLOCK_MONOTONIC)
+	return ns, err == nil && c == systemClock
+}
+
+func (c posixClock) gates() (int64, error) {
+	if c != systemClock {
+		return 0, nil
+	}
+	return TAIOffset()
+}
+
+func (c posixClock) setGates(ns int64) error {
+	if c != systemClock {
+		return errors.ErrUnsupported
+	}
+	tx := unix.Timex{Modes: unix.ADJ_TAI}
+	assign(&tx.Constant, ns/1_000_000_000)
+	if _, err := unix.ClockAdjtime(c.id, &tx); err != nil {
+		return err
+	}
+	lastTAI.Store(nil)
+	return nil
 }
 
 func (c posixClock) frequency() (int64, error) {
 	var tx unix.Timex
-	_, err := unix.ClockAdjtime(c.adjusts, &tx)
+	_, err := unix.ClockAdjtime(c.id, &tx)
 	return int64(tx.Freq), err
 }
 
 func (c posixClock) setFrequency(freq int64) error {
 	tx := unix.Timex{Modes: unix.ADJ_FREQUENCY}
 	assign(&tx.Freq, freq)
-	_, err := unix.ClockAdjtime(c.adjusts, &tx)
+	_, err := unix.ClockAdjtime(c.id, &tx)
 	return err
 }
 
 func (c posixClock) step(ns int64) error {
 	tx := stepTimex(ns)
-	_, err := unix.ClockAdjtime(c.adjusts, &tx)
+	_, err := unix.ClockAdjtime(c.id, &tx)
 	return err
 }
 

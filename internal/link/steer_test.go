@@ -12,23 +12,35 @@ import (
 // simulated is a kernel clock over an oscillator that the test turns.
 type simulated struct {
 	raw, reading, freq int64
+	mono, tai          int64
+	steps              int // ours
 	fail               error
 }
 
 func (s *simulated) advance(ns int64) {
 	s.raw += ns
-	s.reading += ns + mulDiv(ns, s.freq, freqUnit)
+	gone := ns + mulDiv(ns, s.freq, freqUnit)
+	s.reading, s.mono = s.reading+gone, s.mono+gone
 }
+
+func (s *simulated) base() (int64, bool)     { return s.mono, true }
+func (s *simulated) gates() (int64, error)   { return s.tai, nil }
+func (s *simulated) setGates(ns int64) error { s.tai = ns; return s.fail }
 
 func (s *simulated) read() (int64, error)      { return s.reading, nil }
 func (s *simulated) frequency() (int64, error) { return s.freq, nil }
 func (s *simulated) setFrequency(f int64) error {
-	s.freq = f
+	if s.fail == nil {
+		s.freq = f
+	}
 	return s.fail
 }
 
 func (s *simulated) step(ns int64) error {
-	s.reading += ns
+	if s.fail == nil {
+		s.reading += ns
+		s.steps++
+	}
 	return s.fail
 }
 
@@ -42,7 +54,7 @@ func TestSteerFollowsGPTP(t *testing.T) {
 			raw: 1e18, reading: rapid.Int64Range(0, 1e18).Draw(t, "reading"),
 			freq: rapid.Int64Range(-6_553_600, 6_553_600).Draw(t, "initial frequency"), // 100 ppm
 		}
-		c, err := newSteered(k, 0, 500_000, softwareReading)
+		c, err := newSteered(k, 500_000, softwareReading)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -68,13 +80,16 @@ func TestSteerFollowsGPTP(t *testing.T) {
 		if phase < -20 || phase > 20 {
 			t.Fatalf("after %d calls the clock is %d ns from gPTP", calls, phase)
 		}
+		if k.steps > 1 {
+			t.Fatalf("%d steps", k.steps)
+		}
 	})
 }
 
 // A frame stamped before an adjustment and handled after it gets the time it
 // would have got before.
 func TestAccountOldStamps(t *testing.T) {
-	a := newAccount(1_000_000, 0)
+	a := newAccount(1_000_000, 1_000_000, 0)
 	before := a.toLocal(2_000_000)
 	a.setFrequency(3_000_000, freqUnit/1000)
 	if got := a.toLocal(2_000_000); got != before {
@@ -110,7 +125,7 @@ func TestPlan(t *testing.T) {
 		{"above it: step, rate alone", 20_001, 1000, correction{step: 20_001, freq: 65_536}},
 		{"clamped", 0, -900_000, correction{freq: -500 * 65_536}},
 	} {
-		if got := plan(tc.phase, tc.rate, DefaultStepAbove, 500_000); got != tc.want {
+		if got := plan(tc.phase, tc.rate, FirstStepAbove, 500_000); got != tc.want {
 			t.Errorf("%s: %+v, want %+v", tc.name, got, tc.want)
 		}
 	}
@@ -120,7 +135,7 @@ func TestPlan(t *testing.T) {
 func TestSteerRefused(t *testing.T) {
 	refused := errors.New("refused")
 	k := &simulated{reading: 1e9, fail: refused}
-	c, err := newSteered(k, 0, 500_000, softwareReading)
+	c, err := newSteered(k, 500_000, softwareReading)
 	must(t, err)
 	phase, err := c.Steer(tsn.ClockRelation{Local: 1e9, PTP: tsn.PTPTime{NS: 3e9}})
 	if !errors.Is(err, refused) || phase != 2e9 {
@@ -128,6 +143,104 @@ func TestSteerRefused(t *testing.T) {
 	}
 	if len(c.account.segments) != 1 {
 		t.Errorf("account %+v", c.account)
+	}
+}
+
+// follow steers for a number of seconds along a relation whose PTP end the
+// measurement moves to and fro, and returns the largest error of the gate clock
+// in the second half.
+func follow(t *testing.T, c *Steered, k *simulated, rel tsn.ClockRelation, seconds int, noise int64) (worst int64) {
+	t.Helper()
+	for i := range seconds {
+		measured := rel
+		measured.PTP.NS += noise * int64(i%3-1)
+		_, err := c.Steer(measured)
+		must(t, err)
+		k.advance(1e9)
+		l, _ := c.Local(Stamp{NS: k.reading})
+		if e := rel.At(l).NS - k.reading - k.tai; i > seconds/2 {
+			worst = max(worst, e, -e)
+		}
+	}
+	return worst
+}
+
+// 1000 s behind a grand master that runs 100 ppm fast, with measurements that
+// are 30 us wrong: one step, and then the gate clock stays within the noise.
+func TestSteerFarAway(t *testing.T) {
+	k := &simulated{raw: 5, reading: 2_000e9, mono: 77, tai: 37e9}
+	c, err := newSteered(k, 500_000, softwareReading)
+	must(t, err)
+	if l, _ := c.Local(Stamp{NS: k.reading}); l != 2_037e9 {
+		t.Errorf("LocalClock starts at %d, not at CLOCK_TAI", l)
+	}
+	rel := tsn.ClockRelation{Local: 2_037e9, PTP: tsn.PTPTime{NS: 3_037e9}, RatePPB: 100_000}
+	if worst := follow(t, c, k, rel, 60, 30_000); worst > 30_000 || k.steps != 1 {
+		t.Errorf("error %d ns, %d steps", worst, k.steps)
+	}
+	// Half a millisecond is worked off, in one direction and without a jump.
+	rel.PTP.NS += 500_000
+	if worst := follow(t, c, k, rel, 60, 0); worst > 500 || k.steps != 1 {
+		t.Errorf("error %d ns, %d steps", worst, k.steps)
+	}
+	rel.PTP.NS -= 5e9
+	if worst := follow(t, c, k, rel, 30, 0); worst > 500 || k.steps != 2 {
+		t.Errorf("error %d ns, %d steps", worst, k.steps)
+	}
+	if c.Others() != (Others{}) {
+		t.Errorf("others are blamed: %+v", c.Others())
+	}
+}
+
+// What other programs do to the clock does not reach LocalClock, is counted,
+// and is put right; a leap second is nobody's fault.
+func TestSteerOthers(t *testing.T) {
+	k := &simulated{reading: 1e18, tai: 37e9}
+	c, err := newSteered(k, 500_000, softwareReading)
+	must(t, err)
+	rel := tsn.ClockRelation{Local: tsn.LocalTime(k.reading + k.tai), PTP: tsn.PTPTime{NS: k.reading + k.tai}}
+	start := k.raw
+	follow(t, c, k, rel, 10, 0)
+	for _, x := range []struct {
+		what string
+		do   func()
+		want Others
+	}{
+		{"a step", func() { k.reading += 3e9 }, Others{Steps: 1}},
+		{"a rate", func() { k.freq += 1000 }, Others{Steps: 1, Rates: 1}},
+		{"a leap second", func() { k.reading -= 1e9; k.tai += 1e9 }, Others{Steps: 1, Rates: 1}},
+	} {
+		x.do()
+		if changed, err := c.Watch(); err != nil || !changed || c.Others() != x.want {
+			t.Errorf("%s: %t %+v %v", x.what, changed, c.Others(), err)
+		}
+		if changed, err := c.Watch(); err != nil || changed {
+			t.Errorf("%s is seen twice", x.what)
+		}
+		l, _ := c.Local(Stamp{NS: k.reading})
+		if d := l.Sub(rel.Local) - (k.raw - start); d < -100 || d > 100 {
+			t.Errorf("%s moved LocalClock by %d ns", x.what, d)
+		}
+		if worst := follow(t, c, k, rel, 20, 0); worst > 500 {
+			t.Errorf("after %s the clock stays %d ns away", x.what, worst)
+		}
+	}
+}
+
+// The kernel is told the TAI offset: CLOCK_TAI is gPTP time in the end.
+func TestSteerTAIOffset(t *testing.T) {
+	k := &simulated{reading: 1e18}
+	c, err := newSteered(k, 500_000, softwareReading)
+	must(t, err)
+	rel := tsn.ClockRelation{Local: tsn.LocalTime(k.reading), PTP: tsn.PTPTime{NS: k.reading + 1000e9}}
+	follow(t, c, k, rel, 5, 0)
+	must(t, c.SetTAIOffset(37e9))
+	if worst := follow(t, c, k, rel, 20, 0); worst > 500 || k.tai != 37e9 || k.steps != 2 {
+		t.Errorf("CLOCK_TAI is %d ns away, offset %d, %d steps", worst, k.tai, k.steps)
+	}
+	k.fail = errors.New("refused")
+	if err := c.SetTAIOffset(38e9); !errors.Is(err, k.fail) || c.above != 37e9 {
+		t.Errorf("a refused offset: %v, %d", err, c.above)
 	}
 }
 
