@@ -67,8 +67,10 @@ type Send struct {
 
 // Notice is an occurrence worth a log line and a counter: nothing a machine
 // depends on. Kind is a closed set per core, in kebab-case; Port may be NoPort.
+// Domain is that of a gPTP occurrence.
 type Notice struct {
 	Kind   string
 	Port   Port
 	Detail string
+	Domain uint8
 }

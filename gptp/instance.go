@@ -55,7 +55,7 @@ func (i *Instance) notice(kind string, port tsn.Port, detail string) {
 	if len(i.sys.instances) > 1 {
 		detail = fmt.Sprintf("domain %d: %s", i.cfg.Domain, detail)
 	}
-	i.sys.emit(tsn.Notice{Kind: kind, Port: port, Detail: detail})
+	i.sys.emit(tsn.Notice{Kind: kind, Port: port, Detail: detail, Domain: i.cfg.Domain})
 }
 
 // GrandMaster returns the identity of the grand master this node knows.

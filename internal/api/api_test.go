@@ -124,6 +124,23 @@ var reads = map[string]func(context.Context, api.Switch) (any, error){
 	},
 	"topology": func(c context.Context, s api.Switch) (any, error) { return s.Topology(c) },
 	"gptp":     func(c context.Context, s api.Switch) (any, error) { return s.GPTP(c) },
+	"gptp history": func(c context.Context, s api.Switch) (any, error) {
+		return s.GPTPHistory(c, api.GPTPQuery{Domain: new(uint8), Back: 60e9})
+	},
+	"gptp watch": func(c context.Context, s api.Switch) (any, error) {
+		var got []api.GPTPUpdate
+		enough := errors.New("enough")
+		err := s.WatchGPTP(c, api.GPTPQuery{}, func(u api.GPTPUpdate) error {
+			if got = append(got, u); len(got) == 20 {
+				return enough
+			}
+			return nil
+		})
+		if errors.Is(err, enough) {
+			err = nil
+		}
+		return got, err
+	},
 	"streams":  func(c context.Context, s api.Switch) (any, error) { return s.ListStreams(c) },
 	"stream":   func(c context.Context, s api.Switch) (any, error) { return s.ShowStream(c, "a-to-b") },
 	"plan":     func(c context.Context, s api.Switch) (any, error) { return s.PlanSchedule(c, api.PlanRequest{}) },

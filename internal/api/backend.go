@@ -58,6 +58,11 @@ type Switch interface {
 	WatchTopology(ctx context.Context, emit func(*Topology) error) error
 
 	GPTP(ctx context.Context) (*GPTPStatus, error)
+	// GPTPHistory is what has been recorded of a domain.
+	GPTPHistory(ctx context.Context, q GPTPQuery) (*GPTPHistory, error)
+	// WatchGPTP calls emit for each sample of a domain and each gPTP event, from
+	// now on, until ctx ends or emit fails; it returns that error.
+	WatchGPTP(ctx context.Context, q GPTPQuery, emit func(GPTPUpdate) error) error
 
 	// AddStream admits a stream on the path SPB chose, at every system of
 	// it, or at none. A refusal is CodeRefused with a FailureCode and a Hop.
@@ -165,6 +170,13 @@ type TraceRequest struct {
 	Timeout int64 // ns
 }
 
+// GPTPQuery selects a domain (nil: the one the gates go by) and how far back to
+// go, in ns (0: all there is).
+type GPTPQuery struct {
+	Domain *uint8
+	Back   int64
+}
+
 // StreamRequest asks for a stream. Fields of Spec that may be left zero: ID
 // (chosen from the talker's address), DestinationAddress (the listener's), VID
 // (the configured stream VLAN). Talker and Listener name the stations by name
@@ -202,6 +214,7 @@ type Event struct {
 	Kind   string   `json:"kind"`
 	Port   tsn.Port `json:"port,omitempty"`
 	Detail string   `json:"detail,omitempty"`
+	Domain uint8    `json:"domain,omitempty"` // of a gPTP event
 }
 
 // Reservations is everything one owner holds at one system.

@@ -162,11 +162,6 @@ func (c *Client) Why(ctx context.Context, q WhyQuery) (*Why, error) {
 	return gotView[*Why](c, m, err)
 }
 
-func (c *Client) GPTP(ctx context.Context) (*GPTPStatus, error) {
-	m, err := c.sw.GetGPTP(ctx, c.req())
-	return gotPtr(c, m, err, (*decoder).gptp)
-}
-
 func (c *Client) AddStream(ctx context.Context, r StreamRequest) (*StreamState, error) {
 	m, err := c.sw.AddStream(ctx, requestToPB(r, c.node))
 	return gotPtr(c, m, err, (*decoder).streamState)

@@ -171,24 +171,6 @@ func (d *decoder) path(p *pb.Path) Path {
 	}
 }
 
-func (d *decoder) gptp(p *pb.GPTPStatus) GPTPStatus {
-	return GPTPStatus{
-		Domain: uint8(d.uint("domain", p.GetDomain(), 255)), ClockIdentity: p.GetClockIdentity(),
-		Grandmaster: p.GetGrandmaster(), GrandmasterName: p.GetGrandmasterName(), IsGrandmaster: p.GetIsGrandmaster(),
-		StepsRemoved: uint16(d.uint("steps_removed", p.GetStepsRemoved(), math.MaxUint16)),
-		Offset:       p.GetOffsetNs(), RatePPM: p.GetRatePpm(), Synchronized: p.GetSynchronized(),
-		Clock: p.GetClock(), Steered: p.GetSteered(), Now: d.ptp(p.GetNow()),
-		Ports: mapSlice(p.GetPorts(), func(q *pb.GPTPPort) GPTPPort {
-			return GPTPPort{
-				Port: d.port("port", q.GetPort()), Ifname: q.GetIfname(), State: q.GetState(),
-				AsCapable: q.GetAsCapable(), Reason: q.GetReason(), MeanLinkDelay: q.GetMeanLinkDelayNs(),
-				NeighborRateRatioPPM: q.GetNeighborRateRatioPpm(), Stamps: q.GetStamps(),
-				GateOffset: q.GetGateOffsetNs(), GateInBound: q.GetGateInBound(),
-			}
-		}),
-	}
-}
-
 func macText(m tsn.MAC) string {
 	if m.IsZero() {
 		return ""
@@ -292,22 +274,6 @@ func pathToPB(p Path) *pb.Path {
 	}
 }
 
-func gptpToPB(g GPTPStatus) *pb.GPTPStatus {
-	return &pb.GPTPStatus{
-		Domain: uint32(g.Domain), ClockIdentity: g.ClockIdentity, Grandmaster: g.Grandmaster,
-		GrandmasterName: g.GrandmasterName, IsGrandmaster: g.IsGrandmaster, StepsRemoved: uint32(g.StepsRemoved),
-		OffsetNs: g.Offset, RatePpm: g.RatePPM, Synchronized: g.Synchronized, Clock: g.Clock, Steered: g.Steered,
-		Now: ptpToPB(g.Now),
-		Ports: mapSlice(g.Ports, func(p GPTPPort) *pb.GPTPPort {
-			return &pb.GPTPPort{
-				Port: uint32(p.Port), Ifname: p.Ifname, State: p.State, AsCapable: p.AsCapable, Reason: p.Reason,
-				MeanLinkDelayNs: p.MeanLinkDelay, NeighborRateRatioPpm: p.NeighborRateRatioPPM, Stamps: p.Stamps,
-				GateOffsetNs: p.GateOffset, GateInBound: p.GateInBound,
-			}
-		}),
-	}
-}
-
 func progressToPB(p Progress) *pb.Progress {
 	return &pb.Progress{Node: p.Node, Step: p.Step, Text: p.Text, ElapsedNs: p.Elapsed}
 }
@@ -317,13 +283,13 @@ func progressFromPB(p *pb.Progress) Progress {
 }
 
 func eventToPB(e Event) *pb.Event {
-	return &pb.Event{Seq: e.Seq, TimeUnixNs: e.Time, Node: e.Node, Kind: e.Kind, Port: uint32(e.Port), Detail: e.Detail}
+	return &pb.Event{Seq: e.Seq, TimeUnixNs: e.Time, Node: e.Node, Kind: e.Kind, Port: uint32(e.Port), Detail: e.Detail, Domain: uint32(e.Domain)}
 }
 
 func (d *decoder) event(p *pb.Event) Event {
 	return Event{
 		Seq: p.GetSeq(), Time: p.GetTimeUnixNs(), Node: p.GetNode(), Kind: p.GetKind(),
-		Port: d.port("port", p.GetPort()), Detail: p.GetDetail(),
+		Port: d.port("port", p.GetPort()), Detail: p.GetDetail(), Domain: uint8(d.uint("domain", p.GetDomain(), 255)),
 	}
 }
 

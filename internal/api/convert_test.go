@@ -88,6 +88,25 @@ func anyPorts(t *rapid.T) []PortSchedule {
 	return out
 }
 
+func anySample(t *rapid.T) GPTPSample {
+	return GPTPSample{
+		Time: rapid.Int64().Draw(t, "time"), Domain: rapid.Uint8().Draw(t, "domain"), Offset: rapid.Int64().Draw(t, "offset"),
+		RatePPM: rapid.Float64().Draw(t, "rate"), MeanLinkDelay: rapid.Float64().Draw(t, "delay"),
+		Grandmaster: anyText.Draw(t, "grandmaster"), State: anyText.Draw(t, "state"),
+	}
+}
+
+// Select puts the fields of another domain at the top, and names those there are.
+func TestSelectDomain(t *testing.T) {
+	g := GPTPStatus{Domains: []GPTPDomain{{Domain: 0}, {Domain: 20, Grandmaster: "x"}}}
+	if err := g.Select(20); err != nil || g.Grandmaster != "x" {
+		t.Errorf("%v: %+v", err, g.GPTPDomain)
+	}
+	if err := g.Select(3); ErrorCode(err) != CodeNotFound || err.Error() != "domain 3 is not configured here; there is 0, 20" {
+		t.Error(err)
+	}
+}
+
 func TestConversions(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		roundTrip(t, "stream", anyStream(t), streamToPB, (*decoder).stream)
@@ -104,8 +123,12 @@ func TestConversions(t *testing.T) {
 		roundTrip(t, "schedule state", ScheduleState{
 			StagedID: "a", RunningID: "b", State: anyText.Draw(t, "state"), Base: anyTime(t), Ports: anyPorts(t),
 		}, scheduleStateToPB, (*decoder).scheduleState)
-		roundTrip(t, "event", Event{Seq: rapid.Uint64().Draw(t, "seq"), Time: rapid.Int64().Draw(t, "time"), Node: "n", Kind: "k", Port: 9, Detail: anyText.Draw(t, "detail")},
+		roundTrip(t, "event", Event{Seq: rapid.Uint64().Draw(t, "seq"), Time: rapid.Int64().Draw(t, "time"), Node: "n", Kind: "k", Port: 9, Detail: anyText.Draw(t, "detail"), Domain: rapid.Uint8().Draw(t, "domain")},
 			eventToPB, (*decoder).event)
+		sample, event := anySample(t), Event{Seq: 1, Kind: "grand-master", Domain: 20}
+		roundTrip(t, "history", GPTPHistory{Node: anyText.Draw(t, "node"), Domain: 20, Samples: []GPTPSample{sample, sample}, Events: []Event{event}}, historyToPB, (*decoder).history)
+		roundTrip(t, "update of a sample", GPTPUpdate{Sample: &sample}, updateToPB, (*decoder).update)
+		roundTrip(t, "update of an event", GPTPUpdate{Event: &event}, updateToPB, (*decoder).update)
 	})
 }
 

@@ -141,10 +141,6 @@ func (s *switchServer) ListPaths(ctx context.Context, r *pb.ListPathsRequest) (*
 		})
 }
 
-func (s *switchServer) GetGPTP(ctx context.Context, r *pb.NodeRequest) (*pb.GPTPStatus, error) {
-	return call(ctx, s, r.Node, func(sw Switch) (*GPTPStatus, error) { return sw.GPTP(ctx) }, sure(gptpToPB))
-}
-
 func (s *switchServer) AddStream(ctx context.Context, r *pb.AddStreamRequest) (*pb.StreamState, error) {
 	var d decoder
 	req := d.request(r)

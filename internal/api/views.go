@@ -81,6 +81,7 @@ type GPTPSummary struct {
 	Grandmaster   string `json:"grandmaster"` // name, else clock identity
 	IsGrandmaster bool   `json:"isGrandmaster"`
 	Offset        int64  `json:"offsetNs"`
+	State         string `json:"state"` // GPTPGrandMaster ...
 }
 
 // ScheduleBrief is the schedule in one line.
@@ -271,37 +272,6 @@ type Why struct {
 	Lines     []string `json:"lines"`
 	// Details is the same for programs, for each VLAN.
 	Details []WhyDetail `json:"details,omitempty"`
-}
-
-// GPTPStatus is the time-aware system.
-type GPTPStatus struct {
-	Domain          uint8       `json:"domain"`
-	ClockIdentity   string      `json:"clockIdentity"`
-	Grandmaster     string      `json:"grandmaster"` // clock identity
-	GrandmasterName string      `json:"grandmasterName,omitempty"`
-	IsGrandmaster   bool        `json:"isGrandmaster"`
-	StepsRemoved    uint16      `json:"stepsRemoved"`
-	Offset          int64       `json:"offsetNs"` // this clock minus the grand master's
-	RatePPM         float64     `json:"ratePpm"`  // grand master's against LocalClock
-	Synchronized    bool        `json:"synchronized"`
-	Clock           string      `json:"clock"` // virtual, system, phc
-	Steered         bool        `json:"steered"`
-	Now             tsn.PTPTime `json:"now"`
-	Ports           []GPTPPort  `json:"ports"`
-}
-
-// GPTPPort is a port of it.
-type GPTPPort struct {
-	Port                 tsn.Port `json:"port"`
-	Ifname               string   `json:"ifname"`
-	State                string   `json:"state"` // MasterPort, SlavePort, PassivePort, DisabledPort
-	AsCapable            bool     `json:"asCapable"`
-	Reason               string   `json:"reason,omitempty"` // why not
-	MeanLinkDelay        int64    `json:"meanLinkDelayNs"`
-	NeighborRateRatioPPM float64  `json:"neighborRateRatioPpm"`
-	Stamps               string   `json:"stamps"`       // hardware, software
-	GateOffset           int64    `json:"gateOffsetNs"` // gate clock minus gPTP
-	GateInBound          bool     `json:"gateInBound"`
 }
 
 // StreamState is a stream and what became of it.

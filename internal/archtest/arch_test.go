@@ -63,6 +63,8 @@ var may = map[string][]string{
 	"internal/api/tsnswitchv1":                    {},
 	"internal/api/tsnswitchv1/tsnswitchv1connect": {"internal/api/tsnswitchv1"},
 
+	"internal/gptplog": {"", "gptp", "internal/api", "internal/api/tsnswitchv1", "internal/api/tsnswitchv1/tsnswitchv1connect", "internal/record"},
+
 	"internal/nodeconfig": {"", "spb", "gptp", "qbv", "srp", "internal/node", "internal/config"},
 
 	"internal/sim": {
@@ -72,7 +74,7 @@ var may = map[string][]string{
 	"internal/sim/spbsim": {"", "spb", "spb/isispdu", "internal/dataplane", "internal/dataplane/fake"},
 	"internal/daemon": {
 		"", "spb", "gptp", "qbv", "srp", "internal/node", "internal/nodeconfig", "internal/dataplane", "internal/link",
-		"internal/record", "internal/ndproxy", "internal/config", "internal/api", "internal/api/tsnswitchv1", "internal/api/tsnswitchv1/tsnswitchv1connect",
+		"internal/record", "internal/gptplog", "internal/ndproxy", "internal/config", "internal/api", "internal/api/tsnswitchv1", "internal/api/tsnswitchv1/tsnswitchv1connect",
 	},
 
 	"internal/kerneltest":        {"", "internal/kerneltest/uml"},
@@ -81,7 +83,10 @@ var may = map[string][]string{
 	"internal/kerneltest/umlrun": {"internal/kerneltest/uml"},
 
 	"cmd/tsnswitchd": {"", "internal/config", "internal/daemon"},
-	"cmd/tsnctl":     {"", "spb", "qbv", "internal/config", "internal/api", "internal/api/tsnswitchv1", "internal/api/tsnswitchv1/tsnswitchv1connect"},
+	"cmd/tsnctl": {
+		"", "spb", "gptp", "qbv", "srp", "internal/config", "internal/nodeconfig", "internal/node", "internal/record", "internal/gptplog",
+		"internal/api", "internal/api/tsnswitchv1", "internal/api/tsnswitchv1/tsnswitchv1connect",
+	},
 	"lab/demo": {
 		"", "gptp/ptpmsg", "qbv", "internal/config", "internal/api", "internal/kerneltest", "internal/kerneltest/uml",
 		"internal/api/tsnswitchv1", "internal/api/tsnswitchv1/tsnswitchv1connect",

@@ -36,7 +36,7 @@ func (d *Daemon) Events(ctx context.Context, since uint64, emit func(api.Event) 
 
 // snapshot is what both machines say of themselves at about one time.
 type snapshot struct {
-	gptp       gptp.DomainStatus
+	gptp       gptp.Status
 	spb        *spb.Status
 	spbCounts  spb.Counters
 	neighbours []spb.Neighbour
@@ -52,7 +52,7 @@ type snapshot struct {
 
 func (d *Daemon) snapshot(ctx context.Context) (*snapshot, error) {
 	var s snapshot
-	if err := d.timing.call(ctx, func() { s.gptp = d.gptp.Status().Target() }); err != nil {
+	if err := d.timing.call(ctx, func() { s.gptp = d.gptp.Status() }); err != nil {
 		return nil, err
 	}
 	err := d.control.call(ctx, func() {
@@ -72,11 +72,12 @@ func (d *Daemon) Status(ctx context.Context) (*api.Status, error) {
 	if err != nil {
 		return nil, err
 	}
+	target := s.gptp.Target()
 	st := &api.Status{
 		Node: d.cfg.Name, System: d.cfg.SystemID, Role: d.cfg.Role, Version: Version, Uptime: time.Since(d.started).Nanoseconds(),
 		GPTP: api.GPTPSummary{
-			Synchronized: s.gptp.Synced, Grandmaster: d.clockName(ctx, s.gptp.GrandMaster),
-			IsGrandmaster: s.gptp.IsGM, Offset: s.gptp.Offset.LastNS,
+			Synchronized: target.Synced, Grandmaster: d.clockName(ctx, target.GrandMaster),
+			IsGrandmaster: target.IsGM, Offset: target.Offset.LastNS, State: target.State.String(),
 		},
 	}
 	if s.spb != nil {
@@ -258,20 +259,7 @@ func (d *Daemon) degraded(s *snapshot, st *api.Status) []string {
 	if s.spb != nil && s.spb.DuplicateSystem != "" {
 		out = append(out, "another bridge seems to have our system id: "+s.spb.DuplicateSystem)
 	}
-	for _, p := range s.gptp.Ports {
-		if p.Up && !p.AsCapable {
-			out = append(out, fmt.Sprintf("port %d is not asCapable: %s", p.Port, p.AsCapableReason))
-		}
-	}
-	if err := d.clock.schedulable(); err != nil && d.cfg.Role != config.RoleClock {
-		out = append(out, "no new schedule is taken: "+err.Error())
-	} else if err := d.clock.synced(); err != nil {
-		out = append(out, err.Error())
-	}
-	out = append(out, d.clock.trouble()...)
-	if s.gptp.State == gptp.TimeHoldover {
-		out = append(out, "gPTP time is held over from a grand master that is gone")
-	}
+	out = append(out, d.timeDegraded(s.gptp)...)
 	if st.Kernel.Error != "" {
 		out = append(out, "kernel: "+st.Kernel.Error)
 	}
@@ -297,7 +285,7 @@ func (d *Daemon) counters(s *snapshot) []api.NamedCounter {
 		add("spb", 0, s.spbCounts)
 	}
 	add("srp", 0, s.srpCounts)
-	for _, p := range s.gptp.Ports {
+	for _, p := range s.gptp.Target().Ports {
 		add("gptp", p.Port, p.Counters)
 	}
 	for _, c := range d.ports.Counters() {
@@ -406,60 +394,4 @@ func (d *Daemon) KernelText(context.Context) (*api.KernelText, error) {
 	}
 	out.Sections = append(out.Sections, api.TextSection{Title: "counters", Text: strings.TrimRight(b.String(), "\n")})
 	return out, nil
-}
-
-// GPTP implements api.Switch.
-func (d *Daemon) GPTP(ctx context.Context) (*api.GPTPStatus, error) {
-	var s gptp.DomainStatus
-	if err := d.timing.call(ctx, func() { s = d.gptp.Status().Target() }); err != nil {
-		return nil, err
-	}
-	out := &api.GPTPStatus{
-		Domain: s.Domain, ClockIdentity: s.ClockIdentity.String(), Grandmaster: s.GrandMaster.String(),
-		IsGrandmaster: s.IsGM, StepsRemoved: s.StepsRemoved,
-		Offset: s.Offset.LastNS, RatePPM: s.Relation.RatePPB / 1000, Synchronized: s.Synced,
-		Clock: d.clock.kind, Steered: d.clock.isSteered(),
-	}
-	if name := d.clockName(ctx, s.GrandMaster); name != out.Grandmaster {
-		out.GrandmasterName = name
-	}
-	gate, gateErr := d.clock.gate()
-	if gateErr == nil {
-		out.Now = gate.PTP
-	}
-	stamps := "software"
-	if d.clock.kind == "phc" {
-		stamps = "hardware"
-	}
-	for _, p := range s.Ports {
-		g := api.GPTPPort{
-			Port: p.Port, Ifname: ifnameOf(d.cfg, p.Port), State: p.State.String(), AsCapable: p.AsCapable,
-			MeanLinkDelay: int64(p.MeanLinkDelayNS), NeighborRateRatioPPM: (p.NeighborRateRatio - 1) * 1e6, Stamps: stamps,
-		}
-		if !p.AsCapable {
-			g.Reason = p.AsCapableReason.String()
-		}
-		if gateErr == nil {
-			g.GateOffset = -gate.Offset()
-			g.GateInBound = gate.Check(d.clock.bound, 0) == nil
-		}
-		out.Ports = append(out.Ports, g)
-	}
-	return out, nil
-}
-
-// clockName finds the node whose address a clock identity was made from.
-func (d *Daemon) clockName(ctx context.Context, id gptp.ClockIdentity) string {
-	if id == gptp.ClockIdentityFromMAC(d.cfg.SystemID) {
-		return d.cfg.Name
-	}
-	members, err := d.fabric.members(ctx)
-	if err == nil {
-		for _, m := range members {
-			if !m.system.IsZero() && id == gptp.ClockIdentityFromMAC(m.system) {
-				return m.name
-			}
-		}
-	}
-	return id.String()
 }

@@ -32,10 +32,10 @@ import (
 	"time"
 
 	"tsnswitch"
-	"tsnswitch/gptp"
 	"tsnswitch/internal/api"
 	"tsnswitch/internal/config"
 	"tsnswitch/internal/dataplane"
+	"tsnswitch/internal/gptplog"
 	"tsnswitch/internal/link"
 	"tsnswitch/internal/node"
 	"tsnswitch/internal/record"
@@ -82,6 +82,7 @@ type Daemon struct {
 	applier     *applier
 	convergence *convergence
 	events      *events
+	gptpLog     *gptplog.Log
 	fabric      *fabric
 
 	// answers are the requests to machines that wait for their Result.
@@ -134,7 +135,7 @@ func Run(ctx context.Context, cfg *config.Daemon, opt Options) error {
 func build(cfg *config.Daemon, opt Options) (_ *Daemon, err error) {
 	identify(cfg)
 	d := &Daemon{
-		cfg: cfg, log: opt.Log, started: time.Now(), events: newEvents(cfg.Name), answers: map[uint64]chan error{},
+		cfg: cfg, log: opt.Log, started: time.Now(), events: newEvents(cfg.Name), gptpLog: gptplog.New(gptplog.Limits{}), answers: map[uint64]chan error{},
 		neighbours: neighbours{changed: make(chan struct{}, 1)}, ready: make(chan struct{}),
 		ops: make(chan struct{}, 1), changed: make(chan struct{}, 1), links: map[tsn.Port]tsn.LinkChanged{},
 	}
@@ -199,7 +200,7 @@ func build(cfg *config.Daemon, opt Options) (_ *Daemon, err error) {
 		return nil, err
 	}
 	d.applier = newApplier(d.kernel, d.log, d.clock.now, d.applied)
-	d.timing = newLoop("timing", d.gptp, link.Now, d.effect)
+	d.timing = newLoop("timing", d.gptp, link.Now, d.timingEffect)
 	d.control = newLoop("control", d.machine, link.Now, d.effect)
 	d.convergence, d.control.after = newConvergence(), d.converged
 	var keys *api.Keys
@@ -313,6 +314,7 @@ func (d *Daemon) run(ctx context.Context, opt Options) error {
 	task("hold", plain(d.hold))
 	task("clock", plain(d.tellTime))
 	task("steering", plain(d.steerClock))
+	task("gPTP log", plain(d.logTime))
 	task("network", plain(d.keepNetwork))
 	task("keys", func(ctx context.Context) error { d.keepKeys(ctx, opt.Reload); return nil })
 	task("local API", func(ctx context.Context) error { return api.Serve(ctx, local, api.LocalHandler(d), d.log) })
@@ -353,15 +355,7 @@ func (d *Daemon) effect(e tsn.Effect) {
 			d.log.Debug("send", "err", err)
 		}
 	case tsn.Notice:
-		d.log.Info(e.Kind, "port", e.Port, "detail", e.Detail)
-		d.events.add(e.Kind, e.Port, e.Detail)
-	case gptp.RelationChanged:
-		if !e.Target {
-			return
-		}
-		if d.clock.relation(e) {
-			d.tellControl()
-		}
+		d.notice(e)
 	case node.Desired:
 		d.convergence.wanted = e.Forwarding
 		d.applier.set(e)
@@ -395,6 +389,12 @@ func (d *Daemon) effect(e tsn.Effect) {
 	}
 }
 
+// notice logs an occurrence that a machine tells of.
+func (d *Daemon) notice(n tsn.Notice) api.Event {
+	d.log.Info(n.Kind, "port", n.Port, "detail", n.Detail)
+	return d.events.put(api.Event{Kind: n.Kind, Port: n.Port, Detail: n.Detail, Domain: n.Domain})
+}
+
 // linkEvent notes the link state for status, and passes everything on.
 func (d *Daemon) linkEvent(ev tsn.Event) {
 	if l, ok := ev.(tsn.LinkChanged); ok {
@@ -405,7 +405,7 @@ func (d *Daemon) linkEvent(ev tsn.Event) {
 		if l.Up {
 			state = "link-up"
 		}
-		d.events.add(state, l.Port, l.Rate.String())
+		d.gptpLog.Event(link.Now(), d.events.add(state, l.Port, l.Rate.String()))
 		// A schedule may have to be sent again, or the interface is gone. But the
 		// paths around a link that was lost are first.
 		time.AfterFunc(lookAfter, d.applier.poke)

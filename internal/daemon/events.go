@@ -28,19 +28,24 @@ func newEvents(node string) *events {
 }
 
 // add notes an occurrence.
-func (e *events) add(kind string, port tsn.Port, detail string) {
+func (e *events) add(kind string, port tsn.Port, detail string) api.Event {
+	return e.put(api.Event{Kind: kind, Port: port, Detail: detail})
+}
+
+// put numbers, dates and keeps an event, and returns it so.
+func (e *events) put(ev api.Event) api.Event {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.counts[kind]++
-	e.ring = append(e.ring, api.Event{
-		Seq: e.next, Time: time.Now().UnixNano(), Node: e.node, Kind: kind, Port: port, Detail: detail,
-	})
+	ev.Seq, ev.Time, ev.Node = e.next, time.Now().UnixNano(), e.node
+	e.counts[ev.Kind]++
+	e.ring = append(e.ring, ev)
 	e.next++
 	if len(e.ring) > eventRing {
 		e.ring = append(e.ring[:0:0], e.ring[len(e.ring)-eventRing:]...)
 	}
 	close(e.more)
 	e.more = make(chan struct{})
+	return ev
 }
 
 // since returns the events from seq on that are still known, and a channel

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -59,7 +60,11 @@ func (c collector) Collect(out chan<- prometheus.Metric) {
 		gauge(out, "edge_blocked", "1 if the edge guard keeps the port closed.", truth(e.State == spb.EdgeBlocked.String()), l)
 		counter(out, "edge_blocks_total", "How often the edge guard closed the port.", float64(e.Blocks), l)
 	}
+	collectGPTP(out, c.d.gptpView(s.gptp, c.d.clockNames(ctx)))
 	for _, n := range c.d.counters(s) {
+		if strings.HasPrefix(n.Name, "gptp_") {
+			continue // collectGPTP has them, for each domain
+		}
 		counter(out, n.Name+"_total", "Counter of that name in the switch's status.", float64(n.Value), portLabels(n.Port))
 	}
 	for kind, n := range c.d.events.totals() {
@@ -74,8 +79,6 @@ func (c collector) status(out chan<- prometheus.Metric, st *api.Status) {
 	gauge(out, "spb_agreement_pending", "1 while neighbours have not agreed on the topology.", truth(st.SPB.Agreement.Pending), nil)
 	gauge(out, "spb_agreement_pending_seconds", "How long they have not.", float64(st.SPB.Agreement.For)*1e-9, nil)
 	gauge(out, "spb_agreement_withheld", "Tree positions that wait for agreement.", float64(st.SPB.Agreement.Withheld), nil)
-	gauge(out, "gptp_synchronized", "1 if gPTP time follows a grand master.", truth(st.GPTP.Synchronized), nil)
-	gauge(out, "gptp_offset_seconds", "Offset from the grand master found by the last Sync.", float64(st.GPTP.Offset)*1e-9, nil)
 	gauge(out, "kernel_in_sync", "1 if the kernel is as desired.", truth(st.Kernel.InSync), nil)
 	gauge(out, "kernel_differences", "Steps that would make the kernel as desired.", float64(st.Kernel.Differences), nil)
 	gauge(out, "streams", "Streams by relation to this node.", float64(st.Streams.Owned), prometheus.Labels{"kind": "owned"})

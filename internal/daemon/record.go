@@ -1,7 +1,6 @@
 package daemon
 
 import (
-	"tsnswitch/gptp"
 	"tsnswitch/internal/node"
 	"tsnswitch/internal/record"
 	"tsnswitch/qbv"
@@ -10,7 +9,7 @@ import (
 )
 
 // Every event that the daemon gives a machine, so that a recorded run can be
-// replayed.
+// replayed; those of the timing machine are in package gptplog.
 func init() {
 	record.Register("node.SetUnlocked", node.SetUnlocked{})
 	record.Register("spb.SetEndStations", spb.SetEndStations{})
@@ -28,9 +27,6 @@ func init() {
 	record.Register("spb.StationGone", spb.StationGone{})
 	record.Register("spb.SetServices", spb.SetServices{})
 	record.Register("spb.Applied", spb.Applied{})
-	record.Register("gptp.SetSource", gptp.SetSource{})
-	record.Register("gptp.SetPortStates", gptp.SetPortStates{})
-	record.Register("gptp.SetClockQuality", gptp.SetClockQuality{})
 	record.Register("srp.PutReservations", srp.PutReservations{})
 	record.Register("qbv.Clock", qbv.Clock{})
 	record.Register("qbv.Stage", qbv.Stage{})

@@ -174,17 +174,6 @@ func (f *Fake) Why(_ context.Context, q api.WhyQuery) (*api.Why, error) {
 	}}}, f.did("Why")
 }
 
-func (f *Fake) GPTP(context.Context) (*api.GPTPStatus, error) {
-	return &api.GPTPStatus{
-		ClockIdentity: "020000fffe000001", Grandmaster: "020000fffe000003", GrandmasterName: "b3", StepsRemoved: 2,
-		Offset: -1250, RatePPM: 19.87, Synchronized: true, Clock: "virtual", Now: tsn.PTPTime{NS: 1_700_000_000_123_456_789},
-		Ports: []api.GPTPPort{
-			{Port: 1, Ifname: "p1", State: "SlavePort", AsCapable: true, MeanLinkDelay: 1830, NeighborRateRatioPPM: -3.2, Stamps: "software", GateOffset: 412, GateInBound: true},
-			{Port: 2, Ifname: "p2", State: "DisabledPort", Reason: "link down", Stamps: "software"},
-		},
-	}, f.did("GPTP")
-}
-
 // Stream returns a valid stream from A to B.
 func Stream(unique uint16) tsn.Stream {
 	a := tsn.MAC{2, 0, 0, 0, 1, 1}

@@ -1023,156 +1023,35 @@ func (x *RecordsRequest) GetApplication() uint32 {
 	return 0
 }
 
-type GPTPPort struct {
-	state                protoimpl.MessageState `protogen:"open.v1"`
-	Port                 uint32                 `protobuf:"varint,1,opt,name=port,proto3" json:"port,omitempty"`
-	Ifname               string                 `protobuf:"bytes,2,opt,name=ifname,proto3" json:"ifname,omitempty"`
-	State                string                 `protobuf:"bytes,3,opt,name=state,proto3" json:"state,omitempty"` // MasterPort | SlavePort | PassivePort | DisabledPort
-	AsCapable            bool                   `protobuf:"varint,4,opt,name=as_capable,json=asCapable,proto3" json:"as_capable,omitempty"`
-	Reason               string                 `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"` // why not
-	MeanLinkDelayNs      int64                  `protobuf:"varint,6,opt,name=mean_link_delay_ns,json=meanLinkDelayNs,proto3" json:"mean_link_delay_ns,omitempty"`
-	NeighborRateRatioPpm float64                `protobuf:"fixed64,7,opt,name=neighbor_rate_ratio_ppm,json=neighborRateRatioPpm,proto3" json:"neighbor_rate_ratio_ppm,omitempty"`
-	Stamps               string                 `protobuf:"bytes,8,opt,name=stamps,proto3" json:"stamps,omitempty"`                                    // hardware | software
-	GateOffsetNs         int64                  `protobuf:"varint,9,opt,name=gate_offset_ns,json=gateOffsetNs,proto3" json:"gate_offset_ns,omitempty"` // gate clock minus gPTP
-	GateInBound          bool                   `protobuf:"varint,10,opt,name=gate_in_bound,json=gateInBound,proto3" json:"gate_in_bound,omitempty"`
-	unknownFields        protoimpl.UnknownFields
-	sizeCache            protoimpl.SizeCache
-}
-
-func (x *GPTPPort) Reset() {
-	*x = GPTPPort{}
-	mi := &file_tsnswitch_v1_switch_proto_msgTypes[14]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *GPTPPort) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*GPTPPort) ProtoMessage() {}
-
-func (x *GPTPPort) ProtoReflect() protoreflect.Message {
-	mi := &file_tsnswitch_v1_switch_proto_msgTypes[14]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use GPTPPort.ProtoReflect.Descriptor instead.
-func (*GPTPPort) Descriptor() ([]byte, []int) {
-	return file_tsnswitch_v1_switch_proto_rawDescGZIP(), []int{14}
-}
-
-func (x *GPTPPort) GetPort() uint32 {
-	if x != nil {
-		return x.Port
-	}
-	return 0
-}
-
-func (x *GPTPPort) GetIfname() string {
-	if x != nil {
-		return x.Ifname
-	}
-	return ""
-}
-
-func (x *GPTPPort) GetState() string {
-	if x != nil {
-		return x.State
-	}
-	return ""
-}
-
-func (x *GPTPPort) GetAsCapable() bool {
-	if x != nil {
-		return x.AsCapable
-	}
-	return false
-}
-
-func (x *GPTPPort) GetReason() string {
-	if x != nil {
-		return x.Reason
-	}
-	return ""
-}
-
-func (x *GPTPPort) GetMeanLinkDelayNs() int64 {
-	if x != nil {
-		return x.MeanLinkDelayNs
-	}
-	return 0
-}
-
-func (x *GPTPPort) GetNeighborRateRatioPpm() float64 {
-	if x != nil {
-		return x.NeighborRateRatioPpm
-	}
-	return 0
-}
-
-func (x *GPTPPort) GetStamps() string {
-	if x != nil {
-		return x.Stamps
-	}
-	return ""
-}
-
-func (x *GPTPPort) GetGateOffsetNs() int64 {
-	if x != nil {
-		return x.GateOffsetNs
-	}
-	return 0
-}
-
-func (x *GPTPPort) GetGateInBound() bool {
-	if x != nil {
-		return x.GateInBound
-	}
-	return false
-}
-
-type GPTPStatus struct {
+// GPTPSample is what one domain knew at a time.
+type GPTPSample struct {
 	state           protoimpl.MessageState `protogen:"open.v1"`
-	Domain          uint32                 `protobuf:"varint,1,opt,name=domain,proto3" json:"domain,omitempty"`
-	ClockIdentity   string                 `protobuf:"bytes,2,opt,name=clock_identity,json=clockIdentity,proto3" json:"clock_identity,omitempty"`
-	Grandmaster     string                 `protobuf:"bytes,3,opt,name=grandmaster,proto3" json:"grandmaster,omitempty"`
-	GrandmasterName string                 `protobuf:"bytes,4,opt,name=grandmaster_name,json=grandmasterName,proto3" json:"grandmaster_name,omitempty"`
-	IsGrandmaster   bool                   `protobuf:"varint,5,opt,name=is_grandmaster,json=isGrandmaster,proto3" json:"is_grandmaster,omitempty"`
-	StepsRemoved    uint32                 `protobuf:"varint,6,opt,name=steps_removed,json=stepsRemoved,proto3" json:"steps_removed,omitempty"`
-	OffsetNs        int64                  `protobuf:"varint,7,opt,name=offset_ns,json=offsetNs,proto3" json:"offset_ns,omitempty"` // local clock minus grand master, last measured
-	RatePpm         float64                `protobuf:"fixed64,8,opt,name=rate_ppm,json=ratePpm,proto3" json:"rate_ppm,omitempty"`   // grand master's rate against LocalClock
-	Synchronized    bool                   `protobuf:"varint,9,opt,name=synchronized,proto3" json:"synchronized,omitempty"`
-	Clock           string                 `protobuf:"bytes,10,opt,name=clock,proto3" json:"clock,omitempty"` // virtual | system | phc
-	Steered         bool                   `protobuf:"varint,11,opt,name=steered,proto3" json:"steered,omitempty"`
-	Now             *PTPTime               `protobuf:"bytes,12,opt,name=now,proto3" json:"now,omitempty"`
-	Ports           []*GPTPPort            `protobuf:"bytes,13,rep,name=ports,proto3" json:"ports,omitempty"`
+	TimeUnixNs      int64                  `protobuf:"varint,1,opt,name=time_unix_ns,json=timeUnixNs,proto3" json:"time_unix_ns,omitempty"` // wall clock, on one monotonic scale
+	Domain          uint32                 `protobuf:"varint,2,opt,name=domain,proto3" json:"domain,omitempty"`
+	OffsetNs        int64                  `protobuf:"zigzag64,3,opt,name=offset_ns,json=offsetNs,proto3" json:"offset_ns,omitempty"`                         // this clock minus the grand master's
+	RatePpm         float64                `protobuf:"fixed64,4,opt,name=rate_ppm,json=ratePpm,proto3" json:"rate_ppm,omitempty"`                             // gPTP time's rate against LocalClock
+	MeanLinkDelayNs float64                `protobuf:"fixed64,5,opt,name=mean_link_delay_ns,json=meanLinkDelayNs,proto3" json:"mean_link_delay_ns,omitempty"` // of the slave port; 0 without one
+	Grandmaster     string                 `protobuf:"bytes,6,opt,name=grandmaster,proto3" json:"grandmaster,omitempty"`                                      // clock identity
+	State           string                 `protobuf:"bytes,7,opt,name=state,proto3" json:"state,omitempty"`                                                  // grand-master | synchronized | acquiring | holdover | free-running
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
 }
 
-func (x *GPTPStatus) Reset() {
-	*x = GPTPStatus{}
-	mi := &file_tsnswitch_v1_switch_proto_msgTypes[15]
+func (x *GPTPSample) Reset() {
+	*x = GPTPSample{}
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *GPTPStatus) String() string {
+func (x *GPTPSample) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*GPTPStatus) ProtoMessage() {}
+func (*GPTPSample) ProtoMessage() {}
 
-func (x *GPTPStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_tsnswitch_v1_switch_proto_msgTypes[15]
+func (x *GPTPSample) ProtoReflect() protoreflect.Message {
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1183,101 +1062,322 @@ func (x *GPTPStatus) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use GPTPStatus.ProtoReflect.Descriptor instead.
-func (*GPTPStatus) Descriptor() ([]byte, []int) {
-	return file_tsnswitch_v1_switch_proto_rawDescGZIP(), []int{15}
+// Deprecated: Use GPTPSample.ProtoReflect.Descriptor instead.
+func (*GPTPSample) Descriptor() ([]byte, []int) {
+	return file_tsnswitch_v1_switch_proto_rawDescGZIP(), []int{14}
 }
 
-func (x *GPTPStatus) GetDomain() uint32 {
+func (x *GPTPSample) GetTimeUnixNs() int64 {
+	if x != nil {
+		return x.TimeUnixNs
+	}
+	return 0
+}
+
+func (x *GPTPSample) GetDomain() uint32 {
 	if x != nil {
 		return x.Domain
 	}
 	return 0
 }
 
-func (x *GPTPStatus) GetClockIdentity() string {
-	if x != nil {
-		return x.ClockIdentity
-	}
-	return ""
-}
-
-func (x *GPTPStatus) GetGrandmaster() string {
-	if x != nil {
-		return x.Grandmaster
-	}
-	return ""
-}
-
-func (x *GPTPStatus) GetGrandmasterName() string {
-	if x != nil {
-		return x.GrandmasterName
-	}
-	return ""
-}
-
-func (x *GPTPStatus) GetIsGrandmaster() bool {
-	if x != nil {
-		return x.IsGrandmaster
-	}
-	return false
-}
-
-func (x *GPTPStatus) GetStepsRemoved() uint32 {
-	if x != nil {
-		return x.StepsRemoved
-	}
-	return 0
-}
-
-func (x *GPTPStatus) GetOffsetNs() int64 {
+func (x *GPTPSample) GetOffsetNs() int64 {
 	if x != nil {
 		return x.OffsetNs
 	}
 	return 0
 }
 
-func (x *GPTPStatus) GetRatePpm() float64 {
+func (x *GPTPSample) GetRatePpm() float64 {
 	if x != nil {
 		return x.RatePpm
 	}
 	return 0
 }
 
-func (x *GPTPStatus) GetSynchronized() bool {
+func (x *GPTPSample) GetMeanLinkDelayNs() float64 {
 	if x != nil {
-		return x.Synchronized
+		return x.MeanLinkDelayNs
 	}
-	return false
+	return 0
 }
 
-func (x *GPTPStatus) GetClock() string {
+func (x *GPTPSample) GetGrandmaster() string {
 	if x != nil {
-		return x.Clock
+		return x.Grandmaster
 	}
 	return ""
 }
 
-func (x *GPTPStatus) GetSteered() bool {
+func (x *GPTPSample) GetState() string {
 	if x != nil {
-		return x.Steered
+		return x.State
 	}
-	return false
+	return ""
 }
 
-func (x *GPTPStatus) GetNow() *PTPTime {
+type GPTPHistoryRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Node          string                 `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
+	Domain        *uint32                `protobuf:"varint,2,opt,name=domain,proto3,oneof" json:"domain,omitempty"`         // absent: the one the gates go by
+	BackNs        int64                  `protobuf:"varint,3,opt,name=back_ns,json=backNs,proto3" json:"back_ns,omitempty"` // how far; 0: all there is
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GPTPHistoryRequest) Reset() {
+	*x = GPTPHistoryRequest{}
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GPTPHistoryRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GPTPHistoryRequest) ProtoMessage() {}
+
+func (x *GPTPHistoryRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[15]
 	if x != nil {
-		return x.Now
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GPTPHistoryRequest.ProtoReflect.Descriptor instead.
+func (*GPTPHistoryRequest) Descriptor() ([]byte, []int) {
+	return file_tsnswitch_v1_switch_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *GPTPHistoryRequest) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+func (x *GPTPHistoryRequest) GetDomain() uint32 {
+	if x != nil && x.Domain != nil {
+		return *x.Domain
+	}
+	return 0
+}
+
+func (x *GPTPHistoryRequest) GetBackNs() int64 {
+	if x != nil {
+		return x.BackNs
+	}
+	return 0
+}
+
+type GPTPHistory struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Node          string                 `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
+	Domain        uint32                 `protobuf:"varint,2,opt,name=domain,proto3" json:"domain,omitempty"`
+	Samples       []*GPTPSample          `protobuf:"bytes,3,rep,name=samples,proto3" json:"samples,omitempty"`
+	Events        []*Event               `protobuf:"bytes,4,rep,name=events,proto3" json:"events,omitempty"` // of the domain, and of links
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GPTPHistory) Reset() {
+	*x = GPTPHistory{}
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GPTPHistory) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GPTPHistory) ProtoMessage() {}
+
+func (x *GPTPHistory) ProtoReflect() protoreflect.Message {
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GPTPHistory.ProtoReflect.Descriptor instead.
+func (*GPTPHistory) Descriptor() ([]byte, []int) {
+	return file_tsnswitch_v1_switch_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *GPTPHistory) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+func (x *GPTPHistory) GetDomain() uint32 {
+	if x != nil {
+		return x.Domain
+	}
+	return 0
+}
+
+func (x *GPTPHistory) GetSamples() []*GPTPSample {
+	if x != nil {
+		return x.Samples
 	}
 	return nil
 }
 
-func (x *GPTPStatus) GetPorts() []*GPTPPort {
+func (x *GPTPHistory) GetEvents() []*Event {
 	if x != nil {
-		return x.Ports
+		return x.Events
 	}
 	return nil
 }
+
+type WatchGPTPRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Node          string                 `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
+	Domain        *uint32                `protobuf:"varint,2,opt,name=domain,proto3,oneof" json:"domain,omitempty"` // absent: the one the gates go by
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchGPTPRequest) Reset() {
+	*x = WatchGPTPRequest{}
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchGPTPRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchGPTPRequest) ProtoMessage() {}
+
+func (x *WatchGPTPRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchGPTPRequest.ProtoReflect.Descriptor instead.
+func (*WatchGPTPRequest) Descriptor() ([]byte, []int) {
+	return file_tsnswitch_v1_switch_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *WatchGPTPRequest) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+func (x *WatchGPTPRequest) GetDomain() uint32 {
+	if x != nil && x.Domain != nil {
+		return *x.Domain
+	}
+	return 0
+}
+
+// GPTPUpdate is one of the two.
+type GPTPUpdate struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Types that are valid to be assigned to What:
+	//
+	//	*GPTPUpdate_Sample
+	//	*GPTPUpdate_Event
+	What          isGPTPUpdate_What `protobuf_oneof:"what"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GPTPUpdate) Reset() {
+	*x = GPTPUpdate{}
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GPTPUpdate) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GPTPUpdate) ProtoMessage() {}
+
+func (x *GPTPUpdate) ProtoReflect() protoreflect.Message {
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GPTPUpdate.ProtoReflect.Descriptor instead.
+func (*GPTPUpdate) Descriptor() ([]byte, []int) {
+	return file_tsnswitch_v1_switch_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *GPTPUpdate) GetWhat() isGPTPUpdate_What {
+	if x != nil {
+		return x.What
+	}
+	return nil
+}
+
+func (x *GPTPUpdate) GetSample() *GPTPSample {
+	if x != nil {
+		if x, ok := x.What.(*GPTPUpdate_Sample); ok {
+			return x.Sample
+		}
+	}
+	return nil
+}
+
+func (x *GPTPUpdate) GetEvent() *Event {
+	if x != nil {
+		if x, ok := x.What.(*GPTPUpdate_Event); ok {
+			return x.Event
+		}
+	}
+	return nil
+}
+
+type isGPTPUpdate_What interface {
+	isGPTPUpdate_What()
+}
+
+type GPTPUpdate_Sample struct {
+	Sample *GPTPSample `protobuf:"bytes,1,opt,name=sample,proto3,oneof"`
+}
+
+type GPTPUpdate_Event struct {
+	Event *Event `protobuf:"bytes,2,opt,name=event,proto3,oneof"`
+}
+
+func (*GPTPUpdate_Sample) isGPTPUpdate_What() {}
+
+func (*GPTPUpdate_Event) isGPTPUpdate_What() {}
 
 type AddStreamRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1292,7 +1392,7 @@ type AddStreamRequest struct {
 
 func (x *AddStreamRequest) Reset() {
 	*x = AddStreamRequest{}
-	mi := &file_tsnswitch_v1_switch_proto_msgTypes[16]
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1304,7 +1404,7 @@ func (x *AddStreamRequest) String() string {
 func (*AddStreamRequest) ProtoMessage() {}
 
 func (x *AddStreamRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tsnswitch_v1_switch_proto_msgTypes[16]
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1317,7 +1417,7 @@ func (x *AddStreamRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddStreamRequest.ProtoReflect.Descriptor instead.
 func (*AddStreamRequest) Descriptor() ([]byte, []int) {
-	return file_tsnswitch_v1_switch_proto_rawDescGZIP(), []int{16}
+	return file_tsnswitch_v1_switch_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *AddStreamRequest) GetNode() string {
@@ -1351,7 +1451,7 @@ type StreamRequest struct {
 
 func (x *StreamRequest) Reset() {
 	*x = StreamRequest{}
-	mi := &file_tsnswitch_v1_switch_proto_msgTypes[17]
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1363,7 +1463,7 @@ func (x *StreamRequest) String() string {
 func (*StreamRequest) ProtoMessage() {}
 
 func (x *StreamRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tsnswitch_v1_switch_proto_msgTypes[17]
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1376,7 +1476,7 @@ func (x *StreamRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamRequest.ProtoReflect.Descriptor instead.
 func (*StreamRequest) Descriptor() ([]byte, []int) {
-	return file_tsnswitch_v1_switch_proto_rawDescGZIP(), []int{17}
+	return file_tsnswitch_v1_switch_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *StreamRequest) GetNode() string {
@@ -1401,7 +1501,7 @@ type RemoveStreamResponse struct {
 
 func (x *RemoveStreamResponse) Reset() {
 	*x = RemoveStreamResponse{}
-	mi := &file_tsnswitch_v1_switch_proto_msgTypes[18]
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1413,7 +1513,7 @@ func (x *RemoveStreamResponse) String() string {
 func (*RemoveStreamResponse) ProtoMessage() {}
 
 func (x *RemoveStreamResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tsnswitch_v1_switch_proto_msgTypes[18]
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1426,7 +1526,7 @@ func (x *RemoveStreamResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveStreamResponse.ProtoReflect.Descriptor instead.
 func (*RemoveStreamResponse) Descriptor() ([]byte, []int) {
-	return file_tsnswitch_v1_switch_proto_rawDescGZIP(), []int{18}
+	return file_tsnswitch_v1_switch_proto_rawDescGZIP(), []int{21}
 }
 
 type ListStreamsResponse struct {
@@ -1438,7 +1538,7 @@ type ListStreamsResponse struct {
 
 func (x *ListStreamsResponse) Reset() {
 	*x = ListStreamsResponse{}
-	mi := &file_tsnswitch_v1_switch_proto_msgTypes[19]
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1450,7 +1550,7 @@ func (x *ListStreamsResponse) String() string {
 func (*ListStreamsResponse) ProtoMessage() {}
 
 func (x *ListStreamsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tsnswitch_v1_switch_proto_msgTypes[19]
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1463,7 +1563,7 @@ func (x *ListStreamsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListStreamsResponse.ProtoReflect.Descriptor instead.
 func (*ListStreamsResponse) Descriptor() ([]byte, []int) {
-	return file_tsnswitch_v1_switch_proto_rawDescGZIP(), []int{19}
+	return file_tsnswitch_v1_switch_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ListStreamsResponse) GetStreams() []*StreamState {
@@ -1483,7 +1583,7 @@ type PlanScheduleRequest struct {
 
 func (x *PlanScheduleRequest) Reset() {
 	*x = PlanScheduleRequest{}
-	mi := &file_tsnswitch_v1_switch_proto_msgTypes[20]
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1495,7 +1595,7 @@ func (x *PlanScheduleRequest) String() string {
 func (*PlanScheduleRequest) ProtoMessage() {}
 
 func (x *PlanScheduleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tsnswitch_v1_switch_proto_msgTypes[20]
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1508,7 +1608,7 @@ func (x *PlanScheduleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanScheduleRequest.ProtoReflect.Descriptor instead.
 func (*PlanScheduleRequest) Descriptor() ([]byte, []int) {
-	return file_tsnswitch_v1_switch_proto_rawDescGZIP(), []int{20}
+	return file_tsnswitch_v1_switch_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *PlanScheduleRequest) GetNode() string {
@@ -1536,7 +1636,7 @@ type ApplyScheduleRequest struct {
 
 func (x *ApplyScheduleRequest) Reset() {
 	*x = ApplyScheduleRequest{}
-	mi := &file_tsnswitch_v1_switch_proto_msgTypes[21]
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1548,7 +1648,7 @@ func (x *ApplyScheduleRequest) String() string {
 func (*ApplyScheduleRequest) ProtoMessage() {}
 
 func (x *ApplyScheduleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tsnswitch_v1_switch_proto_msgTypes[21]
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1561,7 +1661,7 @@ func (x *ApplyScheduleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyScheduleRequest.ProtoReflect.Descriptor instead.
 func (*ApplyScheduleRequest) Descriptor() ([]byte, []int) {
-	return file_tsnswitch_v1_switch_proto_rawDescGZIP(), []int{21}
+	return file_tsnswitch_v1_switch_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ApplyScheduleRequest) GetNode() string {
@@ -1598,7 +1698,7 @@ type Progress struct {
 
 func (x *Progress) Reset() {
 	*x = Progress{}
-	mi := &file_tsnswitch_v1_switch_proto_msgTypes[22]
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1610,7 +1710,7 @@ func (x *Progress) String() string {
 func (*Progress) ProtoMessage() {}
 
 func (x *Progress) ProtoReflect() protoreflect.Message {
-	mi := &file_tsnswitch_v1_switch_proto_msgTypes[22]
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1623,7 +1723,7 @@ func (x *Progress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Progress.ProtoReflect.Descriptor instead.
 func (*Progress) Descriptor() ([]byte, []int) {
-	return file_tsnswitch_v1_switch_proto_rawDescGZIP(), []int{22}
+	return file_tsnswitch_v1_switch_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Progress) GetNode() string {
@@ -1668,7 +1768,7 @@ type ApplyScheduleResponse struct {
 
 func (x *ApplyScheduleResponse) Reset() {
 	*x = ApplyScheduleResponse{}
-	mi := &file_tsnswitch_v1_switch_proto_msgTypes[23]
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1680,7 +1780,7 @@ func (x *ApplyScheduleResponse) String() string {
 func (*ApplyScheduleResponse) ProtoMessage() {}
 
 func (x *ApplyScheduleResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tsnswitch_v1_switch_proto_msgTypes[23]
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1693,7 +1793,7 @@ func (x *ApplyScheduleResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyScheduleResponse.ProtoReflect.Descriptor instead.
 func (*ApplyScheduleResponse) Descriptor() ([]byte, []int) {
-	return file_tsnswitch_v1_switch_proto_rawDescGZIP(), []int{23}
+	return file_tsnswitch_v1_switch_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ApplyScheduleResponse) GetWhat() isApplyScheduleResponse_What {
@@ -1747,7 +1847,7 @@ type WatchEventsRequest struct {
 
 func (x *WatchEventsRequest) Reset() {
 	*x = WatchEventsRequest{}
-	mi := &file_tsnswitch_v1_switch_proto_msgTypes[24]
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1759,7 +1859,7 @@ func (x *WatchEventsRequest) String() string {
 func (*WatchEventsRequest) ProtoMessage() {}
 
 func (x *WatchEventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tsnswitch_v1_switch_proto_msgTypes[24]
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1772,7 +1872,7 @@ func (x *WatchEventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchEventsRequest.ProtoReflect.Descriptor instead.
 func (*WatchEventsRequest) Descriptor() ([]byte, []int) {
-	return file_tsnswitch_v1_switch_proto_rawDescGZIP(), []int{24}
+	return file_tsnswitch_v1_switch_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *WatchEventsRequest) GetNode() string {
@@ -1797,13 +1897,14 @@ type Event struct {
 	Kind          string                 `protobuf:"bytes,4,opt,name=kind,proto3" json:"kind,omitempty"`
 	Port          uint32                 `protobuf:"varint,5,opt,name=port,proto3" json:"port,omitempty"`
 	Detail        string                 `protobuf:"bytes,6,opt,name=detail,proto3" json:"detail,omitempty"`
+	Domain        uint32                 `protobuf:"varint,7,opt,name=domain,proto3" json:"domain,omitempty"` // of a gPTP event
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_tsnswitch_v1_switch_proto_msgTypes[25]
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1815,7 +1916,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_tsnswitch_v1_switch_proto_msgTypes[25]
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1828,7 +1929,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_tsnswitch_v1_switch_proto_rawDescGZIP(), []int{25}
+	return file_tsnswitch_v1_switch_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Event) GetSeq() uint64 {
@@ -1871,6 +1972,13 @@ func (x *Event) GetDetail() string {
 		return x.Detail
 	}
 	return ""
+}
+
+func (x *Event) GetDomain() uint32 {
+	if x != nil {
+		return x.Domain
+	}
+	return 0
 }
 
 var File_tsnswitch_v1_switch_proto protoreflect.FileDescriptor
@@ -1966,36 +2074,36 @@ const file_tsnswitch_v1_switch_proto_rawDesc = "" +
 	"\x0eRecordsRequest\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12%\n" +
 	"\vapplication\x18\x02 \x01(\rH\x00R\vapplication\x88\x01\x01B\x0e\n" +
-	"\f_application\"\xc9\x02\n" +
-	"\bGPTPPort\x12\x12\n" +
-	"\x04port\x18\x01 \x01(\rR\x04port\x12\x16\n" +
-	"\x06ifname\x18\x02 \x01(\tR\x06ifname\x12\x14\n" +
-	"\x05state\x18\x03 \x01(\tR\x05state\x12\x1d\n" +
+	"\f_application\"\xe3\x01\n" +
 	"\n" +
-	"as_capable\x18\x04 \x01(\bR\tasCapable\x12\x16\n" +
-	"\x06reason\x18\x05 \x01(\tR\x06reason\x12+\n" +
-	"\x12mean_link_delay_ns\x18\x06 \x01(\x03R\x0fmeanLinkDelayNs\x125\n" +
-	"\x17neighbor_rate_ratio_ppm\x18\a \x01(\x01R\x14neighborRateRatioPpm\x12\x16\n" +
-	"\x06stamps\x18\b \x01(\tR\x06stamps\x12$\n" +
-	"\x0egate_offset_ns\x18\t \x01(\x03R\fgateOffsetNs\x12\"\n" +
-	"\rgate_in_bound\x18\n" +
-	" \x01(\bR\vgateInBound\"\xc7\x03\n" +
+	"GPTPSample\x12 \n" +
+	"\ftime_unix_ns\x18\x01 \x01(\x03R\n" +
+	"timeUnixNs\x12\x16\n" +
+	"\x06domain\x18\x02 \x01(\rR\x06domain\x12\x1b\n" +
+	"\toffset_ns\x18\x03 \x01(\x12R\boffsetNs\x12\x19\n" +
+	"\brate_ppm\x18\x04 \x01(\x01R\aratePpm\x12+\n" +
+	"\x12mean_link_delay_ns\x18\x05 \x01(\x01R\x0fmeanLinkDelayNs\x12 \n" +
+	"\vgrandmaster\x18\x06 \x01(\tR\vgrandmaster\x12\x14\n" +
+	"\x05state\x18\a \x01(\tR\x05state\"i\n" +
+	"\x12GPTPHistoryRequest\x12\x12\n" +
+	"\x04node\x18\x01 \x01(\tR\x04node\x12\x1b\n" +
+	"\x06domain\x18\x02 \x01(\rH\x00R\x06domain\x88\x01\x01\x12\x17\n" +
+	"\aback_ns\x18\x03 \x01(\x03R\x06backNsB\t\n" +
+	"\a_domain\"\x9a\x01\n" +
+	"\vGPTPHistory\x12\x12\n" +
+	"\x04node\x18\x01 \x01(\tR\x04node\x12\x16\n" +
+	"\x06domain\x18\x02 \x01(\rR\x06domain\x122\n" +
+	"\asamples\x18\x03 \x03(\v2\x18.tsnswitch.v1.GPTPSampleR\asamples\x12+\n" +
+	"\x06events\x18\x04 \x03(\v2\x13.tsnswitch.v1.EventR\x06events\"N\n" +
+	"\x10WatchGPTPRequest\x12\x12\n" +
+	"\x04node\x18\x01 \x01(\tR\x04node\x12\x1b\n" +
+	"\x06domain\x18\x02 \x01(\rH\x00R\x06domain\x88\x01\x01B\t\n" +
+	"\a_domain\"u\n" +
 	"\n" +
-	"GPTPStatus\x12\x16\n" +
-	"\x06domain\x18\x01 \x01(\rR\x06domain\x12%\n" +
-	"\x0eclock_identity\x18\x02 \x01(\tR\rclockIdentity\x12 \n" +
-	"\vgrandmaster\x18\x03 \x01(\tR\vgrandmaster\x12)\n" +
-	"\x10grandmaster_name\x18\x04 \x01(\tR\x0fgrandmasterName\x12%\n" +
-	"\x0eis_grandmaster\x18\x05 \x01(\bR\risGrandmaster\x12#\n" +
-	"\rsteps_removed\x18\x06 \x01(\rR\fstepsRemoved\x12\x1b\n" +
-	"\toffset_ns\x18\a \x01(\x03R\boffsetNs\x12\x19\n" +
-	"\brate_ppm\x18\b \x01(\x01R\aratePpm\x12\"\n" +
-	"\fsynchronized\x18\t \x01(\bR\fsynchronized\x12\x14\n" +
-	"\x05clock\x18\n" +
-	" \x01(\tR\x05clock\x12\x18\n" +
-	"\asteered\x18\v \x01(\bR\asteered\x12'\n" +
-	"\x03now\x18\f \x01(\v2\x15.tsnswitch.v1.PTPTimeR\x03now\x12,\n" +
-	"\x05ports\x18\r \x03(\v2\x16.tsnswitch.v1.GPTPPortR\x05ports\"i\n" +
+	"GPTPUpdate\x122\n" +
+	"\x06sample\x18\x01 \x01(\v2\x18.tsnswitch.v1.GPTPSampleH\x00R\x06sample\x12+\n" +
+	"\x05event\x18\x02 \x01(\v2\x13.tsnswitch.v1.EventH\x00R\x05eventB\x06\n" +
+	"\x04what\"i\n" +
 	"\x10AddStreamRequest\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12(\n" +
 	"\x04spec\x18\x02 \x01(\v2\x14.tsnswitch.v1.StreamR\x04spec\x12\x17\n" +
@@ -2026,7 +2134,7 @@ const file_tsnswitch_v1_switch_proto_rawDesc = "" +
 	"\x04what\">\n" +
 	"\x12WatchEventsRequest\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x14\n" +
-	"\x05since\x18\x02 \x01(\x04R\x05since\"\x8f\x01\n" +
+	"\x05since\x18\x02 \x01(\x04R\x05since\"\xa7\x01\n" +
 	"\x05Event\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x04R\x03seq\x12 \n" +
 	"\ftime_unix_ns\x18\x02 \x01(\x03R\n" +
@@ -2034,7 +2142,8 @@ const file_tsnswitch_v1_switch_proto_rawDesc = "" +
 	"\x04node\x18\x03 \x01(\tR\x04node\x12\x12\n" +
 	"\x04kind\x18\x04 \x01(\tR\x04kind\x12\x12\n" +
 	"\x04port\x18\x05 \x01(\rR\x04port\x12\x16\n" +
-	"\x06detail\x18\x06 \x01(\tR\x06detail2\x83\x0f\n" +
+	"\x06detail\x18\x06 \x01(\tR\x06detail\x12\x16\n" +
+	"\x06domain\x18\a \x01(\rR\x06domain2\x95\x10\n" +
 	"\x06Switch\x12:\n" +
 	"\tGetStatus\x12\x19.tsnswitch.v1.NodeRequest\x1a\x12.tsnswitch.v1.View\x127\n" +
 	"\x06Doctor\x12\x19.tsnswitch.v1.NodeRequest\x1a\x12.tsnswitch.v1.View\x125\n" +
@@ -2055,8 +2164,10 @@ const file_tsnswitch_v1_switch_proto_rawDesc = "" +
 	"\x04Ping\x12\x19.tsnswitch.v1.PingRequest\x1a\x12.tsnswitch.v1.View0\x01\x129\n" +
 	"\x05Trace\x12\x1a.tsnswitch.v1.TraceRequest\x1a\x12.tsnswitch.v1.View0\x01\x12<\n" +
 	"\vGetTopology\x12\x19.tsnswitch.v1.NodeRequest\x1a\x12.tsnswitch.v1.View\x12@\n" +
-	"\rWatchTopology\x12\x19.tsnswitch.v1.NodeRequest\x1a\x12.tsnswitch.v1.View0\x01\x12>\n" +
-	"\aGetGPTP\x12\x19.tsnswitch.v1.NodeRequest\x1a\x18.tsnswitch.v1.GPTPStatus\x12F\n" +
+	"\rWatchTopology\x12\x19.tsnswitch.v1.NodeRequest\x1a\x12.tsnswitch.v1.View0\x01\x128\n" +
+	"\aGetGPTP\x12\x19.tsnswitch.v1.NodeRequest\x1a\x12.tsnswitch.v1.View\x12M\n" +
+	"\x0eGetGPTPHistory\x12 .tsnswitch.v1.GPTPHistoryRequest\x1a\x19.tsnswitch.v1.GPTPHistory\x12G\n" +
+	"\tWatchGPTP\x12\x1e.tsnswitch.v1.WatchGPTPRequest\x1a\x18.tsnswitch.v1.GPTPUpdate0\x01\x12F\n" +
 	"\tAddStream\x12\x1e.tsnswitch.v1.AddStreamRequest\x1a\x19.tsnswitch.v1.StreamState\x12O\n" +
 	"\fRemoveStream\x12\x1b.tsnswitch.v1.StreamRequest\x1a\".tsnswitch.v1.RemoveStreamResponse\x12K\n" +
 	"\vListStreams\x12\x19.tsnswitch.v1.NodeRequest\x1a!.tsnswitch.v1.ListStreamsResponse\x12C\n" +
@@ -2078,7 +2189,7 @@ func file_tsnswitch_v1_switch_proto_rawDescGZIP() []byte {
 	return file_tsnswitch_v1_switch_proto_rawDescData
 }
 
-var file_tsnswitch_v1_switch_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
+var file_tsnswitch_v1_switch_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
 var file_tsnswitch_v1_switch_proto_goTypes = []any{
 	(*NodeRequest)(nil),            // 0: tsnswitch.v1.NodeRequest
 	(*Neighbour)(nil),              // 1: tsnswitch.v1.Neighbour
@@ -2094,98 +2205,106 @@ var file_tsnswitch_v1_switch_proto_goTypes = []any{
 	(*TraceRequest)(nil),           // 11: tsnswitch.v1.TraceRequest
 	(*DisjointRequest)(nil),        // 12: tsnswitch.v1.DisjointRequest
 	(*RecordsRequest)(nil),         // 13: tsnswitch.v1.RecordsRequest
-	(*GPTPPort)(nil),               // 14: tsnswitch.v1.GPTPPort
-	(*GPTPStatus)(nil),             // 15: tsnswitch.v1.GPTPStatus
-	(*AddStreamRequest)(nil),       // 16: tsnswitch.v1.AddStreamRequest
-	(*StreamRequest)(nil),          // 17: tsnswitch.v1.StreamRequest
-	(*RemoveStreamResponse)(nil),   // 18: tsnswitch.v1.RemoveStreamResponse
-	(*ListStreamsResponse)(nil),    // 19: tsnswitch.v1.ListStreamsResponse
-	(*PlanScheduleRequest)(nil),    // 20: tsnswitch.v1.PlanScheduleRequest
-	(*ApplyScheduleRequest)(nil),   // 21: tsnswitch.v1.ApplyScheduleRequest
-	(*Progress)(nil),               // 22: tsnswitch.v1.Progress
-	(*ApplyScheduleResponse)(nil),  // 23: tsnswitch.v1.ApplyScheduleResponse
-	(*WatchEventsRequest)(nil),     // 24: tsnswitch.v1.WatchEventsRequest
-	(*Event)(nil),                  // 25: tsnswitch.v1.Event
-	(*Hop)(nil),                    // 26: tsnswitch.v1.Hop
-	(*PTPTime)(nil),                // 27: tsnswitch.v1.PTPTime
-	(*Stream)(nil),                 // 28: tsnswitch.v1.Stream
-	(*StreamState)(nil),            // 29: tsnswitch.v1.StreamState
-	(*Schedule)(nil),               // 30: tsnswitch.v1.Schedule
-	(*View)(nil),                   // 31: tsnswitch.v1.View
+	(*GPTPSample)(nil),             // 14: tsnswitch.v1.GPTPSample
+	(*GPTPHistoryRequest)(nil),     // 15: tsnswitch.v1.GPTPHistoryRequest
+	(*GPTPHistory)(nil),            // 16: tsnswitch.v1.GPTPHistory
+	(*WatchGPTPRequest)(nil),       // 17: tsnswitch.v1.WatchGPTPRequest
+	(*GPTPUpdate)(nil),             // 18: tsnswitch.v1.GPTPUpdate
+	(*AddStreamRequest)(nil),       // 19: tsnswitch.v1.AddStreamRequest
+	(*StreamRequest)(nil),          // 20: tsnswitch.v1.StreamRequest
+	(*RemoveStreamResponse)(nil),   // 21: tsnswitch.v1.RemoveStreamResponse
+	(*ListStreamsResponse)(nil),    // 22: tsnswitch.v1.ListStreamsResponse
+	(*PlanScheduleRequest)(nil),    // 23: tsnswitch.v1.PlanScheduleRequest
+	(*ApplyScheduleRequest)(nil),   // 24: tsnswitch.v1.ApplyScheduleRequest
+	(*Progress)(nil),               // 25: tsnswitch.v1.Progress
+	(*ApplyScheduleResponse)(nil),  // 26: tsnswitch.v1.ApplyScheduleResponse
+	(*WatchEventsRequest)(nil),     // 27: tsnswitch.v1.WatchEventsRequest
+	(*Event)(nil),                  // 28: tsnswitch.v1.Event
+	(*Hop)(nil),                    // 29: tsnswitch.v1.Hop
+	(*Stream)(nil),                 // 30: tsnswitch.v1.Stream
+	(*StreamState)(nil),            // 31: tsnswitch.v1.StreamState
+	(*Schedule)(nil),               // 32: tsnswitch.v1.Schedule
+	(*View)(nil),                   // 33: tsnswitch.v1.View
 }
 var file_tsnswitch_v1_switch_proto_depIdxs = []int32{
 	1,  // 0: tsnswitch.v1.ListNeighboursResponse.neighbours:type_name -> tsnswitch.v1.Neighbour
-	26, // 1: tsnswitch.v1.Path.hops:type_name -> tsnswitch.v1.Hop
+	29, // 1: tsnswitch.v1.Path.hops:type_name -> tsnswitch.v1.Hop
 	4,  // 2: tsnswitch.v1.ListPathsResponse.paths:type_name -> tsnswitch.v1.Path
-	27, // 3: tsnswitch.v1.GPTPStatus.now:type_name -> tsnswitch.v1.PTPTime
-	14, // 4: tsnswitch.v1.GPTPStatus.ports:type_name -> tsnswitch.v1.GPTPPort
-	28, // 5: tsnswitch.v1.AddStreamRequest.spec:type_name -> tsnswitch.v1.Stream
-	29, // 6: tsnswitch.v1.ListStreamsResponse.streams:type_name -> tsnswitch.v1.StreamState
-	22, // 7: tsnswitch.v1.ApplyScheduleResponse.progress:type_name -> tsnswitch.v1.Progress
-	30, // 8: tsnswitch.v1.ApplyScheduleResponse.schedule:type_name -> tsnswitch.v1.Schedule
-	0,  // 9: tsnswitch.v1.Switch.GetStatus:input_type -> tsnswitch.v1.NodeRequest
-	0,  // 10: tsnswitch.v1.Switch.Doctor:input_type -> tsnswitch.v1.NodeRequest
-	0,  // 11: tsnswitch.v1.Switch.Diff:input_type -> tsnswitch.v1.NodeRequest
-	0,  // 12: tsnswitch.v1.Switch.GetKernelText:input_type -> tsnswitch.v1.NodeRequest
-	0,  // 13: tsnswitch.v1.Switch.GetDist:input_type -> tsnswitch.v1.NodeRequest
-	0,  // 14: tsnswitch.v1.Switch.ListNeighbours:input_type -> tsnswitch.v1.NodeRequest
-	6,  // 15: tsnswitch.v1.Switch.ListDatabase:input_type -> tsnswitch.v1.DatabaseRequest
-	0,  // 16: tsnswitch.v1.Switch.ListNodes:input_type -> tsnswitch.v1.NodeRequest
-	3,  // 17: tsnswitch.v1.Switch.ListPaths:input_type -> tsnswitch.v1.ListPathsRequest
-	7,  // 18: tsnswitch.v1.Switch.Why:input_type -> tsnswitch.v1.WhyRequest
-	8,  // 19: tsnswitch.v1.Switch.GetTree:input_type -> tsnswitch.v1.TreeRequest
-	13, // 20: tsnswitch.v1.Switch.ListRecords:input_type -> tsnswitch.v1.RecordsRequest
-	0,  // 21: tsnswitch.v1.Switch.ListServices:input_type -> tsnswitch.v1.NodeRequest
-	0,  // 22: tsnswitch.v1.Switch.ListEdge:input_type -> tsnswitch.v1.NodeRequest
-	12, // 23: tsnswitch.v1.Switch.GetDisjoint:input_type -> tsnswitch.v1.DisjointRequest
-	9,  // 24: tsnswitch.v1.Switch.Drain:input_type -> tsnswitch.v1.DrainRequest
-	10, // 25: tsnswitch.v1.Switch.Ping:input_type -> tsnswitch.v1.PingRequest
-	11, // 26: tsnswitch.v1.Switch.Trace:input_type -> tsnswitch.v1.TraceRequest
-	0,  // 27: tsnswitch.v1.Switch.GetTopology:input_type -> tsnswitch.v1.NodeRequest
-	0,  // 28: tsnswitch.v1.Switch.WatchTopology:input_type -> tsnswitch.v1.NodeRequest
-	0,  // 29: tsnswitch.v1.Switch.GetGPTP:input_type -> tsnswitch.v1.NodeRequest
-	16, // 30: tsnswitch.v1.Switch.AddStream:input_type -> tsnswitch.v1.AddStreamRequest
-	17, // 31: tsnswitch.v1.Switch.RemoveStream:input_type -> tsnswitch.v1.StreamRequest
-	0,  // 32: tsnswitch.v1.Switch.ListStreams:input_type -> tsnswitch.v1.NodeRequest
-	17, // 33: tsnswitch.v1.Switch.GetStream:input_type -> tsnswitch.v1.StreamRequest
-	20, // 34: tsnswitch.v1.Switch.PlanSchedule:input_type -> tsnswitch.v1.PlanScheduleRequest
-	21, // 35: tsnswitch.v1.Switch.ApplySchedule:input_type -> tsnswitch.v1.ApplyScheduleRequest
-	0,  // 36: tsnswitch.v1.Switch.GetSchedule:input_type -> tsnswitch.v1.NodeRequest
-	24, // 37: tsnswitch.v1.Switch.WatchEvents:input_type -> tsnswitch.v1.WatchEventsRequest
-	31, // 38: tsnswitch.v1.Switch.GetStatus:output_type -> tsnswitch.v1.View
-	31, // 39: tsnswitch.v1.Switch.Doctor:output_type -> tsnswitch.v1.View
-	31, // 40: tsnswitch.v1.Switch.Diff:output_type -> tsnswitch.v1.View
-	31, // 41: tsnswitch.v1.Switch.GetKernelText:output_type -> tsnswitch.v1.View
-	31, // 42: tsnswitch.v1.Switch.GetDist:output_type -> tsnswitch.v1.View
-	2,  // 43: tsnswitch.v1.Switch.ListNeighbours:output_type -> tsnswitch.v1.ListNeighboursResponse
-	31, // 44: tsnswitch.v1.Switch.ListDatabase:output_type -> tsnswitch.v1.View
-	31, // 45: tsnswitch.v1.Switch.ListNodes:output_type -> tsnswitch.v1.View
-	5,  // 46: tsnswitch.v1.Switch.ListPaths:output_type -> tsnswitch.v1.ListPathsResponse
-	31, // 47: tsnswitch.v1.Switch.Why:output_type -> tsnswitch.v1.View
-	31, // 48: tsnswitch.v1.Switch.GetTree:output_type -> tsnswitch.v1.View
-	31, // 49: tsnswitch.v1.Switch.ListRecords:output_type -> tsnswitch.v1.View
-	31, // 50: tsnswitch.v1.Switch.ListServices:output_type -> tsnswitch.v1.View
-	31, // 51: tsnswitch.v1.Switch.ListEdge:output_type -> tsnswitch.v1.View
-	31, // 52: tsnswitch.v1.Switch.GetDisjoint:output_type -> tsnswitch.v1.View
-	31, // 53: tsnswitch.v1.Switch.Drain:output_type -> tsnswitch.v1.View
-	31, // 54: tsnswitch.v1.Switch.Ping:output_type -> tsnswitch.v1.View
-	31, // 55: tsnswitch.v1.Switch.Trace:output_type -> tsnswitch.v1.View
-	31, // 56: tsnswitch.v1.Switch.GetTopology:output_type -> tsnswitch.v1.View
-	31, // 57: tsnswitch.v1.Switch.WatchTopology:output_type -> tsnswitch.v1.View
-	15, // 58: tsnswitch.v1.Switch.GetGPTP:output_type -> tsnswitch.v1.GPTPStatus
-	29, // 59: tsnswitch.v1.Switch.AddStream:output_type -> tsnswitch.v1.StreamState
-	18, // 60: tsnswitch.v1.Switch.RemoveStream:output_type -> tsnswitch.v1.RemoveStreamResponse
-	19, // 61: tsnswitch.v1.Switch.ListStreams:output_type -> tsnswitch.v1.ListStreamsResponse
-	29, // 62: tsnswitch.v1.Switch.GetStream:output_type -> tsnswitch.v1.StreamState
-	30, // 63: tsnswitch.v1.Switch.PlanSchedule:output_type -> tsnswitch.v1.Schedule
-	23, // 64: tsnswitch.v1.Switch.ApplySchedule:output_type -> tsnswitch.v1.ApplyScheduleResponse
-	30, // 65: tsnswitch.v1.Switch.GetSchedule:output_type -> tsnswitch.v1.Schedule
-	25, // 66: tsnswitch.v1.Switch.WatchEvents:output_type -> tsnswitch.v1.Event
-	38, // [38:67] is the sub-list for method output_type
-	9,  // [9:38] is the sub-list for method input_type
-	9,  // [9:9] is the sub-list for extension type_name
-	9,  // [9:9] is the sub-list for extension extendee
-	0,  // [0:9] is the sub-list for field type_name
+	14, // 3: tsnswitch.v1.GPTPHistory.samples:type_name -> tsnswitch.v1.GPTPSample
+	28, // 4: tsnswitch.v1.GPTPHistory.events:type_name -> tsnswitch.v1.Event
+	14, // 5: tsnswitch.v1.GPTPUpdate.sample:type_name -> tsnswitch.v1.GPTPSample
+	28, // 6: tsnswitch.v1.GPTPUpdate.event:type_name -> tsnswitch.v1.Event
+	30, // 7: tsnswitch.v1.AddStreamRequest.spec:type_name -> tsnswitch.v1.Stream
+	31, // 8: tsnswitch.v1.ListStreamsResponse.streams:type_name -> tsnswitch.v1.StreamState
+	25, // 9: tsnswitch.v1.ApplyScheduleResponse.progress:type_name -> tsnswitch.v1.Progress
+	32, // 10: tsnswitch.v1.ApplyScheduleResponse.schedule:type_name -> tsnswitch.v1.Schedule
+	0,  // 11: tsnswitch.v1.Switch.GetStatus:input_type -> tsnswitch.v1.NodeRequest
+	0,  // 12: tsnswitch.v1.Switch.Doctor:input_type -> tsnswitch.v1.NodeRequest
+	0,  // 13: tsnswitch.v1.Switch.Diff:input_type -> tsnswitch.v1.NodeRequest
+	0,  // 14: tsnswitch.v1.Switch.GetKernelText:input_type -> tsnswitch.v1.NodeRequest
+	0,  // 15: tsnswitch.v1.Switch.GetDist:input_type -> tsnswitch.v1.NodeRequest
+	0,  // 16: tsnswitch.v1.Switch.ListNeighbours:input_type -> tsnswitch.v1.NodeRequest
+	6,  // 17: tsnswitch.v1.Switch.ListDatabase:input_type -> tsnswitch.v1.DatabaseRequest
+	0,  // 18: tsnswitch.v1.Switch.ListNodes:input_type -> tsnswitch.v1.NodeRequest
+	3,  // 19: tsnswitch.v1.Switch.ListPaths:input_type -> tsnswitch.v1.ListPathsRequest
+	7,  // 20: tsnswitch.v1.Switch.Why:input_type -> tsnswitch.v1.WhyRequest
+	8,  // 21: tsnswitch.v1.Switch.GetTree:input_type -> tsnswitch.v1.TreeRequest
+	13, // 22: tsnswitch.v1.Switch.ListRecords:input_type -> tsnswitch.v1.RecordsRequest
+	0,  // 23: tsnswitch.v1.Switch.ListServices:input_type -> tsnswitch.v1.NodeRequest
+	0,  // 24: tsnswitch.v1.Switch.ListEdge:input_type -> tsnswitch.v1.NodeRequest
+	12, // 25: tsnswitch.v1.Switch.GetDisjoint:input_type -> tsnswitch.v1.DisjointRequest
+	9,  // 26: tsnswitch.v1.Switch.Drain:input_type -> tsnswitch.v1.DrainRequest
+	10, // 27: tsnswitch.v1.Switch.Ping:input_type -> tsnswitch.v1.PingRequest
+	11, // 28: tsnswitch.v1.Switch.Trace:input_type -> tsnswitch.v1.TraceRequest
+	0,  // 29: tsnswitch.v1.Switch.GetTopology:input_type -> tsnswitch.v1.NodeRequest
+	0,  // 30: tsnswitch.v1.Switch.WatchTopology:input_type -> tsnswitch.v1.NodeRequest
+	0,  // 31: tsnswitch.v1.Switch.GetGPTP:input_type -> tsnswitch.v1.NodeRequest
+	15, // 32: tsnswitch.v1.Switch.GetGPTPHistory:input_type -> tsnswitch.v1.GPTPHistoryRequest
+	17, // 33: tsnswitch.v1.Switch.WatchGPTP:input_type -> tsnswitch.v1.WatchGPTPRequest
+	19, // 34: tsnswitch.v1.Switch.AddStream:input_type -> tsnswitch.v1.AddStreamRequest
+	20, // 35: tsnswitch.v1.Switch.RemoveStream:input_type -> tsnswitch.v1.StreamRequest
+	0,  // 36: tsnswitch.v1.Switch.ListStreams:input_type -> tsnswitch.v1.NodeRequest
+	20, // 37: tsnswitch.v1.Switch.GetStream:input_type -> tsnswitch.v1.StreamRequest
+	23, // 38: tsnswitch.v1.Switch.PlanSchedule:input_type -> tsnswitch.v1.PlanScheduleRequest
+	24, // 39: tsnswitch.v1.Switch.ApplySchedule:input_type -> tsnswitch.v1.ApplyScheduleRequest
+	0,  // 40: tsnswitch.v1.Switch.GetSchedule:input_type -> tsnswitch.v1.NodeRequest
+	27, // 41: tsnswitch.v1.Switch.WatchEvents:input_type -> tsnswitch.v1.WatchEventsRequest
+	33, // 42: tsnswitch.v1.Switch.GetStatus:output_type -> tsnswitch.v1.View
+	33, // 43: tsnswitch.v1.Switch.Doctor:output_type -> tsnswitch.v1.View
+	33, // 44: tsnswitch.v1.Switch.Diff:output_type -> tsnswitch.v1.View
+	33, // 45: tsnswitch.v1.Switch.GetKernelText:output_type -> tsnswitch.v1.View
+	33, // 46: tsnswitch.v1.Switch.GetDist:output_type -> tsnswitch.v1.View
+	2,  // 47: tsnswitch.v1.Switch.ListNeighbours:output_type -> tsnswitch.v1.ListNeighboursResponse
+	33, // 48: tsnswitch.v1.Switch.ListDatabase:output_type -> tsnswitch.v1.View
+	33, // 49: tsnswitch.v1.Switch.ListNodes:output_type -> tsnswitch.v1.View
+	5,  // 50: tsnswitch.v1.Switch.ListPaths:output_type -> tsnswitch.v1.ListPathsResponse
+	33, // 51: tsnswitch.v1.Switch.Why:output_type -> tsnswitch.v1.View
+	33, // 52: tsnswitch.v1.Switch.GetTree:output_type -> tsnswitch.v1.View
+	33, // 53: tsnswitch.v1.Switch.ListRecords:output_type -> tsnswitch.v1.View
+	33, // 54: tsnswitch.v1.Switch.ListServices:output_type -> tsnswitch.v1.View
+	33, // 55: tsnswitch.v1.Switch.ListEdge:output_type -> tsnswitch.v1.View
+	33, // 56: tsnswitch.v1.Switch.GetDisjoint:output_type -> tsnswitch.v1.View
+	33, // 57: tsnswitch.v1.Switch.Drain:output_type -> tsnswitch.v1.View
+	33, // 58: tsnswitch.v1.Switch.Ping:output_type -> tsnswitch.v1.View
+	33, // 59: tsnswitch.v1.Switch.Trace:output_type -> tsnswitch.v1.View
+	33, // 60: tsnswitch.v1.Switch.GetTopology:output_type -> tsnswitch.v1.View
+	33, // 61: tsnswitch.v1.Switch.WatchTopology:output_type -> tsnswitch.v1.View
+	33, // 62: tsnswitch.v1.Switch.GetGPTP:output_type -> tsnswitch.v1.View
+	16, // 63: tsnswitch.v1.Switch.GetGPTPHistory:output_type -> tsnswitch.v1.GPTPHistory
+	18, // 64: tsnswitch.v1.Switch.WatchGPTP:output_type -> tsnswitch.v1.GPTPUpdate
+	31, // 65: tsnswitch.v1.Switch.AddStream:output_type -> tsnswitch.v1.StreamState
+	21, // 66: tsnswitch.v1.Switch.RemoveStream:output_type -> tsnswitch.v1.RemoveStreamResponse
+	22, // 67: tsnswitch.v1.Switch.ListStreams:output_type -> tsnswitch.v1.ListStreamsResponse
+	31, // 68: tsnswitch.v1.Switch.GetStream:output_type -> tsnswitch.v1.StreamState
+	32, // 69: tsnswitch.v1.Switch.PlanSchedule:output_type -> tsnswitch.v1.Schedule
+	26, // 70: tsnswitch.v1.Switch.ApplySchedule:output_type -> tsnswitch.v1.ApplyScheduleResponse
+	32, // 71: tsnswitch.v1.Switch.GetSchedule:output_type -> tsnswitch.v1.Schedule
+	28, // 72: tsnswitch.v1.Switch.WatchEvents:output_type -> tsnswitch.v1.Event
+	42, // [42:73] is the sub-list for method output_type
+	11, // [11:42] is the sub-list for method input_type
+	11, // [11:11] is the sub-list for extension type_name
+	11, // [11:11] is the sub-list for extension extendee
+	0,  // [0:11] is the sub-list for field type_name
 }
 
 func init() { file_tsnswitch_v1_switch_proto_init() }
@@ -2197,7 +2316,13 @@ func file_tsnswitch_v1_switch_proto_init() {
 	file_tsnswitch_v1_switch_proto_msgTypes[7].OneofWrappers = []any{}
 	file_tsnswitch_v1_switch_proto_msgTypes[8].OneofWrappers = []any{}
 	file_tsnswitch_v1_switch_proto_msgTypes[13].OneofWrappers = []any{}
-	file_tsnswitch_v1_switch_proto_msgTypes[23].OneofWrappers = []any{
+	file_tsnswitch_v1_switch_proto_msgTypes[15].OneofWrappers = []any{}
+	file_tsnswitch_v1_switch_proto_msgTypes[17].OneofWrappers = []any{}
+	file_tsnswitch_v1_switch_proto_msgTypes[18].OneofWrappers = []any{
+		(*GPTPUpdate_Sample)(nil),
+		(*GPTPUpdate_Event)(nil),
+	}
+	file_tsnswitch_v1_switch_proto_msgTypes[26].OneofWrappers = []any{
 		(*ApplyScheduleResponse_Progress)(nil),
 		(*ApplyScheduleResponse_Schedule)(nil),
 	}
@@ -2207,7 +2332,7 @@ func file_tsnswitch_v1_switch_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tsnswitch_v1_switch_proto_rawDesc), len(file_tsnswitch_v1_switch_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   26,
+			NumMessages:   29,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -75,6 +75,10 @@ const (
 	SwitchWatchTopologyProcedure = "/tsnswitch.v1.Switch/WatchTopology"
 	// SwitchGetGPTPProcedure is the fully-qualified name of the Switch's GetGPTP RPC.
 	SwitchGetGPTPProcedure = "/tsnswitch.v1.Switch/GetGPTP"
+	// SwitchGetGPTPHistoryProcedure is the fully-qualified name of the Switch's GetGPTPHistory RPC.
+	SwitchGetGPTPHistoryProcedure = "/tsnswitch.v1.Switch/GetGPTPHistory"
+	// SwitchWatchGPTPProcedure is the fully-qualified name of the Switch's WatchGPTP RPC.
+	SwitchWatchGPTPProcedure = "/tsnswitch.v1.Switch/WatchGPTP"
 	// SwitchAddStreamProcedure is the fully-qualified name of the Switch's AddStream RPC.
 	SwitchAddStreamProcedure = "/tsnswitch.v1.Switch/AddStream"
 	// SwitchRemoveStreamProcedure is the fully-qualified name of the Switch's RemoveStream RPC.
@@ -116,7 +120,12 @@ type SwitchClient interface {
 	GetTopology(context.Context, *tsnswitchv1.NodeRequest) (*tsnswitchv1.View, error)
 	// WatchTopology sends the topology now and whenever it is another one.
 	WatchTopology(context.Context, *tsnswitchv1.NodeRequest) (*connect.ServerStreamForClient[tsnswitchv1.View], error)
-	GetGPTP(context.Context, *tsnswitchv1.NodeRequest) (*tsnswitchv1.GPTPStatus, error)
+	GetGPTP(context.Context, *tsnswitchv1.NodeRequest) (*tsnswitchv1.View, error)
+	// GetGPTPHistory returns what the daemon has recorded, oldest first.
+	GetGPTPHistory(context.Context, *tsnswitchv1.GPTPHistoryRequest) (*tsnswitchv1.GPTPHistory, error)
+	// WatchGPTP sends a sample for each Sync, or each second without one, and
+	// every gPTP event.
+	WatchGPTP(context.Context, *tsnswitchv1.WatchGPTPRequest) (*connect.ServerStreamForClient[tsnswitchv1.GPTPUpdate], error)
 	AddStream(context.Context, *tsnswitchv1.AddStreamRequest) (*tsnswitchv1.StreamState, error)
 	RemoveStream(context.Context, *tsnswitchv1.StreamRequest) (*tsnswitchv1.RemoveStreamResponse, error)
 	ListStreams(context.Context, *tsnswitchv1.NodeRequest) (*tsnswitchv1.ListStreamsResponse, error)
@@ -258,10 +267,22 @@ func NewSwitchClient(httpClient connect.HTTPClient, baseURL string, opts ...conn
 			connect.WithSchema(switchMethods.ByName("WatchTopology")),
 			connect.WithClientOptions(opts...),
 		),
-		getGPTP: connect.NewClient[tsnswitchv1.NodeRequest, tsnswitchv1.GPTPStatus](
+		getGPTP: connect.NewClient[tsnswitchv1.NodeRequest, tsnswitchv1.View](
 			httpClient,
 			baseURL+SwitchGetGPTPProcedure,
 			connect.WithSchema(switchMethods.ByName("GetGPTP")),
+			connect.WithClientOptions(opts...),
+		),
+		getGPTPHistory: connect.NewClient[tsnswitchv1.GPTPHistoryRequest, tsnswitchv1.GPTPHistory](
+			httpClient,
+			baseURL+SwitchGetGPTPHistoryProcedure,
+			connect.WithSchema(switchMethods.ByName("GetGPTPHistory")),
+			connect.WithClientOptions(opts...),
+		),
+		watchGPTP: connect.NewClient[tsnswitchv1.WatchGPTPRequest, tsnswitchv1.GPTPUpdate](
+			httpClient,
+			baseURL+SwitchWatchGPTPProcedure,
+			connect.WithSchema(switchMethods.ByName("WatchGPTP")),
 			connect.WithClientOptions(opts...),
 		),
 		addStream: connect.NewClient[tsnswitchv1.AddStreamRequest, tsnswitchv1.StreamState](
@@ -337,7 +358,9 @@ type _switchClient struct {
 	trace          *connect.Client[tsnswitchv1.TraceRequest, tsnswitchv1.View]
 	getTopology    *connect.Client[tsnswitchv1.NodeRequest, tsnswitchv1.View]
 	watchTopology  *connect.Client[tsnswitchv1.NodeRequest, tsnswitchv1.View]
-	getGPTP        *connect.Client[tsnswitchv1.NodeRequest, tsnswitchv1.GPTPStatus]
+	getGPTP        *connect.Client[tsnswitchv1.NodeRequest, tsnswitchv1.View]
+	getGPTPHistory *connect.Client[tsnswitchv1.GPTPHistoryRequest, tsnswitchv1.GPTPHistory]
+	watchGPTP      *connect.Client[tsnswitchv1.WatchGPTPRequest, tsnswitchv1.GPTPUpdate]
 	addStream      *connect.Client[tsnswitchv1.AddStreamRequest, tsnswitchv1.StreamState]
 	removeStream   *connect.Client[tsnswitchv1.StreamRequest, tsnswitchv1.RemoveStreamResponse]
 	listStreams    *connect.Client[tsnswitchv1.NodeRequest, tsnswitchv1.ListStreamsResponse]
@@ -517,12 +540,26 @@ func (c *_switchClient) WatchTopology(ctx context.Context, req *tsnswitchv1.Node
 }
 
 // GetGPTP calls tsnswitch.v1.Switch.GetGPTP.
-func (c *_switchClient) GetGPTP(ctx context.Context, req *tsnswitchv1.NodeRequest) (*tsnswitchv1.GPTPStatus, error) {
+func (c *_switchClient) GetGPTP(ctx context.Context, req *tsnswitchv1.NodeRequest) (*tsnswitchv1.View, error) {
 	response, err := c.getGPTP.CallUnary(ctx, connect.NewRequest(req))
 	if response != nil {
 		return response.Msg, err
 	}
 	return nil, err
+}
+
+// GetGPTPHistory calls tsnswitch.v1.Switch.GetGPTPHistory.
+func (c *_switchClient) GetGPTPHistory(ctx context.Context, req *tsnswitchv1.GPTPHistoryRequest) (*tsnswitchv1.GPTPHistory, error) {
+	response, err := c.getGPTPHistory.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// WatchGPTP calls tsnswitch.v1.Switch.WatchGPTP.
+func (c *_switchClient) WatchGPTP(ctx context.Context, req *tsnswitchv1.WatchGPTPRequest) (*connect.ServerStreamForClient[tsnswitchv1.GPTPUpdate], error) {
+	return c.watchGPTP.CallServerStream(ctx, connect.NewRequest(req))
 }
 
 // AddStream calls tsnswitch.v1.Switch.AddStream.
@@ -612,7 +649,12 @@ type SwitchHandler interface {
 	GetTopology(context.Context, *tsnswitchv1.NodeRequest) (*tsnswitchv1.View, error)
 	// WatchTopology sends the topology now and whenever it is another one.
 	WatchTopology(context.Context, *tsnswitchv1.NodeRequest, *connect.ServerStream[tsnswitchv1.View]) error
-	GetGPTP(context.Context, *tsnswitchv1.NodeRequest) (*tsnswitchv1.GPTPStatus, error)
+	GetGPTP(context.Context, *tsnswitchv1.NodeRequest) (*tsnswitchv1.View, error)
+	// GetGPTPHistory returns what the daemon has recorded, oldest first.
+	GetGPTPHistory(context.Context, *tsnswitchv1.GPTPHistoryRequest) (*tsnswitchv1.GPTPHistory, error)
+	// WatchGPTP sends a sample for each Sync, or each second without one, and
+	// every gPTP event.
+	WatchGPTP(context.Context, *tsnswitchv1.WatchGPTPRequest, *connect.ServerStream[tsnswitchv1.GPTPUpdate]) error
 	AddStream(context.Context, *tsnswitchv1.AddStreamRequest) (*tsnswitchv1.StreamState, error)
 	RemoveStream(context.Context, *tsnswitchv1.StreamRequest) (*tsnswitchv1.RemoveStreamResponse, error)
 	ListStreams(context.Context, *tsnswitchv1.NodeRequest) (*tsnswitchv1.ListStreamsResponse, error)
@@ -756,6 +798,18 @@ func NewSwitchHandler(svc SwitchHandler, opts ...connect.HandlerOption) (string,
 		connect.WithSchema(switchMethods.ByName("GetGPTP")),
 		connect.WithHandlerOptions(opts...),
 	)
+	_switchGetGPTPHistoryHandler := connect.NewUnaryHandlerSimple(
+		SwitchGetGPTPHistoryProcedure,
+		svc.GetGPTPHistory,
+		connect.WithSchema(switchMethods.ByName("GetGPTPHistory")),
+		connect.WithHandlerOptions(opts...),
+	)
+	_switchWatchGPTPHandler := connect.NewServerStreamHandlerSimple(
+		SwitchWatchGPTPProcedure,
+		svc.WatchGPTP,
+		connect.WithSchema(switchMethods.ByName("WatchGPTP")),
+		connect.WithHandlerOptions(opts...),
+	)
 	_switchAddStreamHandler := connect.NewUnaryHandlerSimple(
 		SwitchAddStreamProcedure,
 		svc.AddStream,
@@ -848,6 +902,10 @@ func NewSwitchHandler(svc SwitchHandler, opts ...connect.HandlerOption) (string,
 			_switchWatchTopologyHandler.ServeHTTP(w, r)
 		case SwitchGetGPTPProcedure:
 			_switchGetGPTPHandler.ServeHTTP(w, r)
+		case SwitchGetGPTPHistoryProcedure:
+			_switchGetGPTPHistoryHandler.ServeHTTP(w, r)
+		case SwitchWatchGPTPProcedure:
+			_switchWatchGPTPHandler.ServeHTTP(w, r)
 		case SwitchAddStreamProcedure:
 			_switchAddStreamHandler.ServeHTTP(w, r)
 		case SwitchRemoveStreamProcedure:
@@ -953,8 +1011,16 @@ func (UnimplementedSwitchHandler) WatchTopology(context.Context, *tsnswitchv1.No
 	return connect.NewError(connect.CodeUnimplemented, errors.New("tsnswitch.v1.Switch.WatchTopology is not implemented"))
 }
 
-func (UnimplementedSwitchHandler) GetGPTP(context.Context, *tsnswitchv1.NodeRequest) (*tsnswitchv1.GPTPStatus, error) {
+func (UnimplementedSwitchHandler) GetGPTP(context.Context, *tsnswitchv1.NodeRequest) (*tsnswitchv1.View, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("tsnswitch.v1.Switch.GetGPTP is not implemented"))
+}
+
+func (UnimplementedSwitchHandler) GetGPTPHistory(context.Context, *tsnswitchv1.GPTPHistoryRequest) (*tsnswitchv1.GPTPHistory, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("tsnswitch.v1.Switch.GetGPTPHistory is not implemented"))
+}
+
+func (UnimplementedSwitchHandler) WatchGPTP(context.Context, *tsnswitchv1.WatchGPTPRequest, *connect.ServerStream[tsnswitchv1.GPTPUpdate]) error {
+	return connect.NewError(connect.CodeUnimplemented, errors.New("tsnswitch.v1.Switch.WatchGPTP is not implemented"))
 }
 
 func (UnimplementedSwitchHandler) AddStream(context.Context, *tsnswitchv1.AddStreamRequest) (*tsnswitchv1.StreamState, error) {

@@ -1,0 +1,216 @@
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"tsnswitch"
+	"tsnswitch/gptp"
+	"tsnswitch/internal/api"
+	"tsnswitch/internal/config"
+	"tsnswitch/internal/gptplog"
+	"tsnswitch/internal/link"
+)
+
+// timingEffect carries out what the timing machine asks for; it runs in that
+// machine's loop. All of it is kept in the gPTP log, too.
+func (d *Daemon) timingEffect(e tsn.Effect) {
+	switch e := e.(type) {
+	case tsn.Notice:
+		d.gptpLog.Event(d.timing.now(), d.notice(e))
+	case gptp.RelationChanged:
+		d.gptpLog.Relation(d.timing.now(), e)
+		if e.Target && d.clock.relation(e) {
+			d.tellControl()
+		}
+	default:
+		d.effect(e)
+	}
+}
+
+// logTime tells the gPTP log, once a second, what cannot be seen from Syncs.
+func (d *Daemon) logTime(ctx context.Context) {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		var st gptp.Status
+		if d.timing.call(ctx, func() { st = d.gptp.Status() }) != nil {
+			return
+		}
+		d.gptpLog.Status(d.timing.now(), st)
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+func wall() gptplog.Wall { return gptplog.Wall{At: link.Now(), Unix: time.Now().UnixNano()} }
+
+// domainOf is the domain that a query is about.
+func (d *Daemon) domainOf(ctx context.Context, q api.GPTPQuery) (n uint8, err error) {
+	if q.Domain != nil {
+		return *q.Domain, nil
+	}
+	err = d.timing.call(ctx, func() { n = d.gptp.Status().Target().Domain })
+	return n, err
+}
+
+// GPTPHistory implements api.Switch.
+func (d *Daemon) GPTPHistory(ctx context.Context, q api.GPTPQuery) (*api.GPTPHistory, error) {
+	n, err := d.domainOf(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	w, since := wall(), tsn.Instant(0)
+	if q.Back > 0 {
+		since = w.At.Add(-q.Back)
+	}
+	h := &api.GPTPHistory{Node: d.cfg.Name, Domain: n}
+	h.Samples, h.Events, err = d.gptpLog.History(n, since, w)
+	return h, err
+}
+
+// WatchGPTP implements api.Switch.
+func (d *Daemon) WatchGPTP(ctx context.Context, q api.GPTPQuery, emit func(api.GPTPUpdate) error) error {
+	n, err := d.domainOf(ctx, q)
+	if err != nil {
+		return err
+	}
+	return d.gptpLog.Watch(ctx, n, wall, emit)
+}
+
+// GPTP implements api.Switch.
+func (d *Daemon) GPTP(ctx context.Context) (*api.GPTPStatus, error) {
+	var s gptp.Status
+	if err := d.timing.call(ctx, func() { s = d.gptp.Status() }); err != nil {
+		return nil, err
+	}
+	return d.gptpView(s, d.clockNames(ctx)), nil
+}
+
+// gptpView puts what the machine says into words and names.
+func (d *Daemon) gptpView(s gptp.Status, names map[gptp.ClockIdentity]string) *api.GPTPStatus {
+	gate, err := d.clock.gate()
+	view := gptpViewer{names: names, ifname: func(p tsn.Port) string { return ifnameOf(d.cfg, p) }, stamps: d.stamps(), now: d.timing.now()}
+	if err == nil {
+		view.gateOffset, view.gateInBound = -gate.Offset(), gate.Check(d.clock.bound, 0) == nil
+	}
+	out := &api.GPTPStatus{
+		Node: d.cfg.Name, Clock: d.clock.kind, Steered: d.clock.isSteered(), Now: gate.PTP,
+		GPTPDomain: view.domain(s.Target()), Degraded: d.timeDegraded(s),
+	}
+	for _, v := range s.Domains {
+		out.Domains = append(out.Domains, view.domain(v))
+	}
+	return out
+}
+
+func (d *Daemon) stamps() string {
+	if d.clock.kind == "phc" {
+		return "hardware"
+	}
+	return "software"
+}
+
+// timeDegraded says in sentences what is wrong with time.
+func (d *Daemon) timeDegraded(s gptp.Status) []string {
+	var out []string
+	for _, v := range s.Domains {
+		in := ""
+		if len(s.Domains) > 1 {
+			in = fmt.Sprintf(" in domain %d", v.Domain)
+		}
+		if v.State == gptp.TimeHoldover {
+			out = append(out, fmt.Sprintf("the time%s is held over: the grand master is gone, its last good rate goes on", in))
+		}
+		for _, p := range v.Ports {
+			if p.Up && !p.AsCapable {
+				g := portView(p, d.stamps())
+				out = append(out, fmt.Sprintf("port %d is not asCapable%s: %s: %s", p.Port, in, g.Reason, g.Explanation))
+			}
+		}
+	}
+	if err := d.clock.schedulable(); err != nil && d.cfg.Role != config.RoleClock {
+		out = append(out, "no new schedule is taken: "+err.Error())
+	} else if err := d.clock.synced(); err != nil {
+		out = append(out, err.Error())
+	}
+	return append(out, d.clock.trouble()...)
+}
+
+// gptpViewer makes views of domains from what the machine does not know.
+type gptpViewer struct {
+	names       map[gptp.ClockIdentity]string
+	ifname      func(tsn.Port) string
+	stamps      string
+	now         tsn.Instant
+	gateOffset  int64
+	gateInBound bool
+}
+
+func (w gptpViewer) domain(s gptp.DomainStatus) api.GPTPDomain {
+	d := api.GPTPDomain{
+		Domain: s.Domain, State: s.State.String(), StateFor: max(w.now.Sub(s.Since), 0), ClockIdentity: s.ClockIdentity.String(),
+		Grandmaster: s.GrandMaster.String(), GrandmasterName: w.names[s.GrandMaster], IsGrandmaster: s.IsGM,
+		Synchronized: s.Synced, NotSyncedReason: s.NotSyncedReason, Holdover: s.State == gptp.TimeHoldover, HoldoverRatePPM: s.HoldoverRatePPB / 1000,
+		ExternalPortConfiguration: s.ExternalPortConfiguration, StepsRemoved: s.StepsRemoved,
+		Offset: s.Offset.LastNS, OffsetRMS: s.Offset.RMSNS, OffsetMax: s.Offset.MaxNS, OffsetWindow: s.Offset.Window, Outliers: s.Offset.Outliers,
+		RatePPM: s.Relation.RatePPB / 1000, CurrentUtcOffset: s.CurrentUtcOffset, CurrentUtcOffsetValid: s.CurrentUtcOffsetValid,
+		TimeSource: s.TimeSource, GmTimeBaseIndicator: s.GmTimeBaseIndicator, LastGmPhaseChange: s.LastGmPhaseChangeNS,
+		Path: []api.GPTPClock{},
+	}
+	for _, id := range s.PathTrace {
+		d.Path = append(d.Path, api.GPTPClock{Identity: id.String(), Name: w.names[id]})
+	}
+	for _, p := range s.Ports {
+		g := portView(p, w.stamps)
+		g.Ifname, g.NeighborName, g.GateOffset, g.GateInBound = w.ifname(p.Port), w.names[p.Neighbor.Clock], w.gateOffset, w.gateInBound
+		d.Ports = append(d.Ports, g)
+	}
+	return d
+}
+
+// portView is a port but for what is around it.
+func portView(p gptp.PortStatus, stamps string) api.GPTPPort {
+	g := api.GPTPPort{
+		Port: p.Port, Up: p.Up, MasterOnly: p.MasterOnly, State: p.State.String(), AsCapable: p.AsCapable, Neighbor: p.NeighborIdentity,
+		MeanLinkDelay: int64(p.MeanLinkDelayNS), NeighborPropDelayThresh: p.ThresholdNS,
+		NeighborRateRatioPPM: (p.NeighborRateRatio - 1) * 1e6, Stamps: stamps, Counters: map[string]uint64{},
+	}
+	if !p.AsCapable {
+		g.Reason = p.AsCapableReason.String()
+		g.Explanation = g.Explain()
+	}
+	for _, c := range flatten("", p.Counters) {
+		g.Counters[c.name[1:]] = c.value
+	}
+	return g
+}
+
+// clockNames are the nodes of the fabric by the clock identity that is made
+// from their address.
+func (d *Daemon) clockNames(ctx context.Context) map[gptp.ClockIdentity]string {
+	names := map[gptp.ClockIdentity]string{}
+	members, err := d.fabric.members(ctx)
+	if err != nil {
+		d.log.Debug("clocks have no names", "err", err)
+	}
+	for _, m := range members {
+		if !m.system.IsZero() {
+			names[gptp.ClockIdentityFromMAC(m.system)] = m.name
+		}
+	}
+	names[gptp.ClockIdentityFromMAC(d.cfg.SystemID)] = d.cfg.Name
+	return names
+}
+
+// clockName is the name of the node with that clock, or else the identity.
+func (d *Daemon) clockName(ctx context.Context, id gptp.ClockIdentity) string {
+	if name := d.clockNames(ctx)[id]; name != "" {
+		return name
+	}
+	return id.String()
+}
