@@ -105,6 +105,7 @@ func (n *Network) portsOf(x *Node) []Port {
 		p := Port{
 			Port: end.Port, Ifname: Ifname(end.Port), Role: "fabric",
 			Rate: l.Rate, Metric: l.Metric, Queues: x.Queues, GateLimit: x.GateLimit,
+			GPTP: PortGPTP{Enabled: true},
 		}
 		far := n.Node(other.Node)
 		switch {
