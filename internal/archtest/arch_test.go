@@ -77,6 +77,8 @@ var may = map[string][]string{
 		"internal/record", "internal/gptplog", "internal/ndproxy", "internal/config", "internal/api", "internal/api/tsnswitchv1", "internal/api/tsnswitchv1/tsnswitchv1connect",
 	},
 
+	"internal/gptptest": {},
+
 	"internal/kerneltest":        {"", "internal/kerneltest/uml"},
 	"internal/kerneltest/uml":    {"internal/kerneltest/kernel"},
 	"internal/kerneltest/kernel": {},
