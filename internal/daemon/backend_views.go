@@ -319,7 +319,11 @@ func (d *Daemon) Doctor(context.Context) (*api.Doctor, error) {
 	}
 	doc := &api.Doctor{Node: d.cfg.Name, Kernel: unix.ByteSliceToString(uts.Release[:])}
 	for _, p := range d.cfg.Ports {
-		doc.Ports = append(doc.Ports, api.DoctorPort{Port: p.Port, Ifname: p.Ifname})
+		dp := api.DoctorPort{Port: p.Port, Ifname: p.Ifname}
+		if s, ok := d.ports.Stamping(p.Port); ok {
+			dp.Checks = append(dp.Checks, api.Check{Name: "gptp-stamps", State: dataplane.FeatureOK.String(), Detail: s.String()})
+		}
+		doc.Ports = append(doc.Ports, dp)
 	}
 	for _, f := range d.kernel.Features() {
 		name := checkNames[f.Name]

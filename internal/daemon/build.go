@@ -95,9 +95,8 @@ func linkConfig(c *config.Daemon, w *clockwork) link.Config {
 	for _, p := range c.Ports {
 		l.Ports = append(l.Ports, link.PortConfig{
 			Port: p.Port, Ifname: p.Ifname, Rate: tsn.Rate(p.Rate), Control: c.Role == config.RoleBridge,
-			GPTP:           c.GPTP.Enabled && p.GPTP.Enabled,
-			Neighbours:     c.Role == config.RoleBridge && p.Role == "edge" && c.SPB.NeighbourProxy != "off",
-			HardwareStamps: w.kind == "phc",
+			GPTP:       c.GPTP.Enabled && p.GPTP.Enabled,
+			Neighbours: c.Role == config.RoleBridge && p.Role == "edge" && c.SPB.NeighbourProxy != "off",
 		})
 	}
 	return l

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -15,6 +16,7 @@ import (
 	"tsnswitch/gptp"
 	"tsnswitch/internal/config"
 	"tsnswitch/internal/link"
+	"tsnswitch/internal/nodeconfig"
 )
 
 // clockwork joins the node's LocalClock, what gPTP measured of it, and the
@@ -122,11 +124,17 @@ func (w *clockwork) utcOffset(c config.Clock) (int16, error) {
 }
 
 // tell completes gPTP's configuration with what is known of the clock.
-func (w *clockwork) tell(g *gptp.Config, c config.Clock) (err error) {
+func (w *clockwork) tell(g *gptp.Config, c *config.Daemon) (err error) {
 	if g.Source, err = w.source(); err != nil {
 		return err
 	}
-	utc, err := w.utcOffset(c)
+	for _, p := range c.Ports {
+		if p.NeighborPropDelayThresh == 0 && link.StampingOf(p.Ifname, w.clock).Hardware {
+			i := slices.IndexFunc(g.Ports, func(x gptp.PortConfig) bool { return x.Port == p.Port })
+			g.Ports[i].NeighborPropDelayThresh = nodeconfig.HardwareThresh
+		}
+	}
+	utc, err := w.utcOffset(c.GPTP.Clock)
 	for i := range g.Domains {
 		g.Domains[i].CurrentUtcOffset, g.Domains[i].CurrentUtcOffsetValid = utc, utc != 0
 	}

@@ -185,7 +185,7 @@ func build(cfg *config.Daemon, opt Options) (_ *Daemon, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := d.clock.tell(&nc.GPTP, cfg.GPTP.Clock); err != nil {
+	if err := d.clock.tell(&nc.GPTP, cfg); err != nil {
 		return nil, fmt.Errorf("clock: %w", err)
 	}
 	d.drainStore = store[drainMemory]{filepath.Join(cfg.StateDir, "drain.json")}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"math"
 	"math/big"
+	"strings"
 	"testing"
 
 	"github.com/vishvananda/netlink"
@@ -193,14 +194,56 @@ func TestNoHardware(t *testing.T) {
 	if _, err := OpenPHC("a"); !errors.Is(err, ErrNoPHC) {
 		t.Errorf("OpenPHC: %v", err)
 	}
-	_, err := Open(Config{Clock: realtime{}, Ports: []PortConfig{{Port: 1, Ifname: "a", GPTP: true, HardwareStamps: true}}})
-	if !errors.Is(err, ErrNoHardwareStamps) {
-		t.Errorf("Open with hardware stamps: %v", err)
+	if s := StampingOf("a", realtime{}); s.Hardware || s.String() != "software: LocalClock is not a PTP hardware clock" {
+		t.Errorf("stamps of a veth: %v", s)
+	}
+	if s := StampingOf("absent", realtime{}); s.Hardware || !strings.Contains(s.Why, "no such device") {
+		t.Errorf("stamps of nothing: %v", s)
+	}
+	l, err := Open(Config{Clock: ptp{realtime{}, 0}, Ports: []PortConfig{{Port: 1, Ifname: "a", GPTP: true}, {Port: 2, Ifname: "absent", GPTP: true}}})
+	must(t, err)
+	defer l.Close()
+	if s, ok := l.Stamping(1); !ok || s.Hardware || s.Why != ErrNoHardwareStamps.Error() {
+		t.Errorf("a port without hardware stamps has %v, %t", s, ok)
+	}
+	if s, ok := l.Stamping(2); ok {
+		t.Errorf("a port without an interface has %v", s)
 	}
 	if _, err := ethtoolRate("absent"); err == nil {
 		t.Error("an absent interface has a rate")
 	}
 	must(t, netlink.LinkDel(getLink(t, "a")))
+}
+
+// ptp is a clock that claims to be a PTP hardware clock.
+type ptp struct {
+	Clock
+	index int
+}
+
+func (p ptp) Index() int { return p.index }
+
+// Hardware stamps are taken where they are those of LocalClock, software stamps
+// everywhere else, and each says why.
+func TestStamping(t *testing.T) {
+	full := unix.EthtoolTsInfo{
+		So_timestamping: unix.SOF_TIMESTAMPING_TX_HARDWARE | unix.SOF_TIMESTAMPING_RX_HARDWARE | unix.SOF_TIMESTAMPING_RAW_HARDWARE,
+		Tx_types:        1 << unix.HWTSTAMP_TX_ON, Rx_filters: 1 << unix.HWTSTAMP_FILTER_ALL, Phc_index: 3,
+	}
+	for _, c := range []struct {
+		info  unix.EthtoolTsInfo
+		clock Clock
+		want  string
+	}{
+		{full, ptp{index: 3}, "hardware: by /dev/ptp3, which is LocalClock"},
+		{full, ptp{index: 4}, "software: interface stamps by /dev/ptp3, and LocalClock is /dev/ptp4"},
+		{full, realtime{}, "software: LocalClock is not a PTP hardware clock"},
+		{unix.EthtoolTsInfo{Phc_index: -1}, ptp{}, "software: interface cannot stamp gPTP frames in hardware"},
+	} {
+		if got := stamping(&c.info, c.clock).String(); got != c.want {
+			t.Errorf("%q, want %q", got, c.want)
+		}
+	}
 }
 
 func TestChooseHardwareStamps(t *testing.T) {

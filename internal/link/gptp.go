@@ -29,15 +29,16 @@ const unprivilegedPriority = 6
 // socket and its error queue and makes every callback; send is called from
 // the protocol loop.
 type gptpPort struct {
-	port     tsn.Port
-	hardware bool
-	timeout  int64 // ns a stamp may take
-	clock    Clock
-	deliver  func(tsn.Event)
-	reopen   func() // asks the watcher for a fresh socket
-	log      *slog.Logger
-	n        counters
+	port    tsn.Port
+	timeout int64 // ns a stamp may take
+	clock   Clock
+	deliver func(tsn.Event)
+	reopen  func() // asks the watcher for a fresh socket
+	log     *slog.Logger
+	n       counters
 	admission
+
+	fault func(fd int, c control) bool // tests keep stamps back; nil: none
 
 	wake int // eventfd that interrupts run's poll
 	done chan struct{}
@@ -45,6 +46,7 @@ type gptpPort struct {
 	mu       sync.Mutex
 	fd       int // -1 while the interface is absent
 	flags    stampFlags
+	stamping Stamping
 	priority int
 	pending  pendingStamps
 	lost     []uint64 // tags that will get no stamp; run reports them
@@ -75,12 +77,14 @@ func (p *gptpPort) stop() {
 
 // open replaces the socket by one on ifi.
 func (p *gptpPort) open(ifi *net.Interface) error {
-	if p.hardware {
+	how := StampingOf(ifi.Name, p.clock)
+	if how.Hardware {
 		if err := enableHardwareStamps(ifi.Name); err != nil {
-			return fmt.Errorf("gPTP: %w", err)
+			how = Stamping{Why: err.Error()}
 		}
 	}
-	flags := flagsFor(p.hardware)
+	p.log.Info("gPTP time stamps", "port", p.port, "by", how.String())
+	flags := flagsFor(how.Hardware)
 	fd, err := openGPTP(ifi, flags)
 	if err != nil {
 		return err
@@ -88,7 +92,7 @@ func (p *gptpPort) open(ifi *net.Interface) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.replace(fd)
-	p.flags, p.priority = flags, 0
+	p.flags, p.priority, p.stamping = flags, 0, how
 	p.n.opens.Add(1)
 	return nil
 }
@@ -311,23 +315,29 @@ func (p *gptpPort) readStamps(fd int, oob []byte) {
 			return
 		}
 		c, err := parseControl(oob[:n])
-		if err != nil || !c.sent || !c.stamped {
+		if err != nil || !c.sent || !c.stamped || p.fault != nil && p.fault(fd, c) {
 			continue
 		}
-		p.mu.Lock()
-		// A stamp of a socket that was replaced meanwhile has a key of the old count.
-		tag, ok := uint64(0), false
-		if fd == p.fd {
-			tag, ok = p.pending.take(c.key)
-		}
-		p.mu.Unlock()
-		if !ok {
-			p.n.stampLate.Add(1)
-			continue
-		}
-		egress, stamped := p.clock.Local(c.stamp)
-		p.deliver(tsn.Sent{Port: p.port, Tag: tag, Egress: egress, Stamped: stamped})
+		p.left(fd, c)
 	}
+}
+
+// left matches an egress stamp with its frame. One that is late finds that its
+// frame was given up; no other frame is touched by it.
+func (p *gptpPort) left(fd int, c control) {
+	p.mu.Lock()
+	// A stamp of a socket that was replaced meanwhile has a key of the old count.
+	tag, ok := uint64(0), false
+	if fd == p.fd {
+		tag, ok = p.pending.take(c.key)
+	}
+	p.mu.Unlock()
+	if !ok {
+		p.n.stampLate.Add(1)
+		return
+	}
+	egress, stamped := p.clock.Local(c.stamp)
+	p.deliver(tsn.Sent{Port: p.port, Tag: tag, Egress: egress, Stamped: stamped})
 }
 
 // readFrames reads what is there, up to a bound.

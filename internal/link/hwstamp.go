@@ -7,14 +7,59 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ErrNoHardwareStamps says that a port was configured for hardware time
-// stamps and its interface has none.
-var ErrNoHardwareStamps = errors.New("interface cannot stamp gPTP frames in hardware; configure software stamps")
+// ErrNoHardwareStamps says that an interface has no hardware time stamps.
+var ErrNoHardwareStamps = errors.New("interface cannot stamp gPTP frames in hardware")
+
+// Stamping is who stamps the gPTP frames of a port, and why.
+type Stamping struct {
+	Hardware bool
+	Why      string
+}
+
+func (s Stamping) String() string {
+	if s.Hardware {
+		return "hardware: " + s.Why
+	}
+	return "software: " + s.Why
+}
+
+// hardwareClock is a Clock that understands hardware stamps, such as PHC.
+type hardwareClock interface{ Index() int }
+
+// StampingOf asks the driver (ethtool ts-info) who will stamp the frames of an
+// interface: its hardware if that stamps gPTP frames by the very clock that
+// LocalClock is, else the kernel.
+func StampingOf(ifname string, clock Clock) Stamping {
+	info, err := tsInfo(ifname)
+	if err != nil {
+		return Stamping{Why: err.Error()}
+	}
+	s := stamping(info, clock)
+	if !s.Hardware && info.So_timestamping&unix.SOF_TIMESTAMPING_TX_SOFTWARE == 0 {
+		s.Why += "; and its driver stamps no frame that it sends, so it cannot be asCapable"
+	}
+	return s
+}
+
+func stamping(info *unix.EthtoolTsInfo, clock Clock) Stamping {
+	h, ok := clock.(hardwareClock)
+	if !ok {
+		return Stamping{Why: "LocalClock is not a PTP hardware clock"}
+	}
+	if _, err := chooseHardwareStamps(info); err != nil {
+		return Stamping{Why: err.Error()}
+	}
+	if int(info.Phc_index) != h.Index() {
+		return Stamping{Why: fmt.Sprintf("interface stamps by /dev/ptp%d, and LocalClock is /dev/ptp%d", info.Phc_index, h.Index())}
+	}
+	return Stamping{Hardware: true, Why: fmt.Sprintf("by /dev/ptp%d, which is LocalClock", h.Index())}
+}
 
 // enableHardwareStamps switches them on for gPTP event messages, or for all
 // frames where the hardware knows no other way.
 //
-// Untested beyond its refusal: no hardware that stamps was available.
+// Untested beyond its refusal and the choice: no hardware that stamps was
+// available.
 func enableHardwareStamps(ifname string) error {
 	info, err := tsInfo(ifname)
 	if err != nil {

@@ -46,6 +46,8 @@ type Config struct {
 	GPTPLimit, ControlLimit Limit // per port; DefaultGPTPLimit, DefaultControlLimit
 	Logger                  *slog.Logger
 
+	fault func(fd int, c control) bool // see gptpPort
+
 	subscribe func() (updates chan netlink.LinkUpdate, stop func(), err error) // tests lose events
 }
 
@@ -56,10 +58,6 @@ type PortConfig struct {
 	Rate          tsn.Rate // instead of what the driver says; 0: ask the driver
 	Control, GPTP bool
 	Neighbours    bool
-
-	// HardwareStamps asks the interface for its own time stamps instead of
-	// the kernel's. The Clock must then understand them (see PHC).
-	HardwareStamps bool
 }
 
 func (c *Config) validate() error {
@@ -170,8 +168,8 @@ func (l *Ports) newPort(pc PortConfig) (*port, error) {
 	}
 	if pc.GPTP {
 		p.gptp = &gptpPort{
-			port: pc.Port, hardware: pc.HardwareStamps, timeout: l.cfg.StampTimeout,
-			clock: l.cfg.Clock, deliver: l.cfg.Timing, log: l.cfg.Logger,
+			port: pc.Port, timeout: l.cfg.StampTimeout,
+			fault: l.cfg.fault, clock: l.cfg.Clock, deliver: l.cfg.Timing, log: l.cfg.Logger,
 			reopen: func() {
 				select {
 				case l.renew <- p:
@@ -210,6 +208,18 @@ func (l *Ports) Send(s tsn.Send) error {
 	default:
 		return fmt.Errorf("link: send on port %d (%s): length/type %04x: %w", s.Port, p.Ifname, typ, ErrNoSocket)
 	}
+}
+
+// Stamping tells how the gPTP frames of a port are stamped; false while it has
+// no interface, or no gPTP.
+func (l *Ports) Stamping(port tsn.Port) (Stamping, bool) {
+	p := l.ports[port]
+	if p == nil || p.gptp == nil {
+		return Stamping{}, false
+	}
+	p.gptp.mu.Lock()
+	defer p.gptp.mu.Unlock()
+	return p.gptp.stamping, p.gptp.fd >= 0
 }
 
 // Counters returns the counters of every socket, by port, then protocol.

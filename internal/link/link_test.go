@@ -301,6 +301,45 @@ func TestGPTPLostStamp(t *testing.T) {
 }
 
 // A frame that cannot be sent answers its tag, too, and the port recovers.
+// Of ten frames one egress stamp is lost in the driver and one comes when it
+// was given up: two messages are lost, and nothing else. The socket stays.
+func TestGPTPStampFaults(t *testing.T) {
+	ownNetNS(t)
+	addVeth(t, "a", "b")
+	const lost, late = 3, 6
+	type arrival struct {
+		fd int
+		c  control
+	}
+	tx, kept := newSink(), make(chan arrival, 1)
+	l := open(t, Config{
+		Clock: realtime{}, Timing: tx.put, Ports: []PortConfig{{Port: 1, Ifname: "a", GPTP: true}},
+		fault: func(fd int, c control) bool {
+			if c.key == late {
+				kept <- arrival{fd, c}
+			}
+			return c.key == lost || c.key == late
+		},
+	})
+	next(t, tx, linkUp)
+	for key := range 10 {
+		must(t, l.Send(tsn.Send{Port: 1, Frame: gptpFrame(macOf(t, "a"), 0), Tag: uint64(key + 1)}))
+		got := next(t, tx, always[tsn.Sent])
+		if got.Tag != uint64(key+1) || got.Stamped == (key == lost || key == late) {
+			t.Fatalf("frame %d: %+v", key, got)
+		}
+	}
+	a := <-kept
+	l.ports[1].gptp.left(a.fd, a.c)
+	must(t, l.Send(tsn.Send{Port: 1, Frame: gptpFrame(macOf(t, "a"), 0), Tag: 11}))
+	if got := next(t, tx, always[tsn.Sent]); got.Tag != 11 || !got.Stamped {
+		t.Errorf("after a late stamp: %+v", got)
+	}
+	if c := countersOf(t, l, 1, GPTP); c.StampMissing != 2 || c.StampLate != 1 || c.Opens != 1 || c.SendFailed != 0 {
+		t.Errorf("counters %+v", c)
+	}
+}
+
 func TestGPTPSendFailure(t *testing.T) {
 	ownNetNS(t)
 	addVeth(t, "a", "b")

@@ -21,6 +21,7 @@ var ErrNoPHC = errors.New("interface has no PTP hardware clock; use software tim
 // driver with PTP_SYS_OFFSET_EXTENDED.
 type PHC struct {
 	*Steered
+	index  int
 	Device string // such as /dev/ptp0
 	file   *os.File
 }
@@ -35,7 +36,7 @@ func OpenPHC(ifname string) (*PHC, error) {
 	if err != nil {
 		return nil, fmt.Errorf("PHC of %s: %w", ifname, err)
 	}
-	p := &PHC{Device: fmt.Sprintf("/dev/ptp%d", index)}
+	p := &PHC{index: int(index), Device: fmt.Sprintf("/dev/ptp%d", index)}
 	if p.file, err = os.OpenFile(p.Device, os.O_RDWR, 0); err != nil {
 		return nil, fmt.Errorf("PHC of %s: %w", ifname, err)
 	}
@@ -53,6 +54,9 @@ func OpenPHC(ifname string) (*PHC, error) {
 	}
 	return p, nil
 }
+
+// Index is the N of /dev/ptpN.
+func (p *PHC) Index() int { return p.index }
 
 // Close closes the device; the clock keeps its rate.
 func (p *PHC) Close() error { return p.file.Close() }
