@@ -18,6 +18,7 @@ type clockMasterSyncSend struct {
 	source   tsn.ClockRelation
 	active   bool
 	holdover bool
+	directed bool // hot standby: the time comes from the primary domain
 
 	timeBaseIndicator uint16
 	lastPhaseChange   ptpmsg.ScaledNS
@@ -59,25 +60,30 @@ func (m *clockMasterSyncSend) begin() {
 }
 
 func (m *clockMasterSyncSend) end() {
-	m.active, m.holdover, m.next = false, false, tsn.Never
+	m.active, m.holdover, m.directed, m.next = false, false, false, tsn.Never
 }
 
 func (m *clockMasterSyncSend) setSource(ev SetSource) {
 	ev.Relation.PTP.Domain = m.in.cfg.Domain
 	m.source = ev.Relation
-	if !m.active || (m.holdover && !ev.Jump) {
+	if !m.active || m.directed || (m.holdover && !ev.Jump) {
 		return
 	}
 	m.holdover = false
+	m.change(m.source, ev.Relation.Local)
+}
+
+// change goes over to another time; at is about now. A phase change is told to
+// everyone (9.2.2, 11.4.4.3).
+func (m *clockMasterSyncSend) change(to tsn.ClockRelation, at tsn.LocalTime) {
 	i := m.in
 	old := i.slave.relation
-	i.slave.relation = m.source
-	at := ev.Relation.Local
-	phase := m.source.At(at).NS - old.At(at).NS
+	i.slave.relation = to
+	phase := to.At(at).NS - old.At(at).NS
 	if phase > i.sys.cfg.StepThreshold || phase < -i.sys.cfg.StepThreshold {
 		m.timeBaseIndicator++
 		m.lastPhaseChange = ptpmsg.ScaledFromNS(phase)
-		m.lastFreqChange = ptpmsg.ScaledRateFromRatio(1 + (m.source.RatePPB-old.RatePPB)*1e-9)
+		m.lastFreqChange = ptpmsg.ScaledRateFromRatio(1 + (to.RatePPB-old.RatePPB)*1e-9)
 		i.notice(NoticeSourceChanged, tsn.NoPort, fmt.Sprintf("%d ns", phase))
 	}
 	i.publish(0)
@@ -89,6 +95,9 @@ func (m *clockMasterSyncSend) timer() {
 	}
 	if m.next = m.next.Add(m.interval()); m.next <= m.in.sys.now {
 		m.next = m.in.sys.now.Add(m.interval())
+	}
+	if h := m.in.sys.standby; h != nil {
+		h.direct(m)
 	}
 	m.in.siteSyncSync(portSyncSync{
 		rateRatio:           1 + m.in.slave.relation.RatePPB*1e-9,

@@ -41,6 +41,9 @@ func (c *clockSlaveSync) receive(s portSyncSync) {
 		i.notice(NoticeStep, tsn.NoPort, fmt.Sprintf("%d ns", -r.offset))
 	}
 	if !r.changed {
+		if c.servo.acquired { // an outlier
+			i.sync.sample(r.offset)
+		}
 		return
 	}
 	c.relation = r.relation
@@ -51,6 +54,7 @@ func (c *clockSlaveSync) receive(s portSyncSync) {
 		c.locked = true
 		i.setSynced(true)
 	}
+	i.sync.sample(r.offset)
 	i.publish(r.offset)
 }
 

@@ -73,6 +73,9 @@ type DomainConfig struct {
 
 // HotStandbyConfig names the two domains of a hot standby system (802.1ASdm):
 // the edge's time is that of Primary, and of Secondary while Primary has none.
+// A grand master of Secondary takes its time from Primary while that has one.
+// How far the two may be apart and an Instance off its grand master is
+// StepThreshold; what is less is slewed.
 type HotStandbyConfig struct{ Primary, Secondary uint8 }
 
 // maxDomains bounds the PTP Instances of a System.

@@ -20,18 +20,24 @@
 //	                                     v                       |
 //	             RelationChanged, tsn.Notice                  tsn.Send (priority 7; Tag on event messages)
 //
+// With external port configuration PortAnnounceInformationExt and
+// PortStateSettingExt stand for the two of selection. With hot standby
+// PtpInstanceSyncStatus judges each domain, and HotStandbySystem makes one
+// relation of two.
+//
 // Clauses: 10.2 (time-synchronization machines), 10.3 (best master), 11.2
-// (full-duplex media-dependent machines), 8 and 9 as far as they meet these.
-// One file per state machine, named as the standard names it.
+// (full-duplex media-dependent machines), 8 and 9 as far as they meet these,
+// and the hot standby of 802.1ASdm-2024. One file per state machine, named as
+// the standard names it.
 //
 // Time. Stamps are readings of a free-running LocalClock. Nothing here steers
 // a clock: the result is a tsn.ClockRelation from LocalTime to gPTP time,
 // published by RelationChanged; the edge converts with it or steers by it.
 //
 // Missing: one-step Sync (a receiver drops it, counted), gPTP-capable
-// signalling (10.4, so domains that need it do not become asCapable), acting on message interval requests (they are counted),
-// propagation of forwardable unknown TLVs, the five minutes' silence after
-// multiple Pdelay_Resp, and hot standby (802.1ASdm).
+// signalling (10.4, so domains that need it do not become asCapable), acting on
+// message interval requests (they are counted), propagation of forwardable
+// unknown TLVs, the five minutes' silence after multiple Pdelay_Resp.
 package gptp
 
 import (
@@ -41,10 +47,13 @@ import (
 	"tsnswitch/gptp/ptpmsg"
 )
 
-// RelationChanged says how LocalClock relates to gPTP time from now on.
+// RelationChanged says how LocalClock relates to gPTP time from now on. With
+// hot standby the target's relation is one of its own, told beside those of the
+// two domains: it has the primary's number in Relation.PTP, and Domain is the
+// one it is taken from.
 type RelationChanged struct {
 	Domain      uint8
-	Target      bool // the edge's clocks and gates go by this domain
+	Target      bool // the edge's clocks and gates go by this relation
 	Relation    tsn.ClockRelation
 	Synced      bool                 // follows GrandMaster, or is GrandMaster itself
 	GrandMaster ptpmsg.ClockIdentity // own identity while this node is it
@@ -101,6 +110,7 @@ const (
 	NoticeAnnounceTimeout = "announce-timeout"  // no Announce for announceReceiptTimeout intervals
 	NoticeAnnounceLoop    = "announce-loop"     // an Announce came back to a node of its path
 	NoticeAnnounceRefused = "announce-refused"  // a MasterOnly port heard a better grand master; Detail says who
+	NoticeHotStandby      = "hot-standby"       // Detail is the new state of the hot standby system
 	NoticeConfigRefused   = "config-refused"    // an event that asks for what cannot be; Detail is why
 	NoticeSourceChanged   = "gm-source-changed" // Detail is the phase change
 )

@@ -18,6 +18,7 @@ type Instance struct {
 	slave  clockSlaveSync
 	master clockMasterSyncSend
 	state  timeState
+	sync   ptpInstanceSyncStatus
 }
 
 // newInstance makes the Instance of a domain. common: it measures links by the
@@ -29,7 +30,7 @@ func newInstance(s *System, dc DomainConfig, common bool, seed *uint64) *Instanc
 	}
 	i.master.init(i)
 	i.slave.init(i)
-	i.state.in = i
+	i.state.in, i.sync.in = i, i
 	i.ext.init(i)
 	i.bmca.init(i)
 	return i
@@ -43,6 +44,7 @@ func (i *Instance) timers() tsn.Instant {
 	i.bmca.run()
 	i.master.timer()
 	i.state.update()
+	i.sync.update()
 	next := i.master.next
 	for _, p := range i.ports {
 		p.announce.timer()
@@ -72,14 +74,18 @@ func (i *Instance) Synced() bool { return i.slave.synced }
 
 // publish tells the edge the relation.
 func (i *Instance) publish(offset int64) {
-	utc := i.bmca.properties.utcOffset
-	if i.bmca.properties.flags&ptpmsg.FlagCurrentUtcOffsetValid == 0 {
-		utc = 0
-	}
 	i.sys.emit(RelationChanged{
-		Domain: i.cfg.Domain, Target: i == i.sys.instances[0], Relation: i.slave.relation, Synced: i.slave.synced,
-		GrandMaster: i.GrandMaster(), OffsetNS: offset, UtcOffset: utc,
+		Domain: i.cfg.Domain, Target: i.sys.standby == nil && i == i.sys.instances[0], Relation: i.slave.relation, Synced: i.slave.synced,
+		GrandMaster: i.GrandMaster(), OffsetNS: offset, UtcOffset: i.utcOffset(),
 	})
+}
+
+// utcOffset is currentUtcOffset if that is valid, else 0.
+func (i *Instance) utcOffset() int16 {
+	if i.bmca.properties.flags&ptpmsg.FlagCurrentUtcOffsetValid == 0 {
+		return 0
+	}
+	return i.bmca.properties.utcOffset
 }
 
 // setSynced changes Synced with a notice; the caller publishes.

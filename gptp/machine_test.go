@@ -177,11 +177,17 @@ func FuzzInstance(f *testing.F) {
 	f.Add(seed)
 	f.Add(append([]byte{1, 1, 0, 1, 4, 0, 0, 0, 5, 1, 9, 0}, seed...))
 	f.Fuzz(func(t *testing.T, script []byte) {
-		s := newSolo(t, 2, nil)
+		s := newSolo(t, 2, func(c *Config) {
+			if len(script)%2 == 1 {
+				c.Domains = []DomainConfig{{Domain: 0}, {Domain: 20}}
+				c.HotStandby = &HotStandbyConfig{Primary: 0, Secondary: 20}
+			}
+			c.Domains[0].ExternalPortConfiguration = len(script)%4 >= 2
+		})
 		s.capable(1)
 		s.link(2, true)
 		for steps := 0; len(script) >= 4 && steps < 500; steps++ {
-			kind, port, dt, n := script[0]%6, tsn.Port(script[1]%3), int64(script[2])*10*millisecond, int(script[3])
+			kind, port, dt, n := script[0]%8, tsn.Port(script[1]%3), int64(script[2])*10*millisecond, int(script[3])
 			script = script[4:]
 			s.at += dt
 			n = min(n, len(script))
@@ -205,6 +211,10 @@ func FuzzInstance(f *testing.F) {
 				s.step(tsn.Timeout{})
 			case 5:
 				s.step(tsn.Timeout{})
+			case 6:
+				s.step(SetPortStates{States: map[tsn.Port]PortState{port: PortState(n % 5), 2: PortState(n / 5 % 4)}})
+			case 7:
+				s.step(SetClockQuality{Domain: uint8(n % 2 * 20), ClockClass: uint8(n), TimeSource: uint8(n / 2)})
 			}
 			if d := s.Deadline(); d <= tsn.Instant(s.at) {
 				t.Fatalf("deadline %d at %d", d, s.at)

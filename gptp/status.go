@@ -2,6 +2,7 @@ package gptp
 
 import (
 	"math"
+	"slices"
 
 	tsn "tsnswitch"
 	"tsnswitch/gptp/ptpmsg"
@@ -9,7 +10,34 @@ import (
 
 // Status is what a System can tell about itself.
 type Status struct {
-	Domains []DomainStatus `json:"domains"` // ascending; the first is the one the edge uses
+	Domains    []DomainStatus    `json:"domains"`              // ascending; without hot standby the edge uses the first
+	HotStandby *HotStandbyStatus `json:"hotStandby,omitempty"` // nil: not configured
+}
+
+// HotStandbyStatus is hotStandbySystemDS (802.1ASdm, 14.19) and what it is
+// made of.
+type HotStandbyStatus struct {
+	State                       HotStandbyState `json:"state"`
+	Since                       tsn.Instant     `json:"since"` // when State began
+	Primary                     uint8           `json:"primary"`
+	Secondary                   uint8           `json:"secondary"`
+	Active                      uint8           `json:"active"` // domain that the edge's time is taken from
+	PrimarySynced               bool            `json:"primarySynced"`
+	SecondarySynced             bool            `json:"secondarySynced"`
+	PrimarySecondaryOffsetNS    int64           `json:"primarySecondaryOffsetNs"` // primary less secondary
+	PrimarySecondaryOffsetLimit int64           `json:"primarySecondaryOffsetThreshNs"`
+	SlewingNS                   int64           `json:"slewingNs"` // that the edge's time is ahead of Active, still to be slewed
+	Relation                    RelationStatus  `json:"relation"`  // the edge's
+}
+
+func (h *hotStandbySystem) status() *HotStandbyStatus {
+	return &HotStandbyStatus{
+		State: h.state, Since: h.since,
+		Primary: h.primary.cfg.Domain, Secondary: h.secondary.cfg.Domain, Active: h.active.cfg.Domain,
+		PrimarySynced: h.primary.sync.isSynced, SecondarySynced: h.secondary.sync.isSynced,
+		PrimarySecondaryOffsetNS: h.offset, PrimarySecondaryOffsetLimit: h.sys.cfg.StepThreshold,
+		SlewingNS: int64(h.bias), Relation: relationStatus(h.target),
+	}
 }
 
 // Status returns a copy of everything; nothing in it changes later.
@@ -18,11 +46,23 @@ func (s *System) Status() Status {
 	for _, i := range s.instances {
 		out.Domains = append(out.Domains, i.Status())
 	}
+	if s.standby != nil {
+		out.HotStandby = s.standby.status()
+	}
 	return out
 }
 
-// Target is the domain whose time the edge uses.
-func (s Status) Target() DomainStatus { return s.Domains[0] }
+// Target is the domain whose time the edge uses; with hot standby that of the
+// active domain, with the relation the edge was told.
+func (s Status) Target() DomainStatus {
+	h := s.HotStandby
+	if h == nil {
+		return s.Domains[0]
+	}
+	d := s.Domains[slices.IndexFunc(s.Domains, func(d DomainStatus) bool { return d.Domain == h.Active })]
+	d.Relation = h.Relation
+	return d
+}
 
 // DomainStatus is what an Instance can tell about itself.
 type DomainStatus struct {
@@ -46,6 +86,7 @@ type DomainStatus struct {
 	GmTimeBaseIndicator uint16         `json:"gmTimeBaseIndicator"`
 	LastGmPhaseChangeNS int64          `json:"lastGmPhaseChangeNs"`
 	Synced              bool           `json:"synced"`
+	IsSynced            bool           `json:"isSynced"`        // within Config.StepThreshold, for some Syncs (802.1ASdm)
 	NotSyncedReason     string         `json:"notSyncedReason"` // empty if synced
 	Relation            RelationStatus `json:"relation"`
 	HoldoverRatePPB     float64        `json:"holdoverRatePpb"` // rate that is, or would be, held over: the mean
@@ -58,6 +99,10 @@ type RelationStatus struct {
 	LocalNS int64   `json:"localNs"`
 	PTPNS   int64   `json:"ptpNs"`
 	RatePPB float64 `json:"ratePpb"`
+}
+
+func relationStatus(r tsn.ClockRelation) RelationStatus {
+	return RelationStatus{int64(r.Local), r.PTP.NS, r.RatePPB}
 }
 
 // OffsetStatus tells what Syncs found this clock ahead by, before correction.
@@ -185,9 +230,10 @@ func (i *Instance) Status() DomainStatus {
 		State:                     i.state.state,
 		Since:                     i.state.since,
 		Synced:                    c.synced,
+		IsSynced:                  i.sync.isSynced,
 		NotSyncedReason:           i.state.notSynced(),
 		HoldoverRatePPB:           c.holdoverRate(),
-		Relation:                  RelationStatus{int64(c.relation.Local), c.relation.PTP.NS, c.relation.RatePPB},
+		Relation:                  relationStatus(c.relation),
 		Ports:                     make([]PortStatus, 0, len(i.ports)),
 	}
 	phase := c.lastGmPhaseChange

@@ -16,6 +16,7 @@ type System struct {
 	cfg       Config
 	links     []*linkPort // ascending port
 	instances []*Instance // ascending domain
+	standby   *hotStandbySystem
 
 	now      tsn.Instant
 	deadline tsn.Instant
@@ -42,6 +43,9 @@ func New(cfg Config) (*System, error) {
 	}
 	for k, dc := range cfg.Domains {
 		s.instances = append(s.instances, newInstance(s, dc, k > 0 || cfg.CommonLinkDelay, &seed))
+	}
+	if cfg.HotStandby != nil {
+		s.standby = newHotStandbySystem(s, *cfg.HotStandby)
 	}
 	return s, nil
 }
@@ -97,6 +101,9 @@ func (s *System) timers() {
 	}
 	for _, i := range s.instances {
 		s.deadline = min(s.deadline, i.timers())
+	}
+	if s.standby != nil {
+		s.deadline = min(s.deadline, s.standby.run())
 	}
 }
 

@@ -1,0 +1,313 @@
+package gptp
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+
+	tsn "tsnswitch"
+)
+
+// standby is a chain of five: the first gives the primary domain 0, the last
+// the secondary domain 20.
+type standby struct {
+	*sim
+	n         []*simNode
+	reference tsn.ClockRelation // the primary grand master's time, dead or alive,
+	at        func() tsn.LocalTime
+}
+
+func newStandby(t testing.TB, elected bool) *standby {
+	return newStandbyOf(t, elected, (*simNode).hardware)
+}
+
+func newStandbyOf(t testing.TB, elected bool, stamps func(*simNode) *simNode) *standby {
+	s := newSim(t, 21)
+	n := s.chain(5, func(i int, c *Config) {
+		softThreshold(i, c)
+		c.HotStandby = &HotStandbyConfig{Primary: 0, Secondary: 20}
+		if elected {
+			c.Domains = []DomainConfig{{Domain: 0, Priority1: uint8(100 + i)}, {Domain: 20, Priority1: uint8(104 - i)}}
+			return
+		}
+		towards, away := map[tsn.Port]PortState{1: SlavePort, 2: MasterPort}, map[tsn.Port]PortState{1: MasterPort, 2: SlavePort}
+		switch i {
+		case 0:
+			towards = map[tsn.Port]PortState{2: MasterPort}
+		case 4:
+			away = map[tsn.Port]PortState{1: MasterPort}
+		}
+		c.Domains = []DomainConfig{
+			{Domain: 0, ExternalPortConfiguration: true, DesiredStates: towards},
+			{Domain: 20, ExternalPortConfiguration: true, DesiredStates: away},
+		}
+	})
+	for i, x := range n {
+		stamps(x).clock(int64(i)*1_000_003_017, []float64{30, -50, 80, -20, 55}[i])
+	}
+	s.after(100*millisecond, s.capableDomains)
+	h := &standby{sim: s, n: n}
+	h.refer(n[0])
+	return h
+}
+
+// refer makes a node's time of now the one that errors are measured against.
+func (h *standby) refer(x *simNode) {
+	offset, ppm := x.offset, x.ppm
+	h.reference = x.sys.standby.target
+	h.at = func() tsn.LocalTime { return tsn.LocalTime(offset + h.now + int64(float64(h.now)*ppm*1e-6)) }
+}
+
+func (h *standby) error(x *simNode) int64 {
+	return x.sys.standby.target.At(x.at(h.now)).NS - h.reference.At(h.at()).NS
+}
+
+// watch runs for ns and returns the largest step of any of the nodes' time
+// between two looks a millisecond apart, and the largest error.
+func (h *standby) watch(ns int64, nodes ...*simNode) (step, largest int64) {
+	last := make([]int64, len(nodes))
+	for i, x := range nodes {
+		last[i] = h.error(x)
+	}
+	for end := h.now + ns; h.now < end; {
+		h.run(millisecond)
+		for i, x := range nodes {
+			e := h.error(x)
+			step, largest = max(step, e-last[i], last[i]-e), max(largest, e, -e)
+			last[i] = e
+		}
+	}
+	return step, largest
+}
+
+// are reports whether all nodes are in a state and take their time from a domain.
+func are(s HotStandbyState, active uint8, nodes ...*simNode) func() bool {
+	return func() bool {
+		return !slices.ContainsFunc(nodes, func(x *simNode) bool {
+			st := x.sys.Status().HotStandby
+			return st.State != s || st.Active != active
+		})
+	}
+}
+
+// reborn gives a node that died another life, with another clock.
+func (x *simNode) reborn(offset int64, ppm float64) {
+	x.dead = false
+	x.restart(offset, ppm)
+}
+
+func (h *standby) wantStatus() {
+	h.t.Helper()
+	for _, x := range h.n {
+		h.t.Logf("%s: %+v", x.name, *x.sys.Status().HotStandby)
+	}
+}
+
+// 802.1ASdm: the primary grand master dies, nobody's time steps; it comes back
+// with another clock, takes the time that went on without it, and again nobody's
+// time steps.
+func TestHotStandbyPrimaryLost(t *testing.T) {
+	for _, elected := range []bool{false, true} {
+		t.Run(fmt.Sprint("elected ", elected), func(t *testing.T) {
+			h := newStandby(t, elected)
+			ready := h.until(20*second, are(HotStandbyRedundant, 0, h.n...))
+			h.run(20 * second)
+			h.refer(h.n[0])
+			step, off := h.watch(5*second, h.n...)
+			t.Logf("redundant after %d ms; undisturbed: step %d ns, error %d ns", ready/millisecond, step, off)
+			if step > 500 || off > microsecond {
+				t.Errorf("undisturbed: step %d ns, error %d ns", step, off)
+			}
+
+			h.n[0].dead = true
+			rest := h.n[1:]
+			step, off = h.watch(10*second, rest...)
+			t.Logf("primary lost: step %d ns, error %d ns within 10 s", step, off)
+			if step > microsecond || off > 2*microsecond {
+				t.Errorf("primary lost: step %d ns, error %d ns", step, off)
+			}
+			if !elected && !are(HotStandbyNotRedundant, 20, rest...)() {
+				h.wantStatus()
+				t.Fatal("not on the secondary")
+			}
+
+			h.n[0].reborn(77*second, -45)
+			step, _ = h.watch(30*second, rest...)
+			t.Logf("primary back: step %d ns", step)
+			if step > microsecond {
+				t.Errorf("primary back: step %d ns", step)
+			}
+			if !are(HotStandbyRedundant, 0, h.n...)() {
+				h.wantStatus()
+				t.Fatal("not redundant again")
+			}
+			for _, x := range h.n {
+				if e := h.error(x) - h.error(h.n[0]); e > microsecond || e < -microsecond {
+					t.Errorf("%s is %d ns off the primary", x.name, e)
+				}
+			}
+		})
+	}
+}
+
+// The secondary grand master dies and comes back: nobody's time notices.
+func TestHotStandbySecondaryLost(t *testing.T) {
+	for _, elected := range []bool{false, true} {
+		t.Run(fmt.Sprint("elected ", elected), func(t *testing.T) {
+			h := newStandby(t, elected)
+			h.until(20*second, are(HotStandbyRedundant, 0, h.n...))
+			h.run(10 * second)
+			h.refer(h.n[0])
+			h.n[4].dead = true
+			step, off := h.watch(10*second, h.n[:4]...)
+			if step > 500 || off > microsecond {
+				t.Errorf("lost: step %d ns, error %d ns", step, off)
+			}
+			if !elected && !are(HotStandbyNotRedundant, 0, h.n[:4]...)() {
+				h.wantStatus()
+				t.Fatal("redundant with one grand master")
+			}
+			h.n[4].reborn(99*second, 10)
+			step, off = h.watch(20*second, h.n[:4]...)
+			if step > 500 || off > microsecond {
+				t.Errorf("back: step %d ns, error %d ns", step, off)
+			}
+			if !are(HotStandbyRedundant, 0, h.n...)() {
+				h.wantStatus()
+				t.Fatal("not redundant again")
+			}
+		})
+	}
+}
+
+// Both grand masters die: the time goes on at the rate it had. One comes back:
+// it is followed again.
+func TestHotStandbyBothLost(t *testing.T) {
+	h := newStandby(t, false)
+	h.until(20*second, are(HotStandbyRedundant, 0, h.n...))
+	h.run(20 * second)
+	h.refer(h.n[0])
+	h.n[0].dead, h.n[4].dead = true, true
+	rest := h.n[1:4]
+	step, off := h.watch(10*second, rest...)
+	t.Logf("holdover: step %d ns, error %d ns within 10 s", step, off)
+	if step > microsecond || off > microsecond {
+		t.Errorf("holdover: step %d ns, error %d ns", step, off)
+	}
+	for _, x := range rest {
+		st := x.sys.Status()
+		last := x.relation[len(x.relation)-1]
+		if st.HotStandby.State != HotStandbyOutOfSync || st.Target().State != TimeHoldover || last.Synced {
+			t.Fatalf("%s: %+v %+v", x.name, st.HotStandby, last)
+		}
+	}
+	h.n[0].reborn(5*second, 12)
+	h.until(20*second, are(HotStandbyNotRedundant, 0, rest...))
+	h.run(10 * second)
+	for _, x := range rest {
+		e := x.sys.standby.target.At(x.at(h.now)).NS - h.n[0].sys.standby.target.At(h.n[0].at(h.now)).NS
+		if e > microsecond || e < -microsecond {
+			t.Errorf("%s is %d ns off", x.name, e)
+		}
+	}
+}
+
+// Software stamps are no reason to step either: what is seen of the loss, and
+// of the return, is no more than what the stamps do anyway.
+func TestHotStandbySoftwareStamps(t *testing.T) {
+	h := newStandbyOf(t, false, (*simNode).software)
+	h.until(60*second, are(HotStandbyRedundant, 0, h.n...))
+	h.run(30 * second)
+	h.refer(h.n[0])
+	usual, off := h.watch(60*second, h.n...)
+	t.Logf("undisturbed: step %d ns, error %d ns", usual, off)
+	h.n[0].dead = true
+	lost, off := h.watch(10*second, h.n[1:]...)
+	t.Logf("primary lost: step %d ns, error %d ns within 10 s", lost, off)
+	h.n[0].reborn(77*second, -45)
+	back, _ := h.watch(60*second, h.n[1:]...)
+	t.Logf("primary back: step %d ns", back)
+	if limit := usual + microsecond; lost > limit || back > limit {
+		t.Errorf("steps of %d and %d ns, usual %d", lost, back, usual)
+	}
+	if !are(HotStandbyRedundant, 0, h.n...)() {
+		h.wantStatus()
+		t.Error("not redundant again")
+	}
+}
+
+// The network falls apart between the grand masters: each half goes on, and
+// when it is whole again they find together without a step, although by then
+// their times are microseconds apart.
+func TestHotStandbyPartition(t *testing.T) {
+	for _, elected := range []bool{false, true} {
+		t.Run(fmt.Sprint("elected ", elected), func(t *testing.T) {
+			h := newStandby(t, elected)
+			h.until(20*second, are(HotStandbyRedundant, 0, h.n...))
+			h.run(20 * second)
+			h.refer(h.n[0])
+			h.carrier(h.n[2], 2, false)
+			h.run(2 * second)
+			if !elected && (!are(HotStandbyNotRedundant, 0, h.n[:3]...)() || !are(HotStandbyNotRedundant, 20, h.n[3:]...)()) {
+				h.wantStatus()
+				t.Fatal("not each half by its own grand master")
+			}
+			for _, x := range h.n[3:] { // the warmth of the afternoon
+				x.ppm += 0.3
+				x.offset -= int64(float64(h.now) * 0.3e-6)
+			}
+			h.run(20 * second)
+			apart := h.error(h.n[4]) - h.error(h.n[0])
+			h.carrier(h.n[2], 2, true)
+			step, _ := h.watch(40*second, h.n...)
+			t.Logf("%d ns apart, step %d ns", apart, step)
+			if step > microsecond || apart < 3*microsecond && apart > -3*microsecond {
+				t.Errorf("%d ns apart, step %d ns", apart, step)
+			}
+			if !are(HotStandbyRedundant, 0, h.n...)() {
+				h.wantStatus()
+				t.Fatal("not redundant again")
+			}
+			for _, x := range h.n {
+				if e := h.error(x) - h.error(h.n[0]); e > microsecond || e < -microsecond {
+					t.Errorf("%s is %d ns off the primary", x.name, e)
+				}
+			}
+		})
+	}
+}
+
+// INIT waits for both domains, but not for ever.
+func TestHotStandbyInit(t *testing.T) {
+	h := newStandby(t, false)
+	h.n[0].dead = true
+	h.until(5*second, are(HotStandbyInit, 20, h.n[1:]...))
+	h.run(4 * second)
+	if !are(HotStandbyInit, 20, h.n[1:]...)() {
+		h.wantStatus()
+		t.Fatal("left INIT early")
+	}
+	h.until(15*second, are(HotStandbyNotRedundant, 20, h.n[1:]...))
+	h.refer(h.n[4])
+	h.n[0].reborn(3*second, 20)
+	step, _ := h.watch(30*second, h.n[1:]...)
+	if step > microsecond || !are(HotStandbyRedundant, 0, h.n...)() {
+		h.wantStatus()
+		t.Errorf("step of %d ns", step)
+	}
+}
+
+// Every domain that goes by the common service is capable at once.
+func (s *sim) capableDomains() {
+	for _, x := range s.nodes {
+		for _, i := range x.sys.instances[1:] {
+			for _, p := range i.ports {
+				if p.delay.req.asCapable && !p.asCapable && !x.dead {
+					p.asCapable = true
+					p.info.capableChanged()
+				}
+			}
+		}
+	}
+	s.after(100*millisecond, s.capableDomains)
+}
