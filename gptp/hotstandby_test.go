@@ -297,6 +297,107 @@ func TestHotStandbyInit(t *testing.T) {
 	}
 }
 
+// 802.1ASdm, HotStandbySystem: every transition, and that none is made early.
+func TestHotStandbySystem(t *testing.T) {
+	const none, p, q, both, apart = 0, 1, 2, 3, 4 // apart: both, that do not agree
+	for _, c := range []struct {
+		from  HotStandbyState
+		have  int
+		after int64 // ns
+		want  HotStandbyState
+	}{
+		{HotStandbyInit, none, 60 * second, HotStandbyInit},
+		{HotStandbyInit, p, 9 * second, HotStandbyInit},
+		{HotStandbyInit, p, 10 * second, HotStandbyNotRedundant},
+		{HotStandbyInit, q, 10 * second, HotStandbyNotRedundant},
+		{HotStandbyInit, both, 900 * millisecond, HotStandbyInit},
+		{HotStandbyInit, both, second, HotStandbyRedundant},
+		{HotStandbyInit, apart, 9 * second, HotStandbyInit},
+		{HotStandbyRedundant, both, 0, HotStandbyRedundant},
+		{HotStandbyRedundant, p, 0, HotStandbyNotRedundant},
+		{HotStandbyRedundant, q, 0, HotStandbyNotRedundant},
+		{HotStandbyRedundant, apart, 0, HotStandbyNotRedundant},
+		{HotStandbyRedundant, none, 0, HotStandbyOutOfSync},
+		{HotStandbyNotRedundant, p, 60 * second, HotStandbyNotRedundant},
+		{HotStandbyNotRedundant, apart, 60 * second, HotStandbyNotRedundant},
+		{HotStandbyNotRedundant, both, 900 * millisecond, HotStandbyNotRedundant},
+		{HotStandbyNotRedundant, both, second, HotStandbyRedundant},
+		{HotStandbyNotRedundant, none, 0, HotStandbyOutOfSync},
+		{HotStandbyOutOfSync, none, 60 * second, HotStandbyOutOfSync},
+		{HotStandbyOutOfSync, q, 900 * millisecond, HotStandbyOutOfSync},
+		{HotStandbyOutOfSync, q, second, HotStandbyNotRedundant},
+		{HotStandbyOutOfSync, both, second, HotStandbyRedundant},
+	} {
+		h := hotStandbySystem{sys: &System{now: 100 * second}, state: c.from}
+		began := h.sys.now
+		h.well.set(c.have == both, began)
+		h.one.set(c.have != none, began)
+		h.sys.now = began.Add(c.after)
+		if got := h.following(); got != c.want {
+			t.Errorf("%v with %d for %d ms: %v, want %v", c.from, c.have, c.after/millisecond, got, c.want)
+		}
+	}
+}
+
+// 802.1ASdm, PtpInstanceSyncStatus: what it takes to be synchronized, and not to
+// be any more.
+func TestPtpInstanceSyncStatus(t *testing.T) {
+	s := newSolo(t, 1, patient)
+	m := &s.sync
+	feed := func(count int, offset int64) {
+		for range count {
+			m.sample(offset)
+		}
+	}
+	s.capable(1)
+	if !m.isSynced {
+		t.Error("a grand master is not")
+	}
+	s.receive(1, announceFrom(100, 0, neighbour.Clock))
+	if m.isSynced {
+		t.Error("with a grand master whose time it does not know")
+	}
+	feed(10, 5)
+	if m.isSynced {
+		t.Error("before the clock follows")
+	}
+	s.slave.synced = true
+	m.syncs, m.met = 0, 0
+	feed(3, 20_000)
+	if m.isSynced {
+		t.Error("after three Syncs")
+	}
+	if feed(1, -20_000); !m.isSynced {
+		t.Error("not after four")
+	}
+	feed(2, 20_001)
+	feed(1, 0)
+	if feed(2, -20_001); !m.isSynced {
+		t.Error("two beyond the limit, twice")
+	}
+	if feed(1, 20_001); m.isSynced {
+		t.Error("three in a row beyond it")
+	}
+	feed(2, 7)
+	if m.isSynced {
+		t.Error("two within it")
+	}
+	if feed(1, 7); !m.isSynced {
+		t.Error("not after three within it")
+	}
+	if s.link(1, false); !m.isSynced || !s.IsGrandMaster() {
+		t.Error("grand master again")
+	}
+
+	end := newSolo(t, 1, func(c *Config) { c.Domains[0].Priority1 = 255 })
+	end.capable(1)
+	end.receive(1, announceFrom(100, 0, neighbour.Clock))
+	end.slave.synced, end.sync.isSynced = true, true
+	if end.wait(400 * millisecond); end.sync.isSynced {
+		t.Error("after sync receipt time-out")
+	}
+}
+
 // Every domain that goes by the common service is capable at once.
 func (s *sim) capableDomains() {
 	for _, x := range s.nodes {

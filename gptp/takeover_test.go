@@ -5,6 +5,9 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
+
+	tsn "tsnswitch"
+	"tsnswitch/gptp/ptpmsg"
 )
 
 // After an asCapable dip a grand master announces again.
@@ -119,4 +122,83 @@ func TestGrandMasterReturns(t *testing.T) {
 	if e := n[1].error(n[0]); e > 200 || e < -200 || !n[1].Synced() || !slices.Contains(n[1].notices, NoticeStep) {
 		t.Errorf("%d ns off, synced %v, %v", e, n[1].Synced(), n[1].notices)
 	}
+}
+
+// The same with several domains and with states from outside: whatever flaps,
+// in the end both domains are followed everywhere.
+func TestFlappingWithDomains(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		h := newStandby(t, rapid.Bool().Draw(rt, "elected"))
+		h.run(rapid.Int64Range(0, 4000).Draw(rt, "before ms") * millisecond)
+		for range rapid.IntRange(1, 5).Draw(rt, "flaps") {
+			x := h.n[rapid.IntRange(0, 3).Draw(rt, "node")]
+			down := rapid.Int64Range(0, 1500).Draw(rt, "down ms") * millisecond
+			if rapid.Bool().Draw(rt, "by carrier") {
+				h.carrier(x, 2, false)
+				h.run(down)
+				h.carrier(x, 2, true)
+			} else {
+				for _, d := range x.sys.link(2).delays {
+					d.req.setCapable(false, ReasonNoResponse)
+				}
+				x.step(tsn.Timeout{})
+			}
+			h.run(rapid.Int64Range(0, 1500).Draw(rt, "up ms") * millisecond)
+		}
+		h.run(30 * second)
+		for _, x := range h.n {
+			for k, gm := range []*simNode{h.n[0], h.n[4]} {
+				if st := x.sys.instances[k].Status(); !st.Synced || !st.IsSynced || st.GrandMaster != gm.sys.cfg.ClockIdentity {
+					rt.Fatalf("%s: %+v", x.name, st)
+				}
+			}
+		}
+		if !are(HotStandbyRedundant, 0, h.n...)() {
+			h.wantStatus()
+			rt.Fatal("not redundant")
+		}
+	})
+}
+
+// Take-over, in time from the death of the grand master, whenever in its
+// intervals that is: the next best announces itself, and the one behind it
+// takes its Syncs. One Announce suffices (10.3.11); sync receipt time-out is
+// what tells first.
+func TestTakeOverTimes(t *testing.T) {
+	var slowest [2]int64
+	rapid.Check(t, func(rt *rapid.T) {
+		s := newSim(t, 41)
+		next := rapid.IntRange(1, 2).Draw(rt, "next best")
+		n := s.chain(4, func(i int, c *Config) {
+			c.Domains[0].Priority1 = uint8(100 + 10*i)
+			if i == next {
+				c.Domains[0].Priority1 = 105
+			}
+		})
+		for i, x := range n {
+			x.hardware().clock(int64(i)*123_456_789, float64(40*i-50))
+		}
+		s.run(5*second + rapid.Int64Range(0, 2*second).Draw(rt, "died"))
+		n[0].dead = true
+		died, announced := s.now, int64(0)
+		gm := n[next].sys.cfg.ClockIdentity
+		s.spy = func(from *simNode, _ tsn.Port, frame []byte) bool {
+			_, payload, _ := ptpmsg.ParseFrame(frame)
+			m, err := new(ptpmsg.Decoder).Decode(payload)
+			if a, ok := m.(*ptpmsg.Announce); err == nil && ok && from == n[next] && a.GrandMaster == gm && announced == 0 {
+				announced = s.now
+			}
+			return true
+		}
+		followed := s.until(3*second, func() bool {
+			return !slices.ContainsFunc(n[1:], func(x *simNode) bool {
+				return x != n[next] && (x.slave.gm != gm || x.GrandMaster() != gm || !x.Synced())
+			})
+		})
+		slowest[0], slowest[1] = max(slowest[0], announced-died), max(slowest[1], followed-died)
+		if announced == 0 || announced-died > 450*millisecond || followed-died > 1500*millisecond {
+			rt.Fatalf("announced after %d ms, followed after %d ms", (announced-died)/millisecond, (followed-died)/millisecond)
+		}
+	})
+	t.Logf("first Announce within %d ms, all follow within %d ms", slowest[0]/millisecond, slowest[1]/millisecond)
 }
