@@ -2,7 +2,6 @@ package gptp
 
 import (
 	"bytes"
-	"encoding/binary"
 	"encoding/json"
 	"flag"
 	"hash/fnv"
@@ -158,74 +157,4 @@ func TestDomain(t *testing.T) {
 	if !n[1].Synced() || n[1].Relation().PTP.Domain != 3 || n[0].Relation().PTP.Domain != 3 {
 		t.Errorf("%+v %+v", n[1].Relation(), n[0].Relation())
 	}
-}
-
-// An Instance survives any sequence of events: it neither panics nor loops nor
-// grows, its deadline moves on, and every frame it sends can be decoded.
-func FuzzInstance(f *testing.F) {
-	s := newSolo(f, 2, nil)
-	s.capable(1)
-	var seed []byte
-	for _, m := range []ptpmsg.Message{
-		&ptpmsg.PdelayReq{Header: head(neighbour, 0, 1, 0)}, announceFrom(1, 0, neighbour.Clock),
-		&ptpmsg.Sync{Header: head(neighbour, ptpmsg.FlagTwoStep, 1, -3)},
-		&ptpmsg.FollowUp{Header: head(neighbour, 0, 1, -3), TLVs: []ptpmsg.TLV{ptpmsg.FollowUpInformation{}.TLV()}},
-	} {
-		frame := ptpmsg.AppendFrame(nil, tsn.MAC{9}, m)
-		seed = append(append(seed, 0, 1, 10, byte(len(frame))), frame...)
-	}
-	f.Add(seed)
-	f.Add(append([]byte{1, 1, 0, 1, 4, 0, 0, 0, 5, 1, 9, 0}, seed...))
-	f.Fuzz(func(t *testing.T, script []byte) {
-		s := newSolo(t, 2, func(c *Config) {
-			if len(script)%2 == 1 {
-				c.Domains = []DomainConfig{{Domain: 0}, {Domain: 20}}
-				c.HotStandby = &HotStandbyConfig{Primary: 0, Secondary: 20}
-			}
-			c.Domains[0].ExternalPortConfiguration = len(script)%4 >= 2
-		})
-		s.capable(1)
-		s.link(2, true)
-		for steps := 0; len(script) >= 4 && steps < 500; steps++ {
-			kind, port, dt, n := script[0]%8, tsn.Port(script[1]%3), int64(script[2])*10*millisecond, int(script[3])
-			script = script[4:]
-			s.at += dt
-			n = min(n, len(script))
-			body := script[:n]
-			switch kind {
-			case 0:
-				s.step(tsn.Received{Port: port, Frame: bytes.Clone(body), Ingress: tsn.LocalTime(s.at), Stamped: n%2 == 0})
-				script = script[n:]
-			case 1:
-				s.step(tsn.LinkChanged{Port: port, Up: n%2 == 0})
-			case 2:
-				s.step(tsn.Sent{Port: port, Tag: s.sys.tag - uint64(n%4), Egress: tsn.LocalTime(s.at), Stamped: n%5 != 0})
-			case 3:
-				var raw [8]byte
-				copy(raw[:], body)
-				s.step(SetSource{Relation: tsn.ClockRelation{Local: tsn.LocalTime(s.at), PTP: tsn.PTPTime{NS: int64(binary.LittleEndian.Uint64(raw[:]))}}, Jump: n%2 == 0})
-			case 4:
-				if s.port(1).delay.req.next < tsn.Instant(s.at+10*second) && s.port(1).link.up {
-					s.exchange(1, answer{source: neighbour, delay: int64(n), noSent: n%7 == 1, noResponse: n%11 == 1, copies: n % 2})
-				}
-				s.step(tsn.Timeout{})
-			case 5:
-				s.step(tsn.Timeout{})
-			case 6:
-				s.step(SetPortStates{States: map[tsn.Port]PortState{port: PortState(n % 5), 2: PortState(n / 5 % 4)}})
-			case 7:
-				s.step(SetClockQuality{Domain: uint8(n % 2 * 20), ClockClass: uint8(n), TimeSource: uint8(n / 2)})
-			}
-			if d := s.Deadline(); d <= tsn.Instant(s.at) {
-				t.Fatalf("deadline %d at %d", d, s.at)
-			}
-			if len(s.out) > 64 {
-				t.Fatalf("%d messages for one event", len(s.out))
-			}
-			s.out = nil
-		}
-		if _, err := json.Marshal(s.Status()); err != nil {
-			t.Fatal(err)
-		}
-	})
 }
