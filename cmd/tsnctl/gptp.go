@@ -31,7 +31,7 @@ docs/gptp.md.`,
 	}
 	c.Flags().AddFlagSet(status.Flags())
 	a.completeDomains(c)
-	c.AddCommand(status, a.gptpPorts(), a.gptpDomains(), a.gptpEvents())
+	c.AddCommand(status, a.gptpPorts(), a.gptpDomains(), a.gptpWatch(), a.gptpPlot(), a.gptpEvents())
 	return c
 }
 

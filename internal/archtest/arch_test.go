@@ -55,6 +55,7 @@ var may = map[string][]string{
 	"internal/dataplane/fake": {"", "internal/dataplane"},
 	"internal/link":           {""},
 	"internal/ndproxy":        {""},
+	"internal/plot":           {},
 	"internal/record":         {""},
 	"internal/config":         {"", "spb", "gptp", "qbv", "srp"},
 
@@ -86,7 +87,7 @@ var may = map[string][]string{
 
 	"cmd/tsnswitchd": {"", "internal/config", "internal/daemon"},
 	"cmd/tsnctl": {
-		"", "spb", "gptp", "qbv", "srp", "internal/config", "internal/nodeconfig", "internal/node", "internal/record", "internal/gptplog",
+		"", "spb", "gptp", "qbv", "srp", "internal/config", "internal/nodeconfig", "internal/node", "internal/record", "internal/gptplog", "internal/plot",
 		"internal/api", "internal/api/tsnswitchv1", "internal/api/tsnswitchv1/tsnswitchv1connect",
 	},
 	"lab/demo": {
