@@ -2,6 +2,7 @@ package gptptest
 
 import (
 	"cmp"
+	"flag"
 	"fmt"
 	"math"
 	"os"
@@ -21,6 +22,8 @@ import (
 // kernel. Run it with
 //
 //	make bench-gptp
+
+var lasting = flag.Duration("lasting", 20*time.Second, "how long each error is measured")
 
 // row is one line of the result.
 type row struct {
@@ -135,7 +138,7 @@ func zero() int64 { return 0 }
 
 // oneHop: slaves of a ptp4l, in turns. True offset 0.
 func oneHop(b *testing.B) []row {
-	const rounds, lasting = 2, 20 * time.Second
+	const rounds = 2
 	var truth, reported, peer figures
 	for range rounds {
 		turn(b, func(b *testing.B) {
@@ -144,7 +147,7 @@ func oneHop(b *testing.B) []row {
 			d := startDaemon(b, c, options{ports: p1})
 			await(b, "we follow", d.follows(gm.id))
 			time.Sleep(3 * time.Second)
-			t, r := sample(d, zero, lasting)
+			t, r := sample(d, zero, *lasting)
 			truth, reported = append(truth, t...), append(reported, r...)
 		})
 		turn(b, func(b *testing.B) {
@@ -154,7 +157,7 @@ func oneHop(b *testing.B) []row {
 			await(b, "ptp4l follows", s.said("UNCALIBRATED to SLAVE"))
 			time.Sleep(3 * time.Second)
 			n := len(s.output())
-			time.Sleep(lasting)
+			time.Sleep(*lasting)
 			peer = append(peer, s.offsets(n)...)
 		})
 	}
@@ -208,14 +211,14 @@ func daemons(t testing.TB, n int, extra string) (chain []*daemon) {
 // chain of boundary clocks. Those of ptp4l are not steered here: each hop's
 // offset is its own error, and steered clocks would add them up.
 func fourHops(b *testing.B) []row {
-	const hops, lasting = 4, 40 * time.Second
+	const hops = 4
 	var truth, peer figures
 	turn(b, func(b *testing.B) {
 		chain := daemons(b, hops+1, "")
 		last := chain[hops]
 		await(b, "the last follows", last.follows(chain[0].id))
 		time.Sleep(5 * time.Second)
-		truth, _ = sample(last, chain[0].error, lasting)
+		truth, _ = sample(last, chain[0].error, *lasting)
 	})
 	turn(b, func(b *testing.B) {
 		row, ports := chainOf(b, hops+1)
@@ -232,7 +235,7 @@ func fourHops(b *testing.B) []row {
 		for _, p := range chain {
 			from = append(from, len(p.output()))
 		}
-		time.Sleep(lasting)
+		time.Sleep(*lasting)
 		for i, p := range chain[1:] {
 			for k, v := range p.offsets(from[i+1]) {
 				if i == 0 {
@@ -251,14 +254,14 @@ func fourHops(b *testing.B) []row {
 
 // eightHops: nine daemons in a row.
 func eightHops(b *testing.B) []row {
-	const hops, lasting = 8, 30 * time.Second
+	const hops = 8
 	var truth figures
 	turn(b, func(b *testing.B) {
 		chain := daemons(b, hops+1, "")
 		last := chain[hops]
 		await(b, "the last follows", last.follows(chain[0].id))
 		time.Sleep(5 * time.Second)
-		truth, _ = sample(last, chain[0].error, lasting)
+		truth, _ = sample(last, chain[0].error, *lasting)
 	})
 	return []row{
 		{"8 hops, error at the end, rms", "ns", 0, truth.rms(), 0, fmt.Sprintf("mean %+.0f", truth.mean())},
@@ -374,7 +377,7 @@ func (c *capture) firstOwn(id string, start time.Time) float64 {
 // cost: processor time of one-port slaves and two-port bridges over a minute in
 // which nobody asks them anything, and resident memory.
 func cost(b *testing.B) []row {
-	const lasting = 60 * time.Second
+	const lasting = time.Minute
 	chain := daemons(b, 3, "")
 	await(b, "the last follows", chain[2].follows(chain[0].id))
 	row3, ports := chainOf(b, 3)

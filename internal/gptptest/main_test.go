@@ -36,8 +36,13 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// tsnswitchd is the daemon's binary, built once from this very source.
+var candidate = flag.String("tsnswitchd", "", "daemon to test; default: one built from this very source")
+
+// tsnswitchd is the daemon's binary, built once.
 var tsnswitchd = sync.OnceValues(func() (string, error) {
+	if *candidate != "" {
+		return *candidate, nil
+	}
 	path := filepath.Join(tempDir, "tsnswitchd")
 	out, err := exec.Command("go", "build", "-o", path, "tsnswitch/cmd/tsnswitchd").CombinedOutput()
 	if err != nil {

@@ -274,3 +274,14 @@ func setsockopt(conn *packet.Conn, level, option, value int) error {
 	err = raw.Control(func(fd uintptr) { set = unix.SetsockoptInt(int(fd), level, option, value) })
 	return errors.Join(err, set)
 }
+
+// retryDown sends a second time if the first says that the link is down: a
+// link that was down leaves that error on the socket for whoever comes next,
+// and taking it clears it.
+func retryDown(send func() error) error {
+	err := send()
+	if errors.Is(err, unix.ENETDOWN) {
+		err = send()
+	}
+	return err
+}

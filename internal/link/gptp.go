@@ -25,9 +25,15 @@ const readBatch = 32
 // unprivilegedPriority is the highest that everybody may use.
 const unprivilegedPriority = 6
 
-// gptpPort is the gPTP socket of one port. One goroutine, run, polls the
-// socket and its error queue and makes every callback; send is called from
+// gptpPort is the gPTP of one port: a socket that receives, and one that sends.
+// One goroutine, run, polls them and makes every callback; send is called from
 // the protocol loop.
+//
+// A driver stamps a frame, and tells the socket, before it passes the frame
+// on. Somebody who sleeps in poll is woken then, which takes microseconds
+// between the stamp and the wire: enough to see in every measurement over a
+// virtual link. So nobody polls the sending socket while it sends: send itself
+// looks for the stamp first, and run waits for those that come later.
 type gptpPort struct {
 	port    tsn.Port
 	timeout int64 // ns a stamp may take
@@ -38,20 +44,32 @@ type gptpPort struct {
 	n       counters
 	admission
 
-	fault func(fd int, c control) bool // tests keep stamps back; nil: none
+	fault func(c control) bool // tests keep stamps back; nil: none
 
 	wake int // eventfd that interrupts run's poll
 	done chan struct{}
 
-	mu       sync.Mutex
-	fd       int // -1 while the interface is absent
+	mu sync.Mutex
+	sockets
+	to       unix.SockaddrLinklayer // the interface; the address is in the frame
 	flags    stampFlags
 	stamping Stamping
 	priority int
 	pending  pendingStamps
-	lost     []uint64 // tags that will get no stamp; run reports them
-	stale    []int    // replaced sockets; only run, which polls them, closes them
+	stamped  []tsn.Sent // run reports them
+	lost     []uint64   // tags that will get no stamp; run reports them
+	stale    []sockets  // replaced; only run, which polls them, closes them
 	closed   bool
+}
+
+// sockets are those of one interface; -1 while it is absent.
+type sockets struct{ receive, send int }
+
+var noSockets = sockets{-1, -1}
+
+func (s sockets) close() {
+	unix.Close(s.receive)
+	unix.Close(s.send)
 }
 
 // start creates the goroutine; the port has no socket yet.
@@ -60,7 +78,7 @@ func (p *gptpPort) start() error {
 	if err != nil {
 		return fmt.Errorf("eventfd for gPTP port %d: %w", p.port, err)
 	}
-	p.wake, p.fd, p.done = wake, -1, make(chan struct{})
+	p.wake, p.sockets, p.done = wake, noSockets, make(chan struct{})
 	go p.run()
 	return nil
 }
@@ -69,13 +87,13 @@ func (p *gptpPort) start() error {
 func (p *gptpPort) stop() {
 	p.mu.Lock()
 	p.closed = true
-	p.replace(-1)
+	p.replace(noSockets)
 	p.mu.Unlock()
 	<-p.done
 	unix.Close(p.wake)
 }
 
-// open replaces the socket by one on ifi.
+// open replaces the sockets by some on ifi.
 func (p *gptpPort) open(ifi *net.Interface) error {
 	how := StampingOf(ifi.Name, p.clock)
 	if how.Hardware {
@@ -85,23 +103,23 @@ func (p *gptpPort) open(ifi *net.Interface) error {
 	}
 	p.log.Info("gPTP time stamps", "port", p.port, "by", how.String())
 	flags := flagsFor(how.Hardware)
-	fd, err := openGPTP(ifi, flags)
+	fresh, err := openGPTP(ifi, flags)
 	if err != nil {
 		return err
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.replace(fd)
-	p.flags, p.priority, p.stamping = flags, 0, how
+	p.replace(fresh)
+	p.flags, p.priority, p.stamping, p.to.Ifindex = flags, 0, how, ifi.Index
 	p.n.opens.Add(1)
 	return nil
 }
 
-// close leaves the port without a socket, as when its interface is gone.
+// close leaves the port without sockets, as when its interface is gone.
 func (p *gptpPort) close() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.replace(-1)
+	p.replace(noSockets)
 }
 
 // drops adds what the kernel dropped since the last call to the counters. The
@@ -109,21 +127,21 @@ func (p *gptpPort) close() {
 func (p *gptpPort) drops() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.fd < 0 {
+	if p.sockets == noSockets {
 		return
 	}
-	if s, err := unix.GetsockoptTpacketStats(p.fd, unix.SOL_PACKET, unix.PACKET_STATISTICS); err == nil {
+	if s, err := unix.GetsockoptTpacketStats(p.receive, unix.SOL_PACKET, unix.PACKET_STATISTICS); err == nil {
 		p.n.droppedQueue.Add(uint64(s.Drops))
 	}
 }
 
-// replace swaps the socket. Stamps of the old one cannot come any more, and
+// replace swaps the sockets. Stamps of the old one cannot come any more, and
 // the OPT_ID of the new one starts again at 0.
-func (p *gptpPort) replace(fd int) {
-	if p.fd >= 0 {
-		p.stale = append(p.stale, p.fd)
+func (p *gptpPort) replace(fresh sockets) {
+	if p.sockets != noSockets {
+		p.stale = append(p.stale, p.sockets)
 	}
-	p.fd = fd
+	p.sockets = fresh
 	for _, q := range p.pending.queue {
 		p.lost = append(p.lost, q.tag)
 	}
@@ -136,36 +154,47 @@ func (p *gptpPort) interrupt() {
 	unix.Write(p.wake, one) // full counter: run is awake anyway
 }
 
-// openGPTP makes a non-blocking raw socket that receives gPTP with stamps.
-func openGPTP(ifi *net.Interface, flags stampFlags) (int, error) {
-	// Protocol 0 receives nothing until bind, so no frame of another
-	// interface slips in.
-	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return -1, fmt.Errorf("gPTP socket on %s (needs CAP_NET_RAW): %w", ifi.Name, err)
-	}
+// ethertype is gPTP's in network order, as AF_PACKET wants it.
+var ethertype = binary.NativeEndian.Uint16([]byte{byte(unix.ETH_P_1588 >> 8), byte(unix.ETH_P_1588 & 0xff)})
+
+// openGPTP makes a non-blocking raw socket that receives gPTP with stamps, and
+// one that sends and receives nothing but its own stamps.
+func openGPTP(ifi *net.Interface, flags stampFlags) (sockets, error) {
 	member := &unix.PacketMreq{Ifindex: int32(ifi.Index), Type: unix.PACKET_MR_MULTICAST, Alen: 6}
 	copy(member.Address[:], gptpGroup[:])
-	proto := binary.NativeEndian.Uint16([]byte{byte(unix.ETH_P_1588 >> 8), byte(unix.ETH_P_1588 & 0xff)})
-	steps := []struct {
+	s := noSockets
+	for _, step := range []struct {
 		what string
 		do   func() error
 	}{
-		{"SO_TIMESTAMPING", func() error {
-			return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPING_NEW, flags.socket)
-		}},
+		// Protocol 0 receives nothing until bind, so no frame of another
+		// interface slips in.
+		{"open (needs CAP_NET_RAW)", func() (err error) { s.receive, err = rawSocket(flags); return err }},
+		{"open", func() (err error) { s.send, err = rawSocket(flags); return err }},
 		{"bind", func() error {
-			return unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: proto, Ifindex: ifi.Index})
+			return unix.Bind(s.receive, &unix.SockaddrLinklayer{Protocol: ethertype, Ifindex: ifi.Index})
 		}},
 		{"join group 01-80-C2-00-00-0E", func() error {
-			return unix.SetsockoptPacketMreq(fd, unix.SOL_PACKET, unix.PACKET_ADD_MEMBERSHIP, member)
+			return unix.SetsockoptPacketMreq(s.receive, unix.SOL_PACKET, unix.PACKET_ADD_MEMBERSHIP, member)
 		}},
-	}
-	for _, s := range steps {
-		if err := s.do(); err != nil {
-			unix.Close(fd)
-			return -1, fmt.Errorf("gPTP socket on %s: %s: %w", ifi.Name, s.what, err)
+	} {
+		if err := step.do(); err != nil {
+			s.close()
+			return noSockets, fmt.Errorf("gPTP socket on %s: %s: %w", ifi.Name, step.what, err)
 		}
+	}
+	return s, nil
+}
+
+// rawSocket is one of them, before it knows its interface.
+func rawSocket(flags stampFlags) (int, error) {
+	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return -1, err
+	}
+	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPING_NEW, flags.socket); err != nil {
+		unix.Close(fd)
+		return -1, fmt.Errorf("SO_TIMESTAMPING: %w", err)
 	}
 	return fd, nil
 }
@@ -187,30 +216,18 @@ func (p *gptpPort) send(s tsn.Send) error {
 }
 
 func (p *gptpPort) transmit(s tsn.Send) error {
-	if p.fd < 0 {
+	if p.sockets == noSockets {
 		return ErrAbsent
 	}
-	if int(s.Priority) != p.priority {
-		err := unix.SetsockoptInt(p.fd, unix.SOL_SOCKET, unix.SO_PRIORITY, int(s.Priority))
-		if errors.Is(err, unix.EPERM) {
-			// 7 needs CAP_NET_ADMIN. A frame without its class is better than none.
-			err = unix.SetsockoptInt(p.fd, unix.SOL_SOCKET, unix.SO_PRIORITY, unprivilegedPriority)
-		}
-		if err != nil {
-			return fmt.Errorf("set SO_PRIORITY %d: %w", s.Priority, err)
-		}
-		p.priority = int(s.Priority)
+	if err := p.setPriority(int(s.Priority)); err != nil {
+		return err
 	}
 	tagged := s.Tag != 0 && !p.pending.full()
 	var oob []byte
 	if tagged {
 		oob = p.flags.sendControl()
 	}
-	err := retryDown(func() error {
-		_, err := unix.SendmsgN(p.fd, s.Frame, oob, nil, unix.MSG_DONTWAIT)
-		return err
-	})
-	if err != nil {
+	if _, err := unix.SendmsgN(p.sockets.send, s.Frame, oob, &p.to, unix.MSG_DONTWAIT); err != nil {
 		if tagged && spentKey(err) {
 			p.reopen()
 		}
@@ -218,26 +235,29 @@ func (p *gptpPort) transmit(s tsn.Send) error {
 	}
 	switch {
 	case tagged:
-		idle := len(p.pending.queue) == 0
 		p.pending.add(s.Tag, Now().Add(p.timeout))
-		if idle {
-			p.interrupt() // run polls without a time limit
-		}
+		p.readStamps()
+		p.interrupt() // to report the stamp, or to wait for it
 	case s.Tag != 0:
 		p.lose(s.Tag)
 	}
 	return nil
 }
 
-// retryDown sends a second time if the first says that the link is down: a
-// link that was down leaves that error on the socket for whoever comes next,
-// and taking it clears it.
-func retryDown(send func() error) error {
-	err := send()
-	if errors.Is(err, unix.ENETDOWN) {
-		err = send()
+func (p *gptpPort) setPriority(priority int) error {
+	if priority == p.priority {
+		return nil
 	}
-	return err
+	err := unix.SetsockoptInt(p.sockets.send, unix.SOL_SOCKET, unix.SO_PRIORITY, priority)
+	if errors.Is(err, unix.EPERM) {
+		// 7 needs CAP_NET_ADMIN. A frame without its class is better than none.
+		err = unix.SetsockoptInt(p.sockets.send, unix.SOL_SOCKET, unix.SO_PRIORITY, unprivilegedPriority)
+	}
+	if err != nil {
+		return fmt.Errorf("set SO_PRIORITY %d: %w", priority, err)
+	}
+	p.priority = priority
+	return nil
 }
 
 // lose makes run report tag as not stamped.
@@ -259,85 +279,82 @@ func (p *gptpPort) run() {
 	defer close(p.done)
 	buf, oob := make([]byte, maxFrame+1), make([]byte, controlLen)
 	for {
-		fd, timeout, closed := p.housekeep()
+		fds, timeout, closed := p.housekeep()
 		if closed {
 			return
 		}
-		fds := []unix.PollFd{{Fd: int32(p.wake), Events: unix.POLLIN}, {Fd: int32(fd), Events: unix.POLLIN}}
-		if _, err := unix.Poll(fds, timeout); err != nil && !errors.Is(err, unix.EINTR) {
+		if _, err := unix.Poll(fds[:], timeout); err != nil && !errors.Is(err, unix.EINTR) {
 			p.log.Error("gPTP poll failed; this port stays silent", "port", p.port, "err", err)
 			return
 		}
 		if fds[0].Revents != 0 {
 			unix.Read(p.wake, buf[:8])
 		}
-		if fds[1].Revents&unix.POLLERR != 0 {
-			p.readStamps(fd, oob)
-		}
-		// Reading also clears a pending ENETDOWN, which POLLERR may be.
+		// Reading also clears a pending ENETDOWN.
 		if fds[1].Revents != 0 {
-			p.readFrames(fd, buf, oob)
+			p.readFrames(int(fds[1].Fd), buf, oob)
 		}
 	}
 }
 
-// housekeep closes replaced sockets, reports stamps that will not come, and
-// returns the socket to poll and for how long (ms, -1 for ever).
-func (p *gptpPort) housekeep() (fd, timeout int, closed bool) {
+// housekeep closes replaced sockets, reports stamps that came and those that
+// will not, and returns what to poll and for how long (ms, -1 for ever).
+func (p *gptpPort) housekeep() (fds [3]unix.PollFd, timeout int, closed bool) {
 	p.mu.Lock()
 	for _, old := range p.stale {
-		unix.Close(old)
+		old.close()
 	}
 	p.stale = p.stale[:0]
+	p.readStamps()
 	now := Now()
-	lost := p.pending.expire(now, p.lost)
-	p.lost = nil
-	fd, timeout, closed = p.fd, -1, p.closed
+	stamped, lost := p.stamped, p.pending.expire(now, p.lost)
+	p.stamped, p.lost = nil, nil
+	fds = [3]unix.PollFd{{Fd: int32(p.wake), Events: unix.POLLIN}, {Fd: int32(p.receive), Events: unix.POLLIN}, {Fd: -1}}
+	timeout, closed = -1, p.closed
 	if at := p.pending.deadline(); at != tsn.Never {
+		fds[2].Fd = int32(p.sockets.send) // for POLLERR
 		timeout = int(at.Sub(now)/1_000_000) + 1
 	}
 	p.mu.Unlock()
 	if closed {
-		return fd, timeout, true
+		return fds, timeout, true
+	}
+	for _, s := range stamped {
+		p.deliver(s)
 	}
 	for _, tag := range lost {
 		p.n.stampMissing.Add(1)
 		p.deliver(tsn.Sent{Port: p.port, Tag: tag})
 	}
-	return fd, timeout, false
+	return fds, timeout, false
 }
 
-// readStamps empties the error queue.
-func (p *gptpPort) readStamps(fd int, oob []byte) {
-	for {
-		_, n, _, _, err := unix.Recvmsg(fd, nil, oob, unix.MSG_ERRQUEUE|unix.MSG_DONTWAIT)
+// readStamps takes the stamps that are there.
+func (p *gptpPort) readStamps() {
+	var oob [controlLen]byte
+	for len(p.pending.queue) > 0 {
+		_, n, _, _, err := unix.Recvmsg(p.sockets.send, nil, oob[:], unix.MSG_ERRQUEUE|unix.MSG_DONTWAIT)
 		if err != nil { // EAGAIN: empty
 			return
 		}
 		c, err := parseControl(oob[:n])
-		if err != nil || !c.sent || !c.stamped || p.fault != nil && p.fault(fd, c) {
+		if err != nil || !c.sent || !c.stamped || p.fault != nil && p.fault(c) {
 			continue
 		}
-		p.left(fd, c)
+		p.left(c)
 	}
 }
 
 // left matches an egress stamp with its frame. One that is late finds that its
 // frame was given up; no other frame is touched by it.
-func (p *gptpPort) left(fd int, c control) {
-	p.mu.Lock()
-	// A stamp of a socket that was replaced meanwhile has a key of the old count.
-	tag, ok := uint64(0), false
-	if fd == p.fd {
-		tag, ok = p.pending.take(c.key)
-	}
-	p.mu.Unlock()
+func (p *gptpPort) left(c control) {
+	tag, ok := p.pending.take(c.key)
 	if !ok {
 		p.n.stampLate.Add(1)
 		return
 	}
 	egress, stamped := p.clock.Local(c.stamp)
-	p.deliver(tsn.Sent{Port: p.port, Tag: tag, Egress: egress, Stamped: stamped})
+	p.stamped = append(p.stamped, tsn.Sent{Port: p.port, Tag: tag, Egress: egress, Stamped: stamped})
 }
 
 // readFrames reads what is there, up to a bound.

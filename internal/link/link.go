@@ -46,7 +46,7 @@ type Config struct {
 	GPTPLimit, ControlLimit Limit // per port; DefaultGPTPLimit, DefaultControlLimit
 	Logger                  *slog.Logger
 
-	fault func(fd int, c control) bool // see gptpPort
+	fault func(c control) bool // see gptpPort
 
 	subscribe func() (updates chan netlink.LinkUpdate, stop func(), err error) // tests lose events
 }
@@ -219,7 +219,7 @@ func (l *Ports) Stamping(port tsn.Port) (Stamping, bool) {
 	}
 	p.gptp.mu.Lock()
 	defer p.gptp.mu.Unlock()
-	return p.gptp.stamping, p.gptp.fd >= 0
+	return p.gptp.stamping, p.gptp.sockets != noSockets
 }
 
 // Counters returns the counters of every socket, by port, then protocol.

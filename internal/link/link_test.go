@@ -307,16 +307,12 @@ func TestGPTPStampFaults(t *testing.T) {
 	ownNetNS(t)
 	addVeth(t, "a", "b")
 	const lost, late = 3, 6
-	type arrival struct {
-		fd int
-		c  control
-	}
-	tx, kept := newSink(), make(chan arrival, 1)
+	tx, kept := newSink(), make(chan control, 1)
 	l := open(t, Config{
 		Clock: realtime{}, Timing: tx.put, Ports: []PortConfig{{Port: 1, Ifname: "a", GPTP: true}},
-		fault: func(fd int, c control) bool {
+		fault: func(c control) bool {
 			if c.key == late {
-				kept <- arrival{fd, c}
+				kept <- c
 			}
 			return c.key == lost || c.key == late
 		},
@@ -329,8 +325,10 @@ func TestGPTPStampFaults(t *testing.T) {
 			t.Fatalf("frame %d: %+v", key, got)
 		}
 	}
-	a := <-kept
-	l.ports[1].gptp.left(a.fd, a.c)
+	p := l.ports[1].gptp
+	p.mu.Lock()
+	p.left(<-kept)
+	p.mu.Unlock()
 	must(t, l.Send(tsn.Send{Port: 1, Frame: gptpFrame(macOf(t, "a"), 0), Tag: 11}))
 	if got := next(t, tx, always[tsn.Sent]); got.Tag != 11 || !got.Stamped {
 		t.Errorf("after a late stamp: %+v", got)
