@@ -34,7 +34,7 @@ func (m *clockMasterSyncSend) init(i *Instance) {
 func (m *clockMasterSyncSend) interval() int64 {
 	log := int8(maxLogInterval)
 	for _, p := range m.in.ports {
-		log = min(log, p.cfg.LogSyncInterval)
+		log = min(log, p.intervals.sync.current)
 	}
 	return intervalNS(log)
 }

@@ -97,11 +97,17 @@ type PortConfig struct {
 	// Logarithms to base 2 of intervals in seconds, -7..6. Zero means one second.
 	LogSyncInterval, LogAnnounceInterval, LogPdelayReqInterval int8
 
+	// LogGptpCapableMessageInterval is another such logarithm.
+	LogGptpCapableMessageInterval int8
+
 	SyncReceiptTimeout     uint8 // sync intervals; default 3
 	AnnounceReceiptTimeout uint8 // announce intervals; default 3
-	AllowedLostResponses   uint8 // default 9
-	AllowedFaults          uint8 // default 9
-	RateRatioWindow        uint8 // exchanges the neighborRateRatio slope is taken over, 3..16; default 8
+	// GptpCapableReceiptTimeout is gPtpCapableReceiptTimeout: how many of the
+	// neighbour's intervals without a gPTP-capable message it takes. Default 9.
+	GptpCapableReceiptTimeout uint8
+	AllowedLostResponses      uint8 // default 9
+	AllowedFaults             uint8 // default 9
+	RateRatioWindow           uint8 // exchanges the neighborRateRatio slope is taken over, 3..16; default 8
 }
 
 // DefaultPort is a port with the standard's intervals: Sync 1/8 s, Announce and
@@ -230,6 +236,7 @@ func (p *PortConfig) normalise() error {
 	orElse(&p.NeighborPropDelayThresh, 800)
 	orElse(&p.SyncReceiptTimeout, 3)
 	orElse(&p.AnnounceReceiptTimeout, 3)
+	orElse(&p.GptpCapableReceiptTimeout, 9)
 	orElse(&p.AllowedLostResponses, 9)
 	orElse(&p.AllowedFaults, 9)
 	orElse(&p.RateRatioWindow, 8)
@@ -242,7 +249,7 @@ func (p *PortConfig) normalise() error {
 	for _, l := range []struct {
 		name string
 		v    int8
-	}{{"sync", p.LogSyncInterval}, {"announce", p.LogAnnounceInterval}, {"pdelay", p.LogPdelayReqInterval}} {
+	}{{"sync", p.LogSyncInterval}, {"announce", p.LogAnnounceInterval}, {"pdelay", p.LogPdelayReqInterval}, {"gPTP-capable", p.LogGptpCapableMessageInterval}} {
 		if l.v < minLogInterval || l.v > maxLogInterval {
 			bad("log %s interval %d is outside %d..%d", l.name, l.v, minLogInterval, maxLogInterval)
 		}

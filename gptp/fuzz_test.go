@@ -69,9 +69,13 @@ func (s *script) timestamp() ptpmsg.Timestamp {
 }
 
 func (s *script) tlvs() []ptpmsg.TLV {
-	switch s.byte() % 6 {
+	switch s.byte() % 7 {
 	case 0:
 		return nil
+	case 6:
+		return []ptpmsg.TLV{
+			ptpmsg.GptpCapable{LogInterval: int8(s.byte())}.TLV(), ptpmsg.GptpCapableIntervalRequest{LogInterval: int8(s.byte())}.TLV(),
+		}
 	case 1:
 		return []ptpmsg.TLV{longPath(int(s.byte()))}
 	case 2:
@@ -118,7 +122,12 @@ func (s *script) message() ptpmsg.Message {
 // event is the next of a script.
 func (s *script) event(x *solo) tsn.Event {
 	port := tsn.Port(s.byte() % 4)
-	switch s.byte() % 12 {
+	switch s.byte() % 13 {
+	case 12:
+		return RequestIntervals{
+			Port: port, Domain: soupDomains[s.byte()%3],
+			LinkDelay: int8(s.byte()), TimeSync: int8(s.byte()), Announce: int8(s.byte()), GptpCapable: int8(s.byte()),
+		}
 	case 0:
 		return tsn.Received{Port: port, Frame: s.bytes(int(s.byte())), Ingress: tsn.LocalTime(s.wide()), Stamped: s.bool()}
 	case 1:
@@ -162,7 +171,7 @@ func (s *script) sync(x *solo) {
 
 // exchange lets port 1 measure its link, well or badly.
 func (s *script) exchange(x *solo) {
-	if p := x.port(1); p.link.up && p.delay.req.next < tsn.Instant(x.at+10*second) {
+	if p := x.port(1); p.link.up && p.delay.req.next < tsn.Instant(x.at+2*second) {
 		x.exchange(1, answer{source: neighbour, delay: int64(s.byte()), noSent: s.byte()%7 == 1, noResponse: s.byte()%11 == 1})
 	}
 }
@@ -186,6 +195,7 @@ func soup(t testing.TB, in []byte) {
 	x.link(2, true)
 	x.link(3, true)
 	for steps := 0; len(s) > 0 && steps < 500; steps++ {
+		began := x.at
 		x.at += int64(s.byte()%8) * int64(s.byte()) * millisecond / 4
 		if s.byte()%8 == 0 || !x.port(1).asCapable {
 			s.exchange(x)
@@ -197,7 +207,10 @@ func soup(t testing.TB, in []byte) {
 		if d := x.Deadline(); d <= tsn.Instant(x.at) {
 			t.Fatalf("deadline %d at %d", d, x.at)
 		}
-		if len(x.out) > 80 || len(x.rel) > 40 || len(x.notices) > 40 {
+		// At the shortest intervals that a neighbour can ask for, each of 9 PTP Ports
+		// sends 32 Syncs, Announces and Signalings in a second.
+		lasting := int((x.at - began) / millisecond)
+		if len(x.out) > 80+lasting || len(x.rel) > 40 || len(x.notices) > 40 {
 			t.Fatalf("%d messages, %d relations, %d notices for one event", len(x.out), len(x.rel), len(x.notices))
 		}
 		for _, r := range x.rel {

@@ -34,10 +34,8 @@
 // a clock: the result is a tsn.ClockRelation from LocalTime to gPTP time,
 // published by RelationChanged; the edge converts with it or steers by it.
 //
-// Missing: one-step Sync (a receiver drops it, counted), gPTP-capable
-// signalling (10.4, so domains that need it do not become asCapable), acting on
-// message interval requests (they are counted), propagation of forwardable
-// unknown TLVs, the five minutes' silence after multiple Pdelay_Resp.
+// Missing: one-step Sync (a receiver drops it, counted), propagation of
+// forwardable unknown TLVs.
 package gptp
 
 import (
@@ -112,6 +110,8 @@ const (
 	NoticeAnnounceRefused = "announce-refused"  // a MasterOnly port heard a better grand master; Detail says who
 	NoticeHotStandby      = "hot-standby"       // Detail is the new state of the hot standby system
 	NoticeConfigRefused   = "config-refused"    // an event that asks for what cannot be; Detail is why
+	NoticeInterval        = "interval"          // the neighbour asked for another message interval; Detail says which
+	NoticePdelaySilence   = "pdelay-silence"    // no Pdelay_Req for 5 minutes: several answers to each
 	NoticeSourceChanged   = "gm-source-changed" // Detail is the phase change
 )
 

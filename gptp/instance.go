@@ -36,10 +36,21 @@ func newInstance(s *System, dc DomainConfig, common bool, seed *uint64) *Instanc
 	return i
 }
 
+// port is the PTP Port on a port of the machine, or nil.
+func (i *Instance) port(n tsn.Port) *port {
+	for _, p := range i.ports {
+		if p.cfg.Port == n {
+			return p
+		}
+	}
+	return nil
+}
+
 // timers runs what is due and returns the next deadline.
 func (i *Instance) timers() tsn.Instant {
 	for _, p := range i.ports {
 		p.info.timer()
+		p.capableRx.timer()
 	}
 	i.bmca.run()
 	i.master.timer()
@@ -47,8 +58,7 @@ func (i *Instance) timers() tsn.Instant {
 	i.sync.update()
 	next := i.master.next
 	for _, p := range i.ports {
-		p.announce.timer()
-		next = min(next, p.info.announceTimeout, p.info.syncTimeout, p.announce.next)
+		next = min(next, p.timer())
 	}
 	return next
 }

@@ -67,12 +67,8 @@ func (l *linkEstimate) reset() {
 
 // add takes a complete exchange into the window.
 func (l *linkEstimate) add(x exchange, rateWindow int) {
-	if n := len(l.window); n > 0 {
-		last := l.window[n-1]
-		own, other := float64(x.t4.Sub(last.t4)), float64(x.t3)-float64(last.t3)
-		if math.Abs(other-own) > peerJump+own*maxRatePPM*1e-6 {
-			l.window = l.window[:0]
-		}
+	if n := len(l.window); n > 0 && x.jumpedSince(l.window[n-1]) {
+		l.window = l.window[:0]
 	}
 	if len(l.window) == linkWindow {
 		l.window = slices.Delete(l.window, 0, 1)
@@ -80,6 +76,15 @@ func (l *linkEstimate) add(x exchange, rateWindow int) {
 	l.window = append(l.window, x)
 	l.estimateRate(l.window[max(0, len(l.window)-rateWindow):])
 	l.meanDelay = l.midmean()
+}
+
+// jumpedSince reports whether the neighbour's clock was set between two
+// exchanges: that moves both its times, while a late stamp spoils one of four.
+func (x exchange) jumpedSince(last exchange) bool {
+	out := float64(x.t2) - float64(last.t2) - float64(x.t1.Sub(last.t1))
+	back := float64(x.t3) - float64(last.t3) - float64(x.t4.Sub(last.t4))
+	limit := peerJump + float64(x.t4.Sub(last.t4))*maxRatePPM*1e-6
+	return min(out, back) > limit || max(out, back) < -limit
 }
 
 // ratio is neighborRateRatio at a LocalTime about now.

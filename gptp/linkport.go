@@ -14,6 +14,7 @@ type linkPort struct {
 	delays []*linkDelay // at most one of each kind
 	ports  []*port      // ascending domain
 	count  Counters
+	asked  askedTold // when the neighbour's wishes were last told about
 }
 
 func newLinkPort(s *System, pc PortConfig, seed *uint64) *linkPort {
@@ -47,7 +48,11 @@ func (l *linkPort) setUp(up bool) {
 	for _, p := range l.ports {
 		p.toldRefused = false
 	}
+	for _, p := range l.ports {
+		p.linkChanged(up)
+	}
 	for _, d := range l.delays {
+		d.resetInterval()
 		if up {
 			d.req.start()
 		} else {
@@ -70,7 +75,13 @@ func (l *linkPort) timer() tsn.Instant {
 // service that is not here.
 func (l *linkPort) dispatch(m ptpmsg.Message, at tsn.LocalTime, stamped bool) bool {
 	h := m.Head()
-	switch m.(type) {
+	switch m := m.(type) {
+	case *ptpmsg.Signaling:
+		if d := l.delay(true); d != nil && h.MajorSdoID == d.sdo && h.Domain == d.domain {
+			l.count.Rx.add(m.Type())
+			d.signaling(m)
+			return true
+		}
 	case *ptpmsg.PdelayReq, *ptpmsg.PdelayResp, *ptpmsg.PdelayRespFollowUp:
 		for _, d := range l.delays {
 			if d.sdo == h.MajorSdoID && d.domain == h.Domain {
@@ -113,13 +124,24 @@ type linkDelay struct {
 	req    mdPdelayReq
 	resp   mdPdelayResp
 	users  []*port
+
+	interval  interval
+	wishes    NeighborWishes
+	signalSeq uint16
 }
 
 func newLinkDelay(l *linkPort, sdo, domain uint8, seed *uint64) *linkDelay {
 	d := &linkDelay{l: l, sdo: sdo, domain: domain, id: ptpmsg.PortIdentity{Clock: l.sys.cfg.ClockIdentity, Port: uint16(l.cfg.Port)}}
+	d.resetInterval()
 	d.req.init(d, uint16(splitMix(seed)))
 	d.resp.d = d
 	return d
+}
+
+// resetInterval forgets what the last neighbour asked for.
+func (d *linkDelay) resetInterval() {
+	l := d.l.cfg.LogPdelayReqInterval
+	d.interval, d.wishes = interval{l, l}, NeighborWishes{}
 }
 
 func (d *linkDelay) common() bool { return d.sdo == ptpmsg.MajorSdoIDCommon }

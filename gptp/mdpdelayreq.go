@@ -24,11 +24,13 @@ const (
 	ReasonMultipleResponses               // several answers: something between does not speak gPTP
 	ReasonOwnClock                        // our own answer: the port is looped
 	ReasonRateRatio                       // neighbour's clock is off by more than any oscillator
+	ReasonNotGptpCapable                  // the link is good; the neighbour does not say it has this domain
+	ReasonStopped                         // the neighbour asked for no Pdelay_Req before the link was measured
 )
 
 var reasonText = [...]string{
 	"", "link-down", "disabled", "measuring", "no-response", "no-follow-up", "no-transmit-stamp", "no-receive-stamp",
-	"delay-above-threshold", "multiple-responses", "own-clock", "rate-ratio-out-of-range",
+	"delay-above-threshold", "multiple-responses", "own-clock", "rate-ratio-out-of-range", "not-gptp-capable", "stopped-by-neighbor",
 }
 
 // String gives the reason in kebab-case, empty for ReasonNone.
@@ -74,14 +76,17 @@ type mdPdelayReq struct {
 	x    exchange
 
 	haveSent, haveResp, haveFollowUp bool
-	noSent, noReceive                bool // the driver said: no stamp
-	responses                        int
+	noSent, noReceive                bool                // the driver said: no stamp
+	responses                        int                 // from how many
+	answered                         ptpmsg.PortIdentity // by whom last
 
 	asCapable      bool // asCapableAcrossDomains
 	reason         Reason
 	lostResponses  uint8
 	detectedFaults uint8
-	multiple       int
+	multiple       int         // requests in a row with several answers
+	silentUntil    tsn.Instant // 0: never was
+	last           tsn.Instant // when the last request left
 
 	quickLeft  int // requests
 	quickDone  int // exchanges
@@ -104,7 +109,7 @@ func (m *mdPdelayReq) init(d *linkDelay, seq uint16) {
 // start enters INITIAL_SEND_PDELAY_REQ: at once, not after an interval.
 func (m *mdPdelayReq) start() {
 	m.running, m.open, m.tag = true, false, 0
-	m.lostResponses, m.detectedFaults, m.multiple = 0, 0, 0
+	m.lostResponses, m.detectedFaults, m.multiple, m.silentUntil = 0, 0, 0, 0
 	m.reason = ReasonMeasuring
 	m.link.reset()
 	m.peer = ptpmsg.PortIdentity{}
@@ -128,14 +133,14 @@ func (m *mdPdelayReq) heardRequest(from ptpmsg.PortIdentity) {
 	now := m.d.l.sys.now
 	isNew := from != m.heard || now.Sub(m.heardAt) > quickSilence
 	m.heard, m.heardAt = from, now
-	if isNew && m.running && !m.asCapable && m.quickLeft == 0 && now.Sub(m.quickSince) >= quickPause {
+	if isNew && m.running && !m.silent() && !m.asCapable && m.quickLeft == 0 && now.Sub(m.quickSince) >= quickPause {
 		m.quicken()
 		m.next = m.d.l.sys.now
 	}
 }
 
 func (m *mdPdelayReq) interval() int64 {
-	normal := intervalNS(m.d.l.cfg.LogPdelayReqInterval)
+	normal := m.d.interval.ns()
 	if m.quickLeft > 0 && m.quickDone < quickExchanges {
 		return min(normal, quickInterval)
 	}
@@ -157,10 +162,54 @@ func (m *mdPdelayReq) timer() {
 	m.open, m.x = true, exchange{}
 	m.haveSent, m.haveResp, m.haveFollowUp, m.noSent, m.noReceive = false, false, false, false, false
 	m.responses = 0
-	m.tag = m.d.send(&ptpmsg.PdelayReq{Header: m.d.header(0, m.seq, m.d.l.cfg.LogPdelayReqInterval)}, true)
-	m.next = m.d.l.sys.now.Add(m.interval())
+	m.tag = m.d.send(&ptpmsg.PdelayReq{Header: m.d.header(0, m.seq, m.d.interval.current)}, true)
+	m.last = m.d.l.sys.now
+	m.arm()
 	m.quickLeft = max(0, m.quickLeft-1)
 }
+
+// arm sets the next request an interval after the last, but not in the past.
+func (m *mdPdelayReq) arm() {
+	m.next = tsn.Never
+	if ns := m.interval(); ns != forever {
+		m.next = max(m.d.l.sys.now, m.last.Add(ns))
+	}
+}
+
+// intervalChanged is told by LinkDelayIntervalSetting. An exchange that is
+// under way when requests stop is given up by nobody, and does no harm.
+func (m *mdPdelayReq) intervalChanged() {
+	if !m.running || m.silent() {
+		return
+	}
+	if m.d.interval.current == ptpmsg.IntervalStop {
+		m.quickLeft = 0
+		m.explain(ReasonStopped)
+	}
+	m.arm()
+}
+
+// silence is how long no request is sent after several answers to one
+// (11.2.15), ns.
+const silence = 300_000_000_000
+
+// silent reports whether it lasts.
+func (m *mdPdelayReq) silent() bool { return m.silentUntil > m.d.l.sys.now }
+
+// fallSilent stops asking for a while: what spreads our question is not to be
+// fed. Then the port asks as after link up.
+func (m *mdPdelayReq) fallSilent() {
+	m.d.l.count.PdelaySilences++
+	m.open, m.tag = false, 0
+	m.silentUntil = m.d.l.sys.now.Add(silence)
+	m.next = m.silentUntil
+	m.quicken()
+	m.d.l.sys.emit(tsn.Notice{Kind: NoticePdelaySilence, Port: m.d.l.cfg.Port})
+	m.setCapable(false, ReasonMultipleResponses)
+}
+
+// resumesIn is how long the silence lasts yet, ns.
+func (m *mdPdelayReq) resumesIn() int64 { return max(0, m.silentUntil.Sub(m.d.l.sys.now)) }
 
 // giveUp is RESET: the exchange was not complete when the next was due. A
 // missing stamp is our own driver's doing and counts as a fault of the
@@ -233,9 +282,7 @@ func (m *mdPdelayReq) response(r *ptpmsg.PdelayResp, at tsn.LocalTime, stamped b
 		return
 	}
 	if r.SequenceID == m.seq && m.running {
-		if m.responses++; m.responses == 2 {
-			m.severalAnswers()
-		}
+		m.countAnswer(r.Source)
 	}
 	t2, ok := r.RequestReceipt.NS()
 	if !m.open || r.SequenceID != m.seq || m.haveResp || !ok {
@@ -266,11 +313,23 @@ func (m *mdPdelayReq) followUp(f *ptpmsg.PdelayRespFollowUp) {
 	m.finish()
 }
 
+// countAnswer counts who answered the request; a frame that came twice is one
+// answer.
+func (m *mdPdelayReq) countAnswer(from ptpmsg.PortIdentity) {
+	if m.responses > 0 && from == m.answered {
+		return
+	}
+	m.answered = from
+	if m.responses++; m.responses == 2 {
+		m.severalAnswers()
+	}
+}
+
 // severalAnswers: a switch or repeater between us spreads the question.
 func (m *mdPdelayReq) severalAnswers() {
 	m.d.l.count.MultipleResponses++
 	if m.multiple++; m.multiple > multipleAllowed {
-		m.setCapable(false, ReasonMultipleResponses)
+		m.fallSilent()
 	}
 }
 
@@ -286,7 +345,7 @@ func (m *mdPdelayReq) finish() {
 	switch {
 	case m.peer.Clock == m.d.id.Clock:
 		m.fault(ReasonOwnClock)
-	case m.multiple > multipleAllowed:
+	case m.multiple > 0 && !m.asCapable:
 		m.explain(ReasonMultipleResponses)
 	case m.link.outOfRange:
 		m.fault(ReasonRateRatio)

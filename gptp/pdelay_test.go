@@ -12,8 +12,9 @@ import (
 // that a rate ratio takes.
 func TestMDPdelayReqQuickStart(t *testing.T) {
 	s := newSolo(t, 1, nil)
-	if s.link(1, true); len(s.out) != 1 || s.out[0].tag == 0 {
-		t.Fatalf("on link up: %+v", s.out)
+	s.link(1, true)
+	if req, at := take[*ptpmsg.PdelayReq](s); len(req) != 1 || at[0].tag == 0 {
+		t.Fatalf("on link up: %+v", at)
 	}
 	s.link(1, false)
 	s.capable(1)
@@ -31,10 +32,9 @@ func TestMDPdelayReqRate(t *testing.T) {
 	s := newSolo(t, 1, nil)
 	s.link(1, true)
 	s.wait(10 * second)
-	if n := len(s.out); n < 22 || n > 27 {
-		t.Errorf("%d requests in 10 s without an answer", n)
+	if reqs, _ := take[*ptpmsg.PdelayReq](s); len(reqs) < 22 || len(reqs) > 27 {
+		t.Errorf("%d requests in 10 s without an answer", len(reqs))
 	}
-	s.out = nil
 	for range 100 { // one every 10 ms
 		s.wait(10 * millisecond)
 		s.receive(1, &ptpmsg.PdelayReq{Header: head(neighbour, 0, 1, 0)})
@@ -212,5 +212,34 @@ func TestNeighborClockJump(t *testing.T) {
 	s.until(6*second, func() bool { return len(n[1].ports[0].delay.req.link.window) == minRateSamples })
 	if got := n[1].portStatus(1); !got.AsCapable || math.Abs(got.NeighborRateRatio-1) > 1e-7 {
 		t.Errorf("asCapable %v (%v), rate ratio off by %g", got.AsCapable, got.AsCapableReason, got.NeighborRateRatio-1)
+	}
+}
+
+// A single stamp that is later than any noise is no jump of the neighbour's
+// clock: meanLinkDelay and the rate stay.
+func TestLateStampIsNoJump(t *testing.T) {
+	for k := range 4 {
+		s := newSolo(t, 1, nil)
+		s.capable(1)
+		for range 20 {
+			s.exchange(1, good)
+		}
+		l := &s.port(1).delay.req.link
+		x := l.window[len(l.window)-1]
+		const late = 16 * millisecond
+		x.t1, x.t2, x.t3, x.t4 = x.t1+second, x.t2+second, x.t3+second, x.t4+second
+		switch k {
+		case 0:
+			x.t1 += late
+		case 1:
+			x.t2 += late
+		case 2:
+			x.t3 += late
+		case 3:
+			x.t4 += late
+		}
+		if l.add(x, 8); math.Abs(l.meanDelay-soloDelay) > 1 || math.Abs(l.rateRatio-1) > 1e-7 {
+			t.Errorf("t%d late: meanLinkDelay %.0f, neighborRateRatio off by %g", k+1, l.meanDelay, l.rateRatio-1)
+		}
 	}
 }

@@ -17,11 +17,43 @@ type port struct {
 	announceLoop bool // told about it
 	toldRefused  bool // a better grand master, since link up
 	count        Counters
+	intervals    portIntervals
+	signalSeq    uint16
 
 	rx       mdSyncReceive
 	tx       mdSyncSend
 	info     portAnnounceInformation
 	announce portAnnounceTransmit
+
+	capableTx gptpCapableTransmit
+	capableRx gptpCapableReceive
+}
+
+// portIntervals are how often a PTP Port sends what it sends by itself.
+type portIntervals struct{ sync, announce, gptpCapable interval }
+
+// linkChanged starts and stops what goes by the link alone; intervals that the
+// last neighbour asked for are forgotten (INITIALIZE of their settings).
+func (p *port) linkChanged(up bool) {
+	c := &p.cfg
+	p.intervals = portIntervals{
+		sync:        interval{c.LogSyncInterval, c.LogSyncInterval},
+		announce:    interval{c.LogAnnounceInterval, c.LogAnnounceInterval},
+		gptpCapable: interval{c.LogGptpCapableMessageInterval, c.LogGptpCapableMessageInterval},
+	}
+	if up {
+		p.capableTx.start()
+		return
+	}
+	p.capableTx.stop()
+	p.capableRx.stop()
+}
+
+// timer sends what is due and returns when more will be.
+func (p *port) timer() tsn.Instant {
+	p.announce.timer()
+	p.capableTx.timer()
+	return min(p.info.announceTimeout, p.info.syncTimeout, p.announce.next, p.capableTx.next, p.capableRx.timeout)
 }
 
 func newPort(i *Instance, l *linkPort, d *linkDelay, seed *uint64) *port {
@@ -35,6 +67,9 @@ func newPort(i *Instance, l *linkPort, d *linkDelay, seed *uint64) *port {
 	p.tx.init(p, uint16(splitMix(seed)))
 	p.info.init(p)
 	p.announce.init(p, uint16(splitMix(seed)))
+	p.capableTx.init(p)
+	p.capableRx.init(p)
+	p.linkChanged(false)
 	return p
 }
 
@@ -52,7 +87,7 @@ func splitMix(s *uint64) uint64 {
 // domain is gPTP-capable. Who measures by itself may have a neighbour of
 // 802.1AS-2011, which cannot say so.
 func (p *port) updateCapable() {
-	v := p.delay.req.asCapable && !p.delay.common()
+	v := p.delay.req.asCapable && p.neighborCapable()
 	if v == p.asCapable {
 		return
 	}
@@ -67,8 +102,16 @@ func (p *port) updateCapable() {
 	p.info.capableChanged()
 }
 
+// neighborCapable is the domain's part in asCapable.
+func (p *port) neighborCapable() bool { return p.capableRx.capable || !p.delay.common() }
+
 // reason is why the port is not asCapable.
-func (p *port) reason() Reason { return p.delay.req.reason }
+func (p *port) reason() Reason {
+	if p.delay.req.asCapable && !p.neighborCapable() {
+		return ReasonNotGptpCapable
+	}
+	return p.delay.req.reason
+}
 
 // header is a header of this port with what all messages share (10.6.2.2).
 func (p *port) header(flags, seq uint16, control uint8, logInterval int8) ptpmsg.Header {
@@ -100,5 +143,7 @@ func (p *port) dispatch(m ptpmsg.Message, at tsn.LocalTime, stamped bool) {
 		p.rx.followUp(m)
 	case *ptpmsg.Announce:
 		p.receiveAnnounce(m)
+	case *ptpmsg.Signaling:
+		p.signaling(m)
 	}
 }

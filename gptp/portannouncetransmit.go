@@ -15,7 +15,8 @@ type portAnnounceTransmit struct {
 	p       *port
 	seq     uint16
 	next    tsn.Instant
-	pending bool        // newInfo
+	pending bool // newInfo
+	last    tsn.Instant
 	soonest tsn.Instant // announceGap after the last one
 }
 
@@ -38,13 +39,33 @@ func (m *portAnnounceTransmit) timer() {
 	if m.p.info.state != MasterPort || (!m.pending && now < m.next) {
 		return
 	}
+	if m.p.intervals.announce.ns() == forever {
+		m.next = tsn.Never
+		return
+	}
 	if now < m.soonest {
 		m.next = m.soonest
 		return
 	}
 	m.pending, m.soonest = false, now.Add(announceGap)
-	m.next = now.Add(intervalNS(m.p.cfg.LogAnnounceInterval))
+	m.last = now
+	m.arm()
 	m.transmit()
+}
+
+// arm sets the next Announce an interval after the last, but not in the past.
+func (m *portAnnounceTransmit) arm() {
+	m.next = tsn.Never
+	if ns := m.p.intervals.announce.ns(); ns != forever {
+		m.next = max(m.p.in.sys.now, m.last.Add(ns))
+	}
+}
+
+// intervalChanged is told by AnnounceIntervalSetting.
+func (m *portAnnounceTransmit) intervalChanged() {
+	if m.p.info.state == MasterPort && m.p.in.bmca.gmPresent {
+		m.arm()
+	}
 }
 
 // transmit is txAnnounce (10.3.16.2.1).
@@ -52,7 +73,7 @@ func (m *portAnnounceTransmit) transmit() {
 	b := &m.p.in.bmca
 	m.seq++
 	a := &ptpmsg.Announce{
-		Header:           m.p.header(b.properties.flags, m.seq, 5, m.p.cfg.LogAnnounceInterval),
+		Header:           m.p.header(b.properties.flags, m.seq, 5, m.p.intervals.announce.current),
 		CurrentUtcOffset: b.properties.utcOffset,
 		Priority1:        b.gm.root.priority1(),
 		Quality:          b.gm.root.quality(),

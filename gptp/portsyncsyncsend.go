@@ -9,24 +9,27 @@ func (p *port) sendSync(s portSyncSync) {
 	if p == s.from || p.info.state != MasterPort || !p.asCapable {
 		return
 	}
-	own := intervalNS(p.cfg.LogSyncInterval)
+	log, own := p.intervals.sync.current, p.intervals.sync.ns()
+	if own == forever {
+		return
+	}
 	if s.from != nil {
 		// Equal intervals are syncLocked (10.2.12.2): half an interval absorbs the
 		// jitter of arrival. A faster master is thinned out to our own rate.
 		gap := own / 2
-		if s.logInterval < p.cfg.LogSyncInterval {
+		if s.logInterval < log {
 			gap = own - intervalNS(s.logInterval)/2
 		}
 		if p.tx.sentOnce && p.in.sys.now.Sub(p.tx.lastSync) < gap {
 			return
 		}
-		s.logInterval = max(s.logInterval, p.cfg.LogSyncInterval)
+		s.logInterval = max(s.logInterval, log)
 	} else {
 		// ClockMaster ticks at the fastest port's interval.
 		if p.tx.sentOnce && p.in.sys.now.Sub(p.tx.lastSync) < own-p.in.master.interval()/2 {
 			return
 		}
-		s.logInterval = p.cfg.LogSyncInterval
+		s.logInterval = log
 	}
 	p.tx.send(s)
 }

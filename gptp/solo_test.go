@@ -49,16 +49,6 @@ func newSolo(t testing.TB, ports int, change func(*Config)) *solo {
 func (s *solo) Step(now tsn.Instant, ev tsn.Event) []tsn.Effect { return s.sys.Step(now, ev) }
 func (s *solo) Deadline() tsn.Instant                           { return s.sys.Deadline() }
 
-// port is the PTP Port of the Instance on a port.
-func (i *Instance) port(n tsn.Port) *port {
-	for _, p := range i.ports {
-		if p.cfg.Port == n {
-			return p
-		}
-	}
-	return nil
-}
-
 func (s *solo) step(ev tsn.Event) {
 	s.t.Helper()
 	for _, e := range s.Step(tsn.Instant(s.at), ev) {

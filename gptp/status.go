@@ -116,18 +116,29 @@ type OffsetStatus struct {
 
 // PortStatus is one port.
 type PortStatus struct {
-	Port              tsn.Port            `json:"port"`
-	Up                bool                `json:"up"`
-	MasterOnly        bool                `json:"masterOnly"` // accepts no grand master
-	State             PortState           `json:"state"`
-	AsCapable         bool                `json:"asCapable"`
-	AsCapableReason   Reason              `json:"asCapableReason"` // why not; empty if it is
-	Neighbor          ptpmsg.PortIdentity `json:"-"`
-	NeighborIdentity  string              `json:"neighborIdentity"` // empty until one answered
-	MeanLinkDelayNS   float64             `json:"meanLinkDelayNs"`
-	ThresholdNS       int64               `json:"neighborPropDelayThreshNs"`
-	NeighborRateRatio float64             `json:"neighborRateRatio"`
-	Counters          Counters            `json:"counters"`
+	Port             tsn.Port            `json:"port"`
+	Up               bool                `json:"up"`
+	MasterOnly       bool                `json:"masterOnly"` // accepts no grand master
+	State            PortState           `json:"state"`
+	AsCapable        bool                `json:"asCapable"`
+	AsCapableReason  Reason              `json:"asCapableReason"` // why not; empty if it is
+	Neighbor         ptpmsg.PortIdentity `json:"-"`
+	NeighborIdentity string              `json:"neighborIdentity"` // empty until one answered
+	MeanLinkDelayNS  float64             `json:"meanLinkDelayNs"`
+	ThresholdNS      int64               `json:"neighborPropDelayThreshNs"`
+	Intervals        IntervalsStatus     `json:"intervals"`
+	NeighborWishes   NeighborWishes      `json:"neighborWishes"`
+
+	// NeighborGptpCapable: it says that it has this domain (10.4).
+	NeighborGptpCapable bool `json:"neighborGptpCapable"`
+	// CommonLinkDelay: the link is measured by the Common Mean Link Delay Service.
+	CommonLinkDelay bool `json:"commonLinkDelay"`
+	// PdelayResumesInNS is how long no Pdelay_Req is sent yet after several
+	// answers to one (11.2.15); 0: they are sent.
+	PdelayResumesInNS int64 `json:"pdelayResumesInNs"`
+
+	NeighborRateRatio float64  `json:"neighborRateRatio"`
+	Counters          Counters `json:"counters"`
 }
 
 // MessageCounters counts messages by type.
@@ -183,6 +194,12 @@ type Counters struct {
 	MultipleResponses  uint64 `json:"multipleResponses"`
 	RequestsTooSoon    uint64 `json:"requestsTooSoon"` // Pdelay_Req not answered: faster than any interval
 
+	IntervalsOutOfRange uint64 `json:"intervalsOutOfRange"` // the neighbour asked for an interval beyond the bounds
+	TLVsForwarded       uint64 `json:"tlvsForwarded"`       // unknown TLVs that were sent on
+	TLVsDropped         uint64 `json:"tlvsDropped"`         // forwardable TLVs that were too much
+	PdelaySilences      uint64 `json:"pdelaySilences"`      // begun after MultipleResponses
+
+	GptpCapableTimeouts     uint64 `json:"gptpCapableTimeouts"`
 	SyncReceiptTimeouts     uint64 `json:"syncReceiptTimeouts"`
 	AnnounceReceiptTimeouts uint64 `json:"announceReceiptTimeouts"`
 }
@@ -199,6 +216,10 @@ func (c Counters) plus(l Counters) Counters {
 		{&c.Tx.PdelayReq, l.Tx.PdelayReq},
 		{&c.Tx.PdelayResp, l.Tx.PdelayResp},
 		{&c.Tx.PdelayRespFollowUp, l.Tx.PdelayRespFollowUp},
+		{&c.Rx.Signaling, l.Rx.Signaling},
+		{&c.Tx.Signaling, l.Tx.Signaling},
+		{&c.IntervalsOutOfRange, l.IntervalsOutOfRange},
+		{&c.PdelaySilences, l.PdelaySilences},
 		{&c.Malformed, l.Malformed},
 		{&c.NotGPTP, l.NotGPTP},
 		{&c.OtherDomain, l.OtherDomain},
@@ -258,6 +279,10 @@ func (p *port) status() PortStatus {
 		Neighbor: p.delay.req.peer, MeanLinkDelayNS: p.delay.req.link.meanDelay, ThresholdNS: p.cfg.NeighborPropDelayThresh,
 		NeighborRateRatio: p.delay.req.link.rateRatio, Counters: p.count.plus(p.link.count),
 	}
+	d := p.delay
+	s.Intervals = IntervalsStatus{p.intervals.sync.status(), p.intervals.announce.status(), d.interval.status(), p.intervals.gptpCapable.status()}
+	s.NeighborWishes, s.NeighborGptpCapable = d.wishes, p.capableRx.capable
+	s.CommonLinkDelay, s.PdelayResumesInNS = d.common(), d.req.resumesIn()
 	if p.delay.req.peer != (ptpmsg.PortIdentity{}) {
 		s.NeighborIdentity = p.delay.req.peer.String()
 	}

@@ -242,6 +242,7 @@ func TestWireCompatibility(t *testing.T) {
 	}{
 		ptpmsg.TypeSync:               {44, 0x0200, 0, 0xfd},
 		ptpmsg.TypeFollowUp:           {76, 0, 2, 0xfd},
+		ptpmsg.TypeSignaling:          {60, 0, 5, 0x7f},
 		ptpmsg.TypeAnnounce:           {76, 0x0008, 5, 0},
 		ptpmsg.TypePdelayReq:          {54, 0, 5, 0},
 		ptpmsg.TypePdelayResp:         {54, 0x0200, 5, 0x7f},
@@ -259,6 +260,10 @@ func TestWireCompatibility(t *testing.T) {
 		case ptpmsg.TypeFollowUp:
 			if got := [10]byte(b[44:]); got != [10]byte{0, 3, 0, 28, 0, 0x80, 0xC2, 0, 0, 1} {
 				t.Errorf("Follow_Up TLV: % x", got)
+			}
+		case ptpmsg.TypeSignaling:
+			if got := [10]byte(b[44:]); got != [10]byte{0x80, 0, 0, 12, 0, 0x80, 0xC2, 0, 0, 4} {
+				t.Errorf("gPTP-capable TLV: % x", got)
 			}
 		case ptpmsg.TypeAnnounce:
 			if got := [12]byte(b[64:]); got != [12]byte{0, 8, 0, 8, 2, 0, 0, 0xff, 0xfe, 0, 0, 1} {

@@ -10,7 +10,7 @@ import (
 // System is a time-aware system: a tsn.Machine.
 //
 // Events: tsn.Received, tsn.Sent, tsn.LinkChanged, tsn.Timeout, SetSource,
-// SetPortStates, SetClockQuality.
+// SetPortStates, RequestIntervals, SetClockQuality.
 // Effects: tsn.Send, tsn.Notice, RelationChanged.
 type System struct {
 	cfg       Config
@@ -61,6 +61,7 @@ func (s *System) Step(now tsn.Instant, ev tsn.Event) []tsn.Effect {
 		for _, i := range s.instances {
 			for _, p := range i.ports {
 				p.info.putOff(late)
+				p.capableRx.putOff(late)
 			}
 		}
 	}
@@ -84,6 +85,8 @@ func (s *System) Step(now tsn.Instant, ev tsn.Event) []tsn.Effect {
 		for _, i := range s.instances {
 			i.master.setSource(ev)
 		}
+	case RequestIntervals:
+		s.requestIntervals(ev)
 	case SetPortStates:
 		s.setPortStates(ev)
 	case SetClockQuality:

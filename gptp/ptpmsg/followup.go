@@ -39,8 +39,10 @@ type FollowUpInformation struct {
 const followUpInfoLen = 4 + 2 + 12 + 4
 
 // Information returns the Follow_Up information TLV, if there is one.
-func (m *FollowUp) Information() (FollowUpInformation, bool) {
-	b, ok := findOrg(m.TLVs, TLVOrganizationExtension, 1, followUpInfoLen)
+func (m *FollowUp) Information() (FollowUpInformation, bool) { return findInformation(m.TLVs) }
+
+func findInformation(tlvs []TLV) (FollowUpInformation, bool) {
+	b, ok := findOrg(tlvs, TLVOrganizationExtension, 1, followUpInfoLen)
 	if !ok {
 		return FollowUpInformation{}, false
 	}

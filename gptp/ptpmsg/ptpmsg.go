@@ -13,6 +13,7 @@
 //	sync.go       Sync                 followup.go   Follow_Up and its information TLV
 //	pdelay.go     Pdelay_Req/Resp/...  announce.go   Announce and the path trace TLV
 //	signaling.go  Signaling and the message interval request TLV
+//	gptpcapable.go  the gPTP-capable TLVs of Signaling
 //	frame.go      destination address, EtherType
 //
 // Reserved fields and unknown TLVs are kept, so Append gives back exactly the

@@ -93,6 +93,53 @@ func TestIntervalRequest(t *testing.T) {
 	}
 }
 
+// 10.6.4.4 and 10.6.4.5: the gPTP-capable TLVs octet by octet, and that either
+// type of organization extension and a short value are taken.
+func TestGptpCapable(t *testing.T) {
+	capable, request := GptpCapable{LogInterval: -2, Flags: 0x80}, GptpCapableIntervalRequest{LogInterval: 3}
+	for _, c := range []struct {
+		tlv  TLV
+		want []byte
+	}{
+		{capable.TLV(), []byte{0x80, 0, 0, 12, 0x00, 0x80, 0xC2, 0, 0, 4, 0xfe, 0x80, 0, 0, 0, 0}},
+		{request.TLV(), []byte{0x80, 0, 0, 10, 0x00, 0x80, 0xC2, 0, 0, 5, 3, 0, 0, 0}},
+	} {
+		if got := appendTLVs(nil, []TLV{c.tlv}); !bytes.Equal(got, c.want) {
+			t.Errorf("got  %x\nwant %x", got, c.want)
+		}
+	}
+	both := &Signaling{TLVs: []TLV{request.TLV(), {Type: TLVOrganizationExtension, Value: capable.TLV().Value}}}
+	if got, ok := both.GptpCapable(); !ok || got != capable {
+		t.Errorf("%+v %v", got, ok)
+	}
+	if got, ok := both.GptpCapableIntervalRequest(); !ok || got != request {
+		t.Errorf("%+v %v", got, ok)
+	}
+	if _, ok := both.IntervalRequest(); ok {
+		t.Error("an interval request out of others")
+	}
+	short := &Signaling{TLVs: []TLV{{Type: TLVOrganizationExtensionDoNotPropagate, Value: capable.TLV().Value[:7]}}}
+	if got, ok := short.GptpCapable(); !ok || got.LogInterval != -2 {
+		t.Errorf("%+v %v", got, ok)
+	}
+}
+
+// 11.4.3: a one-step Sync has its origin time and information in itself.
+func TestOneStepSync(t *testing.T) {
+	m := &Sync{TLVs: []TLV{FollowUpInformation{GmTimeBaseIndicator: 3}.TLV()}}
+	m.SetOrigin(Timestamp{7, 8})
+	if o, err := m.Origin(); err != nil || o != (Timestamp{7, 8}) {
+		t.Errorf("%+v %v", o, err)
+	}
+	if i, ok := m.Information(); !ok || i.GmTimeBaseIndicator != 3 {
+		t.Errorf("%+v %v", i, ok)
+	}
+	m.Reserved[6] = 0xff
+	if _, err := m.Origin(); err == nil {
+		t.Error("4 s of nanoseconds were taken")
+	}
+}
+
 // Frames that are refused, and the words for it.
 func TestBadMessages(t *testing.T) {
 	announce := Append(nil, samples()[5].msg)
@@ -234,6 +281,16 @@ func FuzzDecode(f *testing.F) {
 			m.PathTrace(nil)
 		case *Signaling:
 			m.IntervalRequest()
+			m.GptpCapable()
+			m.GptpCapableIntervalRequest()
+		case *Sync:
+			if o, err := m.Origin(); err == nil {
+				before := m.Reserved
+				if m.SetOrigin(o); m.Reserved != before {
+					t.Fatalf("origin %x became %x", before, m.Reserved)
+				}
+			}
+			m.Information()
 		}
 	})
 }

@@ -33,6 +33,14 @@ func samples() []sample {
 		Header: head(0, 9, 5, LogIntervalNone), Target: PortIdentity{clockB, 3},
 		TLVs: []TLV{IntervalRequest{LinkDelay: -128, TimeSync: -4, Announce: 127, Flags: 3}.TLV()},
 	}
+	oneStep := &Sync{
+		Header: head(0, 78, 0, -3),
+		TLVs:   []TLV{FollowUpInformation{CumulativeScaledRateOffset: ScaledRateFromRatio(1 + 50e-6), GmTimeBaseIndicator: 9}.TLV()},
+	}
+	oneStep.SetOrigin(Timestamp{1700000000, 5})
+	signaling := func(seq uint16, tlvs ...TLV) *Signaling {
+		return &Signaling{Header: head(0, seq, 5, LogIntervalNone), Target: AnyPort, TLVs: tlvs}
+	}
 	return []sample{
 		{"sync", &Sync{Header: head(FlagTwoStep, 77, 0, -3)}, 44},
 		{"follow-up", follow, 76},
@@ -56,5 +64,11 @@ func samples() []sample {
 			TLVs: []TLV{PathTraceTLV([]ClockIdentity{clockB, {1}, {2}, clockA})},
 		}, 100},
 		{"signaling", signal, 60},
+		{"sync-one-step", oneStep, 76},
+		{"gptp-capable", signaling(10, GptpCapable{LogInterval: -1, Flags: 1}.TLV()), 60},
+		{"gptp-capable-interval-request", signaling(11, GptpCapableIntervalRequest{LogInterval: IntervalStop}.TLV()), 58},
+		{"all-requests", signaling(12,
+			IntervalRequest{LinkDelay: 0, TimeSync: IntervalInitial, Announce: IntervalLeave, Flags: 7}.TLV(),
+			GptpCapableIntervalRequest{LogInterval: 2}.TLV()), 74},
 	}
 }

@@ -1,13 +1,22 @@
 package ptpmsg
 
-// Sync is the two-step event message that a time is measured on (11.4.3). In
-// gPTP its ten octets of originTimestamp are reserved; one-step Sync puts a
-// time there, which this package keeps but does not interpret.
+// Sync is the event message that a time is measured on (11.4.3). Two-step, its
+// first ten octets are reserved; one-step, they are the origin time, and the
+// information TLV is in the message itself.
 type Sync struct {
 	Header
 	Reserved [10]byte
 	TLVs     []TLV
 }
+
+// Origin is originTimestamp of a one-step Sync.
+func (m *Sync) Origin() (Timestamp, error) { return parseTimestamp(m.Reserved[:]) }
+
+// SetOrigin sets originTimestamp.
+func (m *Sync) SetOrigin(t Timestamp) { m.Reserved = [10]byte(appendTimestamp(m.Reserved[:0:0], t)) }
+
+// Information returns the information TLV of a one-step Sync, if there is one.
+func (m *Sync) Information() (FollowUpInformation, bool) { return findInformation(m.TLVs) }
 
 // Type is TypeSync.
 func (*Sync) Type() MessageType { return TypeSync }

@@ -15,6 +15,10 @@ const (
 	TLVOrganizationExtensionDoNotPropagate TLVType = 0x8000
 )
 
+// Forwardable reports whether who does not know the type passes the TLV on with
+// the message it came with (table 52 of IEEE Std 1588-2019).
+func (t TLVType) Forwardable() bool { return t >= 0x4000 && t < 0x8000 }
+
 // orgIEEE8021 is the organizationId of IEEE 802.1 TLVs.
 var orgIEEE8021 = [3]byte{0x00, 0x80, 0xC2}
 

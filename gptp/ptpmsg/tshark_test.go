@@ -44,6 +44,7 @@ func TestTshark(t *testing.T) {
 	fields := []string{
 		"ptp.v2.messagetype", "ptp.v2.messagelength", "ptp.v2.sequenceid", "ptp.v2.correction.ns",
 		"ptp.as.fu.cumulativeScaledRateOffset", "ptp.as.fu.gmTimeBaseIndicator", "ptp.v2.an.pathsequence", "ptp.v2.an.priority1",
+		"ptp.as.sig.tlv.organizationSubType", "ptp.as.sig.tlv.timesyncinterval", "ptp.as.sig.tlv.gptpcapablemessageinterval",
 	}
 	args := []string{"-r", path, "-T", "fields", "-E", "separator=;"}
 	for _, f := range fields {
@@ -70,12 +71,16 @@ func TestTshark(t *testing.T) {
 
 // 4075064970 is -100 ppm in units of 2^-41, as an unsigned number.
 const tsharkWant = `
-0x00;44;77;0;;;;
-0x08;76;77;123;4075064970;7;;
-0x02;54;5;0;;;;
-0x03;54;5;0;;;;
-0x0a;54;5;0;;;;
-0x0b;76;3;0;;;0x020000fffe00000a;246
-0x0b;100;4;0;;;0x020000fffe00000b,0x0100000000000000,0x0200000000000000,0x020000fffe00000a;246
-0x0c;60;9;0;;;;
+0x00;44;77;0;;;;;;;
+0x08;76;77;123;4075064970;7;;;;;
+0x02;54;5;0;;;;;;;
+0x03;54;5;0;;;;;;;
+0x0a;54;5;0;;;;;;;
+0x0b;76;3;0;;;0x020000fffe00000a;246;;;
+0x0b;100;4;0;;;0x020000fffe00000b,0x0100000000000000,0x0200000000000000,0x020000fffe00000a;246;;;
+0x0c;60;9;0;;;;;2;-4;
+0x00;76;78;0;109951163;9;;;;;
+0x0c;60;10;0;;;;;4;;-1
+0x0c;58;11;0;;;;;5;;127
+0x0c;74;12;0;;;;;2;126;
 `

@@ -25,11 +25,15 @@ func (p GPTPPort) Explain() string {
 	case "delay-above-threshold":
 		return p.delayTooLong()
 	case "multiple-responses":
-		return "several nodes answer one Pdelay_Req: a switch that does not speak gPTP is in between; remove it, or let it filter 01-80-C2-00-00-0E"
+		return "several nodes answer one Pdelay_Req: a switch that does not speak gPTP is in between; remove it, or let it filter 01-80-C2-00-00-0E; after three in a row no Pdelay_Req is sent for 5 minutes"
 	case "own-clock":
 		return "the answer is this node's own: the port is looped to itself or to another port of this node"
 	case "rate-ratio-out-of-range":
 		return fmt.Sprintf("the neighbour's clock runs at %+.0f ppm of ours, more than any oscillator; something steps or steers one of the two clocks under the stamps", p.NeighborRateRatioPPM)
+	case "not-gptp-capable":
+		return "the link is good, but the neighbour does not say that it has this domain; configure the domain there, or give up on it here"
+	case "stopped-by-neighbor":
+		return "the neighbour asked for no Pdelay_Req before the link was measured; take the link down and up, or let it ask for the initial interval"
 	}
 	return p.Reason
 }

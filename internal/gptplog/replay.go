@@ -12,6 +12,7 @@ import (
 // Every event that the timing machine is given in a daemon.
 func init() {
 	record.Register("gptp.SetSource", gptp.SetSource{})
+	record.Register("gptp.RequestIntervals", gptp.RequestIntervals{})
 	record.Register("gptp.SetPortStates", gptp.SetPortStates{})
 	record.Register("gptp.SetClockQuality", gptp.SetClockQuality{})
 }
