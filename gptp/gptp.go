@@ -99,7 +99,7 @@ const (
 	NoticeAsCapable       = "as-capable"        // a port became asCapable
 	NoticeNotAsCapable    = "not-as-capable"    // Detail is the reason
 	NoticePortState       = "port-state"        // Detail is the new state
-	NoticeGrandMaster     = "grand-master"      // Detail is the new grand master
+	NoticeGrandMaster     = "grand-master"      // Detail is the old one, the new one and why
 	NoticeSynced          = "synced"            // the clock follows the grand master
 	NoticeNotSynced       = "not-synced"        // it does not any more
 	NoticeHoldover        = "holdover"          // the grand master is gone and its time goes on; Detail is the rate held

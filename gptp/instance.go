@@ -1,8 +1,6 @@
 package gptp
 
 import (
-	"fmt"
-
 	tsn "tsnswitch"
 	"tsnswitch/gptp/ptpmsg"
 )
@@ -64,9 +62,6 @@ func (i *Instance) timers() tsn.Instant {
 }
 
 func (i *Instance) notice(kind string, port tsn.Port, detail string) {
-	if len(i.sys.instances) > 1 {
-		detail = fmt.Sprintf("domain %d: %s", i.cfg.Domain, detail)
-	}
 	i.sys.emit(tsn.Notice{Kind: kind, Port: port, Detail: detail, Domain: i.cfg.Domain})
 }
 

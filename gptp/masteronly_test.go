@@ -42,8 +42,9 @@ func TestMasterOnly(t *testing.T) {
 	if s.noticed(NoticeAnnounceRefused) != 2 {
 		t.Fatalf("%v", s.notices)
 	}
-	detail := s.notices[len(s.notices)-1].Detail
-	if !strings.Contains(detail, "domain 20") || !strings.Contains(detail, neighbour.String()) || !strings.Contains(detail, "priority1 1,") {
+	last := s.notices[len(s.notices)-1]
+	detail := last.Detail
+	if last.Domain != 20 || !strings.Contains(detail, neighbour.String()) || !strings.Contains(detail, "priority1 1,") {
 		t.Errorf("%q", detail)
 	}
 	st := s.Status().Ports

@@ -50,7 +50,7 @@ func (b *portStateSelection) run() {
 		return
 	}
 	b.reselect = false
-	oldGM, oldSlave, oldPresent := b.gm.root.clock(), b.slavePort, b.gmPresent
+	old, oldPresent := b.before(), b.gmPresent
 
 	root, state := b.root, b.state
 	if ext := &b.in.ext; ext.enabled {
@@ -64,10 +64,8 @@ func (b *portStateSelection) run() {
 	if b.gmPresent && !oldPresent {
 		b.announceAnew()
 	}
-	if gm := b.gm.root.clock(); gm != oldGM {
-		b.in.notice(NoticeGrandMaster, tsn.NoPort, gm.String())
-	}
-	if b.slavePort != oldSlave || b.gmPresent != oldPresent {
+	b.tellGrandMaster(old)
+	if b.slavePort != old.slave || b.gmPresent != oldPresent {
 		b.rootChanged(oldPresent)
 	}
 }

@@ -55,5 +55,8 @@ func printEvent(p *page, e api.Event) {
 	if e.Port != 0 {
 		where += fmt.Sprintf(" port %d", e.Port)
 	}
+	if e.Domain != 0 {
+		where += fmt.Sprintf(" domain %d", e.Domain)
+	}
 	p.wrap("", "    ", fmt.Sprintf("%s %d %s %s %s", at, e.Seq, where, e.Kind, e.Detail))
 }

@@ -136,6 +136,9 @@ func printGPTP(p *page, g *api.GPTPStatus) {
 	if g.ExternalPortConfiguration {
 		field("Ports", "states are configured, not selected (external port configuration)")
 	}
+	if h := g.HotStandby; h != nil {
+		field("Standby", "%s for %s: time from domain %d; %s", h.State, dur(h.StateFor), h.Active, standbyText(h))
+	}
 	if len(g.Domains) > 1 {
 		field("Domains", "%s; see tsnctl gptp domains", domainList(g.Domains))
 	}
@@ -155,6 +158,19 @@ func printGPTP(p *page, g *api.GPTPStatus) {
 	for _, d := range g.Degraded {
 		field("Degraded", "%s", d)
 	}
+}
+
+// standbyText says how well the two domains stand by each other.
+func standbyText(h *api.GPTPHotStandby) string {
+	word := map[bool]string{true: "synchronized", false: "not synchronized"}
+	text := fmt.Sprintf("primary %d %s, secondary %d %s", h.Primary, word[h.PrimarySynced], h.Secondary, word[h.SecondarySynced])
+	if h.PrimarySynced && h.SecondarySynced {
+		text += fmt.Sprintf(", %s apart of %s allowed", dur(h.Offset), dur(h.OffsetThresh))
+	}
+	if h.Slewing != 0 {
+		text += fmt.Sprintf(", %s still to be slewed", dur(h.Slewing))
+	}
+	return text
 }
 
 func ppm(v float64) string { return fmt.Sprintf("%+.3f", v) }
@@ -235,7 +251,8 @@ func domainList(domains []api.GPTPDomain) string {
 func (a *app) gptpDomains() *cobra.Command {
 	return &cobra.Command{
 		Use: "domains", Short: "Show the domains of a node, a line each",
-		Long:    "The first domain is the one whose time the gates go by.",
+		Long: `The first domain is the one whose time the gates go by. PORTS is how many of the
+ports are asCapable.`,
 		Example: "  tsnctl gptp domains\n  tsnctl gptp domains -o json", Args: cobra.NoArgs,
 		RunE: a.call(func(ctx context.Context, sw api.Switch, _ []string) error {
 			g, err := sw.GPTP(ctx)
@@ -248,7 +265,7 @@ func (a *app) gptpDomains() *cobra.Command {
 }
 
 func printDomains(p *page, domains []api.GPTPDomain) {
-	t := table{head: []string{">DOMAIN", "STATE", ">STEPS", ">OFFSET", ">RMS", ">RATE ppm", "CAPABLE", "GRAND MASTER"}}
+	t := table{head: []string{">DOMAIN", "STATE", ">STEPS", ">OFFSET", ">RMS", ">RATE ppm", ">PORTS", "GRAND MASTER"}}
 	for _, d := range domains {
 		capable := 0
 		for _, port := range d.Ports {
@@ -256,7 +273,7 @@ func printDomains(p *page, domains []api.GPTPDomain) {
 				capable++
 			}
 		}
-		t.row(d.Domain, d.State, d.StepsRemoved, dur(d.Offset), dur(int64(d.OffsetRMS)), ppm(d.RatePPM), fmt.Sprintf("%d of %d", capable, len(d.Ports)),
+		t.row(d.Domain, d.State, d.StepsRemoved, dur(d.Offset), dur(int64(d.OffsetRMS)), ppm(d.RatePPM), fmt.Sprintf("%d/%d", capable, len(d.Ports)),
 			cmp.Or(d.GrandmasterName, d.Grandmaster))
 	}
 	p.table(t)

@@ -158,7 +158,7 @@ var stateColours = map[string]string{
 // eventColours are those of the marks; an event that is not here is not drawn.
 var eventColours = map[string]string{
 	"grand-master": "#d55e00", "clock-step": "#cc0000", "sync-timeout": "#cc0000", "announce-timeout": "#cc0000", "holdover": "#b06000",
-	"as-capable": "#009e73", "not-as-capable": "#aa4499", "gm-source-changed": "#d55e00", "link-up": "#555555", "link-down": "#555555",
+	"as-capable": "#009e73", "not-as-capable": "#aa4499", "gm-source-changed": "#d55e00", "hot-standby": "#0072b2", "link-up": "#555555", "link-down": "#555555",
 }
 
 // measured reports whether a sample's offset comes from a Sync.

@@ -16,6 +16,8 @@ type GPTPStatus struct {
 	Steered bool         `json:"steered"`
 	Now     tsn.PTPTime  `json:"now"`
 	Domains []GPTPDomain `json:"domains"`
+	// HotStandby is nil where it is not configured.
+	HotStandby *GPTPHotStandby `json:"hotStandby,omitempty"`
 	// Degraded are sentences: what is not as it should be with time, and why.
 	Degraded []string `json:"degraded,omitempty"`
 }
@@ -84,6 +86,20 @@ type GPTPDomain struct {
 	Ports []GPTPPort `json:"ports"`
 }
 
+// GPTPHotStandby is the hot standby system of two domains (802.1ASdm).
+type GPTPHotStandby struct {
+	State           string `json:"state"` // INIT, REDUNDANT, NOT_REDUNDANT, OUT_OF_SYNC
+	StateFor        int64  `json:"stateForNs"`
+	Primary         uint8  `json:"primary"`
+	Secondary       uint8  `json:"secondary"`
+	Active          uint8  `json:"active"` // domain that the time is taken from
+	PrimarySynced   bool   `json:"primarySynced"`
+	SecondarySynced bool   `json:"secondarySynced"`
+	Offset          int64  `json:"primarySecondaryOffsetNs"` // primary less secondary
+	OffsetThresh    int64  `json:"primarySecondaryOffsetThreshNs"`
+	Slewing         int64  `json:"slewingNs"` // still to be slewed
+}
+
 // GPTPClock is a clock of a path; Name is empty for one of another fabric.
 type GPTPClock struct {
 	Identity string `json:"identity"`
@@ -125,7 +141,7 @@ type GPTPSample struct {
 }
 
 // GPTPHistory is what a daemon has recorded of a domain, oldest first. Events
-// are those of the domain and of links.
+// are those of the domain, of links and of the hot standby system.
 type GPTPHistory struct {
 	Node    string       `json:"node"`
 	Domain  uint8        `json:"domain"`

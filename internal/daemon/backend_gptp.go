@@ -102,6 +102,13 @@ func (d *Daemon) gptpView(s gptp.Status, names map[gptp.ClockIdentity]string) *a
 		Node: d.cfg.Name, Clock: d.clock.kind, Steered: d.clock.isSteered(), Now: gate.PTP,
 		GPTPDomain: view.domain(s.Target()), Degraded: d.timeDegraded(s),
 	}
+	if h := s.HotStandby; h != nil {
+		out.HotStandby = &api.GPTPHotStandby{
+			State: h.State.String(), StateFor: max(view.now.Sub(h.Since), 0), Primary: h.Primary, Secondary: h.Secondary, Active: h.Active,
+			PrimarySynced: h.PrimarySynced, SecondarySynced: h.SecondarySynced,
+			Offset: h.PrimarySecondaryOffsetNS, OffsetThresh: h.PrimarySecondaryOffsetLimit, Slewing: h.SlewingNS,
+		}
+	}
 	for _, v := range s.Domains {
 		out.Domains = append(out.Domains, view.domain(v))
 	}
@@ -133,12 +140,23 @@ func (d *Daemon) timeDegraded(s gptp.Status) []string {
 			}
 		}
 	}
+	if h := s.HotStandby; h != nil && h.State != gptp.HotStandbyRedundant {
+		out = append(out, fmt.Sprintf("hot standby is %s: primary domain %d %s, secondary domain %d %s",
+			h.State, h.Primary, syncedWord(h.PrimarySynced), h.Secondary, syncedWord(h.SecondarySynced)))
+	}
 	if err := d.clock.schedulable(); err != nil && d.cfg.Role != config.RoleClock {
 		out = append(out, "no new schedule is taken: "+err.Error())
 	} else if err := d.clock.synced(); err != nil {
 		out = append(out, err.Error())
 	}
 	return append(out, d.clock.trouble()...)
+}
+
+func syncedWord(ok bool) string {
+	if ok {
+		return "is synchronized"
+	}
+	return "is not synchronized"
 }
 
 // gptpViewer makes views of domains from what the machine does not know.

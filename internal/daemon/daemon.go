@@ -391,7 +391,7 @@ func (d *Daemon) effect(e tsn.Effect) {
 
 // notice logs an occurrence that a machine tells of.
 func (d *Daemon) notice(n tsn.Notice) api.Event {
-	d.log.Info(n.Kind, "port", n.Port, "detail", n.Detail)
+	d.log.Info(n.Kind, "port", n.Port, "domain", n.Domain, "detail", n.Detail)
 	return d.events.put(api.Event{Kind: n.Kind, Port: n.Port, Detail: n.Detail, Domain: n.Domain})
 }
 

@@ -17,6 +17,9 @@ var gptpStates = []string{api.GPTPGrandMaster, api.GPTPSynchronized, api.GPTPAcq
 // portStates are those of a port.
 var portStates = []string{"MasterPort", "SlavePort", "PassivePort", "DisabledPort"}
 
+// standbyStates are those of the hot standby system.
+var standbyStates = []string{"INIT", "REDUNDANT", "NOT_REDUNDANT", "OUT_OF_SYNC"}
+
 // gptpDrops are the counters of messages that were taken from the wire and not
 // acted upon: the values of the label reason.
 var gptpDrops = []string{"malformed", "not_gptp", "other_domain", "unexpected", "one_step", "no_information", "announce_discarded", "announce_refused"}
@@ -25,6 +28,13 @@ var gptpDrops = []string{"malformed", "not_gptp", "other_domain", "unexpected", 
 func collectGPTP(out chan<- prometheus.Metric, g *api.GPTPStatus) {
 	gauge(out, "gptp_clock_steered", "1 if the kernel's clock is steered by gPTP time.", truth(g.Steered), nil)
 	gauge(out, "gptp_degraded", "Number of things that are not as they should be with time.", float64(len(g.Degraded)), nil)
+	if h := g.HotStandby; h != nil {
+		for _, s := range standbyStates {
+			gauge(out, "gptp_hot_standby_state", "1 for the state that the hot standby system is in.", truth(h.State == s), prometheus.Labels{"state": s})
+		}
+		gauge(out, "gptp_hot_standby_active_domain", "Domain that the time is taken from.", float64(h.Active), nil)
+		gauge(out, "gptp_hot_standby_offset_seconds", "The primary domain's time less the secondary's.", float64(h.Offset)*1e-9, nil)
+	}
 	for _, d := range g.Domains {
 		collectDomain(out, d)
 		for _, p := range d.Ports {

@@ -29,7 +29,7 @@ func viewOf(t *testing.T) *api.GPTPStatus {
 	sys.Step(0, tsn.LinkChanged{Port: 1, Up: true})
 	w := gptpViewer{names: map[gptp.ClockIdentity]string{cfg.ClockIdentity: "b1"}, ifname: func(tsn.Port) string { return "eth" }, stamps: "software"}
 	st := sys.Status()
-	g := &api.GPTPStatus{Node: "b1", GPTPDomain: w.domain(st.Target())}
+	g := &api.GPTPStatus{Node: "b1", HotStandby: &api.GPTPHotStandby{State: "INIT"}, GPTPDomain: w.domain(st.Target())}
 	for _, d := range st.Domains {
 		g.Domains = append(g.Domains, w.domain(d))
 	}
@@ -52,7 +52,7 @@ func TestGPTPMetrics(t *testing.T) {
 	}
 	for name, n := range map[string]int{
 		"offset_seconds": 2, "grandmaster_info": 2, "state": 10, "as_capable": 4, "port_state": 16, "messages_total": 4 * 14,
-		"dropped_total": 4 * len(gptpDrops), "lost_transmit_stamps_total": 4, "sync_receipt_timeouts_total": 4, "clock_steered": 1,
+		"dropped_total": 4 * len(gptpDrops), "lost_transmit_stamps_total": 4, "sync_receipt_timeouts_total": 4, "clock_steered": 1, "hot_standby_state": len(standbyStates),
 	} {
 		if f := byName["tsnswitch_gptp_"+name]; f == nil || len(f.GetMetric()) != n {
 			t.Errorf("%s: %d, want %d", name, len(f.GetMetric()), n)

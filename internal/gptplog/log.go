@@ -43,6 +43,7 @@ type Log struct {
 
 	mu      sync.Mutex
 	domains []*domain // ascending
+	standby bool      // hot standby: the target's relation is none of a domain's
 	events  ring[stampedEvent]
 	more    chan struct{} // closed and replaced when there is something new
 }
@@ -98,7 +99,7 @@ func (l *Log) Relation(at tsn.Instant, r gptp.RelationChanged) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	d := l.domain(r.Domain)
-	if r.GrandMaster == d.self || !r.Synced && r.OffsetNS == 0 {
+	if l.standby && r.Target || r.GrandMaster == d.self || !r.Synced && r.OffsetNS == 0 {
 		return
 	}
 	s := sample{at: at, offset: r.OffsetNS, rate: r.Relation.RatePPB / 1000, delay: d.delay, gm: r.GrandMaster, state: gptp.TimeAcquiring}
@@ -118,6 +119,7 @@ func (l *Log) Relation(at tsn.Instant, r gptp.RelationChanged) {
 func (l *Log) Status(at tsn.Instant, st gptp.Status) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.standby = st.HotStandby != nil
 	for _, v := range st.Domains {
 		l.domain(v.Domain).second(at, v)
 	}
@@ -180,7 +182,7 @@ func (l *Log) History(number uint8, since tsn.Instant, w Wall) ([]api.GPTPSample
 	}
 	var events []api.Event
 	for e := range l.events.all {
-		if e.at >= since && (e.Domain == number || ofLink(e.Kind)) {
+		if e.at >= since && (e.Domain == number || ofAll(e.Kind)) {
 			events = append(events, e.dated(w))
 		}
 	}
@@ -210,7 +212,10 @@ func numbers(n []uint8) string {
 	return text
 }
 
-func ofLink(kind string) bool { return kind == "link-up" || kind == "link-down" }
+// ofAll reports whether an event concerns every domain.
+func ofAll(kind string) bool {
+	return kind == "link-up" || kind == "link-down" || kind == gptp.NoticeHotStandby
+}
 
 func (d *domain) sample(s sample, w Wall) api.GPTPSample {
 	return api.GPTPSample{
@@ -244,7 +249,7 @@ func (l *Log) Watch(ctx context.Context, number uint8, wall func() Wall, emit fu
 			news = append(news, api.GPTPUpdate{Sample: &v})
 		}
 		for _, e := range l.events.since(nextEvent) {
-			if e.Domain == number || ofLink(e.Kind) {
+			if e.Domain == number || ofAll(e.Kind) {
 				v := e.dated(w)
 				news = append(news, api.GPTPUpdate{Event: &v})
 			}

@@ -101,6 +101,22 @@ func TestSecondsWithoutSync(t *testing.T) {
 	}
 }
 
+// With hot standby the target's relation is told beside those of the domains,
+// and is no Sync.
+func TestHotStandbyTarget(t *testing.T) {
+	l := New(Limits{})
+	st := follows(other)
+	st.HotStandby = &gptp.HotStandbyStatus{}
+	l.Status(0, st)
+	target := found(7)
+	target.Target = true
+	l.Relation(1, found(7))
+	l.Relation(2, target)
+	if samples, _, _ := l.History(0, 0, Wall{}); len(samples) != 1 {
+		t.Errorf("%d samples", len(samples))
+	}
+}
+
 // Events of other domains are left out, those of links are in.
 func TestEventsOfADomain(t *testing.T) {
 	l := New(Limits{Events: 3})

@@ -202,11 +202,15 @@ func (c *Chart) marks(s surface, x func(int64) float64) {
 		s.text(left, y, -1, faint, fmt.Sprintf("%d earlier events are not shown", over))
 		y += listLine
 	}
+	free := 0.0 // where the next number has room
 	for k, m := range marks {
 		at := x(max(from, min(to, m.Time)))
+		number := fmt.Sprint(k + 1)
+		beside := max(at, free)
+		free = beside + float64((len(number)+1)*charWidth)
 		s.line(xy{at, top - 10}, xy{at, stripTop}, 1, m.Colour)
-		s.text(at, top-12, 0, m.Colour, fmt.Sprint(k+1))
-		s.text(left-8, y, 1, m.Colour, fmt.Sprint(k+1))
+		s.text(beside, top-12, 0, m.Colour, number)
+		s.text(left-8, y, 1, m.Colour, number)
 		s.text(left, y, -1, ink, clip(clock(m.Time, second)+" "+m.Text, maxText))
 		y += listLine
 	}

@@ -65,7 +65,8 @@ func (f *Fake) GPTP(context.Context) (*api.GPTPStatus, error) {
 	}
 	return &api.GPTPStatus{
 		Node: f.Name, GPTPDomain: first, Clock: "virtual", Now: tsn.PTPTime{NS: 1_700_000_000_123_456_789}, Domains: []api.GPTPDomain{first, second},
-		Degraded: []string{"port 3 is not asCapable: delay-above-threshold: " + first.Ports[2].Explanation},
+		HotStandby: &api.GPTPHotStandby{State: "NOT_REDUNDANT", StateFor: 12e9, Secondary: 20, PrimarySynced: true, OffsetThresh: 20_000},
+		Degraded:   []string{"port 3 is not asCapable: delay-above-threshold: " + first.Ports[2].Explanation},
 	}, f.did("GPTP")
 }
 
@@ -95,10 +96,10 @@ func (f *Fake) gptpEvents() []api.Event {
 	at := func(k int64) int64 { return gptpSample(0, k).Time }
 	return []api.Event{
 		{Seq: 11, Time: at(0), Node: f.Name, Kind: "as-capable", Port: 1},
-		{Seq: 12, Time: at(1), Node: f.Name, Kind: "grand-master", Detail: clockB1 + " -> " + clockB3 + ": better priority1 (port 1)"},
+		{Seq: 12, Time: at(1), Node: f.Name, Kind: "grand-master", Detail: clockB1 + " -> " + clockB3 + ": better priority1, 100 < 246, at port 1"},
 		{Seq: 14, Time: at(320), Node: f.Name, Kind: "sync-timeout", Port: 1},
-		{Seq: 15, Time: at(320) + 1, Node: f.Name, Kind: "grand-master", Detail: clockB3 + " -> " + clockB1 + ": sync receipt time-out on port 1"},
-		{Seq: 17, Time: at(359), Node: f.Name, Kind: "grand-master", Detail: clockB1 + " -> " + clockB2 + ": better priority2 (port 1)"},
+		{Seq: 15, Time: at(320) + 1, Node: f.Name, Kind: "grand-master", Detail: clockB3 + " -> " + clockB1 + ": sync-timeout at port 1"},
+		{Seq: 17, Time: at(359), Node: f.Name, Kind: "grand-master", Detail: clockB1 + " -> " + clockB2 + ": better priority2, 200 < 248, at port 1"},
 	}
 }
 
