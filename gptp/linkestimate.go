@@ -21,6 +21,8 @@ const (
 	peerJump = 10_000_000
 	// delaySlack, in ns, is never called an outlier.
 	delaySlack = 100
+	// fewDelays are too few for a mean.
+	fewDelays = 8
 	// minRateSamples make a slope, minDriftSamples a curve.
 	minRateSamples, minDriftSamples = 3, 5
 	// driftEvidence is how many standard deviations a curvature must be from none
@@ -108,6 +110,7 @@ func (l *linkEstimate) estimateRate(w []exchange) {
 	if len(w) >= minRateSamples {
 		if !l.rateValid {
 			l.setRate(w, fit(w, math.Inf(-1), math.Inf(1)))
+			l.rateValid = false // one of them may be late by milliseconds
 			l.setDelays(w)
 		}
 		l.setDelays(w[len(w)-1:])
@@ -203,11 +206,15 @@ func mean(v []float64) (m float64) {
 	return m / float64(len(v))
 }
 
-// midmean is the mean of the middle half of the window's delays.
+// midmean is the mean of the middle half of the window's delays, or the median
+// of few: a quarter of those can be no more than one.
 func (l *linkEstimate) midmean() float64 {
 	d := l.delays(l.window)
 	slices.Sort(d)
 	cut := len(d) / 4
+	if len(d) < fewDelays {
+		cut = (len(d) - 1) / 2
+	}
 	return mean(d[cut : len(d)-cut])
 }
 

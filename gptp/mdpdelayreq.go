@@ -93,6 +93,7 @@ type mdPdelayReq struct {
 	quickSince tsn.Instant
 	heard      ptpmsg.PortIdentity // who asked last
 	heardAt    tsn.Instant
+	newcomer   bool // heard, and not asked quickly since
 
 	peer ptpmsg.PortIdentity
 	link linkEstimate
@@ -124,16 +125,16 @@ func (m *mdPdelayReq) stop(why Reason) {
 }
 
 func (m *mdPdelayReq) quicken() {
-	m.quickLeft, m.quickDone, m.quickSince = quickRequests, 0, m.d.l.sys.now
+	m.quickLeft, m.quickDone, m.quickSince, m.newcomer = quickRequests, 0, m.d.l.sys.now, false
 }
 
 // heardRequest is told that the neighbour asks: if we gave up asking quickly
 // before it was there, begin again.
 func (m *mdPdelayReq) heardRequest(from ptpmsg.PortIdentity) {
 	now := m.d.l.sys.now
-	isNew := from != m.heard || now.Sub(m.heardAt) > quickSilence
+	m.newcomer = m.newcomer || from != m.heard || now.Sub(m.heardAt) > quickSilence
 	m.heard, m.heardAt = from, now
-	if isNew && m.running && !m.silent() && !m.asCapable && m.quickLeft == 0 && now.Sub(m.quickSince) >= quickPause {
+	if m.newcomer && m.running && !m.silent() && !m.asCapable && m.quickLeft == 0 && now.Sub(m.quickSince) >= quickPause {
 		m.quicken()
 		m.next = m.d.l.sys.now
 	}

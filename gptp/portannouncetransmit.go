@@ -18,13 +18,20 @@ type portAnnounceTransmit struct {
 	pending bool // newInfo
 	last    tsn.Instant
 	soonest tsn.Instant // announceGap after the last one
+	again   int         // how often the first is to be said again soon
 }
+
+// A port that became a master repeats itself announceAgain times after
+// announceSoon ns: the neighbour is seldom asCapable at the same moment, what it
+// hears before is lost on it, and it would wait for a whole interval.
+const announceAgain, announceSoon = 2, 250_000_000
 
 func (m *portAnnounceTransmit) init(p *port, seq uint16) { m.p, m.seq, m.next = p, seq, tsn.Never }
 
 func (m *portAnnounceTransmit) newInfo() { m.pending = true }
 
 func (m *portAnnounceTransmit) stateChanged() {
+	m.again = announceAgain
 	if m.p.info.state != MasterPort {
 		m.pending, m.next = false, tsn.Never
 	}
@@ -50,6 +57,7 @@ func (m *portAnnounceTransmit) timer() {
 	m.pending, m.soonest = false, now.Add(announceGap)
 	m.last = now
 	m.arm()
+	m.again = max(0, m.again-1)
 	m.transmit()
 }
 
@@ -57,6 +65,9 @@ func (m *portAnnounceTransmit) timer() {
 func (m *portAnnounceTransmit) arm() {
 	m.next = tsn.Never
 	if ns := m.p.intervals.announce.ns(); ns != forever {
+		if m.again > 0 {
+			ns = min(ns, announceSoon)
+		}
 		m.next = max(m.p.in.sys.now, m.last.Add(ns))
 	}
 }

@@ -35,8 +35,7 @@ const (
 	servoMostK   = 128   // and with any
 	servoNoisy   = 300.0 // ns of noise, more is a host's stamps and no drift is seen in it
 	servoDrift   = 20.0  // ns/s/s, that of an oscillator in a room
-	servoSettled = 8     // k from which the clock counts as synced, with little noise;
-	servoCalmed  = 12    // with more
+	servoSettled = 8     // k from which the clock counts as synced
 
 	servoWindow    = 16      // innovations that noise is judged by
 	servoSlack     = 500     // ns that are never an outlier
@@ -92,7 +91,7 @@ func (s *servo) acquire() {
 
 // settled reports whether the relation is worth its name.
 func (s *servo) settled() bool {
-	return s.acquired && (s.k >= servoCalmed || s.k >= servoSettled && s.spread <= servoNoisy)
+	return s.acquired && s.k >= servoSettled
 }
 
 // sample takes what a Sync said: at local it was ptp, and the grand master runs
@@ -106,8 +105,12 @@ func (s *servo) sample(rel tsn.ClockRelation, local tsn.LocalTime, ptp tsn.PTPTi
 	e := innovation(rel, local, ptp) - bend
 	s.scratch = append(s.scratch[:0], s.recent...)
 	mid, spread := medianSpread(s.scratch)
-	if math.Abs(e-mid) > servoOutlier*spread+servoSlack {
-		return s.outlier(rel, servoSample{local, ptp}, ratePPB, servoOutlier*spread+servoSlack)
+	limit := servoOutlier*spread + servoSlack
+	if len(s.recent) < servoWindow/2 {
+		limit = max(limit, s.stepThreshold) // a few that happen to be close say little of noise
+	}
+	if math.Abs(e-mid) > limit {
+		return s.outlier(rel, servoSample{local, ptp}, ratePPB, limit)
 	}
 	s.rejected, s.outliers, s.spread = 0, s.outliers[:0], spread
 	s.remember(e)
@@ -231,7 +234,7 @@ func (s *servo) first(rel tsn.ClockRelation, local tsn.LocalTime, ptp tsn.PTPTim
 	}
 	switch {
 	case far:
-		s.k, s.rateK, s.meanCount = servoFirstK, 0, 0
+		s.k, s.rateK, s.meanCount, s.recent = servoFirstK, 0, 0, s.recent[:0]
 	case math.Abs(e) <= servoNear*s.spread:
 		shift = 0 // it is the same time: three Syncs know it no better than the relation
 	default:
@@ -239,7 +242,10 @@ func (s *servo) first(rel tsn.ClockRelation, local tsn.LocalTime, ptp tsn.PTPTim
 		s.k = servoFirstK
 	}
 	next.PTP = next.PTP.Add(int64(math.Round(shift)))
-	s.drift, s.recent = 0, s.recent[:0]
+	s.drift = 0
+	for i := range s.recent {
+		s.recent[i] -= shift // what is known of the noise stays
+	}
 	for _, f := range s.firsts {
 		s.remember(innovation(next, f.local, f.ptp))
 	}
