@@ -9,6 +9,8 @@
 #   make mutation           bugs planted in the SPB core: the simulation has to notice each
 #   make bench-scale        500 bridges in virtual time, from a failing link to the last kernel entry
 #   make bench-converge     from a link that fails to the last kernel entry, ten bridges
+#   make bench-gptp         tsnswitchd beside ptp4l: accuracy, start, take-over, what it costs
+#   make soak-gptp [FOR=1h] eight hops that lose frames, and relays that die
 #   make kernel             the second test kernel, built once and cached
 #   make generate           protobuf code (needs protoc)
 
@@ -22,7 +24,7 @@ OUT ?= out/$(basename $(notdir $(LABFILE)))
 # Packages whose goroutines are worth the race detector, on the host.
 RACE := ./internal/daemon/... ./internal/api/... ./internal/link/... ./distlink/...
 
-.PHONY: all build demo test check soak mutation bench bench-scale bench-converge kernel generate setup-demo setup-test clean
+.PHONY: all build demo test check soak mutation bench bench-scale bench-converge bench-gptp soak-gptp kernel generate setup-demo setup-test clean
 
 all: build
 
@@ -84,6 +86,13 @@ CUTS ?= 50
 bench-converge: $(BIN)/umlrun
 	$(GO) test ./internal/daemon -run '^$$' -bench Converge -benchtime $(CUTS)x -timeout 20m
 	$(GO) test -exec "$(CURDIR)/$(BIN)/umlrun -timeout 1200s" ./internal/daemon -run '^$$' -bench Converge -benchtime $(CUTS)x -timeout 20m
+
+bench-gptp:
+	$(GO) test ./internal/gptptest -run '^$$' -bench BesidePtp4l -benchtime 1x -timeout 30m
+
+FOR ?= 1h
+soak-gptp:
+	$(GO) test ./internal/gptptest -run '^TestSoak$$' -soak $(FOR) -timeout 0 -v
 
 kernel:
 	@internal/kerneltest/kernel/build.sh

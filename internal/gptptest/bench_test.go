@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"tsnswitch/gptp/ptpmsg"
-	"tsnswitch/internal/kerneltest"
 )
 
 // The benchmark: tsnswitchd and ptp4l side by side, in turns, on the same
@@ -60,7 +59,14 @@ func BenchmarkBesidePtp4l(b *testing.B) {
 		name string
 		run  func(*testing.B) []row
 	}{
-		{"OneHop", oneHop}, {"FourHops", fourHops}, {"EightHops", eightHops}, {"ColdStart", coldStart}, {"Killed", killed}, {"Cost", cost},
+		{"OneHop", oneHop},
+		{"FourHops", fourHops},
+		{"EightHops", eightHops},
+		{"ColdStart", coldStart},
+		{"Configured", configured},
+		{"Killed", killed},
+		{"HotStandby", standby},
+		{"Cost", cost},
 	} {
 		b.Run(part.name, func(b *testing.B) {
 			if b.N == 1 { // and no more often: the parts last as long as they last
@@ -178,35 +184,6 @@ func turn(b *testing.B, f func(b *testing.B)) {
 	}
 }
 
-// chainOf makes n namespaces in a row: p2 of each is joined to p1 of the next.
-func chainOf(t testing.TB, n int) (row []*kerneltest.NetNS, ports [][]string) {
-	t.Helper()
-	for i := range n {
-		row, ports = append(row, kerneltest.NewNetNS(t)), append(ports, []string{"p1", "p2"})
-		if i > 0 {
-			wire(t, row[i-1], "p2", row[i], "p1")
-		}
-	}
-	ports[0], ports[n-1] = []string{"p2"}, []string{"p1"}
-	return row, ports
-}
-
-// daemons starts a chain of daemons with clocks of their own; the first is grand
-// master.
-func daemons(t testing.TB, n int, extra string) (chain []*daemon) {
-	t.Helper()
-	row, ports := chainOf(t, n)
-	for i := range n {
-		// Offsets of minutes, rates within 100 ppm: all different.
-		own := fmt.Sprintf("  clock: {kind: virtual, offset: %ds, ppm: %d}\n", 60*i, (i*37)%200-100)
-		if i == 0 {
-			own = "  priority1: 100\n  clock: {kind: virtual, ppm: -30}\n"
-		}
-		chain = append(chain, startDaemon(t, row[i], options{system: i + 1, ports: ports[i], gptp: own + extra}))
-	}
-	return chain
-}
-
 // fourHops: the end of a chain of relays against its grand master, and the end of a
 // chain of boundary clocks. Those of ptp4l are not steered here: each hop's
 // offset is its own error, and steered clocks would add them up.
@@ -318,6 +295,50 @@ func coldStart(b *testing.B) []row {
 	}
 }
 
+// configured: the cold start with external port configuration, which ptp4l has not.
+func configured(b *testing.B) []row {
+	const rounds = 5
+	var synced []float64
+	for range rounds {
+		turn(b, func(b *testing.B) {
+			a, c := link(b)
+			start := time.Now()
+			const external = "  externalPortConfiguration: true\n"
+			gm := startDaemon(b, a, options{ports: p1, states: []string{"master"}, gptp: external})
+			d := startDaemon(b, c, options{system: 2, ports: p1, states: []string{"slave"}, gptp: external})
+			synced = append(synced, since(b, start, d.follows(gm.id)))
+		})
+	}
+	return []row{{"cold start, ports configured, median", "s", 2, median(synced), 0, fmt.Sprintf("worst %.2f", slices.Max(synced))}}
+}
+
+// standby: the primary grand master dies, and the time of the node between goes by the
+// other's. Its error is against the clock of the first, which is the kernel's.
+func standby(b *testing.B) []row {
+	const rounds = 5
+	var steps, shifts []float64
+	for range rounds {
+		turn(b, func(b *testing.B) {
+			first, s, _ := hotStandby(b)
+			await(b, "S has the time of both", s.standsBy("REDUNDANT", 0))
+			time.Sleep(10 * time.Second)
+			before, _ := sample(s, zero, 2*time.Second)
+			first.kill()
+			after, _ := sample(s, zero, 3*time.Second)
+			step := 0.0
+			for i := range after[1:] {
+				step = max(step, math.Abs(after[i+1]-after[i]))
+			}
+			steps = append(steps, step)
+			shifts = append(shifts, math.Abs(after[len(after)/2:].mean()-before.mean()))
+		})
+	}
+	return []row{
+		{"hot standby: largest step within 40 ms", "ns", 1000, median(steps), 0, fmt.Sprintf("worst %.0f", slices.Max(steps))},
+		{"hot standby: from before to 1.5..3 s later", "ns", 1000, median(shifts), 0, fmt.Sprintf("worst %.0f", slices.Max(shifts))},
+	}
+}
+
 // killed: a grand master and the nodes B and C in a row. It is killed: when does B
 // announce itself, when does C follow B?
 func killed(b *testing.B) []row {
@@ -424,7 +445,7 @@ func busySeconds(b *testing.B, pid int) float64 {
 	return sum
 }
 
-func residentMB(b *testing.B, pid int) float64 {
+func residentMB(b testing.TB, pid int) float64 {
 	b.Helper()
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {

@@ -29,7 +29,7 @@ type options struct {
 	system int      // number in its identity; default 1
 	ports  []string // interfaces, ports 1, 2 ...
 	gptp   string   // lines of the section gptp, indented by two
-	port   string   // added to each port, after a comma
+	states []string // of each port, if any: its desiredState
 }
 
 // startDaemon starts a tsnswitchd of role clock in a namespace.
@@ -43,7 +43,11 @@ func startDaemon(t testing.TB, ns *kerneltest.NetNS, o options) *daemon {
 	}
 	text := fmt.Sprintf("role: clock\nname: n%d\nsystemId: 02:00:00:00:%02x:%02x\nstateDir: %s\napi: {socket: %s/s}\nports:\n", n, n>>8, n&255, dir, dir)
 	for i, name := range o.ports {
-		text += fmt.Sprintf("  - {port: %d, ifname: %s%s}\n", i+1, name, o.port)
+		text += fmt.Sprintf("  - {port: %d, ifname: %s", i+1, name)
+		if i < len(o.states) {
+			text += ", gptp: {desiredState: " + o.states[i] + "}"
+		}
+		text += "}\n"
 	}
 	text += "gptp:\n  enabled: true\n" + o.gptp
 	if err := os.WriteFile(d.conf, []byte(text), 0o600); err != nil {

@@ -286,7 +286,8 @@ func TestAutomotiveSlave(t *testing.T) {
 		"--pi_proportional_const=0.7", "--pi_integral_const=0.3", "--servo_offset_threshold=100000", "--servo_num_offset_values=4",
 	})
 	await(t, "the automotive slave's servo is stable", slave.said(" s3 "))
-	await(t, "it asks for intervals", func() bool { m, _ := sent[*ptpmsg.Signaling](c, slave.id); return len(m) > 0 })
+	await(t, "it asks for a Sync a second", func() bool { m, _ := sent[*ptpmsg.Signaling](c, slave.id); return len(m) > 0 })
+	await(t, "it is sent one", func() bool { m, _ := sent[*ptpmsg.Sync](c, d.id); return m[len(m)-1].LogInterval == 0 })
 	slave.expect("GET PORT_DATA_SET", 0, map[string]string{"portState": "SLAVE"})
 	if s := d.status(); !s.IsGrandmaster || !s.Ports[0].AsCapable {
 		t.Errorf("%+v", s)
