@@ -18,7 +18,9 @@ type clockMasterSyncSend struct {
 	source   tsn.ClockRelation
 	active   bool
 	holdover bool
-	directed bool // hot standby: the time comes from the primary domain
+
+	directed     bool    // hot standby: the time comes from the primary domain,
+	directedRate float64 // which has this mean rate, ppb
 
 	timeBaseIndicator uint16
 	lastPhaseChange   ptpmsg.ScaledNS

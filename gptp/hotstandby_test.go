@@ -5,6 +5,8 @@ import (
 	"slices"
 	"testing"
 
+	"pgregory.net/rapid"
+
 	tsn "tsnswitch"
 )
 
@@ -396,6 +398,41 @@ func TestPtpInstanceSyncStatus(t *testing.T) {
 	if end.wait(400 * millisecond); end.sync.isSynced {
 		t.Error("after sync receipt time-out")
 	}
+}
+
+// Whatever fails for however long, one thing at a time: no node's time steps
+// that did not fail itself, and in the end all is redundant again.
+func TestHotStandbyAnyFailure(t *testing.T) {
+	worst := int64(0)
+	rapid.Check(t, func(rt *rapid.T) {
+		h := newStandby(t, rapid.Bool().Draw(rt, "elected"))
+		h.until(20*second, are(HotStandbyRedundant, 0, h.n...))
+		h.refer(h.n[0])
+		for range rapid.IntRange(1, 3).Draw(rt, "failures") {
+			h.watch(rapid.Int64Range(0, 3*second).Draw(rt, "quiet"))
+			what := rapid.IntRange(0, 8).Draw(rt, "what") // nodes 0 to 4, then links
+			outage := rapid.OneOf(rapid.Int64Range(50, 1000), rapid.Int64Range(1000, 15_000)).Draw(rt, "outage ms") * millisecond
+			others := slices.Clone(h.n)
+			if what < 5 {
+				others = slices.Delete(others, what, what+1)
+				h.n[what].dead = true
+			} else {
+				h.carrier(h.n[what-5], 2, false)
+			}
+			step, _ := h.watch(outage, others...)
+			if what < 5 {
+				h.n[what].reborn(rapid.Int64Range(0, 1000*second).Draw(rt, "clock"), rapid.Float64Range(-100, 100).Draw(rt, "ppm"))
+			} else {
+				h.carrier(h.n[what-5], 2, true)
+			}
+			again, _ := h.watch(40*second, others...)
+			worst = max(worst, step, again)
+			if max(step, again) > microsecond || !are(HotStandbyRedundant, 0, h.n...)() {
+				rt.Fatalf("failure of %d for %d ms: steps of %d and %d ns", what, outage/millisecond, step, again)
+			}
+		}
+	})
+	t.Logf("largest step within a millisecond %d ns", worst)
 }
 
 // Every domain that goes by the common service is capable at once.

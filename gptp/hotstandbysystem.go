@@ -39,6 +39,7 @@ const (
 	hotStandbyTick    = 125_000_000 // ns between looks at a phase that is being slewed
 	hotStandbySlewMax = 20_000      // ppb
 	hotStandbyJump    = 500         // ns of a domain's own jump that are slewed, too
+	hotStandbyLeap    = 5           // times Config.StepThreshold are too far to be slewed
 )
 
 // hotStandbySystem is HotStandbySystem (802.1ASdm): it makes one time of two
@@ -170,7 +171,7 @@ func (h *hotStandbySystem) choose(p, q bool) {
 // away, if the time so far was worth keeping and is not too far.
 func (h *hotStandbySystem) carry(bias float64) bool {
 	h.bias, h.slew = 0, 0
-	if h.good && math.Abs(bias) <= float64(h.sys.cfg.StepThreshold) {
+	if h.good && math.Abs(bias) <= hotStandbyLeap*float64(h.sys.cfg.StepThreshold) {
 		h.bias = bias
 		return true
 	}
@@ -196,7 +197,7 @@ func (h *hotStandbySystem) advance(rel tsn.ClockRelation, local tsn.LocalTime, s
 	}
 	h.from = rel
 	if h.slew = 0; synced && math.Abs(h.bias) >= 1 {
-		h.slew = slewRate(h.bias)
+		h.slew = slewRate(h.bias, hotStandbySlewMax)
 	}
 	h.target = tsn.ClockRelation{Local: local, PTP: rel.At(local).Add(int64(math.Round(h.bias))), RatePPB: rel.RatePPB - h.slew}
 	h.target.PTP.Domain = h.primary.cfg.Domain
@@ -207,7 +208,7 @@ func (h *hotStandbySystem) advance(rel tsn.ClockRelation, local tsn.LocalTime, s
 }
 
 // slewRate takes a phase away with a time constant of a second, in ppb.
-func slewRate(phase float64) float64 { return max(-hotStandbySlewMax, min(hotStandbySlewMax, phase)) }
+func slewRate(phase, limit float64) float64 { return max(-limit, min(limit, phase)) }
 
 func (h *hotStandbySystem) publish(synced bool) {
 	h.told = RelationChanged{

@@ -136,6 +136,7 @@ func TestStatusJSON(t *testing.T) {
 		`"grandMaster":"090909.fffe.000001"`, `"isGrandMaster":false`, `"stepsRemoved":1`, `"state":"SlavePort"`, `"asCapable":true`,
 		`"asCapableReason":""`, `"pathTrace":["090909.fffe.000001","020000.fffe.000001"]`, `"neighborRateRatio":1.00005`,
 		`"neighborIdentity":"090909.fffe.000001-1"`, `"pdelayRespFollowUp":3`, `"rmsNs":0`,
+		`"state":"acquiring","since":`, `"notSyncedReason":"acquiring"`, `"isSynced":false`, `"masterOnly":false`,
 	} {
 		if !bytes.Contains(b, []byte(want)) {
 			t.Errorf("no %s in %s", want, b)

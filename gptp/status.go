@@ -61,6 +61,9 @@ func (s Status) Target() DomainStatus {
 	}
 	d := s.Domains[slices.IndexFunc(s.Domains, func(d DomainStatus) bool { return d.Domain == h.Active })]
 	d.Relation = h.Relation
+	if d.Synced && !d.IsSynced {
+		d.Synced, d.NotSyncedReason = false, TimeAcquiring.String()
+	}
 	return d
 }
 
