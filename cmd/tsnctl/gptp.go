@@ -356,7 +356,17 @@ func printGPTPPort(p *page, g api.GPTPPort) {
 	}
 	if g.Neighbor != "" {
 		field("Neighbour", "%s", clockText(api.GPTPClock{Identity: g.Neighbor, Name: g.NeighborName}))
-		field("Link", "delay %s of %s allowed, neighbour's rate %+.3f ppm", dur(g.MeanLinkDelay), dur(g.NeighborPropDelayThresh), g.NeighborRateRatioPPM)
+		service := ""
+		if g.CommonLinkDelay {
+			service = " (common link delay)"
+		}
+		field("Link", "delay %s of %s allowed, neighbour's rate %+.3f ppm%s", dur(g.MeanLinkDelay), dur(g.NeighborPropDelayThresh), g.NeighborRateRatioPPM, service)
+	}
+	if g.PdelayResumesIn > 0 {
+		field("Silence", "no Pdelay_Req for another %s: several nodes answered each", dur(g.PdelayResumesIn))
+	}
+	if text := intervalText(g.Intervals); text != "" {
+		field("Intervals", "%s", text)
 	}
 	if g.State != "DisabledPort" {
 		field("Gates", "%s from gPTP time", gateText(g))
@@ -372,6 +382,24 @@ func printGPTPPort(p *page, g api.GPTPPort) {
 	if trouble != "" {
 		field("Trouble", "%s", trouble)
 	}
+}
+
+// intervalText tells of intervals that the neighbour has changed.
+func intervalText(v api.GPTPIntervals) string {
+	var texts []string
+	for _, i := range []struct {
+		name string
+		v    api.GPTPInterval
+	}{{"Sync", v.Sync}, {"Announce", v.Announce}, {"Pdelay_Req", v.PdelayReq}, {"gPTP-capable", v.GptpCapable}} {
+		switch {
+		case i.v.Current == i.v.Configured:
+		case i.v.Current == 0:
+			texts = append(texts, i.name+" stopped as the neighbour asked")
+		default:
+			texts = append(texts, fmt.Sprintf("%s %s as the neighbour asked, configured %s", i.name, dur(i.v.Current), dur(i.v.Configured)))
+		}
+	}
+	return strings.Join(texts, ", ")
 }
 
 // counterText lists the counters that are not zero and that name chooses.

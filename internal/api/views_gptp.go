@@ -108,24 +108,43 @@ type GPTPClock struct {
 
 // GPTPPort is a port in one domain. What is about the link is the same in all.
 type GPTPPort struct {
-	Port                    tsn.Port `json:"port"`
-	Ifname                  string   `json:"ifname"`
-	Up                      bool     `json:"up"`
-	MasterOnly              bool     `json:"masterOnly"` // accepts no grand master
-	State                   string   `json:"state"`      // MasterPort, SlavePort, PassivePort, DisabledPort
-	AsCapable               bool     `json:"asCapable"`
-	Reason                  string   `json:"reason,omitempty"`      // why not
-	Explanation             string   `json:"explanation,omitempty"` // of Reason: what it means and what to do
-	Neighbor                string   `json:"neighborIdentity,omitempty"`
-	NeighborName            string   `json:"neighborName,omitempty"`
-	MeanLinkDelay           int64    `json:"meanLinkDelayNs"`
-	NeighborPropDelayThresh int64    `json:"neighborPropDelayThreshNs"`
-	NeighborRateRatioPPM    float64  `json:"neighborRateRatioPpm"`
-	Stamps                  string   `json:"stamps"`       // hardware, software
-	GateOffset              int64    `json:"gateOffsetNs"` // gate clock minus gPTP
-	GateInBound             bool     `json:"gateInBound"`
+	Port                    tsn.Port      `json:"port"`
+	Ifname                  string        `json:"ifname"`
+	Up                      bool          `json:"up"`
+	MasterOnly              bool          `json:"masterOnly"` // accepts no grand master
+	State                   string        `json:"state"`      // MasterPort, SlavePort, PassivePort, DisabledPort
+	AsCapable               bool          `json:"asCapable"`
+	Reason                  string        `json:"reason,omitempty"`      // why not
+	Explanation             string        `json:"explanation,omitempty"` // of Reason: what it means and what to do
+	Neighbor                string        `json:"neighborIdentity,omitempty"`
+	NeighborName            string        `json:"neighborName,omitempty"`
+	NeighborGptpCapable     bool          `json:"neighborGptpCapable"` // it says that it has this domain (10.4)
+	CommonLinkDelay         bool          `json:"commonLinkDelay"`     // measured by the Common Mean Link Delay Service
+	PdelayResumesIn         int64         `json:"pdelayResumesInNs"`   // silence after several answers to one Pdelay_Req; 0: none
+	Intervals               GPTPIntervals `json:"intervals"`
+	MeanLinkDelay           int64         `json:"meanLinkDelayNs"`
+	NeighborPropDelayThresh int64         `json:"neighborPropDelayThreshNs"`
+	NeighborRateRatioPPM    float64       `json:"neighborRateRatioPpm"`
+	Stamps                  string        `json:"stamps"`       // hardware, software
+	GateOffset              int64         `json:"gateOffsetNs"` // gate clock minus gPTP
+	GateInBound             bool          `json:"gateInBound"`
 	// Counters are rx_<message>, tx_<message>, and one for each kind of trouble.
 	Counters map[string]uint64 `json:"counters"`
+}
+
+// GPTPIntervals are the intervals in use, ns; 0: none are sent. The neighbour may
+// have asked for others than are configured (10.6.4.3).
+type GPTPIntervals struct {
+	Sync        GPTPInterval `json:"sync"`
+	Announce    GPTPInterval `json:"announce"`
+	PdelayReq   GPTPInterval `json:"pdelayReq"`
+	GptpCapable GPTPInterval `json:"gptpCapable"`
+}
+
+// GPTPInterval is one of them.
+type GPTPInterval struct {
+	Current    int64 `json:"currentNs"`
+	Configured int64 `json:"configuredNs"`
 }
 
 // GPTPSample is what one domain knew at a time. Of a second that is not kept

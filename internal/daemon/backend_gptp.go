@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"fmt"
+	"math"
 	"time"
 
 	"tsnswitch"
@@ -197,6 +198,11 @@ func portView(p gptp.PortStatus, stamps string) api.GPTPPort {
 		Port: p.Port, Up: p.Up, MasterOnly: p.MasterOnly, State: p.State.String(), AsCapable: p.AsCapable, Neighbor: p.NeighborIdentity,
 		MeanLinkDelay: int64(p.MeanLinkDelayNS), NeighborPropDelayThresh: p.ThresholdNS,
 		NeighborRateRatioPPM: (p.NeighborRateRatio - 1) * 1e6, Stamps: stamps, Counters: map[string]uint64{},
+		NeighborGptpCapable: p.NeighborGptpCapable, CommonLinkDelay: p.CommonLinkDelay, PdelayResumesIn: p.PdelayResumesInNS,
+		Intervals: api.GPTPIntervals{
+			Sync: intervalView(p.Intervals.Sync), Announce: intervalView(p.Intervals.Announce),
+			PdelayReq: intervalView(p.Intervals.PdelayReq), GptpCapable: intervalView(p.Intervals.GptpCapable),
+		},
 	}
 	if !p.AsCapable {
 		g.Reason = p.AsCapableReason.String()
@@ -206,6 +212,15 @@ func portView(p gptp.PortStatus, stamps string) api.GPTPPort {
 		g.Counters[c.name[1:]] = c.value
 	}
 	return g
+}
+
+func intervalView(v gptp.IntervalStatus) api.GPTPInterval {
+	ns := func(log int8) int64 { return int64(math.Ldexp(1e9, int(log))) }
+	i := api.GPTPInterval{Current: ns(v.CurrentLog), Configured: ns(v.InitialLog)}
+	if v.Stopped {
+		i.Current = 0
+	}
+	return i
 }
 
 // clockNames are the nodes of the fabric by the clock identity that is made
