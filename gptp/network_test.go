@@ -163,7 +163,7 @@ func TestAnyNetworkSettles(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		n := newNetwork(t, 1)
 		count := rapid.IntRange(2, 7).Draw(rt, "nodes")
-		domains := 1
+		domains := rapid.IntRange(1, 3).Draw(rt, "domains")
 		priority := rapid.SampledFrom([]uint8{100, 246, 248, 255})
 		for i := range count {
 			n.node(string(rune('a'+i)), count+3, func(c *Config) {
