@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"strings"
 	"time"
 
 	"tsnswitch"
@@ -14,19 +15,54 @@ import (
 	"tsnswitch/internal/link"
 )
 
-// timingEffect carries out what the timing machine asks for; it runs in that
-// machine's loop. All of it is kept in the gPTP log, too.
+// timingEffect carries out what the timing machine asks for, in its loop, where
+// nothing may wait: frames go out; for all else there is tellTiming.
 func (d *Daemon) timingEffect(e tsn.Effect) {
-	switch e := e.(type) {
-	case tsn.Notice:
-		d.gptpLog.Event(d.timing.now(), d.notice(e))
-	case gptp.RelationChanged:
-		d.gptpLog.Relation(d.timing.now(), e)
-		if e.Target && d.clock.relation(e) {
-			d.tellControl()
-		}
-	default:
+	if s, ok := e.(tsn.Send); ok {
 		d.effect(e)
+		for _, sent := range d.ports.Collect(s.Port, nil) {
+			d.timing.direct.after = append(d.timing.direct.after, sent)
+		}
+		return
+	}
+	t := timingNews{at: d.timing.now(), effect: e}
+	if r, ok := e.(gptp.RelationChanged); ok && r.Target {
+		t.relation = d.clock.relation(r)
+	}
+	select {
+	case d.timingNews <- t:
+	default:
+		d.timing.dropped.Add(1)
+	}
+}
+
+// timingNews is an effect of the timing machine that is no frame.
+type timingNews struct {
+	at       tsn.Instant
+	effect   tsn.Effect
+	relation bool // news for the control machine
+}
+
+// timingNewsQueue is for some seconds of several domains.
+const timingNewsQueue = 1024
+
+// tellTiming tells others, and the gPTP log, what the timing machine found.
+func (d *Daemon) tellTiming(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case t := <-d.timingNews:
+			switch e := t.effect.(type) {
+			case tsn.Notice:
+				d.gptpLog.Event(t.at, d.notice(e))
+			case gptp.RelationChanged:
+				d.gptpLog.Relation(t.at, e)
+			}
+			if t.relation {
+				d.tellControl()
+			}
+		}
 	}
 }
 
@@ -149,6 +185,9 @@ func (d *Daemon) timeDegraded(s gptp.Status) []string {
 		out = append(out, "no new schedule is taken: "+err.Error())
 	} else if err := d.clock.synced(); err != nil {
 		out = append(out, err.Error())
+	}
+	if err := d.starved(); err != nil {
+		out = append(out, "gPTP is not real-time: "+strings.ReplaceAll(err.Error(), "\n", "; "))
 	}
 	return append(out, d.clock.trouble()...)
 }

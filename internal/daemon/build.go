@@ -91,7 +91,7 @@ func dataplaneConfig(c *config.Daemon, w *clockwork) dataplane.Config {
 }
 
 func linkConfig(c *config.Daemon, w *clockwork) link.Config {
-	l := link.Config{Clock: w.clock, Own: c.SystemID}
+	l := link.Config{Clock: w.clock, Own: c.SystemID, Realtime: c.GPTP.Realtime, Collects: true}
 	for _, p := range c.Ports {
 		l.Ports = append(l.Ports, link.PortConfig{
 			Port: p.Port, Ifname: p.Ifname, Rate: tsn.Rate(p.Rate), Control: c.Role == config.RoleBridge,

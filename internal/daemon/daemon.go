@@ -76,6 +76,7 @@ type Daemon struct {
 	kernel      *kernel
 	ports       *link.Ports
 	timing      *loop
+	timingNews  chan timingNews
 	gptp        *node.Timing
 	control     *loop
 	machine     *node.Control
@@ -116,6 +117,8 @@ type Daemon struct {
 
 	adopted adopted // what the kernel did when this run began
 
+	unlocked error // why memory is not locked although it should be
+
 	linkMu sync.Mutex
 	links  map[tsn.Port]tsn.LinkChanged
 }
@@ -137,7 +140,8 @@ func build(cfg *config.Daemon, opt Options) (_ *Daemon, err error) {
 	d := &Daemon{
 		cfg: cfg, log: opt.Log, started: time.Now(), events: newEvents(cfg.Name), gptpLog: gptplog.New(gptplog.Limits{}), answers: map[uint64]chan error{},
 		neighbours: neighbours{changed: make(chan struct{}, 1)}, ready: make(chan struct{}),
-		ops: make(chan struct{}, 1), changed: make(chan struct{}, 1), links: map[tsn.Port]tsn.LinkChanged{},
+		timingNews: make(chan timingNews, timingNewsQueue),
+		ops:        make(chan struct{}, 1), changed: make(chan struct{}, 1), links: map[tsn.Port]tsn.LinkChanged{},
 	}
 	defer func() {
 		if err != nil {
@@ -200,7 +204,7 @@ func build(cfg *config.Daemon, opt Options) (_ *Daemon, err error) {
 		return nil, err
 	}
 	d.applier = newApplier(d.kernel, d.log, d.clock.now, d.applied)
-	d.timing = newLoop("timing", d.gptp, link.Now, d.timingEffect)
+	d.timing = newDirectLoop("timing", d.gptp, link.Now, d.timingEffect, cfg.GPTP.Realtime)
 	d.control = newLoop("control", d.machine, link.Now, d.effect)
 	d.convergence, d.control.after = newConvergence(), d.converged
 	var keys *api.Keys
@@ -274,6 +278,7 @@ func (d *Daemon) run(ctx context.Context, opt Options) error {
 		return err
 	}
 	defer d.stopRecording()
+	d.realtime()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var tasks sync.WaitGroup
@@ -308,6 +313,7 @@ func (d *Daemon) run(ctx context.Context, opt Options) error {
 	d.tellKeys(time.Now())
 	d.control.last = spb.PrepareRestart{Time: int64(d.cfg.SPB.RestartTime)}
 	task("timing", plain(d.timing.run))
+	task("timing news", plain(d.tellTiming))
 	task("control", plain(d.control.run))
 	task("kernel", plain(d.applier.run))
 	task("neighbours", plain(d.keepNeighbours))

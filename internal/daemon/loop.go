@@ -18,8 +18,11 @@ const loopQueue = 1024
 // errLoopEnded is returned to callers of a loop that has shut down.
 var errLoopEnded = errors.New("the daemon is shutting down")
 
-// A loop drives one Machine with real time, on one goroutine. Everything that
-// touches the machine runs there: events, and functions given to call.
+// A loop drives one Machine with real time. Everything that touches the machine
+// is done by one goroutine at a time: events, and functions given to call.
+//
+// That is the loop's own goroutine, to which events queue up; or, in a direct
+// loop (directloop.go), the one that brings the event.
 type loop struct {
 	name    string
 	machine tsn.Machine
@@ -32,6 +35,8 @@ type loop struct {
 	events chan tsn.Event
 	calls  chan func()
 	done   chan struct{}
+
+	direct *direct // nil: events queue up
 
 	dropped atomic.Uint64 // frames that found the queue full
 	steps   atomic.Uint64
@@ -47,6 +52,10 @@ func newLoop(name string, m tsn.Machine, now func() tsn.Instant, do func(tsn.Eff
 // run steps the machine until ctx ends.
 func (l *loop) run(ctx context.Context) {
 	defer close(l.done)
+	if l.direct != nil {
+		l.runDirect(ctx)
+		return
+	}
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	armed := tsn.Instant(-1) // the deadline the timer is set to
@@ -80,8 +89,8 @@ func (l *loop) until(deadline tsn.Instant) time.Duration {
 	return time.Duration(max(deadline.Sub(l.now()), 0))
 }
 
-// step runs one event and carries out its effects; only the loop's own
-// goroutine calls it.
+// step runs one event and carries out its effects; only one goroutine at a time
+// calls it.
 func (l *loop) step(ev tsn.Event) []tsn.Effect {
 	now := l.now()
 	if l.record != nil {
@@ -101,6 +110,10 @@ func (l *loop) step(ev tsn.Event) []tsn.Effect {
 // post queues an event. A frame that finds the queue full is dropped and
 // counted, as any switch would; other events wait for room.
 func (l *loop) post(ev tsn.Event) {
+	if l.direct != nil {
+		l.deliver(ev)
+		return
+	}
 	select {
 	case l.events <- ev:
 		return
@@ -118,6 +131,9 @@ func (l *loop) post(ev tsn.Event) {
 
 // call runs f between two steps: for queries of the machine.
 func (l *loop) call(ctx context.Context, f func()) error {
+	if l.direct != nil {
+		return l.direct.call(f)
+	}
 	finished := make(chan struct{})
 	select {
 	case l.calls <- func() { defer close(finished); f() }:

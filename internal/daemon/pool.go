@@ -1,7 +1,6 @@
 package daemon
 
 import (
-	"runtime"
 	"sync"
 	"sync/atomic"
 )
@@ -10,7 +9,7 @@ import (
 // and returns when all have returned. It is the spb.Config.Parallel of a
 // daemon: cores may start no goroutine of their own.
 func onAllCores(n int, f func(int)) {
-	workers := min(n, runtime.GOMAXPROCS(0))
+	workers := min(n, processors)
 	if workers <= 1 {
 		for k := range n {
 			f(k)

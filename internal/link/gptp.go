@@ -46,8 +46,10 @@ type gptpPort struct {
 
 	fault func(c control) bool // tests keep stamps back; nil: none
 
-	wake int // eventfd that interrupts run's poll
-	done chan struct{}
+	collects bool // see Config
+	realtime int  // SCHED_FIFO priority of run; 0: none
+	wait     *waiter
+	done     chan struct{}
 
 	mu sync.Mutex
 	sockets
@@ -59,7 +61,10 @@ type gptpPort struct {
 	stamped  []tsn.Sent // run reports them
 	lost     []uint64   // tags that will get no stamp; run reports them
 	stale    []sockets  // replaced; only run, which polls them, closes them
+	fresh    bool       // receive is not waited for yet
+	awaited  bool       // send is waited for: a stamp is late
 	closed   bool
+	starved  error // why run is not real-time
 }
 
 // sockets are those of one interface; -1 while it is absent.
@@ -73,12 +78,11 @@ func (s sockets) close() {
 }
 
 // start creates the goroutine; the port has no socket yet.
-func (p *gptpPort) start() error {
-	wake, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
-	if err != nil {
-		return fmt.Errorf("eventfd for gPTP port %d: %w", p.port, err)
+func (p *gptpPort) start() (err error) {
+	if p.wait, err = newWaiter(); err != nil {
+		return fmt.Errorf("gPTP port %d: %w", p.port, err)
 	}
-	p.wake, p.sockets, p.done = wake, noSockets, make(chan struct{})
+	p.sockets, p.done = noSockets, make(chan struct{})
 	go p.run()
 	return nil
 }
@@ -90,7 +94,7 @@ func (p *gptpPort) stop() {
 	p.replace(noSockets)
 	p.mu.Unlock()
 	<-p.done
-	unix.Close(p.wake)
+	p.wait.close()
 }
 
 // open replaces the sockets by some on ifi.
@@ -141,17 +145,12 @@ func (p *gptpPort) replace(fresh sockets) {
 	if p.sockets != noSockets {
 		p.stale = append(p.stale, p.sockets)
 	}
-	p.sockets = fresh
+	p.sockets, p.fresh, p.awaited = fresh, fresh != noSockets, false
 	for _, q := range p.pending.queue {
 		p.lost = append(p.lost, q.tag)
 	}
 	p.pending = pendingStamps{}
-	p.interrupt()
-}
-
-func (p *gptpPort) interrupt() {
-	one := binary.NativeEndian.AppendUint64(nil, 1)
-	unix.Write(p.wake, one) // full counter: run is awake anyway
+	p.wait.ring()
 }
 
 // ethertype is gPTP's in network order, as AF_PACKET wants it.
@@ -236,8 +235,9 @@ func (p *gptpPort) transmit(s tsn.Send) error {
 	switch {
 	case tagged:
 		p.pending.add(s.Tag, Now().Add(p.timeout))
-		p.readStamps()
-		p.interrupt() // to report the stamp, or to wait for it
+		if p.readStamps(); !p.collects || len(p.pending.queue) > 0 {
+			p.wait.ring() // to report the stamp, or to wait for it
+		}
 	case s.Tag != 0:
 		p.lose(s.Tag)
 	}
@@ -263,7 +263,7 @@ func (p *gptpPort) setPriority(priority int) error {
 // lose makes run report tag as not stamped.
 func (p *gptpPort) lose(tag uint64) {
 	p.lost = append(p.lost, tag)
-	p.interrupt()
+	p.wait.ring()
 }
 
 // spentKey reports whether the kernel may have numbered the frame before it
@@ -277,47 +277,53 @@ func spentKey(err error) bool {
 // run is the port's goroutine.
 func (p *gptpPort) run() {
 	defer close(p.done)
+	if p.realtime > 0 {
+		err := RealtimeThread(p.realtime)
+		p.mu.Lock()
+		p.starved, p.wait.blocking = err, err == nil
+		p.mu.Unlock()
+	}
 	buf, oob := make([]byte, maxFrame+1), make([]byte, controlLen)
+	events := make([]unix.EpollEvent, 4)
 	for {
-		fds, timeout, closed := p.housekeep()
+		fd, limit, closed := p.housekeep()
 		if closed {
 			return
 		}
-		if _, err := unix.Poll(fds[:], timeout); err != nil && !errors.Is(err, unix.EINTR) {
-			p.log.Error("gPTP poll failed; this port stays silent", "port", p.port, "err", err)
+		n, err := p.wait.wait(events, limit)
+		if err != nil {
+			p.log.Error("gPTP wait failed; this port stays silent", "port", p.port, "err", err)
 			return
 		}
-		if fds[0].Revents != 0 {
-			unix.Read(p.wake, buf[:8])
-		}
-		// Reading also clears a pending ENETDOWN.
-		if fds[1].Revents != 0 {
-			p.readFrames(int(fds[1].Fd), buf, oob)
+		for _, e := range events[:n] {
+			switch int(e.Fd) {
+			case p.wait.bell:
+				unix.Read(p.wait.bell, buf[:8])
+			case fd: // reading also clears a pending ENETDOWN
+				p.readFrames(fd, buf, oob)
+			}
 		}
 	}
 }
 
 // housekeep closes replaced sockets, reports stamps that came and those that
-// will not, and returns what to poll and for how long (ms, -1 for ever).
-func (p *gptpPort) housekeep() (fds [3]unix.PollFd, timeout int, closed bool) {
+// will not, and returns the socket that is read, and for how long to wait.
+func (p *gptpPort) housekeep() (fd int, limit tsn.Instant, closed bool) {
 	p.mu.Lock()
 	for _, old := range p.stale {
 		old.close()
 	}
 	p.stale = p.stale[:0]
-	p.readStamps()
-	now := Now()
-	stamped, lost := p.stamped, p.pending.expire(now, p.lost)
-	p.stamped, p.lost = nil, nil
-	fds = [3]unix.PollFd{{Fd: int32(p.wake), Events: unix.POLLIN}, {Fd: int32(p.receive), Events: unix.POLLIN}, {Fd: -1}}
-	timeout, closed = -1, p.closed
-	if at := p.pending.deadline(); at != tsn.Never {
-		fds[2].Fd = int32(p.sockets.send) // for POLLERR
-		timeout = int(at.Sub(now)/1_000_000) + 1
+	if p.readStamps(); len(p.pending.queue) > 0 || len(p.lost) > 0 {
+		p.lost = p.pending.expire(Now(), p.lost)
 	}
+	stamped, lost := p.stamped, p.lost
+	p.stamped, p.lost = nil, nil
+	p.attend()
+	fd, limit, closed = p.receive, p.pending.deadline(), p.closed
 	p.mu.Unlock()
 	if closed {
-		return fds, timeout, true
+		return fd, limit, true
 	}
 	for _, s := range stamped {
 		p.deliver(s)
@@ -326,14 +332,44 @@ func (p *gptpPort) housekeep() (fds [3]unix.PollFd, timeout int, closed bool) {
 		p.n.stampMissing.Add(1)
 		p.deliver(tsn.Sent{Port: p.port, Tag: tag})
 	}
-	return fds, timeout, false
+	return fd, limit, false
+}
+
+// attend makes the waiter wait for frames, and for stamps while some are late.
+func (p *gptpPort) attend() {
+	var err error
+	if p.fresh {
+		p.fresh = false
+		err = p.wait.add(p.receive, unix.EPOLLIN)
+	}
+	switch late := len(p.pending.queue) > 0; {
+	case late && !p.awaited:
+		err = errors.Join(err, p.wait.add(p.sockets.send, unix.EPOLLERR))
+		p.awaited = true
+	case !late && p.awaited:
+		err = errors.Join(err, p.wait.remove(p.sockets.send))
+		p.awaited = false
+	}
+	if err != nil {
+		p.log.Error("gPTP socket cannot be waited for", "port", p.port, "err", err)
+	}
+}
+
+// collect returns the stamps that came with their frames.
+func (p *gptpPort) collect(to []tsn.Sent) []tsn.Sent {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	to = append(to, p.stamped...)
+	p.stamped = p.stamped[:0]
+	return to
 }
 
 // readStamps takes the stamps that are there.
 func (p *gptpPort) readStamps() {
 	var oob [controlLen]byte
+	var payload [1]byte // there is none; without a buffer unix asks for the socket's type first
 	for len(p.pending.queue) > 0 {
-		_, n, _, _, err := unix.Recvmsg(p.sockets.send, nil, oob[:], unix.MSG_ERRQUEUE|unix.MSG_DONTWAIT)
+		_, n, _, _, err := unix.Recvmsg(p.sockets.send, payload[:], oob[:], unix.MSG_ERRQUEUE|unix.MSG_DONTWAIT)
 		if err != nil { // EAGAIN: empty
 			return
 		}

@@ -42,6 +42,14 @@ type Config struct {
 	// was on the wire. What it returns, if not nil, is sent back.
 	Neighbours func(port tsn.Port, frame []byte) (reply []byte)
 
+	// Collects says that who calls Send calls Collect afterwards: stamps that
+	// come with their frames are then not reported through Timing.
+	Collects bool
+
+	// Realtime gives the goroutines that receive gPTP threads of their own with
+	// that SCHED_FIFO priority; 0: none. See Starved.
+	Realtime int
+
 	StampTimeout            int64 // ns; DefaultStampTimeout
 	GPTPLimit, ControlLimit Limit // per port; DefaultGPTPLimit, DefaultControlLimit
 	Logger                  *slog.Logger
@@ -169,7 +177,7 @@ func (l *Ports) newPort(pc PortConfig) (*port, error) {
 	if pc.GPTP {
 		p.gptp = &gptpPort{
 			port: pc.Port, timeout: l.cfg.StampTimeout,
-			fault: l.cfg.fault, clock: l.cfg.Clock, deliver: l.cfg.Timing, log: l.cfg.Logger,
+			collects: l.cfg.Collects, realtime: l.cfg.Realtime, fault: l.cfg.fault, clock: l.cfg.Clock, deliver: l.cfg.Timing, log: l.cfg.Logger,
 			reopen: func() {
 				select {
 				case l.renew <- p:
@@ -220,6 +228,30 @@ func (l *Ports) Stamping(port tsn.Port) (Stamping, bool) {
 	p.gptp.mu.Lock()
 	defer p.gptp.mu.Unlock()
 	return p.gptp.stamping, p.gptp.sockets != noSockets
+}
+
+// Collect appends the Sent events of a port's frames that were stamped at once.
+func (l *Ports) Collect(port tsn.Port, to []tsn.Sent) []tsn.Sent {
+	if p := l.ports[port]; p != nil && p.gptp != nil {
+		return p.gptp.collect(to)
+	}
+	return to
+}
+
+// Starved says why gPTP ports are not real-time although Config asks for it, or
+// nil.
+func (l *Ports) Starved() error {
+	for _, p := range l.sorted() {
+		if p.gptp != nil {
+			p.gptp.mu.Lock()
+			err := p.gptp.starved
+			p.gptp.mu.Unlock()
+			if err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // Counters returns the counters of every socket, by port, then protocol.

@@ -19,7 +19,18 @@ func RealtimeThread(priority int) error {
 	runtime.LockOSThread()
 	attr := unix.SchedAttr{Policy: unix.SCHED_FIFO, Priority: uint32(priority)}
 	if err := unix.SchedSetAttr(0, &attr, 0); err != nil {
+		runtime.UnlockOSThread()
 		return fmt.Errorf("set SCHED_FIFO priority %d (needs CAP_SYS_NICE): %w", priority, err)
+	}
+	return nil
+}
+
+// LockMemory keeps every page that this process has touched, or will, in memory.
+// Pages that it only reserved stay unused: the runtime reserves far more than
+// it needs, and locking that would make it resident.
+func LockMemory() error {
+	if err := unix.Mlockall(unix.MCL_CURRENT | unix.MCL_FUTURE | unix.MCL_ONFAULT); err != nil {
+		return fmt.Errorf("lock memory (needs CAP_IPC_LOCK): %w", err)
 	}
 	return nil
 }
