@@ -17,9 +17,9 @@ const (
 // Limit is a token bucket: Burst frames at once, PerSecond in the long run.
 type Limit struct{ PerSecond, Burst int }
 
-// The limits used when none is configured. gPTP needs about 25 frames a
-// second on a link; an IS-IS database of 1000 LSPs fits one burst.
-// The control limit is for each kind of frame: IS-IS, our own, CFM.
+// The limits used when none is configured, for each kind of frame: IS-IS, our
+// own, CFM; and of gPTP what gptpKind tells apart. gPTP needs about 25 frames a
+// second on a link, in one domain; an IS-IS database of 1000 LSPs fits one burst.
 var (
 	DefaultGPTPLimit    = Limit{PerSecond: 500, Burst: 200}
 	DefaultControlLimit = Limit{PerSecond: 2000, Burst: 1000}
@@ -57,11 +57,35 @@ func (b *bucket) take(now tsn.Instant) bool {
 	return true
 }
 
+// share is what one kind of frame may have of a Limit, such that neither another
+// kind nor one source can use it up: who was last turned away is the flooder,
+// and beyond the bucket of all there is another for everybody else.
+type share struct {
+	all, others bucket
+	flooder     tsn.MAC
+}
+
+func newShare(l Limit, now tsn.Instant) share {
+	return share{all: newBucket(l, now), others: newBucket(l, now)}
+}
+
+func (s *share) take(now tsn.Instant, source tsn.MAC) bool {
+	switch {
+	case s.all.take(now):
+		return true
+	case !s.flooder.IsZero() && source != s.flooder && s.others.take(now):
+		return true
+	}
+	s.flooder = source
+	return false
+}
+
 // admission decides which received frames are worth parsing. Only the
 // goroutine that reads the socket calls admit.
 type admission struct {
 	n      *counters
-	bucket bucket
+	shares []share                // by kind
+	kind   func(frame []byte) int // nil: there is one
 	// own is the interface's address as a number; the watcher changes it.
 	own    atomic.Uint64
 	system tsn.MAC // the node's own address, zero if it has none
@@ -69,12 +93,8 @@ type admission struct {
 
 // admit counts and judges a frame of which length octets were on the wire.
 func (a *admission) admit(now tsn.Instant, frame []byte, length int) bool {
-	switch {
-	case length > maxFrame || len(frame) < headerLen:
+	if length > maxFrame || len(frame) < headerLen {
 		a.n.droppedSize.Add(1)
-		return false
-	case !a.bucket.take(now):
-		a.n.droppedRate.Add(1)
 		return false
 	}
 	source := tsn.MAC(frame[6:12])
@@ -82,10 +102,53 @@ func (a *admission) admit(now tsn.Instant, frame []byte, length int) bool {
 		a.n.droppedOwn.Add(1)
 		return false
 	}
+	k := 0
+	if a.kind != nil {
+		k = a.kind(frame)
+	}
+	if !a.shares[k].take(now, source) {
+		a.n.droppedRate.Add(1)
+		return false
+	}
 	a.n.received.Add(1)
 	return true
 }
 
 func (a *admission) setup(n *counters, l Limit, system tsn.MAC) {
-	a.n, a.bucket, a.system = n, newBucket(l, Now()), system
+	a.n, a.system, a.shares = n, system, []share{newShare(l, Now())}
+}
+
+// Kinds of gPTP messages with a share each: what must be answered, what answers,
+// what brings time, and the rest.
+const (
+	kindRequest = iota
+	kindResponse
+	kindTime
+	kindOther
+	gptpKinds
+)
+
+// gptpKind looks at messageType, the low half of the first octet (10.6.2.2.2).
+func gptpKind(frame []byte) int {
+	if len(frame) == headerLen {
+		return kindOther
+	}
+	switch frame[headerLen] & 0x0f {
+	case 0x2:
+		return kindRequest
+	case 0x3, 0xa: // Pdelay_Resp, Pdelay_Resp_Follow_Up
+		return kindResponse
+	case 0x0, 0x8: // Sync, Follow_Up
+		return kindTime
+	}
+	return kindOther
+}
+
+// setupGPTP is setup with a share for each kind of gPTP message.
+func (a *admission) setupGPTP(n *counters, l Limit, system tsn.MAC) {
+	a.setup(n, l, system)
+	for len(a.shares) < gptpKinds {
+		a.shares = append(a.shares, newShare(l, Now()))
+	}
+	a.kind = gptpKind
 }

@@ -50,7 +50,7 @@ func TestBucketExtremes(t *testing.T) {
 func TestAdmit(t *testing.T) {
 	var n counters
 	var a admission
-	a.setup(&n, Limit{Burst: 3}, station)
+	a.setup(&n, Limit{Burst: 1}, station)
 	a.own.Store(tsn.MAC{2, 0, 0, 0, 0, 1}.Uint64())
 	from := func(src tsn.MAC) []byte { return ethernet(gptpDA, src, 0x88f7, 0) }
 	peer := tsn.MAC{2, 0, 0, 0, 0, 2}
@@ -73,5 +73,39 @@ func TestAdmit(t *testing.T) {
 	}
 	if c := n.snapshot(1, GPTP); c.DroppedSize != 2 || c.DroppedOwn != 2 || c.DroppedRate != 1 || c.Received != 1 {
 		t.Errorf("counters %+v", c)
+	}
+}
+
+// A flood of Pdelay_Req from one source leaves the peer's messages alone: those
+// of other kinds, and its own requests. What it takes itself is the limit.
+func TestAdmitFlood(t *testing.T) {
+	var n counters
+	var a admission
+	limit := Limit{PerSecond: 500, Burst: 200}
+	a.setupGPTP(&n, limit, tsn.MAC{})
+	start := Now()
+	flooder, peer := tsn.MAC{2, 0, 0, 0, 0, 9}, tsn.MAC{2, 0, 0, 0, 0, 2}
+	message := func(src tsn.MAC, messageType byte) []byte { return ethernet(gptpDA, src, 0x88f7, 0x10|messageType) }
+	flooded, lost := 0, 0
+	for ms := range 10_000 {
+		now := start.Add(int64(ms) * 1_000_000)
+		for range 100 { // 100000 a second
+			if a.admit(now, message(flooder, 0x2), 64) {
+				flooded++
+			}
+		}
+		if ms%100 == 99 { // the peer sends one message of each type
+			for _, m := range []byte{0x0, 0x2, 0x3, 0x8, 0xa, 0xb, 0xc} {
+				if !a.admit(now, message(peer, m), 64) {
+					lost++
+				}
+			}
+		}
+	}
+	if lost > 0 {
+		t.Errorf("%d messages of the peer were lost", lost)
+	}
+	if most := limit.PerSecond*10 + limit.Burst; flooded > most {
+		t.Errorf("%d of the flood passed, limit %d", flooded, most)
 	}
 }

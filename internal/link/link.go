@@ -185,7 +185,7 @@ func (l *Ports) newPort(pc PortConfig) (*port, error) {
 				}
 			},
 		}
-		p.gptp.admission.setup(&p.gptp.n, l.cfg.GPTPLimit, l.cfg.Own)
+		p.gptp.admission.setupGPTP(&p.gptp.n, l.cfg.GPTPLimit, l.cfg.Own)
 		if err := p.gptp.start(); err != nil {
 			return nil, err
 		}
