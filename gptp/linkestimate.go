@@ -27,7 +27,7 @@ const (
 	minRateSamples, minDriftSamples = 3, 5
 	// driftEvidence is how many standard deviations a curvature must be from none
 	// to be believed.
-	driftEvidence = 4
+	driftEvidence = 6
 	// maxDriftAge, in seconds, is how long a drift is carried on: a corner of
 	// temperature would otherwise be overrun while exchanges are lost. The other
 	// bound, for the past, is further than any window that has a drift.
