@@ -237,8 +237,11 @@ func (d *Daemon) steerClock(ctx context.Context) {
 		}
 		if src := w.watch(time.Now(), d.log); src != nil {
 			d.timing.post(*src)
+			d.applier.poke()
 		}
-		w.follow(time.Now(), d.log)
+		if phase := w.follow(time.Now(), d.log); max(phase, -phase) > link.LaterStepAbove {
+			d.applier.poke() // the clock was stepped, and gates may stand still
+		}
 	}
 }
 
@@ -264,27 +267,28 @@ func (w *clockwork) watch(now time.Time, log *slog.Logger) *gptp.SetSource {
 // follow makes one correction, if there is a time to follow. A node that is
 // grand master and has never followed another gives the time of its clock, and
 // leaves that alone; one that took over goes on with the time it had.
-func (w *clockwork) follow(now time.Time, log *slog.Logger) {
+func (w *clockwork) follow(now time.Time, log *slog.Logger) (phase int64) {
 	r := w.last.Load()
 	if r == nil || !w.steer {
-		return
+		return 0
 	}
 	own := r.GrandMaster == w.own
 	w.followed = w.followed || r.Synced && !own
 	if !w.followed || !r.Synced && !own || now.Before(w.again) {
-		return
+		return 0
 	}
 	var err error
 	if w.kind == "system" && r.UtcOffset != 0 && !own {
 		err = w.steered.SetTAIOffset(int64(r.UtcOffset) * 1_000_000_000)
 	}
 	if err == nil {
-		_, err = w.steered.Steer(r.Relation)
+		phase, err = w.steered.Steer(r.Relation)
 	}
 	if err != nil {
 		w.again = now.Add(steerRetry)
 	}
 	w.note(err, log)
+	return phase
 }
 
 // note keeps why the clock is not steered, and logs it when that changes.

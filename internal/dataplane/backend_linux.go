@@ -23,6 +23,7 @@ type kernel struct {
 	links   map[string]link               // at the last Read
 	carrier map[tsn.Port]uint32           // carrier changes when a schedule was last sent
 	sentAt  map[tsn.Port]time.Time        // when that was, or Open
+	stepped map[tsn.Port]int64            // the highest steppedBy since the root was made, or Open
 	refused map[tsn.Port]map[string]error // what drivers have refused so far
 	emptied time.Time                     // when a group last lost a port
 }
@@ -52,6 +53,7 @@ func (k *kernel) refresh() (err error) {
 		}
 		if _, known := k.carrier[p.Port]; !known {
 			k.carrier[p.Port], k.sentAt[p.Port] = l.carrier, time.Now()
+			k.wentBack(p.Port) // from now on
 		}
 	}
 	if l, ok := k.links[k.cfg.Bridge]; ok && l.kind != "bridge" {

@@ -31,6 +31,9 @@ func (k *kernel) readEgress(p PortConfig, qs []qdisc) (Egress, error) {
 		if e.Rooted = q.handle == rootHandle && t.Root.equal(k.cl.root(k.cfg.ClassMap, k.cfg.Offload)); e.Rooted {
 			e.Root, e.Oper, e.Admin, e.MaxSDU = "", t.Oper, t.Admin, t.MaxSDU
 			e.Stalled = l.carrier != k.carrier[p.Port] || k.overdue(p.Port, &e)
+			if k.wentBack(p.Port) {
+				e = Egress{Port: p.Port, Root: "a taprio whose clock was set back"}
+			}
 		}
 	}
 	if e.Rooted {
@@ -54,6 +57,40 @@ func (k *kernel) overdue(p tsn.Port, e *Egress) bool {
 	}
 	now, err := k.GateNow(p)
 	return err == nil && now-e.Admin.Base > int64(overdueAfter)
+}
+
+// wentBack reports that the gate clock was set back under a software taprio. Its
+// timer waits for the time that was next before: until then gates stand still and
+// no other schedule begins, also one that is sent now. Only a new root helps.
+func (k *kernel) wentBack(p tsn.Port) bool {
+	if k.cfg.Offload != OffloadNone {
+		return false
+	}
+	stepped, err := steppedBy()
+	if err != nil {
+		return false
+	}
+	if before, known := k.stepped[p]; !known || stepped > before {
+		k.stepped[p] = stepped
+	}
+	return k.stepped[p]-stepped > standsStill
+}
+
+// standsStill is for how long, in ns, gates may stand still after a step back.
+const standsStill = 100_000_000
+
+// steppedBy is what all steps of CLOCK_TAI together have made of it: only they
+// change its distance from CLOCK_MONOTONIC.
+func steppedBy() (int64, error) {
+	tai, err := taiNow()
+	if err != nil {
+		return 0, err
+	}
+	var mono unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &mono); err != nil {
+		return 0, fmt.Errorf("CLOCK_MONOTONIC: %w", err)
+	}
+	return tai - mono.Nano(), nil
 }
 
 // overdueAfter is beyond the longest cycle taprio takes, which a change of
@@ -115,6 +152,7 @@ func (k *kernel) installRoot(ctx context.Context, p tsn.Port) error {
 			}
 		}
 	}
+	delete(k.stepped, p)
 	root := k.cl.root(k.cfg.ClassMap, k.cfg.Offload)
 	err = k.c.setQdisc(netlink.Create|netlink.Replace, index, rootHandle, netlinkRoot, "taprio", func(ae *netlink.AttributeEncoder) {
 		k.cl.encodeTaprio(ae, root, false, AllOpen(k.cl.n), nil)

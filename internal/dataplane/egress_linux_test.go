@@ -5,8 +5,11 @@ import (
 	"slices"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	tsn "tsnswitch"
 	"tsnswitch/internal/dataplane"
+	"tsnswitch/internal/kerneltest"
 )
 
 // A transit port queues forwarded frames in the class of their PCP.
@@ -167,6 +170,33 @@ func testLinkDown(t *testing.T) {
 	for _, pcp := range []tsn.PCP{0, 7, 0, 7} {
 		send(t, a, frame(macB, macA, 10, pcp, byte(pcp)))
 		receive(t, b, byte(pcp))
+	}
+}
+
+// After the gate clock was set back, a new schedule begins all the same, and what
+// ran goes on running.
+func testClockSetBack(t *testing.T) {
+	if !kerneltest.Inside() {
+		t.Skip("a guest kernel: this would step the machine's own clock")
+	}
+	l := newLab(t)
+	k := open(t, l.sw, realConfig())
+	d := fabricState()
+	set(t, k, d)
+	now := unix.NsecToTimespec(tai(t) - 3600_000_000_000)
+	if err := unix.ClockSettime(unix.CLOCK_REALTIME, &now); err != nil {
+		t.Fatal(err)
+	}
+	k.Forget()
+	set(t, k, d)
+	d.Egress[1].Gates = &tsn.GateControlList{
+		BaseTime: tsn.PTPTime{NS: tai(t) + lead}, CycleTime: 2_000_000,
+		Entries: []tsn.GateEntry{{Gates: 0x8, Interval: 1_000_000}, {Gates: 0x7, Interval: 1_000_000}},
+	}
+	set(t, k, d)
+	awaitAll(t, k)
+	if r := set(t, k, d); len(r.Applied) != 0 {
+		t.Errorf("steps %v, want none", r.Applied)
 	}
 }
 

@@ -26,7 +26,7 @@ func Open(cfg Config) (*Kernel, error) {
 	}
 	k := &Kernel{k: kernel{
 		cfg: cfg, probed: probeOnce(),
-		carrier: map[tsn.Port]uint32{}, sentAt: map[tsn.Port]time.Time{},
+		carrier: map[tsn.Port]uint32{}, sentAt: map[tsn.Port]time.Time{}, stepped: map[tsn.Port]int64{},
 		refused: map[tsn.Port]map[string]error{},
 	}}
 	k.k.cl = classes{n: cfg.ClassMap.Classes(), order: k.k.probed.order}

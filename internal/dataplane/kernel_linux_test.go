@@ -56,6 +56,7 @@ func TestKernel(t *testing.T) {
 		t.Run("Learning", testLearning)
 		t.Run("EndStation", testEndStation)
 		t.Run("Lock", testLock)
+		t.Run("ClockSetBack", testClockSetBack) // the last: time is another afterwards
 	})
 }
 

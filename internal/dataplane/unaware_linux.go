@@ -32,7 +32,7 @@ func OpenUnaware(cfg Config) (*Unaware, error) {
 		return nil, err
 	}
 	u := &Unaware{
-		k:       kernel{cfg: cfg, refused: map[tsn.Port]map[string]error{}, carrier: map[tsn.Port]uint32{}},
+		k:       kernel{cfg: cfg, refused: map[tsn.Port]map[string]error{}, carrier: map[tsn.Port]uint32{}, stepped: map[tsn.Port]int64{}},
 		state:   State{Bridge: &Bridge{Address: cfg.SystemID}},
 		aliases: map[stationKey]tsn.MAC{}, keys: map[tsn.MAC]stationKey{},
 	}

@@ -2,6 +2,7 @@ package link
 
 import (
 	"fmt"
+	"time"
 
 	"tsnswitch"
 )
@@ -59,8 +60,12 @@ type GateOffsetError struct {
 }
 
 func (e *GateOffsetError) Error() string {
-	return fmt.Sprintf("the gate clock is %d ns behind gPTP and drifts %d ns in %d ns, more than the allowed %d ns; "+
-		"steer the clock to gPTP or raise the bound", e.Offset, e.Drift, e.Horizon, e.Bound)
+	side, offset := "behind", e.Offset
+	if offset < 0 {
+		side, offset = "ahead of", -offset
+	}
+	return fmt.Sprintf("the gate clock is %v %s gPTP and drifts %v in %v, more than the allowed %v; "+
+		"steer the clock to gPTP or raise the bound", time.Duration(offset), side, time.Duration(e.Drift), time.Duration(e.Horizon), time.Duration(e.Bound))
 }
 
 // Check returns a *GateOffsetError if the gate clock differs from gPTP by
