@@ -189,7 +189,7 @@ func TestSoakWithLoss(t *testing.T) {
 			s.settled(n[0])
 			t.Logf("%-13s %2.0f %% lost, 4 hops: rms %5.0f ns, max %5d ns; Syncs missed %d times, %d outliers", p.name, loss*100, e.rms, e.largest,
 				lost, n[4].Status().Offset.Outliers)
-			limit := map[string]int64{steady.name: 5 * microsecond, soft.name: 15 * microsecond}[p.name]
+			limit := map[string]int64{steady.name: 1 * microsecond, soft.name: 15 * microsecond}[p.name]
 			if e.largest > limit || slices.Contains(n[4].notices, NoticeStep) {
 				t.Errorf("off by %d ns, %d steps", e.largest, strings.Count(strings.Join(n[4].notices, " "), NoticeStep))
 			}

@@ -243,9 +243,6 @@ func (s *servo) first(rel tsn.ClockRelation, local tsn.LocalTime, ptp tsn.PTPTim
 	}
 	next.PTP = next.PTP.Add(int64(math.Round(shift)))
 	s.drift = 0
-	for i := range s.recent {
-		s.recent[i] -= shift // what is known of the noise stays
-	}
 	for _, f := range s.firsts {
 		s.remember(innovation(next, f.local, f.ptp))
 	}
