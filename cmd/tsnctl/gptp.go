@@ -377,7 +377,7 @@ func printGPTPPort(p *page, g api.GPTPPort) {
 		}
 	}
 	trouble := counterText(g.Counters, func(name string) (string, bool) {
-		return name, !strings.HasPrefix(name, "rx_") && !strings.HasPrefix(name, "tx_")
+		return name, !strings.HasPrefix(name, "rx_") && !strings.HasPrefix(name, "tx_") && name != "tlvs_forwarded"
 	})
 	if trouble != "" {
 		field("Trouble", "%s", trouble)

@@ -1,6 +1,8 @@
 package daemon
 
 import (
+	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -75,6 +77,36 @@ func TestReasonsAreExplained(t *testing.T) {
 		p := portView(gptp.PortStatus{AsCapableReason: r}, "software")
 		if r != gptp.ReasonNone && (p.Explanation == "" || p.Explanation == p.Reason) {
 			t.Errorf("%s is not explained", r)
+		}
+	}
+}
+
+// docs/gptp.md has every metric, state and reason.
+func TestGPTPDocs(t *testing.T) {
+	text, err := os.ReadFile("../../docs/gptp.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := append(slices.Concat(gptpStates[3:4], gptpDrops), "REDUNDANT", "NOT_REDUNDANT", "OUT_OF_SYNC")
+	for r := gptp.ReasonLinkDown; !strings.HasPrefix(r.String(), "reason "); r++ {
+		want = append(want, "`"+r.String()+"`")
+	}
+	r := prometheus.NewPedanticRegistry()
+	r.MustRegister(gatherer(func(out chan<- prometheus.Metric) { collectGPTP(out, viewOf(t)) }))
+	families, err := r.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		name := strings.TrimPrefix(f.GetName(), "tsnswitch_gptp_")
+		counter, _ := strings.CutSuffix(name, "_total")
+		if _, ofPort := viewOf(t).Ports[0].Counters[counter]; !ofPort { // the document has a rule for those
+			want = append(want, "`"+name+"`")
+		}
+	}
+	for _, w := range want {
+		if !strings.Contains(string(text), w) {
+			t.Errorf("%s is missing", w)
 		}
 	}
 }

@@ -94,12 +94,12 @@ func (l *Log) wake() {
 }
 
 // Relation takes what a Sync led to. A relation of this node's own time, or
-// without a measurement, is left to Status.
+// without a measurement, is left to Status, whose first call says who this node is.
 func (l *Log) Relation(at tsn.Instant, r gptp.RelationChanged) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	d := l.domain(r.Domain)
-	if l.standby && r.Target || r.GrandMaster == d.self || !r.Synced && r.OffsetNS == 0 {
+	if d.self == (gptp.ClockIdentity{}) || l.standby && r.Target || r.GrandMaster == d.self || !r.Synced && r.OffsetNS == 0 {
 		return
 	}
 	s := sample{at: at, offset: r.OffsetNS, rate: r.Relation.RatePPB / 1000, delay: d.delay, gm: r.GrandMaster, state: gptp.TimeAcquiring}

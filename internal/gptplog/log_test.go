@@ -89,6 +89,7 @@ func TestHistory(t *testing.T) {
 // while Syncs are to come.
 func TestSecondsWithoutSync(t *testing.T) {
 	l := New(Limits{})
+	l.Relation(0, gptp.RelationChanged{GrandMaster: self, Synced: true})
 	l.Status(0, follows(self))
 	l.Status(second, follows(other))
 	st := follows(self)

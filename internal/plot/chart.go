@@ -45,7 +45,7 @@ const (
 	width     = 960
 	left      = 84
 	right     = width - 40
-	top       = 64
+	top       = 76
 	plotH     = 300
 	stripTop  = top + plotH + 8
 	stripH    = 14
