@@ -1,8 +1,11 @@
 package link
 
 import (
+	"errors"
 	"fmt"
+	"os"
 	"runtime"
+	"strconv"
 
 	"golang.org/x/sys/unix"
 )
@@ -31,6 +34,25 @@ func RealtimeThread(priority int) error {
 func LockMemory() error {
 	if err := unix.Mlockall(unix.MCL_CURRENT | unix.MCL_FUTURE | unix.MCL_ONFAULT); err != nil {
 		return fmt.Errorf("lock memory (needs CAP_IPC_LOCK): %w", err)
+	}
+	return nil
+}
+
+// RaiseThreads gives every thread that this process has that nice value; threads
+// made later have that of the one that made them.
+func RaiseThreads(nice int) error {
+	tasks, err := os.ReadDir("/proc/self/task")
+	if err != nil {
+		return fmt.Errorf("list own threads: %w", err)
+	}
+	for _, t := range tasks {
+		id, err := strconv.Atoi(t.Name())
+		if err != nil {
+			continue
+		}
+		if err := unix.Setpriority(unix.PRIO_PROCESS, id, nice); err != nil && !errors.Is(err, unix.ESRCH) {
+			return fmt.Errorf("set nice value %d (needs CAP_SYS_NICE): %w", nice, err)
+		}
 	}
 	return nil
 }
