@@ -2,6 +2,7 @@ package gptplog
 
 import (
 	"io"
+	"math"
 
 	"tsnswitch"
 	"tsnswitch/gptp"
@@ -18,7 +19,7 @@ func init() {
 }
 
 // all is more than any recording holds.
-const all = 1 << 40
+const all = math.MaxInt32
 
 const second = 1_000_000_000
 
