@@ -45,7 +45,7 @@ gptp: {grandMaster: b1}
 			t.Fatal(err)
 		}
 	}
-	l := &lab{n, t, c}
+	l := &lab{n, t, c, 300 * millisecond}
 	for _, k := range c.Links {
 		l.cable(k.A.Node, k.A.Port, k.B.Node, k.B.Port)
 	}

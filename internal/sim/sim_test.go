@@ -73,7 +73,11 @@ func build(t testing.TB, c *config.Network, opt sim.Options) *lab {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &lab{n, t, c}
+	l := &lab{n, t, c, 300 * millisecond}
+	if opt.Loss > 0 {
+		l.rest = 1100 * millisecond
+	}
+	return l
 }
 
 // lab is a simulation with the checks that hold for every network at rest.
@@ -81,6 +85,10 @@ type lab struct {
 	*sim.Network
 	t   testing.TB
 	cfg *config.Network
+	// rest is how long things may go on once the fabric is there: the longest
+	// hold-down of SPF, and where frames are lost a hello interval, since hellos
+	// repeat what neighbours agree on.
+	rest int64
 }
 
 func (l *lab) until(ns int64, what string, ok func() bool) {
@@ -98,7 +106,7 @@ func (l *lab) until(ns int64, what string, ok func() bool) {
 // mac is a host's or a bridge's address.
 func (l *lab) mac(node string) tsn.MAC { return l.cfg.Node(node).SystemID }
 
-// settle waits for the fabric, and then for the longest hold-down of SPF. It
+// settle waits for the fabric, and then until all is at rest. It
 // returns when the last kernel was right.
 func (l *lab) settle() (took int64) {
 	l.t.Helper()
@@ -106,7 +114,7 @@ func (l *lab) settle() (took int64) {
 	l.Run(microsecond) // whatever was done is noticed now
 	l.until(20*second, "fabric", l.converged)
 	took = l.Now().Sub(from)
-	l.Run(300 * millisecond)
+	l.Run(l.rest)
 	if !l.converged() {
 		l.t.Fatal("the fabric was there and has gone")
 	}
