@@ -34,8 +34,8 @@
 // a clock: the result is a tsn.ClockRelation from LocalTime to gPTP time,
 // published by RelationChanged; the edge converts with it or steers by it.
 //
-// Missing: one-step Sync (a receiver drops it, counted), propagation of
-// forwardable unknown TLVs.
+// Missing: sending one-step; adapting computation to what a neighbour's message
+// interval request says beside the intervals (status shows it).
 package gptp
 
 import (

@@ -201,7 +201,8 @@ func (m *mdPdelayReq) silent() bool { return m.silentUntil > m.d.l.sys.now }
 // fed. Then the port asks as after link up.
 func (m *mdPdelayReq) fallSilent() {
 	m.d.l.count.PdelaySilences++
-	m.open, m.tag = false, 0
+	m.open, m.tag, m.multiple = false, 0, 0
+	m.link.reset() // three exchanges until asCapable: as many as it takes to fall silent again
 	m.silentUntil = m.d.l.sys.now.Add(silence)
 	m.next = m.silentUntil
 	m.quicken()

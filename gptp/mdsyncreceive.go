@@ -23,9 +23,6 @@ func (m *mdSyncReceive) sync(s *ptpmsg.Sync, at tsn.LocalTime, stamped bool) {
 	case s.Source != m.p.info.priority.source || m.p.info.is != infoReceived:
 		c.Unexpected++ // not from the master port that announced itself here
 		return
-	case s.Flags&ptpmsg.FlagTwoStep == 0:
-		c.OneStep++
-		return
 	case !stamped:
 		c.LostReceiveStamps++
 		return
@@ -33,7 +30,25 @@ func (m *mdSyncReceive) sync(s *ptpmsg.Sync, at tsn.LocalTime, stamped bool) {
 	if m.waiting {
 		c.LostFollowUps++
 	}
+	if s.Flags&ptpmsg.FlagTwoStep == 0 {
+		m.oneStep(s, at)
+		return
+	}
 	m.waiting, m.seq, m.ingress, m.corr = true, s.SequenceID, at, s.Correction.NS()
+}
+
+// oneStep takes a Sync that carries its origin time and information itself
+// (oneStepReceive, 11.2.14). From here on it is like any other: it is relayed
+// with a Follow_Up.
+func (m *mdSyncReceive) oneStep(s *ptpmsg.Sync, at tsn.LocalTime) {
+	m.waiting, m.ingress, m.corr = false, at, 0
+	m.p.count.OneStep++
+	origin, err := s.Origin()
+	if err != nil {
+		m.p.count.Malformed++
+		return
+	}
+	m.complete(&s.Header, origin, s.TLVs)
 }
 
 func (m *mdSyncReceive) followUp(f *ptpmsg.FollowUp) {
@@ -42,12 +57,18 @@ func (m *mdSyncReceive) followUp(f *ptpmsg.FollowUp) {
 		return
 	}
 	m.waiting = false
-	info, ok := f.Information()
+	m.complete(&f.Header, f.PreciseOrigin, f.TLVs)
+}
+
+// complete passes on what a Sync and its Follow_Up, or a one-step Sync, say;
+// h is of the one with the origin time.
+func (m *mdSyncReceive) complete(h *ptpmsg.Header, preciseOrigin ptpmsg.Timestamp, tlvs []ptpmsg.TLV) {
+	info, ok := ptpmsg.FindFollowUpInformation(tlvs)
 	if !ok {
 		m.p.count.NoInformation++
 		return
 	}
-	origin, ok := f.PreciseOrigin.NS()
+	origin, ok := preciseOrigin.NS()
 	if !ok {
 		m.p.count.Malformed++
 		return
@@ -55,14 +76,15 @@ func (m *mdSyncReceive) followUp(f *ptpmsg.FollowUp) {
 	m.p.receiveSync(portSyncSync{
 		from:                m.p,
 		preciseOrigin:       origin,
-		followUpCorrection:  f.Correction.NS() + m.corr,
-		logInterval:         f.LogInterval,
+		followUpCorrection:  h.Correction.NS() + m.corr,
+		logInterval:         h.LogInterval,
 		ingress:             m.ingress,
 		linkDelay:           m.p.linkDelayLocal(),
 		rateRatio:           info.CumulativeScaledRateOffset.Ratio(),
 		gmTimeBaseIndicator: info.GmTimeBaseIndicator,
 		lastGmPhaseChange:   info.LastGmPhaseChange,
 		lastGmFreqChange:    info.ScaledLastGmFreqChange,
+		tlvs:                m.p.forwardable(tlvs),
 	})
 }
 

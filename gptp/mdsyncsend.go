@@ -56,5 +56,6 @@ func (m *mdSyncSend) sent(egress tsn.LocalTime, stamped bool) {
 		LastGmPhaseChange:          s.lastGmPhaseChange,
 		ScaledLastGmFreqChange:     s.lastGmFreqChange,
 	}.TLV()}
+	f.TLVs = m.p.forward(f.TLVs, s.tlvs, maxForwarded)
 	m.p.sendGeneral(f)
 }

@@ -50,6 +50,7 @@ func (s *PortState) UnmarshalText(b []byte) error {
 // announceInfo is what a qualified Announce says beside its priority vector.
 type announceInfo struct {
 	path        []ptpmsg.ClockIdentity
+	tlvs        []ptpmsg.TLV // to pass on as they are
 	properties  timeProperties
 	logInterval int8
 }

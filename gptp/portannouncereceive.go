@@ -37,6 +37,7 @@ func (p *port) receiveAnnounce(a *ptpmsg.Announce) {
 		}
 		rcvInfo(p.messageVector(a), announceInfo{
 			path:        path,
+			tlvs:        p.forwardable(a.TLVs),
 			properties:  timeProperties{flags: a.Flags & timeFlags, utcOffset: a.CurrentUtcOffset, timeSource: a.TimeSource},
 			logInterval: a.LogInterval,
 		})

@@ -96,5 +96,8 @@ func (m *portAnnounceTransmit) transmit() {
 	if len(b.path) <= ptpmsg.MaxPathTrace {
 		a.TLVs = []ptpmsg.TLV{ptpmsg.PathTraceTLV(b.path)}
 	}
+	if b.slavePort != nil && b.slavePort.info.info.tlvs != nil {
+		a.TLVs = m.p.forward(a.TLVs, b.slavePort.info.info.tlvs, ptpmsg.MaxMessageLen-ptpmsg.Length(a))
+	}
 	m.p.sendGeneral(a)
 }

@@ -19,6 +19,7 @@ type portSyncSync struct {
 	gmTimeBaseIndicator uint16
 	lastGmPhaseChange   ptpmsg.ScaledNS
 	lastGmFreqChange    ptpmsg.ScaledRate
+	tlvs                []ptpmsg.TLV // to pass on as they are
 }
 
 // receiveSync is PortSyncSyncReceive (10.2.8): the neighbour's rate is added to

@@ -184,8 +184,8 @@ type Counters struct {
 	NotGPTP           uint64 `json:"notGptp"`           // another address, EtherType, tag or message type
 	OtherDomain       uint64 `json:"otherDomain"`       // another domainNumber or majorSdoId
 	Unexpected        uint64 `json:"unexpected"`        // nobody waits for it: late, foreign sequenceId or source
-	OneStep           uint64 `json:"oneStep"`           // one-step Sync
-	NoInformation     uint64 `json:"noInformation"`     // Follow_Up without information TLV
+	OneStep           uint64 `json:"oneStep"`           // Syncs that needed no Follow_Up; taken
+	NoInformation     uint64 `json:"noInformation"`     // Follow_Up, or one-step Sync, without information TLV
 	AnnounceDiscarded uint64 `json:"announceDiscarded"` // not qualified: loop, 255 steps, not GM capable
 	AnnounceRefused   uint64 `json:"announceRefused"`   // on a MasterOnly port
 

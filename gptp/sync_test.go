@@ -164,7 +164,7 @@ func TestMDSyncReceive(t *testing.T) {
 		{"Follow_Up alone", &c.Unexpected, func() { s.receive(1, follow) }},
 		{"Sync of a stranger", &c.Unexpected, func() { s.receive(1, &ptpmsg.Sync{Header: head(other, ptpmsg.FlagTwoStep, 5, -3)}) }},
 		{"Sync without a stamp", &c.LostReceiveStamps, func() { s.receiveStamped(1, sync, false) }},
-		{"one-step", &c.OneStep, func() { s.receive(1, &ptpmsg.Sync{Header: head(neighbour, 0, 5, -3)}) }},
+		{"one-step without information TLV", &c.NoInformation, func() { s.receive(1, &ptpmsg.Sync{Header: head(neighbour, 0, 5, -3)}) }},
 		{"Follow_Up of another Sync", &c.Unexpected, func() {
 			s.receive(1, sync)
 			s.receive(1, &ptpmsg.FollowUp{Header: head(neighbour, 0, 6, -3), TLVs: follow.TLVs})

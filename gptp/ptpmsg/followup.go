@@ -39,9 +39,13 @@ type FollowUpInformation struct {
 const followUpInfoLen = 4 + 2 + 12 + 4
 
 // Information returns the Follow_Up information TLV, if there is one.
-func (m *FollowUp) Information() (FollowUpInformation, bool) { return findInformation(m.TLVs) }
+func (m *FollowUp) Information() (FollowUpInformation, bool) {
+	return FindFollowUpInformation(m.TLVs)
+}
 
-func findInformation(tlvs []TLV) (FollowUpInformation, bool) {
+// FindFollowUpInformation returns the Follow_Up information TLV of a list, if
+// there is one.
+func FindFollowUpInformation(tlvs []TLV) (FollowUpInformation, bool) {
 	b, ok := findOrg(tlvs, TLVOrganizationExtension, 1, followUpInfoLen)
 	if !ok {
 		return FollowUpInformation{}, false

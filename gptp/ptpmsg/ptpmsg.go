@@ -198,6 +198,9 @@ func Append(b []byte, m Message) []byte {
 	return b
 }
 
+// Length is messageLength of m.
+func Length(m Message) int { return len(Append(make([]byte, 0, MaxMessageLen), m)) }
+
 // Errors of Decode; they come wrapped with the message they belong to.
 var (
 	ErrShort     = errors.New("shorter than its fields")

@@ -16,7 +16,7 @@ func (m *Sync) Origin() (Timestamp, error) { return parseTimestamp(m.Reserved[:]
 func (m *Sync) SetOrigin(t Timestamp) { m.Reserved = [10]byte(appendTimestamp(m.Reserved[:0:0], t)) }
 
 // Information returns the information TLV of a one-step Sync, if there is one.
-func (m *Sync) Information() (FollowUpInformation, bool) { return findInformation(m.TLVs) }
+func (m *Sync) Information() (FollowUpInformation, bool) { return FindFollowUpInformation(m.TLVs) }
 
 // Type is TypeSync.
 func (*Sync) Type() MessageType { return TypeSync }

@@ -61,7 +61,7 @@ func snake(s string) string {
 // happen; a status shows only those. Metrics have all.
 var trouble = []string{
 	"drop", "lost", "late", "malformed", "failed", "error", "refused", "missing", "timeout", "unexpected",
-	"retransmission", "multiple", "bad", "full", "cap", "discarded", "other_domain", "one_step", "not_",
+	"retransmission", "multiple", "bad", "full", "cap", "discarded", "other_domain", "not_",
 }
 
 func isTrouble(name string) bool {

@@ -22,7 +22,7 @@ var standbyStates = []string{"INIT", "REDUNDANT", "NOT_REDUNDANT", "OUT_OF_SYNC"
 
 // gptpDrops are the counters of messages that were taken from the wire and not
 // acted upon: the values of the label reason.
-var gptpDrops = []string{"malformed", "not_gptp", "other_domain", "unexpected", "one_step", "no_information", "announce_discarded", "announce_refused", "requests_too_soon"}
+var gptpDrops = []string{"malformed", "not_gptp", "other_domain", "unexpected", "no_information", "announce_discarded", "announce_refused", "requests_too_soon"}
 
 // collectGPTP gives every metric of gPTP. docs/gptp.md lists them.
 func collectGPTP(out chan<- prometheus.Metric, g *api.GPTPStatus) {
