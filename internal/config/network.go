@@ -165,7 +165,7 @@ func defaultNetwork() Network {
 			DataVID: 100, StreamVID: 101, ManagementVID: 4001, HelloInterval: 1e9,
 			DataNet: net("10.0.0.0/16"), StreamNet: net("10.1.0.0/16"), ManagementNet: net("10.255.0.0/16"),
 		},
-		GPTP: NetworkGPTP{NeighborPropDelayThresh: 800, GateOffsetBound: 1e6, SyncReceiptTimeout: 3},
+		GPTP: NetworkGPTP{GateOffsetBound: 1e6, SyncReceiptTimeout: 3},
 		QBV:  NetworkQBV{LeadTime: 2e9},
 	}
 }

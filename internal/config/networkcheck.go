@@ -138,7 +138,7 @@ func (n *Network) check(d *document) {
 	n.checkFabric(d)
 	n.checkStreams(d)
 	g := n.GPTP
-	within(d, "gptp.neighborPropDelayThresh", g.NeighborPropDelayThresh, 1, 1e9)
+	within(d, "gptp.neighborPropDelayThresh", g.NeighborPropDelayThresh, 0, 1e9)
 	within(d, "gptp.gateOffsetBound", g.GateOffsetBound, 1, 1e9)
 	if g.GrandMaster != "" && n.Node(g.GrandMaster) == nil {
 		d.bad("gptp.grandMaster", "there is no node %q", g.GrandMaster)

@@ -131,7 +131,7 @@ func (d *Daemon) GPTP(ctx context.Context) (*api.GPTPStatus, error) {
 // gptpView puts what the machine says into words and names.
 func (d *Daemon) gptpView(s gptp.Status, names map[gptp.ClockIdentity]string) *api.GPTPStatus {
 	gate, err := d.clock.gate()
-	view := gptpViewer{names: names, ifname: func(p tsn.Port) string { return ifnameOf(d.cfg, p) }, stamps: d.stamps(), now: d.timing.now()}
+	view := gptpViewer{names: names, ifname: func(p tsn.Port) string { return ifnameOf(d.cfg, p) }, stamps: d.stamps, now: d.timing.now()}
 	if err == nil {
 		view.gateOffset, view.gateInBound = -gate.Offset(), gate.Check(d.clock.bound, 0) == nil
 	}
@@ -152,8 +152,9 @@ func (d *Daemon) gptpView(s gptp.Status, names map[gptp.ClockIdentity]string) *a
 	return out
 }
 
-func (d *Daemon) stamps() string {
-	if d.clock.kind == "phc" {
+// stamps is who stamps the frames of a port; `tsnctl doctor` says why.
+func (d *Daemon) stamps(p tsn.Port) string {
+	if s, _ := d.ports.Stamping(p); s.Hardware {
 		return "hardware"
 	}
 	return "software"
@@ -171,8 +172,8 @@ func (d *Daemon) timeDegraded(s gptp.Status) []string {
 			out = append(out, fmt.Sprintf("the time%s is held over: the grand master is gone, its last good rate goes on", in))
 		}
 		for _, p := range v.Ports {
-			if p.Up && !p.AsCapable {
-				g := portView(p, d.stamps())
+			if p.Up && !p.AsCapable && p.AsCapableReason != gptp.ReasonDisabled {
+				g := portView(p, d.stamps(p.Port))
 				out = append(out, fmt.Sprintf("port %d is not asCapable%s: %s: %s", p.Port, in, g.Reason, g.Explanation))
 			}
 		}
@@ -203,7 +204,7 @@ func syncedWord(ok bool) string {
 type gptpViewer struct {
 	names       map[gptp.ClockIdentity]string
 	ifname      func(tsn.Port) string
-	stamps      string
+	stamps      func(tsn.Port) string
 	now         tsn.Instant
 	gateOffset  int64
 	gateInBound bool
@@ -224,7 +225,7 @@ func (w gptpViewer) domain(s gptp.DomainStatus) api.GPTPDomain {
 		d.Path = append(d.Path, api.GPTPClock{Identity: id.String(), Name: w.names[id]})
 	}
 	for _, p := range s.Ports {
-		g := portView(p, w.stamps)
+		g := portView(p, w.stamps(p.Port))
 		g.Ifname, g.NeighborName, g.GateOffset, g.GateInBound = w.ifname(p.Port), w.names[p.Neighbor.Clock], w.gateOffset, w.gateInBound
 		d.Ports = append(d.Ports, g)
 	}

@@ -12,6 +12,8 @@ import (
 
 	"tsnswitch"
 	"tsnswitch/gptp"
+	"tsnswitch/internal/api"
+	"tsnswitch/internal/config"
 	"tsnswitch/internal/link"
 )
 
@@ -147,5 +149,32 @@ func TestSchedulable(t *testing.T) {
 	var far *link.GateOffsetError
 	if err := w.schedulable(); !errors.As(err, &far) || far.Offset != 101 {
 		t.Error(err)
+	}
+}
+
+// While time is lost or wrong a new schedule is refused, and status says why;
+// one that only opens gates needs no time.
+func TestScheduleRefused(t *testing.T) {
+	k := &kernelClock{}
+	w := &clockwork{clock: k, bound: 100, kick: make(chan struct{}, 1)}
+	d := &Daemon{cfg: &config.Daemon{Name: "b1", Role: config.RoleBridge}, clock: w, timing: newDirectLoop("t", nil, link.Now, nil, 0), ports: &link.Ports{}}
+	r := gptp.RelationChanged{Relation: tsn.ClockRelation{Local: 5, PTP: tsn.PTPTime{NS: 7}, RatePPB: 9}}
+	for _, c := range []struct {
+		what string
+		set  func()
+		want string
+	}{
+		{"none yet", func() {}, "gPTP has no time yet"},
+		{"lost", func() { w.relation(r) }, "gPTP is not synchronized"},
+		{"wrong", func() { r.Synced = true; r.Relation.PTP.NS += 101; w.relation(r) }, "the gate clock is 101ns behind gPTP"},
+	} {
+		c.set()
+		_, err := d.StageSchedule(t.Context(), "x", []api.PortGates{{Port: 1, Gates: &tsn.GateControlList{}}})
+		if api.ErrorCode(err) != api.CodeWrongOrder || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v, want %q", c.what, err, c.want)
+		}
+		if text := strings.Join(d.timeDegraded(gptp.Status{}), "\n"); !strings.Contains(text, "no new schedule is taken: "+c.want) {
+			t.Errorf("%s: status says %q", c.what, text)
+		}
 	}
 }

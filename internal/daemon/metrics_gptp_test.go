@@ -29,7 +29,7 @@ func viewOf(t *testing.T) *api.GPTPStatus {
 		t.Fatal(err)
 	}
 	sys.Step(0, tsn.LinkChanged{Port: 1, Up: true})
-	w := gptpViewer{names: map[gptp.ClockIdentity]string{cfg.ClockIdentity: "b1"}, ifname: func(tsn.Port) string { return "eth" }, stamps: "software"}
+	w := gptpViewer{names: map[gptp.ClockIdentity]string{cfg.ClockIdentity: "b1"}, ifname: func(tsn.Port) string { return "eth" }, stamps: func(tsn.Port) string { return "software" }}
 	st := sys.Status()
 	g := &api.GPTPStatus{Node: "b1", HotStandby: &api.GPTPHotStandby{State: "INIT"}, GPTPDomain: w.domain(st.Target())}
 	for _, d := range st.Domains {
