@@ -47,7 +47,6 @@ func newStandbyOf(t testing.TB, elected bool, stamps func(*simNode) *simNode) *s
 	for i, x := range n {
 		stamps(x).clock(int64(i)*1_000_003_017, []float64{30, -50, 80, -20, 55}[i])
 	}
-	s.after(100*millisecond, s.capableDomains)
 	h := &standby{sim: s, n: n}
 	h.refer(n[0])
 	return h
@@ -433,19 +432,4 @@ func TestHotStandbyAnyFailure(t *testing.T) {
 		}
 	})
 	t.Logf("largest step within a millisecond %d ns", worst)
-}
-
-// Every domain that goes by the common service is capable at once.
-func (s *sim) capableDomains() {
-	for _, x := range s.nodes {
-		for _, i := range x.sys.instances[1:] {
-			for _, p := range i.ports {
-				if p.delay.req.asCapable && !p.asCapable && !x.dead {
-					p.asCapable = true
-					p.info.capableChanged()
-				}
-			}
-		}
-	}
-	s.after(100*millisecond, s.capableDomains)
 }
