@@ -60,6 +60,9 @@ func TestPortStateSettingExt(t *testing.T) {
 	}
 	s.link(2, false)
 	s.wantStates(SlavePort, DisabledPort, PassivePort, DisabledPort)
+	if got := s.Status().NotSyncedReason; got != "no-grand-master" {
+		t.Errorf("%q for the loss of a master port", got)
+	}
 	s.capable(2)
 	s.wantStates(SlavePort, MasterPort, PassivePort, DisabledPort)
 
@@ -190,8 +193,8 @@ func TestSetPortStates(t *testing.T) {
 	states := map[tsn.Port]PortState{1: MasterPort, 2: SlavePort, 4: PassivePort}
 	s.step(SetPortStates{States: states})
 	maps.Copy(states, map[tsn.Port]PortState{3: MasterPort}) // the event's map is not kept
-	s.step(tsn.Timeout{})
-	s.wantStates(MasterPort, SlavePort, DisabledPort, PassivePort)
+	s.link(4, false)
+	s.wantStates(MasterPort, SlavePort, DisabledPort, DisabledPort)
 	if s.Status().GMPresent {
 		t.Error("it still follows what port 1 said")
 	}

@@ -2,6 +2,7 @@ package gptp
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"testing"
 
@@ -130,6 +131,12 @@ func TestHotStandbyPrimaryLost(t *testing.T) {
 			if !elected && !are(HotStandbyNotRedundant, 20, rest...)() {
 				h.wantStatus()
 				t.Fatal("not on the secondary")
+			}
+			if st := h.n[4].sys.Instance(20).Status(); !elected {
+				want := ((1+30e-6)/(1+55e-6) - 1) * 1e9
+				if e := st.Relation.RatePPB - want; st.State != TimeHoldover || math.Abs(e) > 100 {
+					t.Errorf("secondary grand master: %v, rate off by %.0f ppb", st.State, e)
+				}
 			}
 
 			h.n[0].reborn(77*second, -45)
@@ -396,6 +403,30 @@ func TestPtpInstanceSyncStatus(t *testing.T) {
 	end.slave.synced, end.sync.isSynced = true, true
 	if end.wait(400 * millisecond); end.sync.isSynced {
 		t.Error("after sync receipt time-out")
+	}
+}
+
+// A primary grand master restarts with a clock that is near the old one, before
+// or after it is missed: its time is not taken for the one that goes on.
+func TestHotStandbyNearMiss(t *testing.T) {
+	for _, c := range []struct {
+		elected       bool
+		outage, clock int64
+		ppm           float64
+	}{{true, 50, 51_100, 1}, {false, 50, 128_828, -2}, {false, 1000, 201_154, 1}, {false, 50, 40_000, 29}} {
+		h := newStandby(t, c.elected)
+		h.until(20*second, are(HotStandbyRedundant, 0, h.n...))
+		h.run(5 * second)
+		h.refer(h.n[0])
+		h.n[0].dead = true
+		before, _ := h.watch(c.outage*millisecond, h.n[1:]...)
+		h.n[0].reborn(c.clock, c.ppm)
+		after, off := h.watch(40*second, h.n[1:]...)
+		t.Logf("%+v: step %d ns, error %d ns", c, max(before, after), off)
+		if max(before, after) > microsecond || !are(HotStandbyRedundant, 0, h.n...)() {
+			h.wantStatus()
+			t.Errorf("%+v: steps of %d and %d ns", c, before, after)
+		}
 	}
 }
 
