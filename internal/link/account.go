@@ -22,6 +22,7 @@ type segment struct {
 	from  int64 // the reading at its start
 	local tsn.LocalTime
 	freq  int64 // in freqUnit
+	back  bool  // it began with a step back
 }
 
 // maxSegments keeps enough past for stamps that are still on their way.
@@ -42,7 +43,7 @@ func (a *account) setFrequency(reading, freq int64) {
 // step records that the clock jumped by ns when it read reading.
 func (a *account) step(reading, ns int64) {
 	s := a.last()
-	a.push(segment{from: reading + ns, local: s.toLocal(reading), freq: s.freq})
+	a.push(segment{from: reading + ns, local: s.toLocal(reading), freq: s.freq, back: ns < 0})
 }
 
 func (a *account) push(s segment) {
@@ -61,6 +62,23 @@ func (a *account) toLocal(reading int64) tsn.LocalTime {
 		}
 	}
 	return a.segments[0].toLocal(reading)
+}
+
+// stepBack is the index of the last segment that began with a step back, 0 if
+// none is remembered.
+func (a *account) stepBack() int {
+	for i := len(a.segments) - 1; i > 0; i-- {
+		if a.segments[i].back {
+			return i
+		}
+	}
+	return 0
+}
+
+// beforeStep converts a reading from before segment i.
+func (a *account) beforeStep(i int, reading int64) tsn.LocalTime {
+	past := account{segments: a.segments[:i]}
+	return past.toLocal(reading)
 }
 
 // gate is the map that holds since the last adjustment.

@@ -14,6 +14,8 @@
 //	       └──── routed by length/type ────┘
 //	watch.go   rtnetlink: carrier, rate, interfaces that go and come back
 //	clock.go   kernel stamp -> tsn.LocalTime; virtual, steered, PHC
+//	steer.go   makes the system clock or a PHC follow gPTP time
+//	waiter.go  how a gPTP port sleeps; realtime.go, alarm.go: threads that must not wait
 //	gate.go    gPTP time <-> the clock that gates run on
 //
 // Clauses: IEEE 802.1AS-2020 8.4.3 (time stamps), 10.1 (LocalClock), 11.3

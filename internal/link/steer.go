@@ -109,8 +109,18 @@ func (c *Steered) Local(s Stamp) (tsn.LocalTime, bool) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if i := c.account.stepBack(); i > 0 {
+		// A stamp that lies ahead of the clock is one from before the step.
+		if now, err := c.clock.read(); err == nil && r > now+stampAhead {
+			return c.account.beforeStep(i, r), true
+		}
+	}
 	return c.account.toLocal(r), true
 }
+
+// stampAhead is by how many ns a stamp may seem to be ahead of the clock that is
+// read after it.
+const stampAhead = 1_000_000
 
 // Gate relates LocalClock to the clock that gates run on.
 func (c *Steered) Gate() (GateMap, error) {
@@ -151,7 +161,9 @@ func (c *Steered) watch() (changed bool, err error) {
 	}
 	told := above - c.above
 	c.above = above
-	if c.hasBase {
+	if !c.hasBase {
+		c.rebase()
+	} else {
 		step, now := c.stepOfOthers()
 		if step != 0 {
 			c.account.step(now-step, step)

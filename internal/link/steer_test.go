@@ -227,6 +227,27 @@ func TestSteerOthers(t *testing.T) {
 	}
 }
 
+// A frame that was stamped before a step back, and is handled after it, gets the
+// time it would have got before; and so does one from after the step.
+func TestSteerStampsAroundStep(t *testing.T) {
+	k := &simulated{reading: 1e18}
+	c, err := newSteered(k, 500_000, softwareReading)
+	must(t, err)
+	k.advance(3e9)
+	old := Stamp{NS: k.reading - 100_000}
+	before, _ := c.Local(old)
+	rel := tsn.ClockRelation{Local: 1e18, PTP: tsn.PTPTime{NS: 1e18 - 1000e9}}
+	_, err = c.Steer(rel)
+	must(t, err)
+	if after, _ := c.Local(old); after != before {
+		t.Errorf("a stamp from before the step moved by %d ns", after.Sub(before))
+	}
+	k.advance(200_000)
+	if l, _ := c.Local(Stamp{NS: k.reading}); l.Sub(before) < 299_000 || l.Sub(before) > 301_000 {
+		t.Errorf("300 us later LocalClock is %d ns on", l.Sub(before))
+	}
+}
+
 // The kernel is told the TAI offset: CLOCK_TAI is gPTP time in the end.
 func TestSteerTAIOffset(t *testing.T) {
 	k := &simulated{reading: 1e18}
