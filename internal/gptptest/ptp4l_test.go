@@ -29,7 +29,7 @@ var software = []string{
 // quick makes the gPTP profile start in two seconds, not seven, and forgives a
 // busy machine.
 var quick = []string{
-	"--logMinPdelayReqInterval=-3", "--logAnnounceInterval=-2", "--syncReceiptTimeout=12",
+	"--logMinPdelayReqInterval=-3", "--logAnnounceInterval=-2", "--syncReceiptTimeout=12", "--fault_reset_interval=-2",
 	"--pi_proportional_const=0.7", "--pi_integral_const=0.3",
 }
 
