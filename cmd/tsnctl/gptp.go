@@ -362,6 +362,9 @@ func printGPTPPort(p *page, g api.GPTPPort) {
 		}
 		field("Link", "delay %s of %s allowed, neighbour's rate %+.3f ppm%s", dur(g.MeanLinkDelay), dur(g.NeighborPropDelayThresh), g.NeighborRateRatioPPM, service)
 	}
+	if g.StampsWhy != "" {
+		field("Stamps", "%s: %s", g.Stamps, g.StampsWhy)
+	}
 	if g.PdelayResumesIn > 0 {
 		field("Silence", "no Pdelay_Req for another %s: several nodes answered each", dur(g.PdelayResumesIn))
 	}

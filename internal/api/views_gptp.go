@@ -125,8 +125,9 @@ type GPTPPort struct {
 	MeanLinkDelay           int64         `json:"meanLinkDelayNs"`
 	NeighborPropDelayThresh int64         `json:"neighborPropDelayThreshNs"`
 	NeighborRateRatioPPM    float64       `json:"neighborRateRatioPpm"`
-	Stamps                  string        `json:"stamps"`       // hardware, software
-	GateOffset              int64         `json:"gateOffsetNs"` // gate clock minus gPTP
+	Stamps                  string        `json:"stamps"`              // hardware, software
+	StampsWhy               string        `json:"stampsWhy,omitempty"` // why these
+	GateOffset              int64         `json:"gateOffsetNs"`        // gate clock minus gPTP
 	GateInBound             bool          `json:"gateInBound"`
 	// Counters are rx_<message>, tx_<message>, and one for each kind of trouble.
 	Counters map[string]uint64 `json:"counters"`

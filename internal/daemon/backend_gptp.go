@@ -131,7 +131,7 @@ func (d *Daemon) GPTP(ctx context.Context) (*api.GPTPStatus, error) {
 // gptpView puts what the machine says into words and names.
 func (d *Daemon) gptpView(s gptp.Status, names map[gptp.ClockIdentity]string) *api.GPTPStatus {
 	gate, err := d.clock.gate()
-	view := gptpViewer{names: names, ifname: func(p tsn.Port) string { return ifnameOf(d.cfg, p) }, stamps: d.stamps, now: d.timing.now()}
+	view := gptpViewer{names: names, ifname: func(p tsn.Port) string { return ifnameOf(d.cfg, p) }, stamps: d.stamping, now: d.timing.now()}
 	if err == nil {
 		view.gateOffset, view.gateInBound = -gate.Offset(), gate.Check(d.clock.bound, 0) == nil
 	}
@@ -152,12 +152,13 @@ func (d *Daemon) gptpView(s gptp.Status, names map[gptp.ClockIdentity]string) *a
 	return out
 }
 
-// stamps is who stamps the frames of a port; `tsnctl doctor` says why.
-func (d *Daemon) stamps(p tsn.Port) string {
-	if s, _ := d.ports.Stamping(p); s.Hardware {
-		return "hardware"
+// stamping says who stamps the frames of a port, and why. Without an interface
+// it is what the clock would need.
+func (d *Daemon) stamping(p tsn.Port) link.Stamping {
+	if s, ok := d.ports.Stamping(p); ok {
+		return s
 	}
-	return "software"
+	return link.Stamping{Hardware: d.clock.kind == "phc"}
 }
 
 // timeDegraded says in sentences what is wrong with time.
@@ -173,7 +174,7 @@ func (d *Daemon) timeDegraded(s gptp.Status) []string {
 		}
 		for _, p := range v.Ports {
 			if p.Up && !p.AsCapable && p.AsCapableReason != gptp.ReasonDisabled {
-				g := portView(p, d.stamps(p.Port))
+				g := portView(p, d.stamping(p.Port))
 				out = append(out, fmt.Sprintf("port %d is not asCapable%s: %s: %s", p.Port, in, g.Reason, g.Explanation))
 			}
 		}
@@ -204,7 +205,7 @@ func syncedWord(ok bool) string {
 type gptpViewer struct {
 	names       map[gptp.ClockIdentity]string
 	ifname      func(tsn.Port) string
-	stamps      func(tsn.Port) string
+	stamps      func(tsn.Port) link.Stamping
 	now         tsn.Instant
 	gateOffset  int64
 	gateInBound bool
@@ -233,11 +234,15 @@ func (w gptpViewer) domain(s gptp.DomainStatus) api.GPTPDomain {
 }
 
 // portView is a port but for what is around it.
-func portView(p gptp.PortStatus, stamps string) api.GPTPPort {
+func portView(p gptp.PortStatus, stamps link.Stamping) api.GPTPPort {
+	who := "software"
+	if stamps.Hardware {
+		who = "hardware"
+	}
 	g := api.GPTPPort{
 		Port: p.Port, Up: p.Up, MasterOnly: p.MasterOnly, State: p.State.String(), AsCapable: p.AsCapable, Neighbor: p.NeighborIdentity,
 		MeanLinkDelay: int64(p.MeanLinkDelayNS), NeighborPropDelayThresh: p.ThresholdNS,
-		NeighborRateRatioPPM: (p.NeighborRateRatio - 1) * 1e6, Stamps: stamps, Counters: map[string]uint64{},
+		NeighborRateRatioPPM: (p.NeighborRateRatio - 1) * 1e6, Stamps: who, StampsWhy: stamps.Why, Counters: map[string]uint64{},
 		NeighborGptpCapable: p.NeighborGptpCapable, CommonLinkDelay: p.CommonLinkDelay, PdelayResumesIn: p.PdelayResumesInNS,
 		Intervals: api.GPTPIntervals{
 			Sync: intervalView(p.Intervals.Sync), Announce: intervalView(p.Intervals.Announce),

@@ -12,6 +12,7 @@ import (
 	"tsnswitch"
 	"tsnswitch/gptp"
 	"tsnswitch/internal/api"
+	"tsnswitch/internal/link"
 )
 
 type gatherer func(chan<- prometheus.Metric)
@@ -29,7 +30,7 @@ func viewOf(t *testing.T) *api.GPTPStatus {
 		t.Fatal(err)
 	}
 	sys.Step(0, tsn.LinkChanged{Port: 1, Up: true})
-	w := gptpViewer{names: map[gptp.ClockIdentity]string{cfg.ClockIdentity: "b1"}, ifname: func(tsn.Port) string { return "eth" }, stamps: func(tsn.Port) string { return "software" }}
+	w := gptpViewer{names: map[gptp.ClockIdentity]string{cfg.ClockIdentity: "b1"}, ifname: func(tsn.Port) string { return "eth" }, stamps: func(tsn.Port) link.Stamping { return link.Stamping{} }}
 	st := sys.Status()
 	g := &api.GPTPStatus{Node: "b1", HotStandby: &api.GPTPHotStandby{State: "INIT"}, GPTPDomain: w.domain(st.Target())}
 	for _, d := range st.Domains {
@@ -74,7 +75,7 @@ func TestGPTPMetrics(t *testing.T) {
 // Every reason that the core knows is explained.
 func TestReasonsAreExplained(t *testing.T) {
 	for r := gptp.ReasonNone; !strings.HasPrefix(r.String(), "reason "); r++ {
-		p := portView(gptp.PortStatus{AsCapableReason: r}, "software")
+		p := portView(gptp.PortStatus{AsCapableReason: r}, link.Stamping{})
 		if r != gptp.ReasonNone && (p.Explanation == "" || p.Explanation == p.Reason) {
 			t.Errorf("%s is not explained", r)
 		}

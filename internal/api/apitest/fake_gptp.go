@@ -31,7 +31,7 @@ func gptpPorts(state string) []api.GPTPPort {
 	ports := []api.GPTPPort{
 		{
 			Port: 1, Ifname: "p1", Up: true, State: state, AsCapable: true, Neighbor: clockB2 + "-1", NeighborName: "b2",
-			MeanLinkDelay: 1830, NeighborPropDelayThresh: 20_000_000, NeighborRateRatioPPM: -3.2, Stamps: "software",
+			MeanLinkDelay: 1830, NeighborPropDelayThresh: 20_000_000, NeighborRateRatioPPM: -3.2, Stamps: "software", StampsWhy: "the driver stamps no frames in hardware",
 			GateOffset: 412, GateInBound: true, Counters: busy, NeighborGptpCapable: true,
 			Intervals: api.GPTPIntervals{Sync: api.GPTPInterval{Current: 31_250_000, Configured: 125_000_000}, Announce: api.GPTPInterval{Configured: 1e9}},
 		},
