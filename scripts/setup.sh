@@ -1,27 +1,29 @@
 #!/bin/sh
-# Installs the Debian packages that `make demo` or `make test` need and that
-# this machine lacks. As an ordinary user it names them instead.
+# Installs the Debian packages that `make demo`, its LAB=twokernels or `make test`
+# need and that this machine lacks. As an ordinary user it names them instead.
 #
-# usage: scripts/setup.sh demo|test
+# usage: scripts/setup.sh demo|twokernels|test
 set -eu
 
 want="erlang-base:erl iproute2:tc"
 case "${1:-}" in
 demo) ;;
+twokernels) want="iproute2:tc" ;;
 test) want="$want tshark:tshark tcpdump:tcpdump linuxptp:ptp4l frr:isisd" ;;
-*) echo "usage: $0 demo|test" >&2; exit 2 ;;
+*) echo "usage: $0 demo|twokernels|test" >&2; exit 2 ;;
 esac
 
-# User-mode Linux only where this kernel falls short, or where we are not root.
+# User-mode Linux where this kernel falls short, where we are not root, and where
+# two kernels are wanted.
 host_is_enough() {
-	[ "$(id -u)" = 0 ] || return 1
+	[ "$1" != twokernels ] && [ "$(id -u)" = 0 ] || return 1
 	config=/boot/config-$(uname -r)
 	{ zcat /proc/config.gz 2>/dev/null || cat "$config" 2>/dev/null; } |
 		awk '/^CONFIG_(NET_SCH_TAPRIO|BRIDGE_VLAN_FILTERING|VLAN_8021Q|NET_CLS_FLOWER|IFB|NET_SCH_TBF)=[ym]/ { n++ } END { exit n < 6 }'
 }
-if ! host_is_enough; then
+if ! host_is_enough "$1"; then
 	[ "$(uname -m)" = x86_64 ] || {
-		echo "this kernel lacks taprio or bridge VLAN filtering, and User-mode Linux is for x86-64 only" >&2
+		echo "another kernel is needed (see lab/README.md), and User-mode Linux is for x86-64 only" >&2
 		exit 1
 	}
 	want="$want user-mode-linux:linux.uml"

@@ -179,6 +179,8 @@ func (w *clockwork) synced() error {
 	switch r := w.last.Load(); {
 	case r == nil:
 		return errNoTime
+	case !r.Synced && r.GrandMaster == w.own:
+		return errors.New("gPTP is not synchronized: there is no grand master, and this node may not be one")
 	case !r.Synced:
 		return fmt.Errorf("gPTP is not synchronized to grand master %s", r.GrandMaster)
 	}
