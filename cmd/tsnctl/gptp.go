@@ -380,12 +380,15 @@ func printGPTPPort(p *page, g api.GPTPPort) {
 		}
 	}
 	trouble := counterText(g.Counters, func(name string) (string, bool) {
-		return name, !strings.HasPrefix(name, "rx_") && !strings.HasPrefix(name, "tx_") && name != "tlvs_forwarded"
+		return name, !strings.HasPrefix(name, "rx_") && !strings.HasPrefix(name, "tx_") && !slices.Contains(harmless, name)
 	})
 	if trouble != "" {
 		field("Trouble", "%s", trouble)
 	}
 }
+
+// harmless are the counters of a port that count neither messages nor trouble.
+var harmless = []string{"tlvs_forwarded", "one_step"}
 
 // intervalText tells of intervals that the neighbour has changed.
 func intervalText(v api.GPTPIntervals) string {
