@@ -55,7 +55,9 @@ func (d *Daemon) tellTiming(ctx context.Context) {
 		case t := <-d.timingNews:
 			switch e := t.effect.(type) {
 			case tsn.Notice:
-				d.gptpLog.Event(t.at, d.notice(e))
+				if ev, ok := d.notice(e); ok {
+					d.gptpLog.Event(t.at, ev)
+				}
 			case gptp.RelationChanged:
 				d.gptpLog.Relation(t.at, e)
 			}

@@ -83,6 +83,7 @@ type Daemon struct {
 	applier     *applier
 	convergence *convergence
 	events      *events
+	noticeLimit noticeLimit
 	gptpLog     *gptplog.Log
 	fabric      *fabric
 
@@ -395,10 +396,19 @@ func (d *Daemon) effect(e tsn.Effect) {
 	}
 }
 
-// notice logs an occurrence that a machine tells of.
-func (d *Daemon) notice(n tsn.Notice) api.Event {
+// notice logs an occurrence that a machine tells of; ok is false if there were
+// too many like it.
+func (d *Daemon) notice(n tsn.Notice) (ev api.Event, ok bool) {
+	held, ok := d.noticeLimit.admit(n, time.Now())
+	if !ok {
+		d.events.count(n.Kind)
+		return ev, false
+	}
+	if held > 0 {
+		n.Detail += fmt.Sprintf(" (%d more before it)", held)
+	}
 	d.log.Info(n.Kind, "port", n.Port, "domain", n.Domain, "detail", n.Detail)
-	return d.events.put(api.Event{Kind: n.Kind, Port: n.Port, Detail: n.Detail, Domain: n.Domain})
+	return d.events.put(api.Event{Kind: n.Kind, Port: n.Port, Detail: n.Detail, Domain: n.Domain}), true
 }
 
 // linkEvent notes the link state for status, and passes everything on.

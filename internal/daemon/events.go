@@ -48,6 +48,13 @@ func (e *events) put(ev api.Event) api.Event {
 	return ev
 }
 
+// count counts an occurrence that is not kept.
+func (e *events) count(kind string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.counts[kind]++
+}
+
 // since returns the events from seq on that are still known, and a channel
 // that is closed when there are more.
 func (e *events) since(seq uint64) ([]api.Event, <-chan struct{}) {
