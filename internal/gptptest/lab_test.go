@@ -115,10 +115,9 @@ func (d *daemon) standsBy(state string, active uint8) func() bool {
 
 var soak = flag.Duration("soak", 0, "how long TestSoak runs; 0: not at all")
 
-// A soak: eight hops where every interface loses one frame in twenty, each way, and a
-// relay in the middle is killed and started again every half a minute. Nothing may
-// stay broken, nobody may be off by more than a Sync interval's drift, and
-// no process may grow.
+// A soak: eight hops where every relay loses one frame in twenty on each interface, each
+// way, and one relay after the other is killed and started again. Each time all
+// follow again. How far the last is off then, and how a relay has grown, is told.
 func TestSoak(t *testing.T) {
 	need(t)
 	if *soak == 0 {
