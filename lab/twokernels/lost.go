@@ -19,7 +19,7 @@ func (l *lab) stepLost(ctx context.Context) error {
 	if err := l.waitStatus(ctx, "not synchronized"); err != nil {
 		return err
 	}
-	if err := l.refused(ctx, "b2", "not synchronized"); err != nil {
+	if err := l.refused(ctx, "not synchronized"); err != nil {
 		return err
 	}
 	if err := b2.shell(ctx, mendGPTP); err != nil {

@@ -35,8 +35,8 @@ func (l *lab) stepSchedule(ctx context.Context) error {
 	met := min(v[1].within(w1, int64(bound)), v[3].within(w2, int64(bound)))
 	l.finish(inWindow, fmt.Sprintf("%.1f %%", 100*met))
 	l.finish(inTransit, fmt.Sprintf("%.2f ms", ms(t.transit())))
-	if met < 0.98 {
-		return fmt.Errorf("gates are not aligned within %v: %.1f %% of the frames, want 98 %%", bound, 100*met)
+	if met < enough {
+		return fmt.Errorf("gates are not aligned within %v: %.1f %% of the frames, want %.0f %%", bound, 100*met, 100*enough)
 	}
 	return nil
 }

@@ -116,6 +116,17 @@ func (s sampling) max() int64 {
 	return max(slices.Max(s.ns), -slices.Min(s.ns))
 }
 
+// within is the share of differences that are at most bound.
+func (s sampling) within(bound int64) float64 {
+	n := 0
+	for _, d := range s.ns {
+		if max(d, -d) <= bound {
+			n++
+		}
+	}
+	return float64(n) / float64(len(s.ns))
+}
+
 // ppm is the slope from the first difference to the last.
 func (s sampling) ppm() float64 {
 	last := len(s.ns) - 1
