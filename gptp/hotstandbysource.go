@@ -11,7 +11,8 @@ import (
 //
 //   - The secondary grand master goes by the primary domain while that is
 //     synchronized: at once while it is INIT itself, then slewed. A primary that
-//     comes back is far off at first: it is given hotStandbyPatience.
+//     comes back is far off at first: it is given hotStandbyPatience, and
+//     hotStandbySplit before the secondary's time is stepped to it.
 //   - The primary grand master gives its own time, except that one that comes
 //     back (INIT) to a secondary domain that goes on with the time it gave in an
 //     earlier life takes that. It knows by this: a secondary that were new as
@@ -21,9 +22,11 @@ const (
 	hotStandbyAdopt    = 2_000_000_000 // ns of disagreement
 	hotStandbyPatience = 5_000_000_000
 
-	// directMax is the phase, ns, up to which one time is slewed to another. More
-	// is left as it is and shown.
-	directMax = 100_000
+	// directMax is the phase, ns, up to which one time is slewed to another.
+	// More than that for hotStandbySplit is two networks that ran for long without
+	// each other: one step, told to everybody, is better than two times for ever.
+	directMax       = 100_000
+	hotStandbySplit = 10_000_000_000
 
 	// directSlewMax is the rate, ppb, that takes it away: a change that no servo
 	// behind the grand master loses its hold by.
@@ -62,6 +65,9 @@ func (h *hotStandbySystem) directSecondary(m *clockMasterSyncSend) {
 	case !h.primary.sync.isSynced:
 		m.release()
 	case disagree && h.state == HotStandbyInit:
+		m.adopt(h.primary)
+		m.follow(h.primary)
+	case far > directMax && h.disagree.lasted(h.sys.now, hotStandbySplit):
 		m.adopt(h.primary)
 		m.follow(h.primary)
 	case far > directMax, disagree && !h.disagree.lasted(h.sys.now, hotStandbyPatience):

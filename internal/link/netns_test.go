@@ -38,16 +38,22 @@ func must(t testing.TB, err error) {
 	}
 }
 
-// addVeth makes the pair a, b and sets both up.
+// addVeth makes the pair a, b and sets both up, without addresses: the kernel's
+// own neighbour solicitations would come between the frames of a test.
 func addVeth(t testing.TB, a, b string) {
 	t.Helper()
 	err := netlink.LinkAdd(&netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: a}, PeerName: b})
 	if err != nil {
 		t.Skipf("veth pair: %v", err)
 	}
-	setUp(t, a)
-	setUp(t, b)
+	for _, name := range []string{a, b} {
+		must(t, netlink.LinkSetIP6AddrGenMode(getLink(t, name), addrGenNone))
+		setUp(t, name)
+	}
 }
+
+// addrGenNone is IN6_ADDR_GEN_MODE_NONE.
+const addrGenNone = 1
 
 func getLink(t testing.TB, name string) netlink.Link {
 	t.Helper()
