@@ -93,3 +93,14 @@ func TestWithin(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// What qbv plans for a software port the data plane takes, at any rate: its
+// shortest entry is a minimum frame's time, which is the kernel's bound.
+func TestSoftwareLimitsAgree(t *testing.T) {
+	for _, rate := range []tsn.Rate{10 * tsn.Mbps, 100 * tsn.Mbps, tsn.Gbps, 10 * tsn.Gbps} {
+		plan, port := qbv.SoftwareLimits(rate), dataplane.SoftwareGates
+		if plan.MinInterval < max(port.MinInterval, rate.TransmitTime(60)) || plan.MaxEntries > port.Entries || plan.MaxCycle > port.MaxCycle {
+			t.Errorf("%v: planned by %+v, taken by %+v", rate, plan, port)
+		}
+	}
+}

@@ -194,6 +194,14 @@ type Feature struct {
 	Why   string // never empty unless OK
 }
 
+// intervals says what an entry may last.
+func (l GateLimits) intervals() string {
+	if l.MaxInterval == 0 {
+		return fmt.Sprintf("at least %d", max(1, l.MinInterval))
+	}
+	return fmt.Sprintf("%d..%d", max(1, l.MinInterval), l.MaxInterval)
+}
+
 // Counters of one port since its root qdisc was made.
 type Counters struct {
 	Port     tsn.Port
@@ -210,6 +218,6 @@ type ClassCounters struct {
 
 // SoftwareGates are the limits of software taprio: an entry must be readable
 // back (a dump of admin and oper together has to fit one netlink message of
-// 32 KiB), a cycle must fit the kernel's bound, and shorter entries than this
-// keep a CPU in its timer.
-var SoftwareGates = GateLimits{Entries: 400, MinInterval: 1000, MaxCycle: 1<<31 - 1}
+// 32 KiB), and a cycle must fit the kernel's bound. The shortest entry is what a
+// minimum frame takes at the link's rate, which each port adds.
+var SoftwareGates = GateLimits{Entries: 400, MaxCycle: 1<<31 - 1}

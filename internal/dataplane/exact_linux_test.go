@@ -236,7 +236,7 @@ func testGatePhase(t *testing.T) {
 // it is early by the whole of a long one shows the measurement at work.
 func testScheduleSwitch(t *testing.T) {
 	const cycle, guard = 1_000_000, 20_000
-	least := dataplane.SoftwareGates.MinInterval
+	const least = 1000
 	oldClass, newClass := tsn.ClassBestEffort, tsn.ClassScheduled
 	gates := func(c tsn.TrafficClass) tsn.GateMask { return 1<<tsn.ClassControl | 1<<c }
 	whole := tsn.GateControlList{CycleTime: cycle, Entries: []tsn.GateEntry{{Gates: gates(oldClass), Interval: cycle}}}

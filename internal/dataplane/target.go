@@ -306,7 +306,7 @@ func checkGates(k Backend, p tsn.Port, l *tsn.GateControlList) (errs []error) {
 	var sum int64
 	for i, e := range l.Entries {
 		if e.Interval <= 0 || e.Interval < lim.MinInterval || lim.MaxInterval > 0 && e.Interval > lim.MaxInterval {
-			bad("entry %d lasts %d ns, want %d..%d", i, e.Interval, max(1, lim.MinInterval), lim.MaxInterval)
+			bad("entry %d lasts %d ns, want %s", i, e.Interval, lim.intervals())
 			return errs
 		}
 		if e.Interval > 1<<32-1 {
