@@ -90,6 +90,7 @@ var may = map[string][]string{
 		"", "spb", "gptp", "qbv", "srp", "internal/config", "internal/nodeconfig", "internal/node", "internal/record", "internal/gptplog", "internal/plot",
 		"internal/api", "internal/api/tsnswitchv1", "internal/api/tsnswitchv1/tsnswitchv1connect",
 	},
+	"lab/twokernels": {"", "internal/api", "internal/config", "internal/kerneltest/uml"},
 	"lab/demo": {
 		"", "gptp/ptpmsg", "qbv", "internal/config", "internal/api", "internal/kerneltest", "internal/kerneltest/uml",
 		"internal/api/tsnswitchv1", "internal/api/tsnswitchv1/tsnswitchv1connect",
