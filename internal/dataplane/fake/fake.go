@@ -221,8 +221,12 @@ func (k *Kernel) Counters() ([]dataplane.Counters, error) {
 	return out, nil
 }
 
-// GateLimits returns the board's.
-func (k *Kernel) GateLimits(tsn.Port) dataplane.GateLimits { return k.Board.Gates }
+// GateLimits returns the board's; an entry is at least what a minimum frame takes.
+func (k *Kernel) GateLimits(p tsn.Port) dataplane.GateLimits {
+	l := k.Board.Gates
+	l.MinInterval = max(l.MinInterval, k.LinkSpeed(p).TransmitTime(60))
+	return l
+}
 
 // LinkSpeed returns the configured rate, or 1 Gbit/s.
 func (k *Kernel) LinkSpeed(p tsn.Port) tsn.Rate {
