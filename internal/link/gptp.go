@@ -54,6 +54,7 @@ type gptpPort struct {
 	mu sync.Mutex
 	sockets
 	to       unix.SockaddrLinklayer // the interface; the address is in the frame
+	warm     warming
 	flags    stampFlags
 	stamping Stamping
 	priority int
@@ -92,6 +93,7 @@ func (p *gptpPort) stop() {
 	p.mu.Lock()
 	p.closed = true
 	p.replace(noSockets)
+	p.warm.close()
 	p.mu.Unlock()
 	<-p.done
 	p.wait.close()
@@ -115,6 +117,7 @@ func (p *gptpPort) open(ifi *net.Interface) error {
 	defer p.mu.Unlock()
 	p.replace(fresh)
 	p.flags, p.priority, p.stamping, p.to.Ifindex = flags, 0, how, ifi.Index
+	p.warm.open(flags)
 	p.n.opens.Add(1)
 	return nil
 }
@@ -225,6 +228,9 @@ func (p *gptpPort) transmit(s tsn.Send) error {
 	var oob []byte
 	if tagged {
 		oob = p.flags.sendControl()
+	}
+	if tagged && !p.stamping.Hardware {
+		p.warm.run(oob)
 	}
 	if _, err := unix.SendmsgN(p.sockets.send, s.Frame, oob, &p.to, unix.MSG_DONTWAIT); err != nil {
 		if tagged && spentKey(err) {
