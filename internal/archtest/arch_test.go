@@ -41,6 +41,7 @@ var may = map[string][]string{
 	"gptp/ptpmsg":       {""},
 	"gptp":              {"", "gptp/ptpmsg"},
 	"qbv":               {""},
+	"qbv/schedule":      {""},
 	"srp":               {""},
 	"distlink":          {""},
 	"distlink/udplink":  {"", "distlink", "distlink/erldist"},
@@ -98,7 +99,7 @@ var may = map[string][]string{
 }
 
 // cores may use only these parts of the standard library's risky corners: none.
-var cores = []string{"", "spb", "spb/isispdu", "spb/ctlframe", "gptp", "gptp/ptpmsg", "qbv", "srp", "distlink", "internal/node"}
+var cores = []string{"", "spb", "spb/isispdu", "spb/ctlframe", "gptp", "gptp/ptpmsg", "qbv", "qbv/schedule", "srp", "distlink", "internal/node"}
 
 // forbidden in a core, with the reason a reader is told.
 var forbidden = map[string]string{
