@@ -178,7 +178,7 @@ func (f *fabric) problem() (qbv.Problem, error) {
 		if tsn.DefaultClassMap[s.PCP] != tsn.ClassScheduled {
 			continue
 		}
-		hops, err := f.path(s.VID, f.net.Streams[i].From, f.net.Streams[i].To)
+		hops, err := f.path(s.VID, f.net.Streams[i].From, f.net.Streams[i].To.String())
 		if err != nil {
 			return p, err
 		}

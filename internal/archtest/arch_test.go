@@ -60,7 +60,7 @@ var may = map[string][]string{
 	"internal/ndproxy":        {""},
 	"internal/plot":           {},
 	"internal/record":         {""},
-	"internal/config":         {"", "spb", "gptp", "qbv", "srp"},
+	"internal/config":         {"", "spb", "gptp", "qbv", "qbv/schedule", "srp"},
 
 	"internal/api":                                {"", "internal/api/tsnswitchv1", "internal/api/tsnswitchv1/tsnswitchv1connect"},
 	"internal/api/apitest":                        {"", "internal/api"},

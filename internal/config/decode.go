@@ -159,7 +159,7 @@ func (d *document) value(n *yaml.Node, v reflect.Value, key string) {
 		v = v.Elem()
 	}
 	u, isText := v.Addr().Interface().(encoding.TextUnmarshaler)
-	if v.Kind() == reflect.Map && n.Kind == yaml.MappingNode {
+	if v.Kind() == reflect.Map && n.Kind == yaml.MappingNode || v.Kind() == reflect.Slice && n.Kind == yaml.SequenceNode {
 		isText = false // one that may be written as one word, and is not
 	}
 	if isText {

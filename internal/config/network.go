@@ -60,6 +60,10 @@ type Link struct {
 	Rate   Rate     `yaml:"rate"`
 	Prop   Duration `yaml:"prop"` // propagation time
 	Metric uint32   `yaml:"metric"`
+	// Of both ports, where they differ from the network's qbv.
+	Queues    int   `yaml:"queues,omitempty"`
+	Scheduled []int `yaml:"scheduled,omitempty,flow"`
+	Guard     *Size `yaml:"guard,omitempty"`
 }
 
 func (l *Link) setDefaults() { l.Rate, l.Prop, l.Metric = Rate(tsn.Gbps), 100, 100 }
@@ -114,19 +118,35 @@ type Fabric struct {
 	Auth          Auth     `yaml:"auth,omitempty"` // spb.auth of every bridge
 }
 
+// Listeners are one host, written as a word, or several, written as a list.
+type Listeners []string
+
+// UnmarshalText takes one.
+func (l *Listeners) UnmarshalText(b []byte) error {
+	*l = Listeners{string(b)}
+	return nil
+}
+
+func (l Listeners) String() string { return strings.Join(l, ",") }
+
 // StreamSpec is a stream between hosts.
 type StreamSpec struct {
 	Name        string       `yaml:"name"`
 	From        string       `yaml:"from"`
-	To          string       `yaml:"to"`
+	To          Listeners    `yaml:"to,flow"`
 	Every       Duration     `yaml:"every"`
 	Size        Size         `yaml:"size"` // MSDU octets
 	Frames      uint16       `yaml:"frames"`
 	Within      Duration     `yaml:"within"` // default: every
 	PCP         tsn.PCP      `yaml:"pcp"`
 	VLAN        tsn.VID      `yaml:"vlan"`                  // default: fabric.streamVid
-	Destination tsn.MAC      `yaml:"destination,omitempty"` // default: the listener
+	Destination tsn.MAC      `yaml:"destination,omitempty"` // default: the listener, or of several a group
 	ID          tsn.StreamID `yaml:"id,omitempty"`          // default: counted per talker, from 1
+	// For plans.
+	MinSize Size       `yaml:"minSize,omitempty"`      // of the shortest frame; default: size
+	Jitter  Duration   `yaml:"jitter,omitempty"`       // by how much latency may vary; default: as within allows
+	Release []Duration `yaml:"release,omitempty,flow"` // first and last time of the interval to start at
+	Rank    int        `yaml:"rank,omitempty"`         // the higher number yields
 }
 
 func (s *StreamSpec) setDefaults() { s.Frames, s.PCP = 1, 6 }
@@ -144,6 +164,24 @@ type NetworkGPTP struct {
 type NetworkQBV struct {
 	Jitter   Duration `yaml:"jitter"`   // added to both ends of each window
 	LeadTime Duration `yaml:"leadTime"` // from commit to base time
+	// Of plans only; a daemon has its own.
+	SyncError   Duration       `yaml:"syncError"`      // largest difference of two clocks; added too
+	Guard       Size           `yaml:"guard"`          // longest frame in the way of a window, on the medium
+	Preemption  bool           `yaml:"preemption"`     // of that frame only what cannot be cut
+	Isolation   string         `yaml:"isolation"`      // of streams in one queue: frame, order
+	Software    bool           `yaml:"software"`       // ports run software taprio
+	MinInterval Duration       `yaml:"minInterval"`    // of a gate entry; 0: one minimum frame
+	MaxCycle    Duration       `yaml:"maxCycle"`       // of the network's cycle
+	Queues      int            `yaml:"queues"`         // of each port
+	Scheduled   []int          `yaml:"scheduled,flow"` // the queues that scheduled streams may use
+	Control     NetworkControl `yaml:"control"`
+}
+
+// NetworkControl is a queue that has to be able to send a frame in every
+// cycle.
+type NetworkControl struct {
+	Queue int  `yaml:"queue"`
+	Size  Size `yaml:"size"` // on the medium; 0: there is none
 }
 
 // ClockError is how a node's clock starts.
@@ -166,7 +204,11 @@ func defaultNetwork() Network {
 			DataNet: net("10.0.0.0/16"), StreamNet: net("10.1.0.0/16"), ManagementNet: net("10.255.0.0/16"),
 		},
 		GPTP: NetworkGPTP{GateOffsetBound: 1e6, SyncReceiptTimeout: 3},
-		QBV:  NetworkQBV{LeadTime: 2e9},
+		QBV: NetworkQBV{
+			LeadTime: 2e9, Guard: tsn.MaxFrameOctets, Isolation: IsolateFrames, Software: true, MaxCycle: 1e9,
+			Queues: tsn.NumClasses, Scheduled: []int{int(tsn.ClassScheduled)},
+			Control: NetworkControl{Queue: int(tsn.ClassControl), Size: tsn.MaxFrameOctets},
+		},
 	}
 }
 
@@ -226,7 +268,8 @@ func (n *Network) CutLink() int {
 	return -1
 }
 
-// TSNStreams returns the streams in the vocabulary's terms.
+// TSNStreams returns the streams in the vocabulary's terms, which have one
+// listener: of several the first.
 func (n *Network) TSNStreams() []tsn.Stream {
 	var out []tsn.Stream
 	for _, s := range n.Streams {
@@ -243,8 +286,10 @@ func (n *Network) tsnStream(s StreamSpec) tsn.Stream {
 	if from := n.Node(s.From); from != nil {
 		t.Talker = from.SystemID
 	}
-	if to := n.Node(s.To); to != nil {
-		t.Listener = to.SystemID
+	if len(s.To) > 0 {
+		if to := n.Node(s.To[0]); to != nil {
+			t.Listener = to.SystemID
+		}
 	}
 	return t
 }

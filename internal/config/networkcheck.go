@@ -112,6 +112,7 @@ func (n *Network) resolveStreams() {
 	for _, s := range n.Streams {
 		taken[s.ID] = true
 	}
+	groups := 0
 	for i := range n.Streams {
 		s := &n.Streams[i]
 		if s.Within == 0 {
@@ -120,8 +121,8 @@ func (n *Network) resolveStreams() {
 		if s.VLAN == 0 {
 			s.VLAN = n.Fabric.StreamVID
 		}
-		if to := n.Node(s.To); to != nil && s.Destination.IsZero() {
-			s.Destination = to.SystemID
+		if s.Destination.IsZero() {
+			s.Destination = n.destination(s, &groups)
 		}
 		if from := n.Node(s.From); from != nil && s.ID == (tsn.StreamID{}) {
 			for u := uint16(1); taken[s.ID]; u++ {
@@ -132,9 +133,25 @@ func (n *Network) resolveStreams() {
 	}
 }
 
+// destination is the listener's address, or for several the next of the group
+// addresses that IEEE 1722 annex B leaves to administrators.
+func (n *Network) destination(s *StreamSpec, groups *int) tsn.MAC {
+	if len(s.To) > 1 && *groups < 256 {
+		*groups++
+		return tsn.MAC{0x91, 0xe0, 0xf0, 0x00, 0xfe, byte(*groups - 1)}
+	}
+	if len(s.To) == 1 {
+		if to := n.Node(s.To[0]); to != nil {
+			return to.SystemID
+		}
+	}
+	return tsn.MAC{}
+}
+
 func (n *Network) check(d *document) {
 	n.checkNodes(d)
 	n.checkLinks(d)
+	n.checkQBV(d)
 	n.checkFabric(d)
 	n.checkStreams(d)
 	g := n.GPTP
@@ -267,12 +284,28 @@ func (n *Network) checkStreams(d *document) {
 		d.name(key+".name", s.Name)
 		unique(d, names, key+".name", s.Name)
 		hosts := true
-		for _, e := range []struct{ key, name string }{{key + ".from", s.From}, {key + ".to", s.To}} {
+		if len(s.To) == 0 {
+			d.bad(key+".to", "is missing; a host, or a list of hosts")
+			hosts = false
+		}
+		ends := []struct{ key, name string }{{key + ".from", s.From}}
+		for k, to := range s.To {
+			ends = append(ends, struct{ key, name string }{fmt.Sprintf("%s.to[%d]", key, k), to})
+			if slices.Contains(s.To[:k], to) || to == s.From {
+				d.bad(ends[k+1].key, "%q is there twice, or is the talker", to)
+				hosts = false
+			}
+		}
+		if len(s.To) == 1 {
+			ends[1].key = key + ".to"
+		}
+		for _, e := range ends {
 			if x := n.Node(e.name); x == nil || x.Kind != KindHost {
 				d.bad(e.key, "%q is not a host of this network", e.name)
 				hosts = false
 			}
 		}
+		s.checkPlan(d, key)
 		if s.Every == 0 {
 			d.bad(key+".every", "is missing; like 10ms")
 			continue

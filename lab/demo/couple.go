@@ -18,7 +18,7 @@ type couple struct {
 func (l *lab) couple() (best couple, ok bool) {
 	score := func(s config.StreamSpec) (n int) {
 		for _, back := range l.net.Streams {
-			if back.From == s.To && back.To == s.From {
+			if back.From == s.To.String() && back.To.String() == s.From {
 				n = 1 << 20
 			}
 		}
@@ -26,7 +26,7 @@ func (l *lab) couple() (best couple, ok bool) {
 	}
 	for _, s := range l.net.Streams {
 		if !ok || score(s) > score(best.spec) {
-			best, ok = couple{l.node(s.From), l.node(s.To), s}, true
+			best, ok = couple{l.node(s.From), l.node(s.To[0]), s}, true
 		}
 	}
 	return best, ok

@@ -25,7 +25,7 @@ func (l *lab) stepStreams(ctx context.Context, s *stepReport) error {
 		if err := json.Unmarshal([]byte(out), &st); err != nil {
 			return fmt.Errorf("tsnctl stream add: %w in %q", err, out)
 		}
-		paths, err := b.client.Paths(ctx, api.PathQuery{VLAN: st.Stream.VID, From: spec.From, To: spec.To})
+		paths, err := b.client.Paths(ctx, api.PathQuery{VLAN: st.Stream.VID, From: spec.From, To: spec.To.String()})
 		if err != nil {
 			return err
 		}
@@ -70,7 +70,7 @@ func (l *lab) stepStreams(ctx context.Context, s *stepReport) error {
 
 func streamFlags(spec config.StreamSpec) []string {
 	return []string{
-		"--name", spec.Name, "--talker", spec.From, "--listener", spec.To, "--interval", spec.Every.String(),
+		"--name", spec.Name, "--talker", spec.From, "--listener", spec.To.String(), "--interval", spec.Every.String(),
 		"--size", fmt.Sprintf("%dB", spec.Size), "--frames", strconv.Itoa(int(spec.Frames)), "--within", spec.Within.String(),
 		"--pcp", strconv.Itoa(int(spec.PCP)), "--vlan", strconv.Itoa(int(spec.VLAN)), "--destination", spec.Destination.String(),
 	}
