@@ -1,0 +1,80 @@
+package verify
+
+import (
+	tsn "tsnswitch"
+	"tsnswitch/qbv/schedule"
+)
+
+// window checks the gates during one window and the guard band before it.
+func (c *checker) window(id schedule.LinkID, g *gates, b *burst) {
+	l, h := &c.p.Links[id], &c.hops[b.hop]
+	own := tsn.GateMask(1) << h.queue
+	others := ^l.Scheduled
+	some, all, n := g.over(b.open, b.open+h.length)
+	bad := func(r Rule, format string, a ...any) {
+		c.bad(c.at(r, id, b.open, []int{int(h.stream)}, format, a...))
+	}
+	name := c.streamName(int(h.stream))
+	switch {
+	case !c.spend(n):
+		return
+	case all&own == 0:
+		bad(RuleGates, "gate %d is not open throughout the window of %s, %d ns", h.queue, name, h.length)
+	case some&others != 0:
+		bad(RuleGates, "gates %s of other traffic are open in the window of %s, %d ns", some&others, name, h.length)
+	case some&^own != 0:
+		c.warn(c.at(RuleGates, id, b.open, []int{int(h.stream)}, "gates %s are open too in the window of %s", some&^own, name))
+	case g.entire && (n > 1 || mod(b.open, g.cycle)+h.length > g.start[len(g.start)-1]):
+		bad(RuleGates, "the window of %s, %d ns, is not within one gate entry before the guard entry", name, h.length)
+	}
+	guard := l.Rate.TransmitTime(l.GuardOctets)
+	if guard == 0 {
+		return
+	}
+	before, _, n := g.over(b.open-guard, b.open)
+	if c.spend(n) && before&others != 0 {
+		bad(RuleGuard, "gates %s of other traffic are open within %d ns before the window of %s", before&others, guard, name)
+	}
+}
+
+// linkFigures adds the load of a link to the report.
+func (c *checker) linkFigures(id schedule.LinkID) {
+	g := c.lists[id]
+	if g == nil && len(c.byLink[id]) == 0 {
+		return
+	}
+	out := LinkFigures{Link: id}
+	l := &c.p.Links[id]
+	for _, i := range c.byLink[id] {
+		h := &c.hops[c.bursts[i].hop]
+		s := &c.p.Streams[h.stream]
+		out.Busy += int64(max(s.Frames, 1)) * l.Rate.TransmitTime(s.Size)
+		out.Window += h.length
+	}
+	if g != nil {
+		out.Entries = len(g.entries)
+		for _, e := range g.entries {
+			if e.Gates&^l.Scheduled != 0 {
+				out.Other += e.Interval * (c.cycle / g.cycle)
+			}
+		}
+	}
+	c.report.Links = append(c.report.Links, out)
+}
+
+// finish completes the figures that depend on how early frames may leave.
+func (c *checker) finish() {
+	for i := range c.bursts {
+		b := &c.bursts[i]
+		if h := &c.hops[b.hop]; h.end >= 0 {
+			e := &c.ends[h.end]
+			e.shortest = min(e.shortest, h.earliest-b.lead)
+		}
+	}
+	for _, e := range c.ends {
+		l := &c.report.Streams[e.figures].Listeners[e.listener]
+		if l.Latency > 0 {
+			l.Jitter = l.Latency - max(e.shortest, e.least)
+		}
+	}
+}

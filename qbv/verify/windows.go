@@ -1,0 +1,103 @@
+package verify
+
+import "tsnswitch/qbv/schedule"
+
+// span is from inclusive to exclusive, in ns.
+type span struct{ from, to int64 }
+
+// wait is how long before its window the first frame of a burst is in the queue, at most.
+func (c *checker) wait(b *burst) int64 {
+	w := c.hops[b.hop].base
+	if b.parent >= 0 {
+		w += c.bursts[b.parent].lead
+	}
+	return w
+}
+
+// pair names the streams of two bursts, each once.
+func pair(a, b *hop) []int {
+	switch {
+	case a.stream == b.stream:
+		return []int{int(a.stream)}
+	case a.stream < b.stream:
+		return []int{int(a.stream), int(b.stream)}
+	}
+	return []int{int(b.stream), int(a.stream)}
+}
+
+// overlap checks that no two windows of a link overlap. If no neighbours do,
+// across the end of the cycle too, none do.
+func (c *checker) overlap(l schedule.LinkID) {
+	list := c.byLink[l]
+	for n, i := range list {
+		a, b := &c.bursts[i], &c.bursts[list[(n+1)%len(list)]]
+		next := b.open
+		if n+1 == len(list) {
+			next += c.cycle
+		}
+		if ha, hb := &c.hops[a.hop], &c.hops[b.hop]; a.open+ha.length > next {
+			c.bad(c.at(RuleOverlap, l, b.open, pair(ha, hb), "the window of %s begins while that of %s lasts, for %d ns more",
+				c.streamName(int(hb.stream)), c.streamName(int(ha.stream)), a.open+ha.length-next))
+		}
+	}
+}
+
+// queueState is what has been seen of one queue so far.
+type queueState struct {
+	closes, other int64 // when the last window closed, and the last of another stream than that
+	last, before  int32 // the hops they belong to; -1: none
+	latest        int64 // when a frame with an earlier window came, at the latest
+	latecomer     int32 // the hop it belongs to
+}
+
+// residences checks who is in a queue together with whom. All windows are
+// visited twice, the first time as those of the cycle before.
+func (c *checker) residences(l schedule.LinkID) {
+	var queues [8]queueState
+	for q := range queues {
+		queues[q] = queueState{last: -1, before: -1, latecomer: -1, latest: -1 << 62}
+	}
+	for lap := range int64(2) {
+		for _, i := range c.byLink[l] {
+			b := &c.bursts[i]
+			h := &c.hops[b.hop]
+			q := &queues[h.queue]
+			open := b.open + (lap-1)*c.cycle
+			if lap == 1 {
+				c.resides(l, q, h, open, c.wait(b))
+			}
+			q.add(c.hops, b.hop, open)
+		}
+	}
+}
+
+// resides checks a burst against those with earlier windows of its queue.
+func (c *checker) resides(l schedule.LinkID, q *queueState, h *hop, open, wait int64) {
+	arrives := open - wait
+	closes, with := q.closes, q.last
+	if with >= 0 && c.hops[with].stream == h.stream {
+		closes, with = q.other, q.before
+	}
+	name := func(i int32) string { return c.streamName(int(c.hops[i].stream)) }
+	if c.p.Isolation == schedule.IsolateFrames && with >= 0 && closes > arrives {
+		c.bad(c.at(RuleIsolation, l, mod(arrives, c.cycle), pair(&c.hops[with], h), "%s may be in queue %d for %d ns until the window of %s closes",
+			c.streamName(int(h.stream)), h.queue, closes-arrives, name(with)))
+		return
+	}
+	if q.latecomer >= 0 && q.latest >= arrives {
+		c.bad(c.at(RuleOrder, l, mod(arrives, c.cycle), pair(&c.hops[q.latecomer], h), "%s may come to queue %d %d ns before %s, whose window is earlier",
+			c.streamName(int(h.stream)), h.queue, q.latest-arrives, name(q.latecomer)))
+	}
+}
+
+// add notes a burst whose window opens at open.
+func (q *queueState) add(hops []hop, i int32, open int64) {
+	h := &hops[i]
+	if q.last >= 0 && hops[q.last].stream != h.stream {
+		q.other, q.before = q.closes, q.last
+	}
+	q.closes, q.last = open+h.length, i
+	if t := open + h.late; t > q.latest {
+		q.latest, q.latecomer = t, i
+	}
+}
