@@ -101,6 +101,10 @@ type PortEgress struct {
 	Gates *GateControlList
 	// IdleSlope per class in kbit/s; 0 means strict priority, no shaper.
 	IdleSlope [MaxTrafficClasses]Rate
-	// MaxSDU per class in octets; 0 means no limit.
+	// MaxSDU per class in octets behind the Ethernet header (802.1Q 12.29.1.1.1
+	// queueMaxSDU, counted as kernels do: a tag belongs to it); 0 means no limit.
 	MaxSDU [MaxTrafficClasses]uint32
+	// Preemptible are the classes whose frames an express frame may interrupt
+	// (802.1Q 6.7.2, framePreemptionStatusTable of 12.30.1.1.1).
+	Preemptible [MaxTrafficClasses]bool
 }

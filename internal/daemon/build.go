@@ -77,15 +77,16 @@ func dataplaneConfig(c *config.Daemon, w *clockwork) dataplane.Config {
 		ClassMap: tsn.DefaultClassMap, PTPToGate: w.toGate, PhaseTolerance: w.bound,
 		AssumeMissing: c.Bridge.AssumeMissing,
 	}
-	if c.QBV.Offload == "full" {
-		d.Offload = dataplane.OffloadFull
-	}
 	if c.Role == config.RoleClock {
 		return d
 	}
 	for _, p := range c.Ports {
 		d.NumQueues = max(d.NumQueues, p.Queues)
-		d.Ports = append(d.Ports, dataplane.PortConfig{Port: p.Port, Ifname: p.Ifname, Rate: tsn.Rate(p.Rate)})
+		pc := dataplane.PortConfig{Port: p.Port, Ifname: p.Ifname, Rate: tsn.Rate(p.Rate)}
+		if c.QBV.Offload == "full" {
+			pc.Offload = dataplane.OffloadFull
+		}
+		d.Ports = append(d.Ports, pc)
 	}
 	return d
 }

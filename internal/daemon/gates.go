@@ -61,12 +61,8 @@ func portError(r dataplane.Report, err error, port tsn.Port) error {
 		return err
 	}
 	for _, refused := range r.Refused {
-		var pending *dataplane.PendingError
-		var late *dataplane.BaseTimeError
-		switch {
-		case errors.As(refused, &pending) && pending.Port != port:
-		case errors.As(refused, &late) && late.Port != port:
-		default:
+		var one interface{ OnPort() tsn.Port }
+		if !errors.As(refused, &one) || one.OnPort() == port {
 			return refused
 		}
 	}

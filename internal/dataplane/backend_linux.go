@@ -16,8 +16,9 @@ import (
 type kernel struct {
 	cfg    Config
 	c      *conn
-	ioctl  int // a socket for ethtool requests
-	cl     classes
+	ioctl  int      // a socket for ethtool requests
+	mm     *mmConn  // nil: the kernel has no ethtool netlink
+	phcs   phcFiles // clocks of ports in full offload
 	probed probed
 
 	links   map[string]link               // at the last Read
@@ -26,6 +27,11 @@ type kernel struct {
 	stepped map[tsn.Port]int64            // the highest steppedBy since the root was made, or Open
 	refused map[tsn.Port]map[string]error // what drivers have refused so far
 	emptied time.Time                     // when a group last lost a port
+	// In full offload: what ran before the list that waits. The kernel does not tell.
+	before  map[tsn.Port]*Schedule
+	soft    map[tsn.Port]bool                          // under txtime-assist: launched by the kernel
+	drivers map[string]string                          // by interface
+	sdu     map[tsn.Port][tsn.MaxTrafficClasses]uint32 // max-SDU as last sent
 }
 
 func (k *kernel) open() (err error) {
@@ -34,11 +40,33 @@ func (k *kernel) open() (err error) {
 	}
 	if k.c, err = dial(); err != nil {
 		unix.Close(k.ioctl)
+		return err
 	}
-	return err
+	k.mm = dialMM()
+	return nil
 }
 
-func (k *kernel) close() error { return errors.Join(k.c.Close(), unix.Close(k.ioctl)) }
+func (k *kernel) close() error {
+	return errors.Join(k.c.Close(), unix.Close(k.ioctl), k.mm.close(), k.phcs.close())
+}
+
+// port is the configuration of a port that is known to be configured.
+func (k *kernel) port(p tsn.Port) PortConfig {
+	pc, _ := k.cfg.port(p)
+	return pc
+}
+
+// classes numbers the classes of a port as its root does.
+func (k *kernel) classes(p tsn.Port) classes {
+	cl := classes{n: k.cfg.ClassMap.Classes(), order: k.probed.order}
+	switch {
+	case reversed(k.driver(p)):
+		cl.order = LowestFirst
+	case k.port(p).Offload == OffloadFull:
+		cl.order = HighestFirst
+	}
+	return cl
+}
 
 func (k *kernel) Config() *Config { return &k.cfg }
 
@@ -249,8 +277,15 @@ func (k *kernel) Check(p tsn.Port, feature string) error {
 	if why := k.probed.missing[feature]; why != "" {
 		return &UnsupportedError{feature, p, why}
 	}
-	if feature == FeatureQueues {
-		want := max(k.cl.n, k.cfg.NumQueues)
+	switch feature {
+	case FeatureOffload:
+		return k.checkOffload(p)
+	case FeaturePreemption:
+		return k.checkPreemption(p)
+	case FeatureMACMerge:
+		return k.checkMACMerge(p)
+	case FeatureQueues:
+		want := max(k.cfg.ClassMap.Classes(), k.cfg.NumQueues)
 		if have := k.links[k.cfg.ifname(p)].txQueues; have < want {
 			return &UnsupportedError{feature, p, fmt.Sprintf("%s has %d transmit queues, %d are needed", k.cfg.ifname(p), have, want)}
 		}
@@ -258,9 +293,13 @@ func (k *kernel) Check(p tsn.Port, feature string) error {
 	return nil
 }
 
-// GateLimits: taprio refuses entries shorter than a minimum frame takes.
+// GateLimits: taprio refuses entries shorter than a minimum frame takes; a
+// device in full offload has its own limits, too.
 func (k *kernel) GateLimits(p tsn.Port) GateLimits {
 	l := SoftwareGates
+	if k.port(p).Offload == OffloadFull {
+		l = l.within(driverGates[k.driver(p)])
+	}
 	l.MinInterval = max(l.MinInterval, k.LinkSpeed(p).TransmitTime(60))
 	return l
 }
@@ -278,8 +317,8 @@ func (k *kernel) GateNow(p tsn.Port) (int64, error) {
 	if k.cfg.GateNow != nil {
 		return k.cfg.GateNow(p)
 	}
-	if k.cfg.Offload == OffloadFull {
-		return 0, errors.New("the port's PTP clock is not known here (Config.GateNow)")
+	if k.port(p).Offload == OffloadFull {
+		return k.phcs.now(k.ioctl, k.cfg.ifname(p))
 	}
 	return taiNow()
 }
@@ -381,6 +420,8 @@ func (k *kernel) apply(ctx context.Context, op Op) error {
 		return k.c.enslave(k.index(o.Port), k.index(tsn.NoPort))
 	case InstallRoot:
 		return k.installRoot(ctx, o.Port)
+	case SetMACMerge:
+		return k.mm.set(k.cfg.ifname(o.Port), o.MACMerge)
 	case InstallClassifier:
 		return k.installClassifier(o.Port)
 	case SetShaper:

@@ -8,22 +8,47 @@ import (
 	tsn "tsnswitch"
 )
 
-// Offload says who runs the gates.
+// Offload says who runs the gates of a port.
 type Offload uint8
 
-// The two modes. OffloadFull programs the device (taprio flags 2) and passes
-// class numbers as the standard has them; it needs a driver with taprio
-// offload and cannot be exercised on veth, so it is tested as bytes only.
+// The modes of taprio.
 const (
+	// OffloadNone: the kernel's timer opens and shuts gates, on CLOCK_TAI.
 	OffloadNone Offload = iota
+	// OffloadTxTime (taprio flags 1): each frame is given its launch time as it
+	// is queued, by CLOCK_TAI, and etf keeps it until then: the device, where it
+	// has launch times, else the kernel.
+	OffloadTxTime
+	// OffloadFull (flags 2): the device runs the list, on its PTP hardware clock.
 	OffloadFull
 )
 
-// PortConfig binds a bridge port number to an interface.
+func (o Offload) String() string {
+	return [...]string{"none", "txtime-assist", "full"}[min(o, OffloadFull)]
+}
+
+// PortConfig binds a bridge port number to an interface. Offload and what
+// belongs to it are fixed while the root qdisc lives.
 type PortConfig struct {
-	Port   tsn.Port
-	Ifname string
-	Rate   tsn.Rate // what the medium carries; 0 means the link speed
+	Port    tsn.Port
+	Ifname  string
+	Rate    tsn.Rate // what the medium carries; 0 means the link speed
+	Offload Offload
+	// LaunchDelta is how long before its launch time a frame leaves etf, ns;
+	// 0 means 500 us. With OffloadTxTime no frame leaves sooner than that.
+	LaunchDelta int64
+	// Preemption is what the MAC merge sublayer shall do; nil leaves it alone,
+	// and no class of the port can be preemptible then.
+	Preemption *MACMerge
+}
+
+const maxDelta = 1_000_000_000 // ns
+
+func (p PortConfig) delta() int64 {
+	if p.LaunchDelta > 0 {
+		return p.LaunchDelta
+	}
+	return 500_000
 }
 
 // Config is what stays fixed while the data plane is open.
@@ -39,11 +64,10 @@ type Config struct {
 	// NumQueues is the transmit queues a port must have at least; 0 means one
 	// for each class.
 	NumQueues int
-	Offload   Offload
 	// PTPToGate converts gPTP time to the gate clock of a port: CLOCK_TAI, or
 	// the port's PTP hardware clock in full offload. Needed only for gates.
 	PTPToGate func(tsn.Port, tsn.PTPTime) (int64, error)
-	// GateNow reads that clock; nil means CLOCK_TAI.
+	// GateNow reads that clock; nil means that it is read here.
 	GateNow func(tsn.Port) (int64, error)
 	// PhaseTolerance is how far (ns) a running schedule may be from where
 	// PTPToGate puts it before it is sent again; 0 means 1000.
@@ -77,6 +101,14 @@ func (c *Config) Validate() error {
 	for i, p := range c.Ports {
 		if p.Port == tsn.NoPort || p.Port > 4095 || p.Ifname == "" {
 			return fmt.Errorf("%w: port %d %q: want a number in 1..4095 and an interface name", ErrInvalid, p.Port, p.Ifname)
+		}
+		if p.Preemption != nil {
+			if err := p.Preemption.Validate(); err != nil {
+				return fmt.Errorf("%w: port %d: MAC merge: %w", ErrInvalid, p.Port, err)
+			}
+		}
+		if p.delta() > maxDelta {
+			return fmt.Errorf("%w: port %d: a launch delta of %d ns is more than %d", ErrInvalid, p.Port, p.LaunchDelta, int64(maxDelta))
 		}
 		for _, q := range c.Ports[:i] {
 			if q.Port == p.Port || q.Ifname == p.Ifname {
@@ -147,14 +179,6 @@ type Failure struct {
 	Err   error
 }
 
-// GateLimits are the bounds of a gate control list on a port; 0 is no bound.
-type GateLimits struct {
-	Entries                  int   // per list
-	MinInterval, MaxInterval int64 // ns
-	MaxCycle                 int64 // ns
-	NoExtension              bool  // CycleTimeExtension must be 0
-}
-
 // Names of features, as Features and UnsupportedError print them.
 const (
 	FeatureVLANFiltering = "vlan-filtering"
@@ -170,6 +194,8 @@ const (
 	FeatureTimestamping  = "time-stamping"
 	FeaturePHC           = "phc"
 	FeatureMACMerge      = "mac-merge"
+	FeatureLaunchTime    = "launch-time"
+	FeaturePreemption    = "frame-preemption"
 )
 
 // FeatureState is the answer to "can it".
@@ -208,16 +234,23 @@ type Counters struct {
 	Class    [tsn.MaxTrafficClasses]ClassCounters
 	Dropped  uint64    // by the root qdisc and its children
 	Priority [8]uint64 // frames the classifier saw with this PCP
+	// Oversize is of Dropped what the root refused: frames longer than their
+	// class's max-SDU, or than any of its windows.
+	Oversize uint64
+	Gates    GateCounters
+	Merge    MACMergeCounters
+}
+
+// GateCounters are what a device in full offload tells of its gates; the
+// kernel's own gates keep none.
+type GateCounters struct {
+	WindowDrops uint64 // frames that fit no window of their class
+	Overruns    uint64 // frames still being sent as their gate shut (TransmissionOverrun, 802.1Q 12.29.1.1.2)
 }
 
 // ClassCounters count what a class's queue sent and dropped.
 type ClassCounters struct {
 	Frames, Octets, Dropped uint64
 	Backlog                 uint64 // octets waiting now
+	Gates                   GateCounters
 }
-
-// SoftwareGates are the limits of software taprio: an entry must be readable
-// back (a dump of admin and oper together has to fit one netlink message of
-// 32 KiB), and a cycle must fit the kernel's bound. The shortest entry is what a
-// minimum frame takes at the link's rate, which each port adds.
-var SoftwareGates = GateLimits{Entries: 400, MaxCycle: 1<<31 - 1}

@@ -1,5 +1,11 @@
 package dataplane
 
+import (
+	"fmt"
+
+	"golang.org/x/sys/unix"
+)
+
 // Counters reads what every port has sent, by class, and what its classifier
 // has seen, by priority. They start again when the root qdisc is made anew,
 // and a class's when its shaper comes or goes.
@@ -30,11 +36,15 @@ func (k *kernel) counters(p PortConfig, qs []qdisc) (Counters, error) {
 	for _, q := range qs {
 		if q.index == index && q.parent == netlinkRoot {
 			c.Dropped += q.dropped
+			c.Oversize, c.Gates = q.dropped, q.gates
 		}
-		if class, ours := k.classOf(q, index); ours {
+		if class, ours := k.classOf(q, p.Port); ours {
 			c.Class[class] = ClassCounters{Frames: q.frames, Octets: q.octets, Dropped: q.dropped, Backlog: q.backlog}
 			c.Dropped += q.dropped
 		}
+	}
+	if err := k.deviceCounters(p, &c); err != nil {
+		return c, err
 	}
 	if !hasClsact(qs, index) {
 		return c, nil
@@ -42,4 +52,28 @@ func (k *kernel) counters(p PortConfig, qs []qdisc) (Counters, error) {
 	_, _, hits, err := k.c.filters(index)
 	c.Priority = hits
 	return c, err
+}
+
+// deviceCounters adds what only the device knows: its gates by class, and the
+// MAC merge sublayer.
+func (k *kernel) deviceCounters(p PortConfig, c *Counters) error {
+	if p.Preemption != nil {
+		if s, err := k.mm.get(p.Ifname); err == nil {
+			c.Merge = s.Counts
+		}
+	}
+	if p.Offload != OffloadFull {
+		return nil
+	}
+	qs, err := k.c.tcObjects(unix.RTM_GETTCLASS, k.index(p.Port))
+	if err != nil {
+		return fmt.Errorf("listing classes: %w", err)
+	}
+	cl := k.classes(p.Port)
+	for _, q := range qs {
+		if queue := int(q.handle&0xffff) - 1; queue >= 0 && queue < cl.n {
+			c.Class[cl.class(queue)].Gates = q.gates
+		}
+	}
+	return nil
 }

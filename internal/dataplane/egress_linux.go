@@ -2,7 +2,6 @@ package dataplane
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -24,16 +23,23 @@ func (k *kernel) readEgress(p PortConfig, qs []qdisc) (Egress, error) {
 		if q.kind != "taprio" {
 			continue
 		}
-		t, err := k.cl.decodeTaprio(q.options)
+		cl := k.classes(p.Port)
+		t, err := cl.decodeTaprio(q.options)
 		if err != nil {
 			return e, err
 		}
-		if e.Rooted = q.handle == rootHandle && t.Root.equal(k.cl.root(k.cfg.ClassMap, k.cfg.Offload)); e.Rooted {
-			e.Root, e.Oper, e.Admin, e.MaxSDU = "", t.Oper, t.Admin, t.MaxSDU
+		launch := p.Offload != OffloadTxTime || k.launches(p, qs)
+		if e.Rooted = q.handle == rootHandle && launch && t.Root.equal(cl.root(k.cfg.ClassMap, p)); e.Rooted {
+			k.fill(&e, t, p)
 			e.Stalled = l.carrier != k.carrier[p.Port] || k.overdue(p.Port, &e)
 			if k.wentBack(p.Port) {
 				e = Egress{Port: p.Port, Root: "a taprio whose clock was set back"}
 			}
+		}
+	}
+	if p.Preemption != nil {
+		if m, err := k.mm.get(p.Ifname); err == nil {
+			e.MACMerge = m.MACMerge
 		}
 	}
 	if e.Rooted {
@@ -52,7 +58,7 @@ func (k *kernel) readEgress(p PortConfig, qs []qdisc) (Egress, error) {
 // overdue reports an admin schedule that should have started long ago. One
 // with a base time in the past starts within a cycle of being sent.
 func (k *kernel) overdue(p tsn.Port, e *Egress) bool {
-	if e.Admin == nil || time.Since(k.sentAt[p]) < overdueAfter {
+	if e.Admin == nil || k.port(p).Offload == OffloadTxTime || time.Since(k.sentAt[p]) < overdueAfter {
 		return false
 	}
 	now, err := k.GateNow(p)
@@ -63,7 +69,7 @@ func (k *kernel) overdue(p tsn.Port, e *Egress) bool {
 // timer waits for the time that was next before: until then gates stand still and
 // no other schedule begins, also one that is sent now. Only a new root helps.
 func (k *kernel) wentBack(p tsn.Port) bool {
-	if k.cfg.Offload != OffloadNone {
+	if k.port(p).Offload != OffloadNone {
 		return false
 	}
 	stepped, err := steppedBy()
@@ -99,8 +105,8 @@ const overdueAfter = 5 * time.Second
 
 func (k *kernel) readShapers(e *Egress, index int, qs []qdisc) (err error) {
 	for _, q := range qs {
-		for c := range tsn.TrafficClass(k.cl.n) {
-			if q.index != index || q.kind != "cbs" || q.parent != k.cbsParent(c) {
+		for c := range tsn.TrafficClass(k.cfg.ClassMap.Classes()) {
+			if q.index != index || q.kind != "cbs" || q.parent != k.cbsParent(e.Port, c) {
 				continue
 			}
 			if e.Shapers[c], err = decodeCBS(q.options); err != nil {
@@ -112,12 +118,14 @@ func (k *kernel) readShapers(e *Egress, index int, qs []qdisc) (err error) {
 }
 
 // parent names the class as a class of the root.
-func (k *kernel) parent(c tsn.TrafficClass) uint32 { return uint32(rootHandle | (k.cl.tc(c) + 1)) }
+func (k *kernel) parent(p tsn.Port, c tsn.TrafficClass) uint32 {
+	return uint32(rootHandle | (k.classes(p).tc(c) + 1))
+}
 
 // cbsParent is where the cbs of a class hangs.
-func (k *kernel) cbsParent(c tsn.TrafficClass) uint32 {
-	if k.cfg.Offload == OffloadFull {
-		return k.parent(c)
+func (k *kernel) cbsParent(p tsn.Port, c tsn.TrafficClass) uint32 {
+	if k.port(p).Offload == OffloadFull {
+		return k.parent(p, c)
 	}
 	return uint32(prioHandle+int(c)<<16) | 1
 }
@@ -125,12 +133,12 @@ func (k *kernel) cbsParent(c tsn.TrafficClass) uint32 {
 const netlinkRoot = 0xffffffff // TC_H_ROOT
 
 // classOf tells the class of which q is the child of our root.
-func (k *kernel) classOf(q qdisc, index int) (tsn.TrafficClass, bool) {
-	queue := int(q.parent&0xffff) - 1
-	if q.index != index || q.parent&0xffff0000 != rootHandle || queue < 0 || queue >= k.cl.n {
+func (k *kernel) classOf(q qdisc, p tsn.Port) (tsn.TrafficClass, bool) {
+	cl, queue := k.classes(p), int(q.parent&0xffff)-1
+	if q.index != k.index(p) || q.parent&0xffff0000 != rootHandle || queue < 0 || queue >= cl.n {
 		return 0, false
 	}
-	return k.cl.class(queue), true
+	return cl.class(queue), true
 }
 
 func hasClsact(qs []qdisc, index int) bool {
@@ -153,16 +161,22 @@ func (k *kernel) installRoot(ctx context.Context, p tsn.Port) error {
 		}
 	}
 	delete(k.stepped, p)
-	root := k.cl.root(k.cfg.ClassMap, k.cfg.Offload)
+	pc, cl := k.port(p), k.classes(p)
+	root, all := cl.root(k.cfg.ClassMap, pc), AllOpen(cl.n)
 	err = k.c.setQdisc(netlink.Create|netlink.Replace, index, rootHandle, netlinkRoot, "taprio", func(ae *netlink.AttributeEncoder) {
-		k.cl.encodeTaprio(ae, root, false, AllOpen(k.cl.n), nil)
+		cl.encodeTaprio(ae, root, false, all, perClass{})
 	})
+	if pc.Offload == OffloadFull && lacks(err) {
+		return k.refuse(p, FeatureOffload, err.Error())
+	}
+	if err == nil && pc.Offload == OffloadTxTime {
+		err = k.graftLaunch(pc)
+	}
 	if err != nil {
-		if k.cfg.Offload == OffloadFull && errors.Is(err, unix.EOPNOTSUPP) {
-			return k.refuse(p, FeatureOffload, err.Error())
-		}
 		return err
 	}
+	k.before[p] = nil
+	k.sdu[p] = [tsn.MaxTrafficClasses]uint32{}
 	k.sent(p)
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
@@ -207,36 +221,55 @@ func (k *kernel) setShaper(o SetShaper) error {
 	index, handle := k.index(o.Port), uint32(cbsHandle+int(o.Class)<<16)
 	switch {
 	case o.Shaper == (Shaper{}):
-		return k.c.setPfifo(index, k.parent(o.Class))
+		return k.c.setPfifo(index, k.parent(o.Port, o.Class))
 	case o.Change: // by handle alone, see the package documentation
 		return k.c.setQdisc(0, index, handle, 0, "cbs", encodeCBS(o.Shaper))
-	case k.cfg.Offload == OffloadNone:
-		if err := k.c.setPrio(index, uint32(prioHandle+int(o.Class)<<16), k.parent(o.Class)); err != nil {
+	case k.port(o.Port).Offload == OffloadNone:
+		if err := k.c.setPrio(index, uint32(prioHandle+int(o.Class)<<16), k.parent(o.Port, o.Class)); err != nil {
 			return fmt.Errorf("prio above cbs: %w", err)
 		}
 	}
-	return k.c.setQdisc(netlink.Create|netlink.Replace, index, handle, k.cbsParent(o.Class), "cbs", encodeCBS(o.Shaper))
+	return k.c.setQdisc(netlink.Create|netlink.Replace, index, handle, k.cbsParent(o.Port, o.Class), "cbs", encodeCBS(o.Shaper))
 }
 
 func (k *kernel) setSchedule(o SetSchedule) error {
-	sched := *o.Schedule
+	sched, pc, cl := *o.Schedule, k.port(o.Port), k.classes(o.Port)
 	// The steps before this one took their time: look again.
-	if now, err := k.GateNow(o.Port); err == nil && !sched.allOpen(k.cl.n) && sched.Base <= now {
+	if now, err := k.GateNow(o.Port); err == nil && !sched.allOpen(cl.n) && sched.Base <= now {
 		if o.Why == "" {
 			return &BaseTimeError{o.Port, sched.Base, now}
 		}
 		sched.advance(now + restartLead)
 	}
-	var sdu *[tsn.MaxTrafficClasses]uint32
+	var per perClass
 	if k.probed.missing[FeatureMaxSDU] == "" {
-		sdu = &o.MaxSDU
+		per.MaxSDU = &o.MaxSDU
 	}
-	root := k.cl.root(k.cfg.ClassMap, k.cfg.Offload)
+	if k.probed.missing[FeaturePreemption] == "" && pc.Offload == OffloadFull {
+		per.Preemptible = &o.Preemptible
+	}
+	ran := k.running(pc)
+	sched.Base += k.early(pc)
+	root := cl.root(k.cfg.ClassMap, pc)
 	err := k.c.setQdisc(netlink.Replace, k.index(o.Port), rootHandle, netlinkRoot, "taprio", func(ae *netlink.AttributeEncoder) {
-		k.cl.encodeTaprio(ae, root, true, &sched, sdu)
+		cl.encodeTaprio(ae, root, true, &sched, per)
 	})
-	if err == nil {
-		k.sent(o.Port)
+	if err != nil {
+		return k.judgeSchedule(o, err)
+	}
+	k.before[o.Port], k.sdu[o.Port] = ran, o.MaxSDU
+	k.sent(o.Port)
+	return nil
+}
+
+// judgeSchedule finds the feature that a device in full offload lacks.
+func (k *kernel) judgeSchedule(o SetSchedule, err error) error {
+	switch {
+	case k.port(o.Port).Offload != OffloadFull || !lacks(err):
+	case o.MaxSDU != [tsn.MaxTrafficClasses]uint32{}:
+		return k.refuse(o.Port, FeatureMaxSDU, err.Error())
+	case o.Preemptible != [tsn.MaxTrafficClasses]bool{}:
+		return k.refuse(o.Port, FeaturePreemption, err.Error())
 	}
 	return err
 }

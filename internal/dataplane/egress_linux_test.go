@@ -200,17 +200,23 @@ func testClockSetBack(t *testing.T) {
 	}
 }
 
-// A list of the greatest length allowed can be read back beside another.
+// Lists of any length up to the limit are read back entry by entry, also beside
+// another; what could not be is refused before it is sent.
 func testManyEntries(t *testing.T) {
 	l := newLab(t)
 	k := open(t, l.sw, realConfig())
 	d := fabricState()
-	n := k.GateLimits(1).Entries
-	for range 2 {
+	lim := k.GateLimits(1)
+	list := func(n int) *tsn.GateControlList {
 		g := &tsn.GateControlList{CycleTime: int64(n) * 250_000, BaseTime: tsn.PTPTime{NS: tai(t) + lead}}
 		for i := range n {
 			g.Entries = append(g.Entries, tsn.GateEntry{Gates: tsn.GateMask(8 | i%8), Interval: 250_000})
 		}
+		return g
+	}
+	for _, n := range []int{33, 256, 500, lim.ReadBack - 500, lim.ReadBack / 2, lim.ReadBack / 2} {
+		g := list(n)
+		g.Entries[n-1].Gates ^= tsn.GateMask(n & 1)
 		d.Egress[0].Gates = g
 		set(t, k, d)
 		if e := read(t, k).EgressOf(1); e.Admin == nil || !slices.Equal(e.Admin.Entries, g.Entries) {
@@ -218,8 +224,13 @@ func testManyEntries(t *testing.T) {
 		}
 		awaitAll(t, k)
 	}
-	d.Egress[0].Gates.Entries = append(d.Egress[0].Gates.Entries, tsn.GateEntry{Interval: 1000})
-	d.Egress[0].Gates.CycleTime += 1000
+	d.Egress[0].Gates = list(lim.ReadBack/2 + 1)
 	_, err := k.Set(t.Context(), d)
+	var limit *dataplane.LimitError
+	if !errors.As(err, &limit) || limit.OnPort() != 1 {
+		t.Errorf("more than can be read back: %v", err)
+	}
+	d.Egress[0].Gates = list(lim.Entries + 1)
+	_, err = k.Set(t.Context(), d)
 	isErr(t, err, dataplane.ErrInvalid)
 }

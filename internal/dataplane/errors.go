@@ -38,6 +38,32 @@ func (e *UnsupportedError) Error() string {
 // Is makes errors.Is(err, ErrNotSupported) hold.
 func (e *UnsupportedError) Is(target error) bool { return target == ErrNotSupported }
 
+// LimitError refuses a schedule that this kernel or device cannot have now,
+// although it could have it after another.
+type LimitError struct {
+	Port tsn.Port
+	Why  string
+}
+
+func (e *LimitError) Error() string { return fmt.Sprintf("port %d: %s", e.Port, e.Why) }
+
+// DifferenceError says that the kernel took a schedule and holds another.
+type DifferenceError struct {
+	Port        tsn.Port
+	What        string // such as "entry 32 of 100"
+	Wanted, Got string
+}
+
+func (e *DifferenceError) Error() string {
+	return fmt.Sprintf("port %d: the kernel took the schedule and holds another: %s: wanted %s, got %s", e.Port, e.What, e.Wanted, e.Got)
+}
+
+// OnPort is the one port that a refusal concerns.
+func (e *LimitError) OnPort() tsn.Port      { return e.Port }
+func (e *DifferenceError) OnPort() tsn.Port { return e.Port }
+func (e *PendingError) OnPort() tsn.Port    { return e.Port }
+func (e *BaseTimeError) OnPort() tsn.Port   { return e.Port }
+
 // PendingError refuses a schedule (or a shaper, which needs the schedule to be
 // sent again) while the admin schedule waits for Base. It Is ErrPending.
 type PendingError struct {

@@ -1,11 +1,8 @@
 package dataplane
 
 import (
-	"errors"
 	"unsafe"
 
-	"github.com/mdlayher/genetlink"
-	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 
 	tsn "tsnswitch"
@@ -68,40 +65,4 @@ func stamping(fd int, ifname string) (stamps, phc Feature) {
 		phc.State, phc.Why = FeatureMissing, "the interface has no PTP hardware clock"
 	}
 	return stamps, phc
-}
-
-// macMerge asks for the MAC merge layer (frame preemption, 802.3 clause 99).
-func macMerge(ifname string) (f Feature) {
-	f.Name = FeatureMACMerge
-	fail := func(err error) Feature {
-		f.State, f.Why = FeatureMissing, "not supported: "+err.Error()
-		return f
-	}
-	c, err := genetlink.Dial(nil)
-	if err != nil {
-		return fail(err)
-	}
-	defer c.Close()
-	family, err := c.GetFamily(unix.ETHTOOL_GENL_NAME)
-	if err != nil {
-		return fail(err)
-	}
-	const header = 1 // ETHTOOL_A_MM_HEADER
-	ae := netlink.NewAttributeEncoder()
-	ae.Nested(header, func(ae *netlink.AttributeEncoder) error {
-		ae.String(unix.ETHTOOL_A_HEADER_DEV_NAME, ifname)
-		return nil
-	})
-	b, err := ae.Encode()
-	if err != nil {
-		return fail(err)
-	}
-	ms, err := c.Execute(genetlink.Message{Header: genetlink.Header{Command: unix.ETHTOOL_MSG_MM_GET, Version: family.Version}, Data: b}, family.ID, netlink.Request)
-	if err == nil && len(ms) == 0 {
-		err = errors.New("no answer")
-	}
-	if err != nil {
-		return fail(err)
-	}
-	return f
 }

@@ -21,16 +21,13 @@ func (k *Kernel) Features() []Feature {
 	if k.k.cfg.Bridge != "" {
 		check(tsn.NoPort, FeatureVLANFiltering, FeatureMDB)
 	}
-	order := Feature{Name: FeatureClassOrder, Why: k.k.probed.why}
-	if k.k.cfg.Offload == OffloadFull {
-		order.Why = "highest first, by the device"
-	}
-	out = append(out, order)
+	out = append(out, Feature{Name: FeatureClassOrder, Why: k.k.probed.why})
 	for _, p := range k.k.cfg.Ports {
 		if k.k.cfg.Bridge != "" {
 			check(p.Port, FeatureLocked)
 		}
 		check(p.Port, FeatureQueues, FeatureTaprio, FeatureClassifier, FeatureCBS, FeatureMaxSDU)
+		out = append(out, k.k.offload(p), k.k.launch(p), k.k.merge(p))
 		out = append(out, k.k.device(p)...)
 	}
 	return out
@@ -48,10 +45,48 @@ func feature(p tsn.Port, name string, err error) Feature {
 	return f
 }
 
+// offload tells who runs the gates; a device that is not asked to is not tried.
+func (k *kernel) offload(p PortConfig) Feature {
+	f := feature(p.Port, FeatureOffload, k.Check(p.Port, FeatureOffload))
+	if f.State == FeatureOK && p.Offload != OffloadFull {
+		f.State, f.Why = FeatureDegraded, "not tried: offload is "+p.Offload.String()+" here"
+	}
+	return f
+}
+
+// launch tells who launches frames under txtime-assist.
+func (k *kernel) launch(p PortConfig) Feature {
+	f := feature(p.Port, FeatureLaunchTime, k.Check(p.Port, FeatureLaunchTime))
+	switch {
+	case f.State != FeatureOK:
+	case p.Offload != OffloadTxTime:
+		f.State, f.Why = FeatureDegraded, "not tried: offload is "+p.Offload.String()+" here"
+	case k.soft[p.Port]:
+		f.State, f.Why = FeatureDegraded, "the device has no launch times: frames leave when the kernel's timer says so"
+	}
+	return f
+}
+
+// merge tells the state of the MAC merge sublayer.
+func (k *kernel) merge(p PortConfig) Feature {
+	f := feature(p.Port, FeatureMACMerge, k.Check(p.Port, FeatureMACMerge))
+	if f.State != FeatureOK || p.Preemption == nil {
+		return f
+	}
+	s, err := k.mm.get(p.Ifname)
+	switch {
+	case err != nil:
+		f.State, f.Why = FeatureMissing, err.Error()
+	case s.Enabled && !s.Active:
+		f.State, f.Why = FeatureDegraded, "no fragments are sent: verification "+s.Verify
+	}
+	return f
+}
+
 // device tells what only the interface knows.
 func (k *kernel) device(p PortConfig) []Feature {
 	stamps, phc := stamping(k.ioctl, p.Ifname)
-	out := []Feature{stamps, phc, macMerge(p.Ifname)}
+	out := []Feature{stamps, phc}
 	if linkSpeed(k.ioctl, p.Ifname) == 0 {
 		out = append(out, Feature{Name: FeatureTaprio, State: FeatureDegraded, Why: "the driver tells no link speed: the kernel's gates and shapers take it for 10 Mbit/s"})
 	}

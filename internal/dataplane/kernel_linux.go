@@ -27,12 +27,9 @@ func Open(cfg Config) (*Kernel, error) {
 	k := &Kernel{k: kernel{
 		cfg: cfg, probed: probeOnce(),
 		carrier: map[tsn.Port]uint32{}, sentAt: map[tsn.Port]time.Time{}, stepped: map[tsn.Port]int64{},
-		refused: map[tsn.Port]map[string]error{},
+		refused: map[tsn.Port]map[string]error{}, before: map[tsn.Port]*Schedule{},
+		soft: map[tsn.Port]bool{}, drivers: map[string]string{}, sdu: map[tsn.Port][tsn.MaxTrafficClasses]uint32{},
 	}}
-	k.k.cl = classes{n: cfg.ClassMap.Classes(), order: k.k.probed.order}
-	if cfg.Offload == OffloadFull {
-		k.k.cl.order = HighestFirst // the driver has the standard's numbers
-	}
 	if err := k.k.open(); err != nil {
 		return nil, err
 	}
@@ -94,8 +91,8 @@ func (k *Kernel) GateLimits(p tsn.Port) GateLimits {
 	return k.k.GateLimits(p)
 }
 
-// Order says which class the kernel serves first, and how that is known.
-func (k *Kernel) Order() (Order, string) { return k.k.cl.order, k.k.probed.why }
+// Order says which class software taprio serves first, and how that is known.
+func (k *Kernel) Order() (Order, string) { return k.k.probed.order, k.k.probed.why }
 
 // Writes counts the modifying requests made so far.
 func (k *Kernel) Writes() int {

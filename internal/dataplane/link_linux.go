@@ -17,6 +17,7 @@ type link struct {
 	name, kind    string
 	mac           tsn.MAC
 	txQueues      int
+	maxMTU        uint32
 	carrier       uint32 // carrier changes so far
 	up            bool
 	bridge        BridgeSettings
@@ -56,6 +57,8 @@ func parseLink(m []byte) (link, error) {
 			copy(l.mac[:], ad.Bytes())
 		case unix.IFLA_NUM_TX_QUEUES:
 			l.txQueues = int(ad.Uint32())
+		case unix.IFLA_MAX_MTU:
+			l.maxMTU = ad.Uint32()
 		case unix.IFLA_CARRIER_CHANGES:
 			l.carrier = ad.Uint32()
 		case unix.IFLA_LINKINFO:

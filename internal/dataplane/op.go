@@ -64,12 +64,18 @@ type (
 		Shaper Shaper
 		Change bool
 	}
+	// SetMACMerge sets the MAC merge sublayer.
+	SetMACMerge struct {
+		Port     tsn.Port
+		MACMerge MACMerge
+	}
 	// SetSchedule replaces the schedule at its base time.
 	SetSchedule struct {
-		Port     tsn.Port
-		Schedule *Schedule
-		MaxSDU   [tsn.MaxTrafficClasses]uint32
-		Why      string // when the list itself is not new
+		Port        tsn.Port
+		Schedule    *Schedule
+		MaxSDU      [tsn.MaxTrafficClasses]uint32
+		Preemptible [tsn.MaxTrafficClasses]bool
+		Why         string // when the list itself is not new
 	}
 )
 
@@ -87,6 +93,7 @@ func (o DelMDB) On() tsn.Port            { return o.Entry.Port }
 func (o InstallRoot) On() tsn.Port       { return o.Port }
 func (o InstallClassifier) On() tsn.Port { return o.Port }
 func (o SetShaper) On() tsn.Port         { return o.Port }
+func (o SetMACMerge) On() tsn.Port       { return o.Port }
 func (o SetSchedule) On() tsn.Port       { return o.Port }
 
 // Do makes the bridge as this switch needs it.
@@ -170,7 +177,7 @@ func (o DelMDB) Do(s *State) {
 // Do leaves a running all-open schedule and nothing else.
 func (o InstallRoot) Do(s *State) {
 	e := s.EgressOf(o.Port)
-	*e = Egress{Port: o.Port, Rooted: true, Classifier: e.Classifier, Oper: AllOpen(o.Classes)}
+	*e = Egress{Port: o.Port, Rooted: true, Classifier: e.Classifier, MACMerge: e.MACMerge, Oper: AllOpen(o.Classes)}
 }
 
 // Do sets the classifier.
@@ -179,10 +186,13 @@ func (o InstallClassifier) Do(s *State) { s.EgressOf(o.Port).Classifier = true }
 // Do sets the class's shaper.
 func (o SetShaper) Do(s *State) { s.EgressOf(o.Port).Shapers[o.Class] = o.Shaper }
 
+// Do sets the sublayer.
+func (o SetMACMerge) Do(s *State) { s.EgressOf(o.Port).MACMerge = o.MACMerge }
+
 // Do makes the schedule the admin one; time makes it the oper one.
 func (o SetSchedule) Do(s *State) {
 	e := s.EgressOf(o.Port)
-	e.Admin, e.MaxSDU, e.Stalled = o.Schedule, o.MaxSDU, false
+	e.Admin, e.MaxSDU, e.Preemptible, e.Stalled = o.Schedule, o.MaxSDU, o.Preemptible, false
 }
 
 // Text prints the op.
@@ -298,6 +308,11 @@ func (s Shaper) String() string {
 }
 
 // Text prints the op.
+func (o SetMACMerge) Text(c *Config) string {
+	return fmt.Sprintf("ethtool --set-mm %s %s", c.ifname(o.Port), o.MACMerge)
+}
+
+// Text prints the op.
 func (o SetSchedule) Text(c *Config) string {
 	s := fmt.Sprintf("tc qdisc replace dev %s taprio %s", c.ifname(o.Port), o.Schedule)
 	for cl, n := range o.MaxSDU {
@@ -305,8 +320,21 @@ func (o SetSchedule) Text(c *Config) string {
 			s += fmt.Sprintf(" max-sdu %d:%d", cl, n)
 		}
 	}
+	if o.Preemptible != ([tsn.MaxTrafficClasses]bool{}) {
+		s += " preemptible" + classList(o.Preemptible)
+	}
 	if o.Why != "" {
 		s += " (" + o.Why + ")"
+	}
+	return s
+}
+
+// classList prints the numbers of the classes that are set, a space before each.
+func classList(set [tsn.MaxTrafficClasses]bool) (s string) {
+	for c, in := range set {
+		if in {
+			s += fmt.Sprintf(" %d", c)
+		}
 	}
 	return s
 }
@@ -319,7 +347,7 @@ func (s *Schedule) String() string {
 		fmt.Fprintf(&b, " cycle-time-extension %d", s.Extension)
 	}
 	for _, e := range s.Entries {
-		fmt.Fprintf(&b, " S %02x %d", uint8(e.Gates), e.Interval)
+		b.WriteString(" " + entryText(e))
 	}
 	return b.String()
 }

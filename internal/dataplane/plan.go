@@ -1,6 +1,7 @@
 package dataplane
 
 import (
+	"fmt"
 	"slices"
 
 	tsn "tsnswitch"
@@ -159,7 +160,10 @@ func planAdd(have *State, t *Target, do func(Op)) {
 func planEgress(have, want Egress, n int, g GateTarget, tol int64) (ops []Op, err error) {
 	if !have.Rooted {
 		ops = append(ops, InstallRoot{want.Port, n})
-		have = Egress{Port: have.Port, Rooted: true, Classifier: have.Classifier, Oper: AllOpen(n)}
+		have = Egress{Port: have.Port, Rooted: true, Classifier: have.Classifier, MACMerge: have.MACMerge, Oper: AllOpen(n)}
+	}
+	if have.MACMerge != want.MACMerge {
+		ops = append(ops, SetMACMerge{want.Port, want.MACMerge})
 	}
 	if !have.Classifier {
 		ops = append(ops, InstallClassifier{want.Port})
@@ -178,8 +182,11 @@ func planEgress(have, want Egress, n int, g GateTarget, tol int64) (ops []Op, er
 	if have.Stalled {
 		why = "its timer may stand still"
 	}
-	if have.MaxSDU != want.MaxSDU {
+	if !have.sduIs(want.MaxSDU) {
 		why = "max-sdu"
+	}
+	if have.Preemptible != want.Preemptible {
+		why = "preemptible classes"
 	}
 	sched, err := planSchedule(have, want, n, g, tol, why)
 	// Opening the gates is right at whatever time the kernel does it; anything
@@ -196,6 +203,26 @@ func planEgress(have, want Egress, n int, g GateTarget, tol int64) (ops []Op, er
 		ops = append(ops, *sched)
 	}
 	return ops, nil
+}
+
+// readable refuses a list that could not be read back beside the running one.
+func (e *Egress) readable(list *Schedule, limit int) error {
+	if limit == 0 || e.Oper == nil || len(list.Entries)+len(e.Oper.Entries) <= limit {
+		return nil
+	}
+	return &LimitError{e.Port, fmt.Sprintf("a list of %d entries after one of %d: the kernel tells both in one message, which holds %d; set one of at most %d entries before",
+		len(list.Entries), len(e.Oper.Entries), limit, limit-len(list.Entries))}
+}
+
+// sduIs reports whether what the kernel tells of max-SDU is what it makes of want.
+func (e *Egress) sduIs(want [tsn.MaxTrafficClasses]uint32) bool {
+	for c, w := range want {
+		capped := e.SDUCap[c] > 0 && e.MaxSDU[c] == e.SDUCap[c] && (w == 0 || w >= e.SDUCap[c])
+		if e.MaxSDU[c] != w && !capped {
+			return false
+		}
+	}
+	return true
 }
 
 // planSchedule decides whether a schedule must be sent; why is set when one
@@ -222,8 +249,11 @@ func planSchedule(have, want Egress, n int, g GateTarget, tol int64, why string)
 	case list.Base < g.Now+minLead:
 		return nil, &BaseTimeError{want.Port, list.Base, g.Now}
 	}
+	if err := have.readable(&list, g.ReadBack); err != nil {
+		return nil, err
+	}
 	if !known {
 		why = ""
 	}
-	return &SetSchedule{want.Port, &list, want.MaxSDU, why}, nil
+	return &SetSchedule{want.Port, &list, want.MaxSDU, want.Preemptible, why}, nil
 }

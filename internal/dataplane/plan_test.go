@@ -384,7 +384,7 @@ func TestInvalidWritesNothing(t *testing.T) {
 		"no gate entries":   func(d *tsn.DesiredState) { d.Egress[0].Gates = gates(0) },
 		"sum is not cycle":  func(d *tsn.DesiredState) { d.Egress[0].Gates = gates(3000, 1000, 1000) },
 		"short entry":       func(d *tsn.DesiredState) { d.Egress[0].Gates = gates(1010, 1000, 10) },
-		"too many entries":  func(d *tsn.DesiredState) { d.Egress[0].Gates = gates(500_000, slices.Repeat([]int64{1000}, 500)...) },
+		"too many entries":  func(d *tsn.DesiredState) { d.Egress[0].Gates = gates(900_000, slices.Repeat([]int64{1000}, 900)...) },
 		"negative extension": func(d *tsn.DesiredState) {
 			d.Egress[0].Gates = gates(1000, 1000)
 			d.Egress[0].Gates.CycleTimeExtension = -1

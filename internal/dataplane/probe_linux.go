@@ -76,11 +76,12 @@ func (p *probed) run() error {
 	note(FeatureCBS, c.setPrio(a, prioHandle, netlinkRoot))
 	note(FeatureCBS, c.setQdisc(netlink.Create|netlink.Replace, a, cbsHandle, prioHandle|1, "cbs",
 		encodeCBS(Shaper{IdleSlope: 1000, SendSlope: -9000, HiCredit: 100, LoCredit: -1400})))
+	note(FeatureLaunchTime, c.setQdisc(netlink.Create|netlink.Replace, a, softHandle, netlinkRoot, "etf", encodeETF(launchETF(PortConfig{}, false))))
 	cl := classes{n: 2}
-	root := cl.root(tsn.ClassMap{7: 1}, OffloadNone)
+	root := cl.root(tsn.ClassMap{7: 1}, PortConfig{})
 	closed := &Schedule{Cycle: AllOpenCycle, Entries: []tsn.GateEntry{{Interval: AllOpenCycle}}}
 	err = c.setQdisc(netlink.Create|netlink.Replace, a, rootHandle, netlinkRoot, "taprio", func(ae *netlink.AttributeEncoder) {
-		cl.encodeTaprio(ae, root, false, closed, nil)
+		cl.encodeTaprio(ae, root, false, closed, perClass{})
 	})
 	note(FeatureTaprio, err)
 	if err != nil {
@@ -151,6 +152,9 @@ func (p *probed) classOrder(c *conn, cl classes, index int, root taprioRoot) err
 		if t.Oper != nil && !t.HasMaxSDU { // newer kernels tell it only then
 			p.missing[FeatureMaxSDU] = "the kernel's taprio does not know it (it came with 6.1)"
 		}
+		if t.Oper != nil && !t.HasFP {
+			p.missing[FeaturePreemption] = "the kernel's taprio does not know it (it came with 6.4)"
+		}
 		return t.Oper != nil && t.Admin == nil, err
 	}
 	if err := poll(ctx, started); err != nil {
@@ -177,7 +181,7 @@ func (p *probed) classOrder(c *conn, cl classes, index int, root taprioRoot) err
 		}
 	}
 	err = c.setQdisc(netlink.Replace, index, rootHandle, netlinkRoot, "taprio", func(ae *netlink.AttributeEncoder) {
-		cl.encodeTaprio(ae, root, true, AllOpen(cl.n), nil)
+		cl.encodeTaprio(ae, root, true, AllOpen(cl.n), perClass{})
 	})
 	if err != nil {
 		return err

@@ -36,6 +36,7 @@ type qdisc struct {
 	frames         uint64
 	dropped        uint64
 	backlog        uint64
+	gates          GateCounters
 }
 
 // tcmsg is struct tcmsg.
@@ -49,9 +50,19 @@ func tcmsg(index int, handle, parent, info uint32) []byte {
 }
 
 func (c *conn) qdiscs() ([]qdisc, error) {
-	ms, err := c.dump(unix.RTM_GETQDISC, tcmsg(0, 0, 0, 0), nil)
+	qs, err := c.tcObjects(unix.RTM_GETQDISC, 0)
 	if err != nil {
 		return nil, fmt.Errorf("listing qdiscs: %w", err)
+	}
+	return qs, nil
+}
+
+// tcObjects lists qdiscs, or the classes of an interface, which have the same
+// form.
+func (c *conn) tcObjects(what uint16, index int) ([]qdisc, error) {
+	ms, err := c.dump(what, tcmsg(index, 0, 0, 0), nil)
+	if err != nil {
+		return nil, err
 	}
 	var out []qdisc
 	for _, m := range ms {
@@ -70,7 +81,7 @@ func (c *conn) qdiscs() ([]qdisc, error) {
 			}
 		})
 		if err != nil {
-			return nil, fmt.Errorf("listing qdiscs: %w", err)
+			return nil, err
 		}
 		out = append(out, q)
 	}
@@ -78,12 +89,24 @@ func (c *conn) qdiscs() ([]qdisc, error) {
 }
 
 func (q *qdisc) stats(ad *netlink.AttributeDecoder) {
-	const statsBasic, statsQueue = 1, 3
+	const statsBasic, statsQueue, statsApp = 1, 3, 4
 	switch b := ad.Bytes(); {
+	case ad.Type() == statsApp && q.kind == "taprio":
+		nested(ad, q.gates.decode)
 	case ad.Type() == statsBasic && len(b) >= 12: // struct gnet_stats_basic
 		q.octets, q.frames = binary.NativeEndian.Uint64(b), uint64(binary.NativeEndian.Uint32(b[8:]))
 	case ad.Type() == statsQueue && len(b) >= 12: // struct gnet_stats_queue
 		q.backlog, q.dropped = uint64(binary.NativeEndian.Uint32(b[4:])), uint64(binary.NativeEndian.Uint32(b[8:]))
+	}
+}
+
+// decode reads TCA_TAPRIO_OFFLOAD_STATS.
+func (g *GateCounters) decode(ad *netlink.AttributeDecoder) {
+	switch ad.Type() {
+	case 2:
+		g.WindowDrops = ad.Uint64()
+	case 3:
+		g.Overruns = ad.Uint64()
 	}
 }
 

@@ -107,6 +107,9 @@ func pass(ctx context.Context, k Backend, t *Target, m *memory, r *Report, clock
 		return nil, fmt.Errorf("reading the kernel back: %w", err)
 	}
 	if left, _ := Plan(have, t); len(left) > 0 {
+		if err := t.difference(have); err != nil {
+			return nil, err
+		}
 		return nil, fmt.Errorf("the kernel took every step and yet differs in %d, first: %s", len(left), left[0].Text(c))
 	}
 	m.keep(have)

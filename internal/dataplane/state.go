@@ -71,6 +71,11 @@ type Egress struct {
 	Oper, Admin *Schedule
 	Shapers     [tsn.MaxTrafficClasses]Shaper
 	MaxSDU      [tsn.MaxTrafficClasses]uint32
+	// SDUCap is what the kernel lowers max-SDU to, because no window of the
+	// running list is long enough for more; 0: it does not.
+	SDUCap      [tsn.MaxTrafficClasses]uint32
+	Preemptible [tsn.MaxTrafficClasses]bool
+	MACMerge    MACMerge
 	// Stalled: the schedule's timer may stand still, because the link went
 	// down and up since it was sent, or an admin schedule is long overdue.
 	Stalled bool

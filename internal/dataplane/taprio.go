@@ -19,15 +19,19 @@ const (
 	taprioCycleTime = 8
 	taprioExtension = 9
 	taprioFlags     = 10
+	taprioDelay     = 11
 	taprioTCEntry   = 12
 
 	taprioEntry                                     = 1
 	entryIndex, entryCmd, entryGateMask, entryLimit = 1, 2, 3, 4
-	tcEntryIndex, tcEntryMaxSDU                     = 1, 2
+	tcEntryIndex, tcEntryMaxSDU, tcEntryFP          = 1, 2, 3
 
-	taprioFullOffload = 1 << 1
-	sizeofMqprioQopt  = 82
-	clockTAI          = 11
+	taprioTxTimeAssist = 1 << 0
+	taprioFullOffload  = 1 << 1
+	sizeofMqprioQopt   = 82
+	fpExpress          = 1 // TC_FP_EXPRESS
+	fpPreemptible      = 2 // TC_FP_PREEMPTIBLE
+	clockTAI           = 11
 	// taprioAllOpen is the mask for which taprio does not look at entries'
 	// ends: frames flow even where its timer stands still.
 	taprioAllOpen = 0xffffffff
@@ -92,13 +96,17 @@ type taprioRoot struct {
 	Qopt    [sizeofMqprioQopt]byte // struct tc_mqprio_qopt
 	ClockID int32                  // -1 in full offload
 	Flags   uint32
+	Delay   uint32 // of a frame's launch, ns; txtime-assist only
 }
 
 // root returns the wanted root: one queue for each class, skb priorities 0..7
 // by the class map, higher ones as priority 0.
-func (cl classes) root(m tsn.ClassMap, o Offload) taprioRoot {
+func (cl classes) root(m tsn.ClassMap, p PortConfig) taprioRoot {
 	r := taprioRoot{ClockID: clockTAI}
-	if o == OffloadFull {
+	switch p.Offload {
+	case OffloadTxTime:
+		r.Flags, r.Delay = taprioTxTimeAssist, uint32(p.delta())
+	case OffloadFull:
 		r.ClockID, r.Flags = -1, taprioFullOffload
 	}
 	r.Qopt[0] = uint8(cl.n)
@@ -119,12 +127,18 @@ func (cl classes) root(m tsn.ClassMap, o Offload) taprioRoot {
 // equal ignores the hw octet, which the kernel fills as it likes.
 func (r taprioRoot) equal(o taprioRoot) bool {
 	r.Qopt[17], o.Qopt[17] = 0, 0
-	return r.Qopt == o.Qopt && r.Flags == o.Flags && (r.ClockID == o.ClockID || r.Flags&taprioFullOffload != 0)
+	return r.Qopt == o.Qopt && r.Flags == o.Flags && r.Delay == o.Delay && (r.ClockID == o.ClockID || r.Flags&taprioFullOffload != 0)
+}
+
+// perClass is what taprio is told of single classes; nil leaves it as it is.
+type perClass struct {
+	MaxSDU      *[tsn.MaxTrafficClasses]uint32
+	Preemptible *[tsn.MaxTrafficClasses]bool
 }
 
 // encodeTaprio writes the options of taprio. The map is left out when a
 // schedule is replaced; clock and flags must then be the same as at first.
-func (cl classes) encodeTaprio(ae *netlink.AttributeEncoder, root taprioRoot, replace bool, s *Schedule, sdu *[tsn.MaxTrafficClasses]uint32) {
+func (cl classes) encodeTaprio(ae *netlink.AttributeEncoder, root taprioRoot, replace bool, s *Schedule, per perClass) {
 	if !replace {
 		ae.Bytes(taprioPriomap, root.Qopt[:])
 	}
@@ -132,34 +146,54 @@ func (cl classes) encodeTaprio(ae *netlink.AttributeEncoder, root taprioRoot, re
 		ae.Int32(taprioClockID, root.ClockID)
 	}
 	ae.Uint32(taprioFlags, root.Flags)
+	if root.Delay > 0 {
+		ae.Uint32(taprioDelay, root.Delay)
+	}
 	ae.Int64(taprioBaseTime, s.Base)
 	ae.Int64(taprioCycleTime, s.Cycle)
 	ae.Int64(taprioExtension, s.Extension)
 	ae.Nested(taprioEntryList, func(ae *netlink.AttributeEncoder) error {
 		for i, e := range s.Entries {
 			mask := cl.toMask(e.Gates)
-			if s.allOpen(cl.n) {
+			if s.allOpen(cl.n) && root.Flags == 0 {
 				mask = taprioAllOpen
 			}
-			ae.Nested(taprioEntry, func(ae *netlink.AttributeEncoder) error {
-				ae.Uint32(entryIndex, uint32(i))
-				ae.Uint8(entryCmd, 0) // SetGateStates
-				ae.Uint32(entryGateMask, mask)
-				ae.Uint32(entryLimit, uint32(e.Interval))
-				return nil
-			})
+			ae.Nested(taprioEntry, encodeEntry(i, mask, e.Interval))
 		}
 		return nil
 	})
-	if sdu == nil {
+	if per == (perClass{}) {
 		return
 	}
-	for c := range cl.n {
-		ae.Nested(taprioTCEntry, func(ae *netlink.AttributeEncoder) error {
-			ae.Uint32(tcEntryIndex, uint32(cl.tc(tsn.TrafficClass(c))))
-			ae.Uint32(tcEntryMaxSDU, sdu[c])
-			return nil
-		})
+	for c := range tsn.TrafficClass(cl.n) {
+		ae.Nested(taprioTCEntry, cl.encodeClass(c, per))
+	}
+}
+
+func encodeEntry(i int, mask uint32, interval int64) func(*netlink.AttributeEncoder) error {
+	return func(ae *netlink.AttributeEncoder) error {
+		ae.Uint32(entryIndex, uint32(i))
+		ae.Uint8(entryCmd, 0) // SetGateStates
+		ae.Uint32(entryGateMask, mask)
+		ae.Uint32(entryLimit, uint32(interval))
+		return nil
+	}
+}
+
+func (cl classes) encodeClass(c tsn.TrafficClass, per perClass) func(*netlink.AttributeEncoder) error {
+	return func(ae *netlink.AttributeEncoder) error {
+		ae.Uint32(tcEntryIndex, uint32(cl.tc(c)))
+		if per.MaxSDU != nil {
+			ae.Uint32(tcEntryMaxSDU, per.MaxSDU[c])
+		}
+		if per.Preemptible != nil {
+			fp := uint32(fpExpress)
+			if per.Preemptible[c] {
+				fp = fpPreemptible
+			}
+			ae.Uint32(tcEntryFP, fp)
+		}
+		return nil
 	}
 }
 
@@ -168,7 +202,9 @@ type taprioState struct {
 	Root        taprioRoot
 	Oper, Admin *Schedule
 	MaxSDU      [tsn.MaxTrafficClasses]uint32
-	HasMaxSDU   bool // the kernel knows max-sdu
+	Preemptible [tsn.MaxTrafficClasses]bool
+	// The kernel knows max-sdu, and preemptible classes.
+	HasMaxSDU, HasFP bool
 }
 
 // decodeTaprio reads the options from a dump. A schedule with anything else
@@ -185,9 +221,10 @@ func (cl classes) decodeTaprio(b []byte) (taprioState, error) {
 			t.Root.ClockID = ad.Int32()
 		case taprioFlags:
 			t.Root.Flags = ad.Uint32()
+		case taprioDelay:
+			t.Root.Delay = ad.Uint32()
 		case taprioTCEntry:
-			t.HasMaxSDU = true
-			nested(ad, cl.maxSDU(&t))
+			nested(ad, cl.decodeClass(&t))
 		case taprioAdmin:
 			hasAdmin = true
 			nested(ad, func(ad *netlink.AttributeDecoder) { cl.schedule(&admin, ad) })
@@ -214,17 +251,24 @@ func (cl classes) decodeTaprio(b []byte) (taprioState, error) {
 	return t, nil
 }
 
-// maxSDU collects one traffic class's entry; the index comes first.
-func (cl classes) maxSDU(t *taprioState) func(*netlink.AttributeDecoder) {
+// decodeClass collects one traffic class's entry; the index comes first.
+func (cl classes) decodeClass(t *taprioState) func(*netlink.AttributeDecoder) {
 	tc := uint32(tsn.MaxTrafficClasses)
+	ours := func() bool { return tc < uint32(cl.n) }
 	return func(ad *netlink.AttributeDecoder) {
 		switch ad.Type() {
 		case tcEntryIndex:
 			tc = ad.Uint32()
 		case tcEntryMaxSDU:
-			if tc < uint32(cl.n) {
-				t.MaxSDU[cl.class(int(tc))] = ad.Uint32()
+			if v := ad.Uint32(); ours() {
+				t.MaxSDU[cl.class(int(tc))] = v
 			}
+			t.HasMaxSDU = true
+		case tcEntryFP:
+			if v := ad.Uint32(); ours() {
+				t.Preemptible[cl.class(int(tc))] = v == fpPreemptible
+			}
+			t.HasFP = true
 		}
 	}
 }

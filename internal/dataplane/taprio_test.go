@@ -14,9 +14,9 @@ import (
 	tsn "tsnswitch"
 )
 
-func encoded(t interface{ Fatal(...any) }, cl classes, r taprioRoot, replace bool, s *Schedule, sdu *[8]uint32) []byte {
+func encoded(t interface{ Fatal(...any) }, cl classes, r taprioRoot, replace bool, s *Schedule, per perClass) []byte {
 	ae := netlink.NewAttributeEncoder()
-	cl.encodeTaprio(ae, r, replace, s, sdu)
+	cl.encodeTaprio(ae, r, replace, s, per)
 	b, err := ae.Encode()
 	if err != nil {
 		t.Fatal(err)
@@ -32,7 +32,7 @@ func TestTaprioRoundTrip(t *testing.T) {
 		for i := range m {
 			m[i] = tsn.TrafficClass(rapid.IntRange(0, cl.n-1).Draw(rt, "class"))
 		}
-		root := cl.root(m, Offload(rapid.IntRange(0, 1).Draw(rt, "offload")))
+		root := cl.root(m, PortConfig{Offload: Offload(rapid.IntRange(0, 2).Draw(rt, "offload")), LaunchDelta: rapid.Int64Range(0, maxDelta).Draw(rt, "delta")})
 		s := &Schedule{
 			Base: rapid.Int64().Draw(rt, "base"), Cycle: rapid.Int64Min(1).Draw(rt, "cycle"), Extension: rapid.Int64().Draw(rt, "extension"),
 		}
@@ -42,11 +42,13 @@ func TestTaprioRoundTrip(t *testing.T) {
 			})
 		}
 		var sdu [8]uint32
+		var preemptible [8]bool
 		for c := range cl.n {
-			sdu[c] = rapid.Uint32().Draw(rt, "sdu")
+			sdu[c], preemptible[c] = rapid.Uint32().Draw(rt, "sdu"), rapid.Bool().Draw(rt, "preemptible")
 		}
-		got, err := cl.decodeTaprio(encoded(rt, cl, root, false, s, &sdu))
-		if err != nil || !got.Root.equal(root) || got.Admin != nil || !reflect.DeepEqual(got.Oper, s) || got.MaxSDU != sdu || !got.HasMaxSDU {
+		got, err := cl.decodeTaprio(encoded(rt, cl, root, false, s, perClass{&sdu, &preemptible}))
+		if err != nil || !got.Root.equal(root) || got.Admin != nil || !reflect.DeepEqual(got.Oper, s) ||
+			got.MaxSDU != sdu || got.Preemptible != preemptible || !got.HasMaxSDU || !got.HasFP {
 			rt.Fatalf("%+v, %v; want %+v", got, err, s)
 		}
 		for c := range tsn.TrafficClass(cl.n) {
@@ -57,8 +59,7 @@ func TestTaprioRoundTrip(t *testing.T) {
 	})
 }
 
-// TestTaprioBytes fixes the bytes for both modes: full offload cannot be
-// exercised without such a device. In it class numbers are the standard's, no
+// TestTaprioBytes fixes the bytes for each mode. In full offload class numbers are the standard's, no
 // clock is given, and flags is 2.
 func TestTaprioBytes(t *testing.T) {
 	s := &Schedule{Base: 1, Cycle: 3000, Entries: []tsn.GateEntry{{Gates: 0x8, Interval: 1000}, {Gates: 0x7, Interval: 2000}}}
@@ -67,9 +68,15 @@ func TestTaprioBytes(t *testing.T) {
 		name string
 		o    Offload
 		cl   classes
-	}{{"software, lowest first", OffloadNone, classes{4, LowestFirst}}, {"full offload", OffloadFull, classes{4, HighestFirst}}} {
-		root := c.cl.root(tsn.DefaultClassMap, c.o)
-		out.WriteString(c.name + "\n" + hex.Dump(encoded(t, c.cl, root, false, s, nil)))
+		per  perClass
+	}{
+		{"software, lowest first", OffloadNone, classes{4, LowestFirst}, perClass{}},
+		{"full offload", OffloadFull, classes{4, HighestFirst}, perClass{}},
+		{"txtime-assist", OffloadTxTime, classes{4, HighestFirst}, perClass{MaxSDU: &[8]uint32{1: 300}}},
+		{"full offload, class 0 preemptible", OffloadFull, classes{4, HighestFirst}, perClass{&[8]uint32{}, &[8]bool{0: true}}},
+	} {
+		root := c.cl.root(tsn.DefaultClassMap, PortConfig{Offload: c.o})
+		out.WriteString(c.name + "\n" + hex.Dump(encoded(t, c.cl, root, false, s, c.per)))
 	}
 	const golden = "testdata/taprio.golden"
 	if flag.Lookup("update").Value.String() == "true" {
@@ -87,11 +94,11 @@ func TestTaprioBytes(t *testing.T) {
 func TestAllOpenNeverStops(t *testing.T) {
 	cl := classes{n: 4, order: LowestFirst}
 	ones := []byte{0xff, 0xff, 0xff, 0xff}
-	if !bytes.Contains(encoded(t, cl, cl.root(tsn.DefaultClassMap, OffloadNone), true, AllOpen(4), nil), ones) {
+	if !bytes.Contains(encoded(t, cl, cl.root(tsn.DefaultClassMap, PortConfig{}), true, AllOpen(4), perClass{}), ones) {
 		t.Error("the all-open mask is not all ones")
 	}
 	two := &Schedule{Cycle: 2000, Entries: []tsn.GateEntry{{Gates: 0xf, Interval: 1000}, {Gates: 0x8, Interval: 1000}}}
-	if bytes.Contains(encoded(t, cl, cl.root(tsn.DefaultClassMap, OffloadNone), true, two, nil), ones) {
+	if bytes.Contains(encoded(t, cl, cl.root(tsn.DefaultClassMap, PortConfig{}), true, two, perClass{}), ones) {
 		t.Error("an open entry of a list is all ones: frames would run over its end")
 	}
 }
@@ -100,7 +107,7 @@ func TestAllOpenNeverStops(t *testing.T) {
 // its input.
 func FuzzTaprio(f *testing.F) {
 	cl := classes{n: 4, order: LowestFirst}
-	f.Add(encoded(f, cl, cl.root(tsn.DefaultClassMap, OffloadNone), false, AllOpen(4), &[8]uint32{1: 5}))
+	f.Add(encoded(f, cl, cl.root(tsn.DefaultClassMap, PortConfig{}), false, AllOpen(4), perClass{&[8]uint32{1: 5}, &[8]bool{1: true}}))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		s, err := cl.decodeTaprio(b)
 		if err != nil {

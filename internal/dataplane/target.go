@@ -21,6 +21,8 @@ type Target struct {
 // GateTarget is what Plan needs to know of time on one port.
 type GateTarget struct {
 	Now int64 // gate clock
+	// ReadBack is the limit of that name.
+	ReadBack int
 	// Err says why base times cannot be computed; a port that needs a new
 	// schedule is then refused, everything else goes on.
 	Err error
@@ -209,7 +211,21 @@ func (t *Target) egress(k Backend, d []tsn.PortEgress) (errs []error) {
 	for i := range t.Egress {
 		t.convert(k, i, d)
 	}
-	return errs
+	return append(errs, t.checkTable(k)...)
+}
+
+// checkTable adds up the lists of ports that share a table.
+func (t *Target) checkTable(k Backend) []error {
+	sum, table := 0, 0
+	for _, e := range t.Egress {
+		if l := k.GateLimits(e.Port); l.Table > 0 {
+			sum, table = sum+len(e.Admin.Entries), l.Table
+		}
+	}
+	if table > 0 && sum > table {
+		return []error{invalid("the gate lists of all ports have %d entries, the device has room for %d", sum, table)}
+	}
+	return nil
 }
 
 func gateNow(k Backend, p tsn.Port) GateTarget {
@@ -217,7 +233,7 @@ func gateNow(k Backend, p tsn.Port) GateTarget {
 	if err != nil {
 		err = fmt.Errorf("port %d: gate clock: %w", p, err)
 	}
-	return GateTarget{Now: now, Err: err}
+	return GateTarget{Now: now, ReadBack: k.GateLimits(p).ReadBack, Err: err}
 }
 
 // convert puts the base time of one port's list into gate clock time.
@@ -252,12 +268,17 @@ func (t *Target) egressPort(k Backend, e tsn.PortEgress) (errs []error) {
 			errs = append(errs, err)
 		}
 	}
-	want := Egress{Port: e.Port, Rooted: true, Classifier: true, MaxSDU: e.MaxSDU, Admin: AllOpen(n)}
-	if e.MaxSDU != ([tsn.MaxTrafficClasses]uint32{}) {
-		if err := k.Check(e.Port, FeatureMaxSDU); err != nil {
+	pc, _ := c.port(e.Port)
+	want := Egress{Port: e.Port, Rooted: true, Classifier: true, MaxSDU: e.MaxSDU, Preemptible: e.Preemptible, Admin: AllOpen(n)}
+	if pc.Preemption != nil {
+		want.MACMerge = *pc.Preemption
+	}
+	for _, f := range neededBy(e, pc) {
+		if err := k.Check(e.Port, f); err != nil {
 			errs = append(errs, err)
 		}
 	}
+	errs = append(errs, checkPreemption(e, pc)...)
 	if e.Gates != nil {
 		errs = append(errs, checkGates(k, e.Port, e.Gates)...)
 		want.Admin = &Schedule{Base: e.Gates.BaseTime.NS, Cycle: e.Gates.CycleTime, Extension: e.Gates.CycleTimeExtension}
@@ -265,7 +286,6 @@ func (t *Target) egressPort(k Backend, e tsn.PortEgress) (errs []error) {
 			want.Admin.Entries = append(want.Admin.Entries, tsn.GateEntry{Gates: g.Gates & allGates(n), Interval: g.Interval})
 		}
 	}
-	pc, _ := c.port(e.Port)
 	speed := k.LinkSpeed(e.Port)
 	rate := pc.Rate
 	if rate == 0 {
@@ -282,6 +302,8 @@ func (t *Target) egressPort(k Backend, e tsn.PortEgress) (errs []error) {
 			err = invalid("port %d class %d: the class map has %d classes", e.Port, cl, n)
 		case err != nil:
 			err = invalid("port %d class %d: %v", e.Port, cl, err)
+		case pc.Offload == OffloadTxTime:
+			err = &UnsupportedError{FeatureCBS, e.Port, "under txtime-assist every class has an etf, and a class has a shaper or an etf, never both"}
 		case len(higher) == 0:
 			err = k.Check(e.Port, FeatureCBS)
 		}
@@ -292,6 +314,33 @@ func (t *Target) egressPort(k Backend, e tsn.PortEgress) (errs []error) {
 		want.Shapers[cl] = s
 	}
 	t.Egress = append(t.Egress, want)
+	return errs
+}
+
+// neededBy lists features, beyond those of every port, that a port relies on.
+func neededBy(e tsn.PortEgress, pc PortConfig) (names []string) {
+	need := func(cond bool, feature string) {
+		if cond {
+			names = append(names, feature)
+		}
+	}
+	need(pc.Offload == OffloadFull, FeatureOffload)
+	need(pc.Offload == OffloadTxTime, FeatureLaunchTime)
+	need(e.MaxSDU != [tsn.MaxTrafficClasses]uint32{}, FeatureMaxSDU)
+	need(e.Preemptible != [tsn.MaxTrafficClasses]bool{}, FeaturePreemption)
+	need(pc.Preemption != nil, FeatureMACMerge)
+	return names
+}
+
+// checkPreemption: fragments need a sublayer that is told to send them, and a
+// frame that is express for somebody.
+func checkPreemption(e tsn.PortEgress, pc PortConfig) (errs []error) {
+	if e.Preemptible == ([tsn.MaxTrafficClasses]bool{}) {
+		return nil
+	}
+	if pc.Preemption == nil || !pc.Preemption.Enabled {
+		errs = append(errs, invalid("port %d: preemptible classes, and the MAC merge sublayer is not enabled", e.Port))
+	}
 	return errs
 }
 

@@ -3,6 +3,8 @@ package dataplane
 import (
 	"fmt"
 	"strings"
+
+	tsn "tsnswitch"
 )
 
 // Text prints the state as `bridge` and `tc` would, one line for each port,
@@ -59,7 +61,11 @@ func (e *Egress) text(b *strings.Builder, c *Config) {
 		fmt.Fprintf(b, "qdisc dev %s root %s\n", dev, root)
 		return
 	}
-	fmt.Fprintf(b, "qdisc dev %s root taprio num_tc %d\n", dev, c.ClassMap.Classes())
+	fmt.Fprintf(b, "qdisc dev %s root taprio num_tc %d", dev, c.ClassMap.Classes())
+	if pc, _ := c.port(e.Port); pc.Offload != OffloadNone {
+		fmt.Fprintf(b, " offload %s", pc.Offload)
+	}
+	b.WriteByte('\n')
 	if e.Oper != nil {
 		fmt.Fprintf(b, "  oper %s\n", e.Oper)
 	}
@@ -75,6 +81,12 @@ func (e *Egress) text(b *strings.Builder, c *Config) {
 		if n > 0 {
 			fmt.Fprintf(b, "  class %d max-sdu %d\n", cl, n)
 		}
+	}
+	if e.Preemptible != ([tsn.MaxTrafficClasses]bool{}) {
+		fmt.Fprintf(b, "  preemptible%s\n", classList(e.Preemptible))
+	}
+	if e.MACMerge != (MACMerge{}) {
+		fmt.Fprintf(b, "  mac merge %s\n", e.MACMerge)
 	}
 	if e.Classifier {
 		fmt.Fprintf(b, "filter dev %s egress flower vlan_prio 0..7 skbedit priority 0..7\n", dev)

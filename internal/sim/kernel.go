@@ -117,10 +117,8 @@ func portError(r dataplane.Report, err error, port tsn.Port) error {
 		return err
 	}
 	for _, refused := range r.Refused {
-		var pending *dataplane.PendingError
-		var late *dataplane.BaseTimeError
-		other := errors.As(refused, &pending) && pending.Port != port || errors.As(refused, &late) && late.Port != port
-		if !other {
+		var one interface{ OnPort() tsn.Port }
+		if !errors.As(refused, &one) || one.OnPort() == port {
 			return refused
 		}
 	}

@@ -16,11 +16,12 @@ import (
 
 // Board is what a switch can do.
 type Board struct {
-	Name      string
-	NoLocked  bool // the driver refuses the flag
-	NoCBS     bool
-	Gates     dataplane.GateLimits
-	GateTable int // entries that all ports share, admin and oper; 0: no bound
+	Name     string
+	NoLocked bool // the driver refuses the flag
+	NoCBS    bool
+	Gates    dataplane.GateLimits
+	Device   bool // it runs gate lists itself, by a PTP clock
+	MACMerge bool // it interrupts preemptible frames
 }
 
 // The boards, as their kernel drivers are written.
@@ -28,12 +29,9 @@ var (
 	// Software is a Linux bridge with software taprio.
 	Software = Board{Name: "software", Gates: dataplane.SoftwareGates}
 	// Felix is the switch of the LS1028A (ocelot family).
-	Felix = Board{Name: "felix", NoLocked: true, Gates: dataplane.GateLimits{Entries: 63, MinInterval: 35}}
+	Felix = Board{Name: "felix", NoLocked: true, Gates: dataplane.FelixGates, Device: true, MACMerge: true}
 	// LAN966x shares its table of entries between all ports.
-	LAN966x = Board{
-		Name: "lan966x", NoLocked: true, GateTable: 256,
-		Gates: dataplane.GateLimits{Entries: 256, MinInterval: 1000, MaxInterval: 1_000_000_000, NoExtension: true},
-	}
+	LAN966x = Board{Name: "lan966x", NoLocked: true, Gates: dataplane.LAN966xGates, Device: true}
 	// MV88E6xxx has locked ports; its gates are not known here, so software
 	// limits stand for them.
 	MV88E6xxx = Board{Name: "mv88e6xxx", Gates: dataplane.SoftwareGates}
@@ -168,7 +166,7 @@ func (k *Kernel) inVLAN(op dataplane.Op) error {
 
 // room checks the table that all ports share.
 func (k *Kernel) room(s dataplane.SetSchedule) error {
-	if k.Board.GateTable == 0 {
+	if k.Board.Gates.Table == 0 {
 		return nil
 	}
 	n := len(s.Schedule.Entries)
@@ -180,10 +178,10 @@ func (k *Kernel) room(s dataplane.SetSchedule) error {
 			n += len(e.Admin.Entries)
 		}
 	}
-	if n > k.Board.GateTable {
+	if n > k.Board.Gates.Table {
 		return fmt.Errorf("port %d: %w", s.Port, &dataplane.UnsupportedError{
 			Feature: dataplane.FeatureOffload, Port: s.Port,
-			Why: fmt.Sprintf("%d gate entries on all ports, the %s has room for %d", n, k.Board.Name, k.Board.GateTable),
+			Why: fmt.Sprintf("%d gate entries on all ports, the %s has room for %d", n, k.Board.Name, k.Board.Gates.Table),
 		})
 	}
 	return nil
@@ -191,8 +189,13 @@ func (k *Kernel) room(s dataplane.SetSchedule) error {
 
 // Check refuses what the board lacks.
 func (k *Kernel) Check(p tsn.Port, feature string) error {
-	if feature == dataplane.FeatureLocked && k.Board.NoLocked || feature == dataplane.FeatureCBS && k.Board.NoCBS {
-		return &dataplane.UnsupportedError{Feature: feature, Port: p, Why: "the " + k.Board.Name + " driver refuses it"}
+	b := k.Board
+	lacks := map[string]bool{
+		dataplane.FeatureLocked: b.NoLocked, dataplane.FeatureCBS: b.NoCBS, dataplane.FeatureOffload: !b.Device,
+		dataplane.FeatureMACMerge: !b.MACMerge, dataplane.FeaturePreemption: !b.Device || !b.MACMerge,
+	}
+	if lacks[feature] {
+		return &dataplane.UnsupportedError{Feature: feature, Port: p, Why: "the " + b.Name + " driver refuses it"}
 	}
 	return nil
 }
@@ -201,7 +204,7 @@ func (k *Kernel) Check(p tsn.Port, feature string) error {
 func (k *Kernel) Features() []dataplane.Feature {
 	var out []dataplane.Feature
 	for _, p := range k.cfg.Ports {
-		for _, f := range []string{dataplane.FeatureLocked, dataplane.FeatureCBS} {
+		for _, f := range []string{dataplane.FeatureLocked, dataplane.FeatureCBS, dataplane.FeatureOffload, dataplane.FeatureMACMerge} {
 			line := dataplane.Feature{Name: f, Port: p.Port}
 			if err := k.Check(p.Port, f); err != nil {
 				line.State, line.Why = dataplane.FeatureMissing, err.Error()
