@@ -46,6 +46,7 @@ var may = map[string][]string{
 	"qbv/instances":     {"", "qbv/schedule"},
 	"qbv/schedtest":     {"", "qbv/schedule"},
 	"qbv/verify":        {"", "qbv/schedule"},
+	"qbv/synth":         {"", "qbv/schedule", "qbv/instances", "qbv/gatelist", "qbv/verify"},
 	"srp":               {""},
 	"distlink":          {""},
 	"distlink/udplink":  {"", "distlink", "distlink/erldist"},
@@ -109,7 +110,7 @@ var cores = []string{
 	"qbv/format",
 	"qbv/instances",
 	"qbv/verify",
-	"srp", "distlink", "internal/node",
+	"qbv/synth", "srp", "distlink", "internal/node",
 }
 
 // forbidden in a core, with the reason a reader is told.

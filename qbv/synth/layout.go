@@ -1,0 +1,81 @@
+package synth
+
+import (
+	"tsnswitch/qbv/schedule"
+)
+
+// layout is a stream laid along one route: what it needs on each link,
+// relative to the start of its first transmission if no frame ever waits.
+type layout struct {
+	route  []schedule.LinkID
+	hops   []hop
+	need   int64 // latency without waiting, without the last ProcessingDelay
+	strict int64 // and with it
+}
+
+type hop struct {
+	link     schedule.LinkID
+	parent   int32 // index of the hop before; -1 on the first
+	listener bool  // the link ends at a listener
+	start    int64 // after the first start, without waiting
+	dur      int64 // from the first frame's start to the last one's end
+	step     int64 // from a start until the frame can start on the next link
+	lead     int64 // from the start of the residence to the arrival of an early frame's planned time
+	window   int64 // length of the gate window, from start-margin
+	tail     int64 // from a start to the last octet's arrival, margins included
+	proc     int64 // ProcessingDelay of the link
+}
+
+// lay makes the layout of stream i along a route that schedule.RouteFault accepts.
+func (m *model) lay(i int, route []schedule.LinkID) *layout {
+	s := &m.p.Streams[i]
+	l := &layout{route: route, hops: make([]hop, len(route))}
+	paces, gains := make([]int64, len(route)), make([]int64, len(route))
+	frames := int64(max(s.Frames, 1))
+	for h, id := range route {
+		link := &m.p.Links[id]
+		x := &l.hops[h]
+		tx := link.Rate.TransmitTime(s.Size)
+		*x = hop{link: id, parent: l.parent(m, h), step: tx + link.PropagationDelay + link.ProcessingDelay, lead: m.margin, proc: link.ProcessingDelay}
+		paces[h] = tx
+		if x.parent >= 0 {
+			up := &l.hops[x.parent]
+			x.start = up.start + up.step
+			paces[h] = max(tx, paces[x.parent])
+			x.lead = m.margin + m.p.SyncError + gains[x.parent]
+			gains[h] = gains[x.parent]
+		}
+		if s.MinSize > 0 {
+			gains[h] += tx - link.Rate.TransmitTime(s.MinSize)
+		}
+		x.dur = (frames-1)*paces[h] + tx
+		x.window = max(x.dur+2*m.margin, link.MinInterval)
+		x.tail = x.dur + link.PropagationDelay + 2*m.margin
+		x.listener = contains(s.Listeners, link.To)
+		if x.listener {
+			l.need = max(l.need, x.start+x.tail)
+			l.strict = max(l.strict, x.start+x.tail+x.proc)
+		}
+	}
+	return l
+}
+
+// parent is the hop that leads to where hop h begins; -1 at the talker.
+func (l *layout) parent(m *model, h int) int32 {
+	from := m.p.Links[l.route[h]].From
+	for j := h - 1; j >= 0; j-- {
+		if m.p.Links[l.route[j]].To == from {
+			return int32(j)
+		}
+	}
+	return -1
+}
+
+func contains(list []schedule.NodeID, n schedule.NodeID) bool {
+	for _, x := range list {
+		if x == n {
+			return true
+		}
+	}
+	return false
+}
