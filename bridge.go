@@ -81,4 +81,7 @@ type DesiredState struct {
 	// Bridge is nil for an end station.
 	Bridge *BridgeState
 	Egress []PortEgress // ascending port
+	// Filters are all stream filters of the switch, as CompareStreamFilters
+	// orders them.
+	Filters []StreamFilter
 }

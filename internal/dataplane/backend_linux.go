@@ -117,13 +117,13 @@ func (k *kernel) Read() (State, error) {
 		s.Egress = append(s.Egress, e)
 	}
 	s.Sort()
-	return s, nil
+	return s, k.readFilters(&s)
 }
 
 // Reread reads the tables that the ops are about. Leaving a VLAN takes FDB
 // entries away.
 func (k *kernel) Reread(s State, ops []Op) (State, error) {
-	var ports, fdb, mdb bool
+	var ports, fdb, mdb, filters bool
 	for _, o := range ops {
 		switch o.(type) {
 		case SetFlags:
@@ -134,9 +134,19 @@ func (k *kernel) Reread(s State, ops []Op) (State, error) {
 			fdb = true
 		case AddMDB, DelMDB:
 			mdb = true
+		case SetFilter, DelFilter:
+			filters = true
 		default:
 			return k.Read()
 		}
+	}
+	if filters {
+		if err := k.readFilters(&s); err != nil {
+			return State{}, err
+		}
+	}
+	if s.Bridge == nil {
+		return s, nil
 	}
 	b := *s.Bridge
 	s.Bridge = &b
@@ -384,6 +394,10 @@ func (k *kernel) request(ctx context.Context, op Op) (request, error) {
 	case DelMDB:
 		k.emptied = time.Now()
 		return mdbRequest(unix.RTM_DELMDB, k.group(o.Entry))
+	case SetFilter:
+		return setFilterRequest(k.index(o.Filter.Port), o.Filter)
+	case DelFilter:
+		return delFilterRequest(k.index(o.Filter.Port), o.Filter)
 	}
 	return request{}, nil
 }
@@ -424,6 +438,8 @@ func (k *kernel) apply(ctx context.Context, op Op) error {
 		return k.mm.set(k.cfg.ifname(o.Port), o.MACMerge)
 	case InstallClassifier:
 		return k.installClassifier(o.Port)
+	case InstallHook:
+		return k.c.installHook(k.index(o.Port))
 	case SetShaper:
 		return k.setShaper(o)
 	case SetSchedule:

@@ -191,6 +191,8 @@ const (
 	FeatureCBS           = "cbs"
 	FeatureClassifier    = "classifier"
 	FeatureMaxSDU        = "max-sdu"
+	FeatureStreamFilter  = "stream-filter" // flower and police
+	FeatureStreamGate    = "stream-gate"   // act_gate
 	FeatureTimestamping  = "time-stamping"
 	FeaturePHC           = "phc"
 	FeatureMACMerge      = "mac-merge"
@@ -239,6 +241,7 @@ type Counters struct {
 	Oversize uint64
 	Gates    GateCounters
 	Merge    MACMergeCounters
+	Filters  []FilterCounters // of the streams that come in here, by stream
 }
 
 // GateCounters are what a device in full offload tells of its gates; the

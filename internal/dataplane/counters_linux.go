@@ -2,6 +2,7 @@ package dataplane
 
 import (
 	"fmt"
+	"slices"
 
 	"golang.org/x/sys/unix"
 )
@@ -50,7 +51,12 @@ func (k *kernel) counters(p PortConfig, qs []qdisc) (Counters, error) {
 		return c, nil
 	}
 	_, _, hits, err := k.c.filters(index)
+	if err != nil {
+		return c, err
+	}
 	c.Priority = hits
+	_, c.Filters, err = k.c.streamFilters(p.Port, index)
+	slices.SortFunc(c.Filters, func(a, b FilterCounters) int { return slices.Compare(a.ID[:], b.ID[:]) })
 	return c, err
 }
 

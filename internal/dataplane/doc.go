@@ -17,6 +17,8 @@
 //
 // Plan and the ops are pure and shared with package fake, an in-memory kernel.
 //
+// What comes in is filtered by stream: see filter.go.
+//
 // What the kernel does differently from what one would think, each measured:
 //
 //   - Software taprio serves the lowest queue first before kernel 6.3 and the
@@ -54,6 +56,10 @@
 //   - In a frame that a packet socket sends with its tag already in it, newer
 //     kernels make the classifier look for the tag four octets too far: such
 //     frames leave in the wrong class. Let a VLAN device add the tag.
+//   - On ingress police compares a frame with its mtu with the header of 14 octets
+//     (without the tag), and takes from its bucket what follows the header.
+//   - A stream gate has no pending list: until its base time it lets everything
+//     pass, also when it replaces one that runs. The meter behind it goes on.
 //   - cbs computes with the link speed that ethtool tells (10 Gbit/s on veth),
 //     whatever rate the switch was configured with.
 package dataplane

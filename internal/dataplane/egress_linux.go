@@ -47,7 +47,7 @@ func (k *kernel) readEgress(p PortConfig, qs []qdisc) (Egress, error) {
 			return e, err
 		}
 	}
-	if !hasClsact(qs, l.index) {
+	if e.Hook = hasClsact(qs, l.index); !e.Hook {
 		return e, nil
 	}
 	ok, _, _, err := k.c.filters(l.index)

@@ -26,7 +26,7 @@ func (k *Kernel) Features() []Feature {
 		if k.k.cfg.Bridge != "" {
 			check(p.Port, FeatureLocked)
 		}
-		check(p.Port, FeatureQueues, FeatureTaprio, FeatureClassifier, FeatureCBS, FeatureMaxSDU)
+		check(p.Port, FeatureQueues, FeatureTaprio, FeatureClassifier, FeatureCBS, FeatureMaxSDU, FeatureStreamFilter, FeatureStreamGate)
 		out = append(out, k.k.offload(p), k.k.launch(p), k.k.merge(p))
 		out = append(out, k.k.device(p)...)
 	}

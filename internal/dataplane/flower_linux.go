@@ -87,8 +87,8 @@ func (f *filter) action(ad *netlink.AttributeDecoder) {
 // setFilters makes the classifier, after removing what is left of an earlier one.
 func (c *conn) setFilters(index, found int, hasClsact bool) error {
 	if !hasClsact {
-		if err := c.setQdisc(netlink.Create|netlink.Excl, index, clsactMajor, clsact, "clsact", nil); err != nil {
-			return fmt.Errorf("clsact: %w", err)
+		if err := c.installHook(index); err != nil {
+			return err
 		}
 	}
 	if found > 0 {
@@ -100,6 +100,13 @@ func (c *conn) setFilters(index, found int, hasClsact bool) error {
 		if err := c.addFilter(index, uint8(pcp)); err != nil {
 			return fmt.Errorf("flower vlan_prio %d: %w", pcp, err)
 		}
+	}
+	return nil
+}
+
+func (c *conn) installHook(index int) error {
+	if err := c.setQdisc(netlink.Create|netlink.Excl, index, clsactMajor, clsact, "clsact", nil); err != nil {
+		return fmt.Errorf("clsact: %w", err)
 	}
 	return nil
 }

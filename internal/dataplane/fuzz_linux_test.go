@@ -6,6 +6,8 @@ import (
 	"github.com/mdlayher/netlink"
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
+
+	tsn "tsnswitch"
 )
 
 // FuzzMessages: no message, however wrong, does more than give an error.
@@ -32,6 +34,14 @@ func FuzzMessages(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(parms)
+	filter, err := setFilterRequest(1, Filter{
+		Number: 1, ID: tsn.StreamID{1}, Handle: tsn.StreamHandle{Address: tsn.MAC{1}, VID: 1}, MaxSDU: 100, Meter: Meter{1 << 33, 1},
+		Gate: &FilterGate{Base: 1, Cycle: 3, Entries: []tsn.StreamGateEntry{{Open: true, IPV: 5, Interval: 1, OctetMax: 9}, {IPV: tsn.NoIPV, Interval: 2}}},
+	})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(filter.data[20:])
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if l, err := parseLink(b); err == nil && len(b) < unix.SizeofIfInfomsg {
 			t.Fatalf("link %+v from %d octets", l, len(b))
@@ -42,6 +52,11 @@ func FuzzMessages(f *testing.F) {
 		if s, err := decodeCBS(b); err == nil && s != (Shaper{}) && len(b) < 24 {
 			t.Fatalf("%+v from %d octets", s, len(b))
 		}
+		if s, _, err := parseStreamFilter(b); err == nil && len(b) == 0 && s.Odd == "" {
+			t.Fatal("a stream filter from nothing")
+		}
+		_, _, _ = decodePolice(b)
+		_, _ = decodeGate(b)
 		var p rawPort
 		var q qdisc
 		_ = each(b, p.flag)

@@ -177,11 +177,14 @@ func (o DelMDB) Do(s *State) {
 // Do leaves a running all-open schedule and nothing else.
 func (o InstallRoot) Do(s *State) {
 	e := s.EgressOf(o.Port)
-	*e = Egress{Port: o.Port, Rooted: true, Classifier: e.Classifier, MACMerge: e.MACMerge, Oper: AllOpen(o.Classes)}
+	*e = Egress{Port: o.Port, Rooted: true, Classifier: e.Classifier, Hook: e.Hook, MACMerge: e.MACMerge, Oper: AllOpen(o.Classes)}
 }
 
 // Do sets the classifier.
-func (o InstallClassifier) Do(s *State) { s.EgressOf(o.Port).Classifier = true }
+func (o InstallClassifier) Do(s *State) {
+	e := s.EgressOf(o.Port)
+	e.Classifier, e.Hook = true, true
+}
 
 // Do sets the class's shaper.
 func (o SetShaper) Do(s *State) { s.EgressOf(o.Port).Shapers[o.Class] = o.Shaper }

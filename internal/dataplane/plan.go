@@ -16,6 +16,7 @@ import (
 //	add                           control groups, VLANs, FDB (a move is one request), MDB
 //	relax                         unlock, and begin flooding
 //	egress                        root, classifier, shapers, then gates
+//	filters                       of streams that come in
 //
 // Each group entry thus shrinks before it grows, each FDB entry is at its old
 // or new port or absent, and a port floods only with all its entries in place.
@@ -41,12 +42,14 @@ func Plan(have State, t *Target) (ops []Op, refused []error) {
 	}
 	for i, w := range t.Egress {
 		e, err := planEgress(*have.EgressOf(w.Port), w, t.Classes, t.Gates[i], t.Tol)
-		ops = append(ops, e...)
+		for _, o := range e {
+			do(o)
+		}
 		if err != nil {
 			refused = append(refused, err)
 		}
 	}
-	return ops, refused
+	return ops, append(refused, planFilters(&have, t, do)...)
 }
 
 func planPorts(have *State, t *Target, do func(Op)) {

@@ -93,8 +93,28 @@ func drawDesired(t *rapid.T, base int64) tsn.DesiredState {
 			}
 		}
 		d.Egress = append(d.Egress, e)
+		d.Filters = append(d.Filters, drawFilters(t, p)...)
 	}
 	return d
+}
+
+// drawFilters draws filters without gates: those of different streams may
+// change places.
+func drawFilters(t *rapid.T, p tsn.Port) (out []tsn.StreamFilter) {
+	handles := rapid.Permutation([]byte{1, 2, 3}).Draw(t, "handles")
+	for i, n := range subset(t, handles, "filters") {
+		s := tsn.Stream{ID: tsn.StreamID{byte(i + 1)}, DestinationAddress: tsn.MAC{0x73, 0, 0, 0, 0, n}, VID: 10, PCP: 6, Interval: 1_000_000, MaxFrameSize: 100}
+		s.MaxIntervalFrames = uint16(rapid.IntRange(1, 3).Draw(t, "frames"))
+		f := tsn.NewStreamFilter(p, s)
+		switch rapid.IntRange(0, 2).Draw(t, "parts") {
+		case 0:
+			f.MaxSDU = 0
+		case 1:
+			f.Meter = tsn.FlowMeter{}
+		}
+		out = append(out, f)
+	}
+	return out
 }
 
 func members(br *tsn.BridgeState, v tsn.VID) (in []tsn.Port) {

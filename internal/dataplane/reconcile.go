@@ -175,7 +175,7 @@ func batchLen(ops []Op) int {
 
 func batchable(o Op) bool {
 	switch o.(type) {
-	case SetFlags, SetVLAN, DelVLAN, SetFDB, AgeFDB, DelFDB, AddMDB, DelMDB:
+	case SetFlags, SetVLAN, DelVLAN, SetFDB, AgeFDB, DelFDB, AddMDB, DelMDB, SetFilter, DelFilter:
 		return true
 	}
 	return false

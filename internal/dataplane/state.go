@@ -12,6 +12,8 @@ import (
 type State struct {
 	Bridge *Bridge // nil for an end station
 	Egress []Egress
+	// Filters are the stream filters on what comes in.
+	Filters []Filter
 }
 
 // Bridge is the bridge and its configured ports.
@@ -68,6 +70,7 @@ type Egress struct {
 	// Root describes any other root qdisc in the way, "" if it is the default.
 	Root        string
 	Classifier  bool
+	Hook        bool // the port has the qdisc that filters hang on
 	Oper, Admin *Schedule
 	Shapers     [tsn.MaxTrafficClasses]Shaper
 	MaxSDU      [tsn.MaxTrafficClasses]uint32
@@ -125,7 +128,7 @@ func (s *Schedule) allOpen(n int) bool {
 
 // Clone returns a deep copy.
 func (s State) Clone() State {
-	out := State{Egress: slices.Clone(s.Egress)}
+	out := State{Egress: slices.Clone(s.Egress), Filters: slices.Clone(s.Filters)}
 	if s.Bridge != nil {
 		b := *s.Bridge
 		b.Self, b.FDB, b.MDB = slices.Clone(b.Self), slices.Clone(b.FDB), slices.Clone(b.MDB)
@@ -141,6 +144,7 @@ func (s State) Clone() State {
 // Sort puts every slice into its order.
 func (s *State) Sort() {
 	slices.SortFunc(s.Egress, func(a, b Egress) int { return cmp.Compare(a.Port, b.Port) })
+	slices.SortFunc(s.Filters, compareFilter)
 	b := s.Bridge
 	if b == nil {
 		return

@@ -14,6 +14,7 @@ type Target struct {
 	Role    map[tsn.Port]tsn.PortRole // looked up only, never ranged over
 	Owned   []tsn.VID                 // ascending
 	Gates   []GateTarget              // beside State.Egress, same order
+	Filters []FilterTarget            // by port, then stream; State.Filters is not used
 	Classes int
 	Tol     int64 // phase tolerance, ns
 }
@@ -40,7 +41,7 @@ const (
 // kernel can do, and converts base times. Every fault found is reported.
 func NewTarget(k Backend, d tsn.DesiredState) (*Target, error) {
 	t := &Target{Classes: k.Config().ClassMap.Classes(), Tol: k.Config().tolerance()}
-	errs := append(t.bridge(k, d.Bridge), t.egress(k, d.Egress)...)
+	errs := slices.Concat(t.bridge(k, d.Bridge), t.egress(k, d.Egress), t.filters(k, d.Filters))
 	if len(errs) > 0 {
 		return nil, errors.Join(errs...)
 	}

@@ -17,6 +17,9 @@ func (s State) Text(c *Config) string {
 	for _, e := range s.Egress {
 		e.text(&b, c)
 	}
+	for _, f := range s.Filters {
+		fmt.Fprintf(&b, "filter %s\n", f.text(c))
+	}
 	return b.String()
 }
 

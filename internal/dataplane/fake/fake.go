@@ -16,12 +16,13 @@ import (
 
 // Board is what a switch can do.
 type Board struct {
-	Name     string
-	NoLocked bool // the driver refuses the flag
-	NoCBS    bool
-	Gates    dataplane.GateLimits
-	Device   bool // it runs gate lists itself, by a PTP clock
-	MACMerge bool // it interrupts preemptible frames
+	Name      string
+	NoLocked  bool // the driver refuses the flag
+	NoCBS     bool
+	NoFilters bool // stream filters and gates: what the chip forwards, tc never sees
+	Gates     dataplane.GateLimits
+	Device    bool // it runs gate lists itself, by a PTP clock
+	MACMerge  bool // it interrupts preemptible frames
 }
 
 // The boards, as their kernel drivers are written.
@@ -34,7 +35,7 @@ var (
 	LAN966x = Board{Name: "lan966x", NoLocked: true, Gates: dataplane.LAN966xGates, Device: true}
 	// MV88E6xxx has locked ports; its gates are not known here, so software
 	// limits stand for them.
-	MV88E6xxx = Board{Name: "mv88e6xxx", Gates: dataplane.SoftwareGates}
+	MV88E6xxx = Board{Name: "mv88e6xxx", NoFilters: true, Gates: dataplane.SoftwareGates}
 )
 
 // Kernel is a fake kernel. The zero time is the epoch; a driver moves Now.
@@ -193,6 +194,7 @@ func (k *Kernel) Check(p tsn.Port, feature string) error {
 	lacks := map[string]bool{
 		dataplane.FeatureLocked: b.NoLocked, dataplane.FeatureCBS: b.NoCBS, dataplane.FeatureOffload: !b.Device,
 		dataplane.FeatureMACMerge: !b.MACMerge, dataplane.FeaturePreemption: !b.Device || !b.MACMerge,
+		dataplane.FeatureStreamFilter: b.NoFilters, dataplane.FeatureStreamGate: b.NoFilters,
 	}
 	if lacks[feature] {
 		return &dataplane.UnsupportedError{Feature: feature, Port: p, Why: "the " + b.Name + " driver refuses it"}
@@ -204,7 +206,10 @@ func (k *Kernel) Check(p tsn.Port, feature string) error {
 func (k *Kernel) Features() []dataplane.Feature {
 	var out []dataplane.Feature
 	for _, p := range k.cfg.Ports {
-		for _, f := range []string{dataplane.FeatureLocked, dataplane.FeatureCBS, dataplane.FeatureOffload, dataplane.FeatureMACMerge} {
+		for _, f := range []string{
+			dataplane.FeatureLocked, dataplane.FeatureCBS, dataplane.FeatureOffload, dataplane.FeatureMACMerge,
+			dataplane.FeatureStreamFilter, dataplane.FeatureStreamGate,
+		} {
 			line := dataplane.Feature{Name: f, Port: p.Port}
 			if err := k.Check(p.Port, f); err != nil {
 				line.State, line.Why = dataplane.FeatureMissing, err.Error()

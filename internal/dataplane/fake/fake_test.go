@@ -26,7 +26,9 @@ var states = []struct {
 		Entries: []tsn.GateEntry{{Gates: 0x0c, Interval: 300_000}, {Gates: 0x0b, Interval: 690_000}, {Gates: 0x08, Interval: 10_000}},
 	}))},
 	{"4-rerouted", rerouted(fabric(nil))},
-	{"5-edge", tsn.DesiredState{Bridge: &tsn.BridgeState{OwnedVIDs: []tsn.VID{101}, Ports: []tsn.BridgePort{
+	{"5-filtered", filtered(stream(fabric(nil)), true)},
+	{"6-policed", filtered(stream(fabric(nil)), false)},
+	{"7-edge", tsn.DesiredState{Bridge: &tsn.BridgeState{OwnedVIDs: []tsn.VID{101}, Ports: []tsn.BridgePort{
 		{Port: 1, Learning: true, Flood: true, McastFlood: true, BcastFlood: true, VLANs: []tsn.PortVLAN{{VID: 101, PVID: true, Untagged: true}}},
 	}}}},
 }
@@ -49,6 +51,20 @@ func fabric(g *tsn.GateControlList) tsn.DesiredState {
 func stream(d tsn.DesiredState) tsn.DesiredState {
 	d.Bridge.MDB = []tsn.MDBEntry{{Group: tsn.MAC{0x91, 0xe0, 0xf0, 0, 0x0e, 0x80}, VID: 101, Ports: []tsn.Port{1}}}
 	d.Egress[0].IdleSlope[1] = 20 * tsn.Mbps
+	return d
+}
+
+// filtered polices two talkers behind port 2, one of them in its window.
+func filtered(d tsn.DesiredState, gate bool) tsn.DesiredState {
+	s := tsn.Stream{
+		ID: tsn.StreamID{2, 0, 0, 0, 0, 2, 0, 1}, Talker: tsn.MAC{2, 0, 0, 0, 0, 2}, DestinationAddress: tsn.MAC{0x91, 0xe0, 0xf0, 0, 0x0e, 0x80},
+		VID: 101, PCP: 6, Interval: 1_000_000, MaxFrameSize: 100, MaxIntervalFrames: 1,
+	}
+	d.Filters = []tsn.StreamFilter{tsn.NewStreamFilter(2, s)}
+	s.ID[7], s.DestinationAddress, s.PCP = 2, tsn.MAC{2, 0, 0, 0, 0, 1}, 3
+	if d.Filters = append(d.Filters, tsn.NewStreamFilter(2, s)); gate {
+		d.Filters[0].Gate = tsn.NewStreamGate(tsn.PTPTime{NS: 1_000_000_000}, s.Interval, 300_000, 200_000)
+	}
 	return d
 }
 
