@@ -1,0 +1,266 @@
+package gatelist
+
+import (
+	"fmt"
+	"slices"
+
+	tsn "tsnswitch"
+	"tsnswitch/qbv/schedule"
+)
+
+// Overflow says why a link's windows make no gate control list for its port.
+type Overflow struct {
+	Link    schedule.LinkID
+	Entries int   // the fewest that would do; 0 if entries are not the reason
+	Limit   int   // of entries; 0 if there is none
+	Streams []int // indices of those concerned, ascending
+	Reason  string
+}
+
+// Build makes the lists of all links that placed uses, ascending link. Links
+// whose windows make no list are in the overflows instead, ascending too. The
+// error is a fault of p, or of placements that are none of p or whose windows
+// overlap.
+func Build(p *schedule.Problem, placed []schedule.Placement) ([]schedule.LinkGates, []Overflow, error) {
+	if err := p.Validate(); err != nil {
+		return nil, nil, err
+	}
+	byLink := make([][]use, len(p.Links))
+	add := func(l schedule.LinkID, u use) { byLink[l] = append(byLink[l], u) }
+	var scratch []hop
+	for i := range placed {
+		if err := uses(p, &placed[i], scratch[:0], add); err != nil {
+			return nil, nil, err
+		}
+	}
+	var out []schedule.LinkGates
+	var over []Overflow
+	for l, us := range byLink {
+		if len(us) == 0 {
+			continue
+		}
+		g, o, err := build(p, schedule.LinkID(l), us)
+		switch {
+		case err != nil:
+			return nil, nil, err
+		case o != nil:
+			over = append(over, *o)
+		default:
+			out = append(out, g)
+		}
+	}
+	return out, over, nil
+}
+
+// BuildLink makes the list of link l alone, of those of placed that use it: of
+// one at least. The result is the same as Build's. p must be valid.
+func BuildLink(p *schedule.Problem, l schedule.LinkID, placed []schedule.Placement) (schedule.LinkGates, *Overflow, error) {
+	var us []use
+	add := func(on schedule.LinkID, u use) {
+		if on == l {
+			us = append(us, u)
+		}
+	}
+	for i := range placed {
+		if !slices.Contains(placed[i].Route, l) {
+			continue
+		}
+		if err := uses(p, &placed[i], nil, add); err != nil {
+			return schedule.LinkGates{}, nil, err
+		}
+	}
+	if len(us) == 0 {
+		return schedule.LinkGates{}, nil, fmt.Errorf("%s carries no scheduled stream", p.LinkName(l))
+	}
+	return build(p, l, us)
+}
+
+// build makes one list.
+func build(p *schedule.Problem, id schedule.LinkID, us []use) (schedule.LinkGates, *Overflow, error) {
+	bad := func(format string, a ...any) error {
+		return fmt.Errorf("%s: %s", p.LinkName(id), fmt.Sprintf(format, a...))
+	}
+	limit := p.MaxCycle
+	if limit == 0 {
+		limit = schedule.DefaultMaxCycle
+	}
+	cycle := cycleOf(us, limit)
+	if cycle == 0 {
+		return schedule.LinkGates{}, nil, bad("the periods have no common multiple within %d ns", limit)
+	}
+	ws := windows(us, cycle)
+	if ws == nil {
+		return schedule.LinkGates{}, nil, bad("more than %d windows in a cycle of %d ns", maxWindows, cycle)
+	}
+	if a, b := overlapping(ws, cycle); a != nil {
+		return schedule.LinkGates{}, nil, bad("windows of streams %d and %d overlap at %d ns",
+			p.Streams[a.stream].ID, p.Streams[b.stream].ID, b.open)
+	}
+	b := builder{link: &p.Links[id], id: id, cycle: cycle, ws: ws, steps: steps(&p.Links[id])}
+	entries, over := b.list()
+	if over != nil {
+		return schedule.LinkGates{}, over, nil
+	}
+	g := schedule.LinkGates{Link: id, List: tsn.GateControlList{CycleTime: cycle, Entries: entries}}
+	g.MaxSDU = maxSDU(b.link, entries)
+	return g, nil, nil
+}
+
+// builder makes the list of one link.
+type builder struct {
+	link  *schedule.Link
+	id    schedule.LinkID
+	cycle int64
+	ws    []window
+	steps []step
+	cells []cell
+}
+
+func (b *builder) list() ([]tsn.GateEntry, *Overflow) {
+	b.cells = cells(b.ws, b.cycle, b.steps)
+	if b.link.Software {
+		if o := b.guardEntry(); o != nil {
+			return nil, o
+		}
+		b.cells = split(b.cells, b.lastEntry())
+	}
+	if o := b.keepControl(); o != nil {
+		return nil, o
+	}
+	entries := b.exact()
+	if b.fits(entries) {
+		return entries, nil
+	}
+	return b.fit()
+}
+
+func (b *builder) minInterval() int64 { return max(b.link.MinInterval, 1) }
+
+// lastEntry is where the guard entry of software taprio begins; 0 if there is none.
+func (b *builder) lastEntry() int64 {
+	if !b.link.Software {
+		return 0
+	}
+	return b.cycle - b.minInterval()
+}
+
+// guardEntry checks that the guard entry at the end of the list has its room.
+func (b *builder) guardEntry() *Overflow {
+	at := b.lastEntry()
+	if at <= 0 {
+		return b.overflow(0, nil, "a cycle of %d ns has no room for a guard entry of %d ns", b.cycle, b.minInterval())
+	}
+	for i := range b.ws {
+		if w := &b.ws[i]; w.close > at {
+			return b.overflow(0, []int{int(w.stream)}, "the window at %d..%d ns reaches into the guard entry at %d ns", w.open, w.close, at)
+		}
+	}
+	return nil
+}
+
+// exact is the list in which every gate is open as long as it may.
+func (b *builder) exact() []tsn.GateEntry {
+	out := make([]tsn.GateEntry, 0, len(b.cells))
+	for i := range b.cells {
+		out = b.add(out, &b.cells[i], b.cells[i].gates(b.steps), b.end(i)-b.cells[i].start)
+	}
+	return out
+}
+
+func (b *builder) end(i int) int64 {
+	if i+1 < len(b.cells) {
+		return b.cells[i+1].start
+	}
+	return b.cycle
+}
+
+// add appends an entry that begins with cell c, or prolongs the last one.
+func (b *builder) add(out []tsn.GateEntry, c *cell, gates tsn.GateMask, length int64) []tsn.GateEntry {
+	n := len(out)
+	if n > 0 && out[n-1].Gates == gates && (c.start != b.lastEntry() || !b.link.Software) {
+		out[n-1].Interval += length
+		return out
+	}
+	return append(out, tsn.GateEntry{Gates: gates, Interval: length})
+}
+
+func (b *builder) fits(entries []tsn.GateEntry) bool {
+	if b.link.MaxEntries > 0 && len(entries) > b.link.MaxEntries {
+		return false
+	}
+	return !slices.ContainsFunc(entries, func(e tsn.GateEntry) bool { return e.Interval < b.minInterval() })
+}
+
+// keepControl marks the time that control traffic keeps in every cycle: where
+// its gate can be open longest.
+func (b *builder) keepControl() *Overflow {
+	if b.link.ControlOctets == 0 {
+		return nil
+	}
+	need := b.link.Rate.TransmitTime(b.link.ControlOctets)
+	from, length := b.longestControl()
+	if length < need {
+		return b.overflow(0, nil, "the control frame needs %d ns at a stretch, the windows leave %d", need, length)
+	}
+	b.keep(from+min((length-need)/2, b.minInterval()), need)
+	return nil
+}
+
+func (b *builder) controlOpen(c *cell) bool {
+	return c.queue == none && b.steps[c.step].gates.Has(b.link.Control)
+}
+
+// longestControl finds the longest time in which the control gate may be
+// open; in hardware it may run over the end of the cycle.
+func (b *builder) longestControl() (from, length int64) {
+	n, run := len(b.cells), int64(0)
+	rounds := 2 * n
+	if b.link.Software {
+		rounds = n
+	}
+	for i := range rounds {
+		c := &b.cells[i%n]
+		if !b.controlOpen(c) || b.link.Software && c.start == b.lastEntry() {
+			run = 0
+		}
+		if !b.controlOpen(c) {
+			continue
+		}
+		if run += b.end(i%n) - c.start; run > length {
+			from, length = b.end(i%n)-run, run
+		}
+	}
+	return from, min(length, b.cycle)
+}
+
+// keep marks length ns from from on, in a circle.
+func (b *builder) keep(from, length int64) {
+	from = mod(from, b.cycle)
+	if over := from + length - b.cycle; over > 0 {
+		b.keep(0, over)
+		length -= over
+	}
+	b.cells = split(b.cells, from)
+	if from+length < b.cycle {
+		b.cells = split(b.cells, from+length)
+	}
+	for i := range b.cells {
+		if c := &b.cells[i]; c.start >= from && c.start < from+length {
+			c.keep = true
+		}
+	}
+}
+
+// overflow names streams, or all on the link.
+func (b *builder) overflow(entries int, streams []int, format string, a ...any) *Overflow {
+	if streams == nil {
+		for i := range b.ws {
+			streams = append(streams, int(b.ws[i].stream))
+		}
+	}
+	slices.Sort(streams)
+	return &Overflow{
+		Link: b.id, Entries: entries, Limit: b.link.MaxEntries,
+		Streams: slices.Compact(streams), Reason: fmt.Sprintf(format, a...),
+	}
+}

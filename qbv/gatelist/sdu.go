@@ -1,0 +1,47 @@
+package gatelist
+
+import (
+	tsn "tsnswitch"
+	"tsnswitch/qbv/schedule"
+)
+
+// maxSDU is, for each queue, the longest frame that its longest opening lets
+// through, where that is shorter than a maximum frame.
+func maxSDU(l *schedule.Link, entries []tsn.GateEntry) (out [tsn.MaxTrafficClasses]int) {
+	for q := range out {
+		ns := longestOpen(entries, tsn.TrafficClass(q), l.Software)
+		if ns > 0 && ns < l.Rate.TransmitTime(tsn.MaxFrameOctets) {
+			out[q] = octets(l.Rate, ns)
+		}
+	}
+	return out
+}
+
+// octets is how many can be sent in ns, 1 at least.
+func octets(r tsn.Rate, ns int64) int {
+	return int(max(uint64(ns)*uint64(r)/8_000_000, 1))
+}
+
+// longestOpen is how long the gate of q is open at a stretch: over the end of
+// the cycle too, or within one entry.
+func longestOpen(entries []tsn.GateEntry, q tsn.TrafficClass, perEntry bool) (longest int64) {
+	rounds := 2 * len(entries)
+	if perEntry {
+		rounds = len(entries)
+	}
+	var run, cycle int64
+	for i := range rounds {
+		e := entries[i%len(entries)]
+		if i < len(entries) {
+			cycle += e.Interval
+		}
+		if !e.Gates.Has(q) || perEntry {
+			run = 0
+		}
+		if e.Gates.Has(q) {
+			run += e.Interval
+			longest = max(longest, run)
+		}
+	}
+	return min(longest, cycle)
+}

@@ -1,0 +1,197 @@
+package gatelist
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	tsn "tsnswitch"
+	"tsnswitch/qbv/schedule"
+)
+
+// The most windows of one link, and the farthest start, that are looked at.
+const (
+	maxWindows = 1 << 16
+	maxStart   = 1 << 50
+)
+
+// use is what one stream, or one instance of it, does on a link, again every period.
+type use struct {
+	open, close int64
+	begin       int64 // when the first frame may be in the queue; at most open
+	period      int64
+	stream      int32
+	queue       tsn.TrafficClass
+}
+
+// window is one occurrence of a use in a cycle: open is in 0..cycle-1, close
+// at most a cycle later, begin at most a cycle before.
+type window struct {
+	open, close, begin int64
+	stream             int32
+	queue              tsn.TrafficClass
+}
+
+// hop is what is known of one link of a route, whenever it is used.
+type hop struct {
+	link  *schedule.Link
+	from  int   // index in the route of the link before; -1: the talker's
+	tx    int64 // of the longest frame
+	pace  int64 // between frames: the longest tx on the way
+	early int64 // a frame may be in the queue so long before its planned time
+}
+
+// hops walks the route of s from the talker on.
+func hops(p *schedule.Problem, s *schedule.Stream, route []schedule.LinkID, out []hop) ([]hop, error) {
+	for i, id := range route {
+		if id < 0 || int(id) >= len(p.Links) {
+			return nil, fmt.Errorf("link %d does not exist", id)
+		}
+		l := &p.Links[id]
+		h := hop{link: l, from: -1, tx: l.Rate.TransmitTime(s.Size)}
+		h.pace = h.tx
+		if l.From != s.Talker {
+			h.from = slices.IndexFunc(route[:i], func(b schedule.LinkID) bool { return p.Links[b].To == l.From })
+			if h.from < 0 {
+				return nil, fmt.Errorf("%s begins where the stream has not come yet", p.LinkName(id))
+			}
+			before := &out[h.from]
+			h.pace = max(h.tx, before.pace)
+			h.early = before.early + before.tx - before.link.Rate.TransmitTime(shortest(s))
+			if before.from < 0 {
+				h.early += 2*p.SyncError + p.Jitter
+			}
+		}
+		out = append(out, h)
+	}
+	return out, nil
+}
+
+func shortest(s *schedule.Stream) int {
+	if s.MinSize == 0 {
+		return s.Size
+	}
+	return s.MinSize
+}
+
+// uses calls add for each link that pl uses, and each of its instances.
+func uses(p *schedule.Problem, pl *schedule.Placement, scratch []hop, add func(schedule.LinkID, use)) error {
+	if pl.Stream < 0 || pl.Stream >= len(p.Streams) {
+		return fmt.Errorf("placement of stream %d: there is no such stream", pl.Stream)
+	}
+	s := &p.Streams[pl.Stream]
+	way, err := hops(p, s, pl.Route, scratch)
+	if err != nil {
+		return fmt.Errorf("stream %d: %w", s.ID, err)
+	}
+	if pl.Instances == nil {
+		return occurrence(p, pl, way, schedule.Instance{Starts: pl.Starts, Queues: pl.Queues}, s.Period, add)
+	}
+	for _, in := range pl.Instances {
+		if err := occurrence(p, pl, way, in, s.Period*int64(len(pl.Instances)), add); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func occurrence(p *schedule.Problem, pl *schedule.Placement, way []hop, in schedule.Instance, period int64, add func(schedule.LinkID, use)) error {
+	s := &p.Streams[pl.Stream]
+	if len(in.Starts) != len(way) || len(in.Queues) != len(way) {
+		return fmt.Errorf("stream %d: %d starts and %d queues for %d links", s.ID, len(in.Starts), len(in.Queues), len(way))
+	}
+	margin := p.SyncError + p.Jitter
+	for i, h := range way {
+		start, q := in.Starts[i], in.Queues[i]
+		switch {
+		case start < 0 || start > maxStart:
+			return fmt.Errorf("stream %d on %s: a start at %d ns is out of range", s.ID, p.LinkName(pl.Route[i]), start)
+		case q >= tsn.MaxTrafficClasses || !h.link.Scheduled.Has(q):
+			return fmt.Errorf("stream %d on %s: queue %d is not a scheduled one", s.ID, p.LinkName(pl.Route[i]), q)
+		}
+		u := use{period: period, stream: int32(pl.Stream), queue: q}
+		u.open = start - margin
+		u.close = start + int64(max(s.Frames, 1)-1)*h.pace + h.tx + margin
+		u.begin = u.open
+		if h.from >= 0 {
+			b := &way[h.from]
+			u.begin = min(u.open, in.Starts[h.from]+b.tx+b.link.PropagationDelay+b.link.ProcessingDelay-h.early)
+		}
+		add(pl.Route[i], u)
+	}
+	return nil
+}
+
+// cycleOf is the least common multiple of the periods, 0 if it is over limit.
+func cycleOf(us []use, limit int64) int64 {
+	cycle := int64(1)
+	for i := range us {
+		if cycle%us[i].period == 0 {
+			continue
+		}
+		step := us[i].period / gcd(cycle, us[i].period)
+		if cycle > limit/step {
+			return 0
+		}
+		cycle *= step
+	}
+	return cycle
+}
+
+func gcd(a, b int64) int64 {
+	for b != 0 {
+		a, b = b, a%b
+	}
+	return a
+}
+
+// windows writes the uses of a link out over its cycle, ascending.
+func windows(us []use, cycle int64) []window {
+	n := int64(0)
+	for i := range us {
+		n += cycle / us[i].period
+	}
+	if n > maxWindows {
+		return nil
+	}
+	out := make([]window, 0, n)
+	for i := range us {
+		u := &us[i]
+		w := window{stream: u.stream, queue: u.queue}
+		for at := mod(u.open, u.period); at < cycle; at += u.period {
+			w.open, w.close = at, at+u.close-u.open
+			w.begin = at - min(u.open-u.begin, cycle)
+			out = append(out, w)
+		}
+	}
+	slices.SortFunc(out, func(a, b window) int {
+		if c := cmp.Compare(a.open, b.open); c != 0 {
+			return c
+		}
+		return cmp.Compare(a.stream, b.stream)
+	})
+	return out
+}
+
+// overlapping returns the first two windows that overlap, in a circle.
+func overlapping(ws []window, cycle int64) (a, b *window) {
+	for i := range ws {
+		next := &ws[(i+1)%len(ws)]
+		begin := next.open
+		if i+1 == len(ws) {
+			begin += cycle
+		}
+		if ws[i].close > begin {
+			return &ws[i], next
+		}
+	}
+	return nil, nil
+}
+
+// mod is a modulo m, never negative.
+func mod(a, m int64) int64 {
+	if a %= m; a < 0 {
+		a += m
+	}
+	return a
+}
