@@ -59,8 +59,8 @@ func (c AdminConfig) withDefaults() AdminConfig {
 // CycleTimer (8.6.9.1), ListExecute (8.6.9.2) and SetGateStates are the
 // kernel's. ListConfig here never computes a later ConfigChangeTime for a base
 // time in the past: such a base is refused, so that all systems of a network
-// start together or none does. One change is in progress at a time: kernels
-// start a schedule at the wrong time if it replaces one that never ran.
+// start together or none does. One change is in progress at a time; one that
+// waits for its base time can be taken back (Abort).
 type Instance struct {
 	cfg        AdminConfig
 	ports      []*portState // ascending

@@ -109,9 +109,8 @@ func (m *Instance) answerCommit(r *Refusal) {
 	m.change.requests = nil
 }
 
-// undo puts every port of the change in progress back to what it ran before.
-// The kernel then replaces a list that never ran; that is safe only because
-// each port has run some list before.
+// undo puts every port of the change in progress back to what it ran before,
+// and as it did: the data plane knows that the list runs.
 func (m *Instance) undo(r *Refusal) {
 	for _, p := range m.ports {
 		if p.changing {

@@ -362,6 +362,10 @@ func (s *site) testTakeBack(t *testing.T) {
 	if st, err = peer.AbortSchedule(t.Context(), "b2/x"); err != nil || st.RunningID != before.RunningID {
 		t.Errorf("%+v, %v", st, err)
 	}
+	// At once, and so at any later time: long before its base time.
+	if text := s.b1.text(t); strings.Contains(text, "cycle-time 2000000") {
+		t.Errorf("the kernel still has the other list:\n%s", text)
+	}
 	s.b1.until(t, "runs the schedule of before", func(ctx context.Context) error {
 		st, err := peer.ScheduleState(ctx)
 		if err != nil {
@@ -376,9 +380,6 @@ func (s *site) testTakeBack(t *testing.T) {
 		}
 		return nil
 	})
-	if text := s.b1.text(t); strings.Contains(text, "cycle-time 2000000") {
-		t.Errorf("the kernel still has the other list:\n%s", text)
-	}
 }
 
 // The disk of b1 is full: what cannot be promised is refused, and nothing

@@ -36,7 +36,7 @@ type applier struct {
 
 	mu      sync.Mutex
 	want    *node.Desired
-	begun   []tsn.Port    // ports whose gates in want had begun when it was given
+	begun   []begun       // those lists in want that had begun when it was given
 	last    error         // of the last attempt
 	look    bool          // what is known of the kernel may be out of date
 	settled chan struct{} // closed when what is wanted now has been tried
@@ -69,16 +69,16 @@ func (a *applier) release() { a.openOnce.Do(func() { close(a.open) }) }
 // back to, because its successor was taken back: it may start at any of its
 // cycles. One that lies ahead starts at its base time or not at all.
 func (a *applier) set(d node.Desired) {
-	var begun []tsn.Port
+	var lists []begun
 	if now, err := a.now(); err == nil {
 		for _, e := range d.State.Egress {
 			if e.Gates != nil && e.Gates.BaseTime.NS < now.NS {
-				begun = append(begun, e.Port)
+				lists = append(lists, begun{port: e.Port})
 			}
 		}
 	}
 	a.mu.Lock()
-	a.want, a.begun = &d, begun
+	a.want, a.begun = &d, lists
 	if a.settled == nil { // who waits for an overtaken state waits for this one
 		a.settled = make(chan struct{})
 	}
@@ -147,20 +147,33 @@ func (a *applier) run(ctx context.Context) {
 	}
 }
 
+// begun is a list that had begun when it was wanted, and when it shall again.
+type begun struct {
+	port  tsn.Port
+	again tsn.PTPTime
+}
+
 // again moves the base times of lists that had begun to a cycle that is still
-// to come. To a kernel that runs such a list it is the same list.
-func (a *applier) again(d tsn.DesiredState, begun []tsn.Port) tsn.DesiredState {
+// to come, and stays with that until it has, unless time steps. To a kernel that runs such a list
+// it is the same list.
+func (a *applier) again(d tsn.DesiredState, lists []begun) tsn.DesiredState {
 	now, err := a.now()
-	if err != nil || len(begun) == 0 {
+	if err != nil || len(lists) == 0 {
 		return d
 	}
 	d.Egress = slices.Clone(d.Egress)
 	for i := range d.Egress {
-		if e := &d.Egress[i]; slices.Contains(begun, e.Port) {
-			list := *e.Gates
-			list.BaseTime = qbv.NextBase(&list, now.Add(againLead))
-			e.Gates = &list
+		e := &d.Egress[i]
+		j := slices.IndexFunc(lists, func(b begun) bool { return b.port == e.Port })
+		if j < 0 {
+			continue
 		}
+		list := *e.Gates
+		if ahead := lists[j].again.NS - now.NS; ahead <= 0 || ahead > againLead+list.CycleTime {
+			lists[j].again = qbv.NextBase(&list, now.Add(againLead))
+		}
+		list.BaseTime = lists[j].again
+		e.Gates = &list
 	}
 	return d
 }

@@ -171,7 +171,7 @@ func (d *Daemon) CommitSchedule(ctx context.Context, id string, base tsn.PTPTime
 }
 
 // AbortSchedule implements api.Peer; an unknown id is no error. One that was
-// committed and has not started is taken back.
+// committed and has not started is taken back, from the kernel too.
 func (d *Daemon) AbortSchedule(ctx context.Context, id string) (*api.ScheduleState, error) {
 	d.heldMu.Lock()
 	defer d.heldMu.Unlock()
@@ -185,6 +185,9 @@ func (d *Daemon) AbortSchedule(ctx context.Context, id string) (*api.ScheduleSta
 		d.held.Schedule, d.replaced = d.replaced, nil
 		if err := d.heldStore.save(d.held); err != nil {
 			d.log.Warn("state not saved", "err", err)
+		}
+		if err := d.applier.settle(ctx); err != nil {
+			d.log.Warn("not all is taken back yet", "id", id, "err", err)
 		}
 	}
 	return d.scheduleState(ctx)

@@ -27,8 +27,16 @@
 //     the new base time. The one all-open entry used without gates is 10 ms
 //     long, so gates may begin up to 10 ms early, before anything relies on
 //     them. Lists of the scheduler end in a short guard entry.
-//   - A schedule replaced before its own start makes the next one start at the
-//     wrong time: such a change is refused with PendingError.
+//   - At every request about a schedule, also one for next week, all gates are
+//     open until the running entry ends (its timer next expires). A request
+//     for what runs, to begin within microseconds, therefore goes before in the
+//     same system call: the timer is set to that moment, and nothing leaves
+//     that should not. How long the kernel needs for the two is rehearsed first.
+//   - A schedule that waits can be replaced as long as another one runs: the
+//     next begins at its own base time. If none runs yet it would begin at that
+//     of the first: such a change is refused with PendingError.
+//   - A schedule that waits cannot be removed. It is taken back by one in its
+//     place with a base time in the year 2116, which tc shows and Read does not.
 //   - Grafting a child qdisc into a live taprio, or taking the interface down,
 //     may stop its timer: gates stay as they are. The schedule is therefore
 //     sent again after each. The all-open mask sent is all ones, for which

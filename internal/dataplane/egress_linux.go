@@ -250,11 +250,7 @@ func (k *kernel) setSchedule(o SetSchedule) error {
 	}
 	ran := k.running(pc)
 	sched.Base += k.early(pc)
-	root := cl.root(k.cfg.ClassMap, pc)
-	err := k.c.setQdisc(netlink.Replace, k.index(o.Port), rootHandle, netlinkRoot, "taprio", func(ae *netlink.AttributeEncoder) {
-		cl.encodeTaprio(ae, root, true, &sched, per)
-	})
-	if err != nil {
+	if err := k.replace(o, &sched, per); err != nil {
 		return k.judgeSchedule(o, err)
 	}
 	k.before[o.Port], k.sdu[o.Port] = ran, o.MaxSDU
@@ -272,4 +268,59 @@ func (k *kernel) judgeSchedule(o SetSchedule, err error) error {
 		return k.refuse(o.Port, FeaturePreemption, err.Error())
 	}
 	return err
+}
+
+// taprioRequest asks for another schedule under the root.
+func (k *kernel) taprioRequest(p tsn.Port, clock int32, s *Schedule, per perClass) (request, error) {
+	cl := k.classes(p)
+	root := cl.root(k.cfg.ClassMap, k.port(p))
+	if root.ClockID >= 0 {
+		root.ClockID = clock
+	}
+	return qdiscRequest(netlink.Replace, k.index(p), rootHandle, netlinkRoot, "taprio", func(ae *netlink.AttributeEncoder) {
+		cl.encodeTaprio(ae, root, true, s, per)
+	})
+}
+
+// replace sends a schedule. At every request software taprio opens all gates
+// until its timer expires next, which is when the entry that runs ends. So
+// another request goes before, for what runs now to begin in a moment: to that
+// moment the timer is set then, with which what ran goes on.
+func (k *kernel) replace(o SetSchedule, s *Schedule, per perClass) error {
+	set, err := k.taprioRequest(o.Port, clockTAI, s, per)
+	if err != nil || k.port(o.Port).Offload != OffloadNone || o.Over == nil || o.Over.allOpen(k.classes(o.Port).n) || !o.Over.whole() {
+		return k.c.send(set, err)
+	}
+	least := k.GateLimits(o.Port).MinInterval
+	takes, err := k.rehearse(o)
+	if err != nil {
+		return err
+	}
+	now, err := taiNow()
+	if err != nil {
+		return err
+	}
+	again, err := k.taprioRequest(o.Port, clockTAI, o.Over.from(now+2*takes, least), perClass{})
+	if err != nil {
+		return err
+	}
+	return k.c.batch([]request{again, set})[1]
+}
+
+// rehearse returns how long, in ns, the kernel takes for a schedule: it sends
+// the one that runs, with a clock for which it will be refused.
+func (k *kernel) rehearse(o SetSchedule) (int64, error) {
+	r, err := k.taprioRequest(o.Port, unix.CLOCK_REALTIME, o.Over, perClass{})
+	if err != nil {
+		return 0, err
+	}
+	begun, err := taiNow()
+	if err != nil {
+		return 0, err
+	}
+	if err := k.c.send(r, nil); err == nil {
+		return 0, fmt.Errorf("port %d: a schedule for another clock was taken", o.Port)
+	}
+	ended, err := taiNow()
+	return ended - begun, err
 }

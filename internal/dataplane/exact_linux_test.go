@@ -26,6 +26,8 @@ func TestExact(t *testing.T) {
 	kerneltest.Run(t, needs, func(t *testing.T) {
 		t.Run("GatePhase", precisely(testGatePhase))
 		t.Run("ScheduleSwitch", precisely(testScheduleSwitch))
+		t.Run("ReplacePending", precisely(testReplacePending))
+		t.Run("TakeBackLate", precisely(testTakeBackLate))
 		t.Run("CreditBased", precisely(testCreditBased))
 		t.Run("ForwardedExactly", precisely(testForwardedExactly))
 	})

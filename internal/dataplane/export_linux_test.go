@@ -10,6 +10,20 @@ import (
 // RawSocket is for tests that send and receive frames.
 var RawSocket = rawSocket
 
+// From is from, which Plan leaves to the backend.
+func (s *Schedule) From(t, least int64) *Schedule { return s.from(t, least) }
+
+// GatesAt is what the list has open at a time.
+func (s *Schedule) GatesAt(t int64) tsn.GateMask {
+	at := (t - s.Base) % s.Cycle
+	for _, e := range s.Entries {
+		if at -= e.Interval; at < 0 {
+			return e.Gates
+		}
+	}
+	return 0
+}
+
 // ReconcileAt is Reconcile with a clock.
 func ReconcileAt(ctx context.Context, k Backend, d tsn.DesiredState, now func() time.Time) (Report, error) {
 	return reconcile(ctx, k, d, &memory{}, now)

@@ -37,6 +37,7 @@ func (k *kernel) driver(p tsn.Port) string {
 func (k *kernel) fill(e *Egress, t taprioState, p PortConfig) {
 	e.Root, e.Oper, e.Admin = "", k.launched(t.Oper, p), k.launched(t.Admin, p)
 	e.MaxSDU, e.Preemptible = t.MaxSDU, t.Preemptible
+	e.dropParked()
 	if p.Offload == OffloadFull {
 		e.Oper, e.Admin = k.waiting(p.Port, e.Oper)
 	}

@@ -69,12 +69,14 @@ type (
 		Port     tsn.Port
 		MACMerge MACMerge
 	}
-	// SetSchedule replaces the schedule at its base time.
+	// SetSchedule replaces the schedule at its base time; Over runs until then.
+	// A parked one ends the wait of another for its base time, no more.
 	SetSchedule struct {
 		Port        tsn.Port
 		Schedule    *Schedule
 		MaxSDU      [tsn.MaxTrafficClasses]uint32
 		Preemptible [tsn.MaxTrafficClasses]bool
+		Over        *Schedule
 		Why         string // when the list itself is not new
 	}
 )
@@ -196,6 +198,7 @@ func (o SetMACMerge) Do(s *State) { s.EgressOf(o.Port).MACMerge = o.MACMerge }
 func (o SetSchedule) Do(s *State) {
 	e := s.EgressOf(o.Port)
 	e.Admin, e.MaxSDU, e.Preemptible, e.Stalled = o.Schedule, o.MaxSDU, o.Preemptible, false
+	e.dropParked()
 }
 
 // Text prints the op.

@@ -1,6 +1,7 @@
 package dataplane
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -192,10 +193,7 @@ func planEgress(have, want Egress, n int, g GateTarget, tol int64) (ops []Op, er
 		why = "preemptible classes"
 	}
 	sched, err := planSchedule(have, want, n, g, tol, why)
-	// Opening the gates is right at whatever time the kernel does it; anything
-	// else would begin at the time of the schedule that waits.
-	opens := sched != nil && sched.Schedule.allOpen(n) && len(shapers) == 0
-	if err == nil && have.Admin != nil && !have.Stalled && !opens && (sched != nil || len(shapers) > 0) {
+	if err == nil && have.Oper == nil && have.Admin != nil && !have.Stalled && (sched != nil || len(shapers) > 0) {
 		err = &PendingError{want.Port, have.Admin.Base}
 	}
 	if err != nil {
@@ -217,6 +215,17 @@ func (e *Egress) readable(list *Schedule, limit int) error {
 		len(list.Entries), len(e.Oper.Entries), limit, limit-len(list.Entries))}
 }
 
+// takeBack ends the wait of the admin schedule for its base time. Software does
+// what it does as long as nothing else begins; a device is told to go on.
+func (e *Egress) takeBack(list *Schedule, n int, g GateTarget) *SetSchedule {
+	if g.Offloaded {
+		list.advance(g.Now + restartLead)
+	} else {
+		list = parked(n)
+	}
+	return &SetSchedule{e.Port, list, e.MaxSDU, e.Preemptible, e.Oper, "the next one is taken back"}
+}
+
 // sduIs reports whether what the kernel tells of max-SDU is what it makes of want.
 func (e *Egress) sduIs(want [tsn.MaxTrafficClasses]uint32) bool {
 	for c, w := range want {
@@ -231,19 +240,23 @@ func (e *Egress) sduIs(want [tsn.MaxTrafficClasses]uint32) bool {
 // planSchedule decides whether a schedule must be sent; why is set when one
 // must be even though the list is right.
 func planSchedule(have, want Egress, n int, g GateTarget, tol int64, why string) (*SetSchedule, error) {
-	running := have.Admin
-	if running == nil {
-		running = have.Oper
-	}
 	list := *want.Admin
-	known := list.sameList(running)
 	gated := !list.allOpen(n)
-	if known && gated && why == "" && g.Err == nil && list.phaseDiff(running) > tol {
+	near := func(ns int64) bool { return !gated || g.Err != nil || max(ns, -ns) <= tol }
+	last := cmp.Or(have.Admin, have.Oper)
+	runs := list.sameList(have.Oper) && near(list.phaseDiff(have.Oper))
+	known := list.sameList(last)
+	if have.Admin != nil && !runs && list.Base >= g.Now+minLead { // its first cycle counts
+		known = known && near(list.Base-last.Base)
+	}
+	if known && why == "" && !near(list.phaseDiff(last)) {
 		why = "phase"
 	}
 	switch {
 	case known && why == "":
 		return nil, nil
+	case have.Admin != nil && runs && (why == "" || why == "phase"):
+		return have.takeBack(&list, n, g), nil
 	case !gated: // any time will do
 	case g.Err != nil:
 		return nil, g.Err
@@ -258,5 +271,5 @@ func planSchedule(have, want Egress, n int, g GateTarget, tol int64, why string)
 	if !known {
 		why = ""
 	}
-	return &SetSchedule{want.Port, &list, want.MaxSDU, want.Preemptible, why}, nil
+	return &SetSchedule{want.Port, &list, want.MaxSDU, want.Preemptible, have.Oper, why}, nil
 }

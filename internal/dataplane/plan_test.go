@@ -485,20 +485,32 @@ func TestScheduleRules(t *testing.T) {
 	if _, err := set(state(100_000_000, 9)); err != nil {
 		t.Fatal(err)
 	}
-	// A pending schedule is not replaced, but bridging goes on.
+	// One that waits is replaced, if another runs meanwhile: the kernel would
+	// begin the next at the time of the first. Bridging goes on all the same.
 	d := state(200_000_000, 10)
 	d.Bridge.OwnedVIDs, d.Bridge.SelfVLANs = vids, vids[:1]
+	runs := func(s *dataplane.Schedule) (old *dataplane.Schedule) {
+		k.Inject(func(st *dataplane.State) { old, st.Egress[0].Oper = st.Egress[0].Oper, s })
+		return old
+	}
+	oper := runs(nil)
 	r, err := set(d)
 	if !errors.Is(err, dataplane.ErrPending) || len(r.Applied) != 1 || len(r.Refused) != 1 {
-		t.Errorf("replaced while pending: %v, %v", err, r)
+		t.Errorf("replaced while pending and nothing runs: %v, %v", err, r)
 	}
 	// Unless its timer stands still, in which case waiting would never end.
-	stalled := func(on bool) { k.Inject(func(s *dataplane.State) { s.Egress[0].Stalled = on }) }
-	stalled(true)
+	k.Inject(func(s *dataplane.State) { s.Egress[0].Stalled = true })
 	if c, err := k.Diff(d); err != nil || len(c) != 1 {
 		t.Errorf("pending and stalled: %v, %v", c, err)
 	}
-	stalled(false)
+	k.Inject(func(s *dataplane.State) { s.Egress[0].Stalled = false })
+	runs(oper)
+	if _, err := set(d); err != nil {
+		t.Errorf("replaced while pending: %v", err)
+	}
+	if s, _ := k.Read(); s.EgressOf(1).Admin == nil || s.EgressOf(1).Admin.Entries[0].Gates != 10 {
+		t.Errorf("replaced while pending: %v", s.EgressOf(1))
+	}
 	if err := k.AwaitOper(t.Context(), 1); err != nil {
 		t.Fatal(err)
 	}
@@ -507,6 +519,17 @@ func TestScheduleRules(t *testing.T) {
 	}
 	if err := k.AwaitOper(t.Context(), 1); err != nil {
 		t.Fatal(err)
+	}
+	// One that waits is taken back by what runs, whatever its base; nothing
+	// waits any more then.
+	if _, err := set(state(300_000_000, 9)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := set(d); err != nil {
+		t.Errorf("taken back: %v", err)
+	}
+	if s, _ := k.Read(); s.EgressOf(1).Admin != nil || s.EgressOf(1).Oper.Entries[0].Gates != 10 {
+		t.Errorf("taken back: %v", s.EgressOf(1))
 	}
 	// The same list with the same phase is the same schedule, whatever its base.
 	writes := k.Writes
@@ -522,6 +545,30 @@ func TestScheduleRules(t *testing.T) {
 	s, _ := k.Read()
 	if a := s.EgressOf(1).Admin; a == nil || a.Base <= k.Now || a.Base%1_000_000 != 300_037 {
 		t.Errorf("new phase: %v at %d", a, k.Now)
+	}
+}
+
+// What runs is taken on in the midst of its cycle: the list begins at the time
+// asked for or, where an entry would be split too close to its ends, beside it,
+// and from then on opens the same gates at every time.
+func TestTakenOn(t *testing.T) {
+	s := &dataplane.Schedule{Base: 1000, Cycle: 100, Entries: []tsn.GateEntry{{Gates: 1, Interval: 50}, {Gates: 2, Interval: 30}, {Gates: 2, Interval: 20}}}
+	for at := range int64(250) {
+		got := s.From(1000+at, 10)
+		sum := int64(0)
+		for _, e := range got.Entries {
+			if sum += e.Interval; e.Interval < 10 {
+				t.Errorf("at %d: %v", at, got)
+			}
+		}
+		if got.Base < 1000+at || got.Base > 1000+at+10 || sum != s.Cycle || got.Cycle != s.Cycle {
+			t.Errorf("at %d: %v", at, got)
+		}
+		for x := range int64(250) {
+			if got.GatesAt(got.Base+x) != s.GatesAt(got.Base+x) {
+				t.Errorf("at %d: %v has other gates %d later", at, got, x)
+			}
+		}
 	}
 }
 

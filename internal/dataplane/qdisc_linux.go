@@ -111,7 +111,12 @@ func (g *GateCounters) decode(ad *netlink.AttributeDecoder) {
 }
 
 func (c *conn) setQdisc(how netlink.HeaderFlags, index int, handle, parent uint32, kind string, options func(*netlink.AttributeEncoder)) error {
-	return c.modify(unix.RTM_NEWQDISC, how, tcmsg(index, handle, parent, 0), func(ae *netlink.AttributeEncoder) {
+	r, err := qdiscRequest(how, index, handle, parent, kind, options)
+	return c.send(r, err)
+}
+
+func qdiscRequest(how netlink.HeaderFlags, index int, handle, parent uint32, kind string, options func(*netlink.AttributeEncoder)) (request, error) {
+	return newRequest(unix.RTM_NEWQDISC, how, tcmsg(index, handle, parent, 0), func(ae *netlink.AttributeEncoder) {
 		ae.String(nl.TCA_KIND, kind)
 		if options != nil {
 			ae.Nested(nl.TCA_OPTIONS, func(ae *netlink.AttributeEncoder) error {

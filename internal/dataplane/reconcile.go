@@ -47,6 +47,8 @@ func Reconcile(ctx context.Context, k Backend, d tsn.DesiredState) (Report, erro
 	return reconcile(ctx, k, d, &memory{}, time.Now)
 }
 
+var errDiffers = errors.New("the kernel took every step and yet differs")
+
 // memory is the state in which the last Set left the kernel, as it was read
 // back. To plan from it is faster than to read the kernel again, and what
 // others have changed meanwhile shows when the result is read.
@@ -66,16 +68,19 @@ func reconcile(ctx context.Context, k Backend, d tsn.DesiredState, m *memory, cl
 	if err != nil {
 		return r, err
 	}
-	for {
+	for again := true; ; {
 		remembered := m.valid
 		if r.Left, err = pass(ctx, k, t, m, &r, clock); err == nil {
 			r.Bridge = true
 			return r, errors.Join(r.Refused...)
 		}
 		m.valid = false
-		if !remembered || errors.Is(err, ErrInvalid) || ctx.Err() != nil {
+		// A schedule may have begun just before it was to be taken back.
+		overtaken := again && errors.Is(err, errDiffers)
+		if !remembered && !overtaken || errors.Is(err, ErrInvalid) || ctx.Err() != nil {
 			return r, err
 		}
+		again = again && !overtaken
 	}
 }
 
@@ -110,7 +115,7 @@ func pass(ctx context.Context, k Backend, t *Target, m *memory, r *Report, clock
 		if err := t.difference(have); err != nil {
 			return nil, err
 		}
-		return nil, fmt.Errorf("the kernel took every step and yet differs in %d, first: %s", len(left), left[0].Text(c))
+		return nil, fmt.Errorf("%w in %d, first: %s", errDiffers, len(left), left[0].Text(c))
 	}
 	m.keep(have)
 	return nil, nil

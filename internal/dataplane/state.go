@@ -121,6 +121,60 @@ func (s *Schedule) advance(t int64) {
 	}
 }
 
+// parkedFrom is after the base time of any schedule that is meant to run, and
+// long enough before the end of a clock that counts ns in 63 bits.
+const parkedFrom = 1 << 62 // in the year 2116
+
+// parked returns a schedule that never begins. In the place of one that waits
+// it leaves the kernel with what it runs.
+func parked(n int) *Schedule {
+	s := AllOpen(n)
+	s.Base = parkedFrom
+	return s
+}
+
+// dropParked forgets an admin schedule that never begins.
+func (e *Egress) dropParked() {
+	if e.Admin != nil && e.Admin.Base >= parkedFrom {
+		e.Admin = nil
+	}
+}
+
+// whole reports that the entries fill the cycle.
+func (s *Schedule) whole() bool {
+	left := s.Cycle
+	for _, e := range s.Entries {
+		left -= e.Interval
+	}
+	return left == 0
+}
+
+// from returns a list that does from time t on what s does, and the time from
+// which it does: t or a little later, for its first and last entry are the
+// halves of one of s, and no half is shorter than least ns.
+func (s *Schedule) from(t, least int64) *Schedule {
+	out := &Schedule{Base: t, Cycle: s.Cycle, Extension: s.Extension}
+	done, i := (t-s.Base)%s.Cycle, 0
+	for ; done >= s.Entries[i].Interval; i++ {
+		done -= s.Entries[i].Interval
+	}
+	if done > 0 && done < least {
+		out.Base += least - done
+		done = least
+	}
+	n := len(s.Entries)
+	if done > 0 && s.Entries[i].Interval-done < least {
+		out.Base += s.Entries[i].Interval - done
+		i, done = (i+1)%n, 0
+	}
+	out.Entries = slices.Concat(s.Entries[i:], s.Entries[:i])
+	if done > 0 {
+		out.Entries = append(out.Entries, tsn.GateEntry{Gates: s.Entries[i].Gates, Interval: done})
+		out.Entries[0].Interval -= done
+	}
+	return out
+}
+
 // allOpen reports a single entry that closes nothing.
 func (s *Schedule) allOpen(n int) bool {
 	return len(s.Entries) == 1 && s.Entries[0].Gates == allGates(n)

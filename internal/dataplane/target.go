@@ -24,6 +24,8 @@ type GateTarget struct {
 	Now int64 // gate clock
 	// ReadBack is the limit of that name.
 	ReadBack int
+	// Offloaded: the device has the gates.
+	Offloaded bool
 	// Err says why base times cannot be computed; a port that needs a new
 	// schedule is then refused, everything else goes on.
 	Err error
@@ -234,7 +236,8 @@ func gateNow(k Backend, p tsn.Port) GateTarget {
 	if err != nil {
 		err = fmt.Errorf("port %d: gate clock: %w", p, err)
 	}
-	return GateTarget{Now: now, ReadBack: k.GateLimits(p).ReadBack, Err: err}
+	pc, _ := k.Config().port(p)
+	return GateTarget{Now: now, ReadBack: k.GateLimits(p).ReadBack, Offloaded: pc.Offload == OffloadFull, Err: err}
 }
 
 // convert puts the base time of one port's list into gate clock time.
