@@ -49,6 +49,7 @@ var may = map[string][]string{
 	"qbv/verify":        {"", "qbv/schedule"},
 	"qbv/synth":         {"", "qbv/schedule", "qbv/instances", "qbv/gatelist", "qbv/verify"},
 	"srp":               {""},
+	"srp/mrp":           {""},
 	"distlink":          {""},
 	"distlink/udplink":  {"", "distlink", "distlink/erldist"},
 	"distlink/erldist":  {"", "distlink", "distlink/udplink"},
@@ -112,7 +113,7 @@ var cores = []string{
 	"qbv/gatelist",
 	"qbv/instances",
 	"qbv/verify",
-	"qbv/synth", "srp", "distlink", "internal/node",
+	"qbv/synth", "srp", "srp/mrp", "distlink", "internal/node",
 }
 
 // forbidden in a core, with the reason a reader is told.
