@@ -33,7 +33,8 @@ func (a *app) root() *cobra.Command {
 		Long: `tsnctl talks to the tsnswitchd of this machine over its unix socket. With
 --node the daemon forwards the call to another node of the fabric.
 
-Exit status: 0 done, 1 refused or failed, 2 the command line is wrong.`,
+Exit status: 0 done, 1 refused or failed, 2 the command line is wrong,
+3 a schedule is incomplete or invalid.`,
 		Example: `  tsnctl status
   tsnctl doctor --node b3
   tsnctl stream add --talker A --listener B --interval 10ms --size 128
@@ -138,6 +139,9 @@ func (a *app) exit(err error) int {
 	if err == nil {
 		return exitOK
 	}
+	if errors.As(err, new(verdict)) {
+		return exitVerdict
+	}
 	var f failure
 	if !errors.As(err, &f) {
 		fmt.Fprintf(a.errOut, "tsnctl: %v\nTry tsnctl --help.\n", err)
@@ -149,6 +153,8 @@ func (a *app) exit(err error) int {
 	case errors.As(err, &e):
 	case errors.As(err, &file):
 		e = api.Errorf(api.CodeBadRequest, "%w", file)
+	case badFile(err):
+		e = api.Errorf(api.CodeBadRequest, "%w", f.error)
 	default:
 		e = api.Errorf(api.CodeInternal, "%w", f.error)
 	}

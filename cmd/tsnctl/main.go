@@ -20,9 +20,10 @@ func main() {
 
 // Exit statuses.
 const (
-	exitOK     = 0
-	exitFailed = 1 // refused by the switch, or something went wrong
-	exitUsage  = 2 // the command line cannot be meant
+	exitOK      = 0
+	exitFailed  = 1 // refused by the switch, or something went wrong
+	exitUsage   = 2 // the command line cannot be meant
+	exitVerdict = 3 // a schedule was printed that is incomplete or invalid, and says so
 )
 
 // run is main without the process: tests call it.

@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"log/slog"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -69,12 +71,16 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			// code N command...: runs it and wants that exit status.
 			"code": func(ts *testscript.TestScript, _ bool, args []string) {
-				var out, errOut bytes.Buffer
-				cmd := append([]string{"--socket", ts.Getenv("TSNSWITCH_SOCKET")}, args[1:]...)
-				got := run(context.Background(), cmd, &out, &errOut)
-				ts.Check(os.WriteFile(ts.MkAbs("out"), out.Bytes(), 0o644))
-				ts.Check(os.WriteFile(ts.MkAbs("err"), errOut.Bytes(), 0o644))
-				ts.Logf("[out]\n%s[err]\n%s", out.String(), errOut.String())
+				got := exitOK
+				var exit *exec.ExitError
+				if err := ts.Exec("tsnctl", args[1:]...); errors.As(err, &exit) {
+					got = exit.ExitCode()
+				} else {
+					ts.Check(err)
+				}
+				for _, name := range []string{"stdout", "stderr"} {
+					ts.Check(os.WriteFile(ts.MkAbs(strings.TrimPrefix(name, "std")), []byte(ts.ReadFile(name)), 0o644))
+				}
 				if want := args[0]; want != string(rune('0'+got)) {
 					ts.Fatalf("exit status %d, want %s", got, want)
 				}
@@ -149,6 +155,8 @@ var commands = map[string]string{
 	"schedule-apply":   "schedule apply",
 	"schedule-show":    "schedule show",
 	"schedule-offline": "schedule plan --network ../../lab/line3.yaml",
+	"help-verify":      "schedule verify --help",
+	"help-plan":        "schedule plan --help",
 	"plan-paths":       "plan paths --network ../../lab/ring4.yaml",
 	"plan-paths-one":   "plan paths --network ../../lab/ring4.yaml --from b4 --to B --vlan 100",
 	"plan-file":        "plan paths --file testdata/plan.yaml",
@@ -184,7 +192,7 @@ func TestOutput(t *testing.T) {
 			}
 			var jsonOut, jsonErr bytes.Buffer
 			run(t.Context(), append(args, "--json"), &jsonOut, &jsonErr)
-			if code != exitOK {
+			if code != exitOK && code != exitVerdict {
 				jsonOut = jsonErr
 			}
 			dec := json.NewDecoder(&jsonOut)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -14,26 +15,56 @@ import (
 
 func (a *app) schedule() *cobra.Command {
 	return group("schedule", "Plan, start and look at gate schedules",
-		a.schedulePlan(), a.scheduleApply(), a.scheduleShow())
+		a.schedulePlan(), a.scheduleVerify(), a.scheduleApply(), a.scheduleShow())
 }
 
 func (a *app) schedulePlan() *cobra.Command {
 	var cycle config.Duration
 	var file string
+	var off offlinePlan
 	c := &cobra.Command{
-		Use: "plan", Short: "Compute a schedule; change nothing",
-		Long: `Computes the gate lists of the streams that the daemon knows or, with
---network, of a network file: its bridges choose the paths in virtual time and
-no daemon is asked.`,
-		Example: "  tsnctl schedule plan\n  tsnctl schedule plan --network lab/ring4.yaml -o json", Args: cobra.NoArgs,
-		RunE: a.planFrom(&file, func(ctx context.Context, sw api.Switch) (*api.Schedule, error) {
-			return sw.PlanSchedule(ctx, api.PlanRequest{CycleTime: int64(cycle)})
-		}),
+		Use: "plan [--topo FILE [--streams FILE] | --network FILE]", Short: "Compute a schedule; change nothing",
+		Long: schedulePlanHelp,
+		Example: "  tsnctl schedule plan\n" +
+			"  tsnctl schedule plan --topo net.yaml\n" +
+			"  tsnctl schedule plan --topo topo.csv --streams task.csv -o json\n" +
+			"  tsnctl schedule plan --topo net.yaml --budget 5s --out s.json\n" +
+			"  tsnctl schedule plan --network lab/ring4.yaml -o json", Args: cobra.NoArgs,
+	}
+	c.RunE = func(c *cobra.Command, args []string) error {
+		if off.topo == "" {
+			return a.planFrom(&file, func(ctx context.Context, sw api.Switch) (*api.Schedule, error) {
+				return sw.PlanSchedule(ctx, api.PlanRequest{CycleTime: int64(cycle)})
+			})(c, args)
+		}
+		if c.Flags().Changed("cycle") {
+			return usageError{errors.New("--cycle is for a daemon; offline the cycle comes from the streams")}
+		}
+		return a.planOfflineFiles(c, &off)
 	}
 	networkFlag(c, &file)
+	off.flags(c)
+	c.MarkFlagsMutuallyExclusive("network", "topo")
+	c.MarkFlagsMutuallyExclusive("budget", "units")
 	c.Flags().Var(&unit[*config.Duration]{v: &cycle, name: "duration"}, "cycle", "cycle time (default: from the streams)")
 	return c
 }
+
+const schedulePlanHelp = `Computes routes, transmission times and gate lists. Nothing changes anywhere.
+
+Without a file: of the streams that the daemon knows.
+
+--topo FILE [--streams FILE] asks no daemon. The files are a network file
+(YAML, its streams in it or in a file of their own), or tsnkit's pair of CSV
+files. -o json writes a qbv-solution/1, every stream's worst latency and jitter
+in it. If not all streams fit, the exit status is 3, and what is written is
+the largest part found, marked as such, with what is in the way of the others.
+The same files, options and --units give the same bytes; --budget searches
+for a time and says how many units that was. What is found is checked (see
+schedule verify) before it is written.
+
+--network FILE: the bridges of a network file choose the paths in virtual
+time, and the streams are planned on those.`
 
 func (a *app) scheduleApply() *cobra.Command {
 	var cycle, lead config.Duration

@@ -1,0 +1,281 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"tsnswitch/internal/config"
+	"tsnswitch/qbv/format"
+	"tsnswitch/qbv/schedule"
+	"tsnswitch/qbv/synth"
+	"tsnswitch/qbv/verify"
+)
+
+// offlinePlan is schedule plan --topo.
+type offlinePlan struct {
+	planFiles
+	budget config.Duration
+	units  int64
+	seed   uint64
+	mode   string
+	routes string
+	paths  int
+	out    string
+}
+
+func (o *offlinePlan) flags(c *cobra.Command) {
+	o.planFiles.flags(c)
+	f := c.Flags()
+	f.Var(&unit[*config.Duration]{v: &o.budget, name: "duration"}, "budget", "time to search; prints the work units spent")
+	f.Int64Var(&o.units, "units", 0, "work units to search: the same bytes every time (default: some seconds' worth)")
+	f.Uint64Var(&o.seed, "seed", 0, "of the search")
+	f.StringVar(&o.mode, "mode", "auto", "nowait, buffered, auto")
+	f.StringVar(&o.routes, "routes", "k-shortest", "k-shortest, or ect: trees that SPB can install")
+	f.IntVar(&o.paths, "paths", 0, fmt.Sprintf("routes to try of each stream (default %d; of ect all)", synth.DefaultRoutes))
+	f.StringVar(&o.out, "out", "", "write the solution to this file too")
+	for flag, values := range map[string][]string{"mode": {"nowait", "buffered", "auto"}, "routes": {"k-shortest", "ect"}} {
+		_ = c.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
+	}
+}
+
+var modes = map[string]synth.Mode{"nowait": synth.NoWait, "buffered": synth.Buffered, "auto": synth.Auto}
+
+func (o *offlinePlan) options(c *cobra.Command) (synth.Options, error) {
+	mode, ok := modes[o.mode]
+	switch {
+	case !ok:
+		return synth.Options{}, usageError{fmt.Errorf("--mode %s: allowed: nowait, buffered, auto", o.mode)}
+	case o.routes != "k-shortest" && o.routes != "ect":
+		return synth.Options{}, usageError{fmt.Errorf("--routes %s: allowed: k-shortest, ect", o.routes)}
+	case c.Flags().Changed("budget") && o.budget <= 0, c.Flags().Changed("units") && o.units <= 0, o.paths < 0:
+		return synth.Options{}, usageError{fmt.Errorf("--budget, --units and --paths are to be positive")}
+	}
+	return synth.Options{Seed: o.seed, Mode: mode, Routes: synth.RouteChoice{K: o.paths}, Units: o.units}, nil
+}
+
+// plannedSchedule is a schedule and what was found out about it.
+type plannedSchedule struct {
+	problem *schedule.Problem
+	*schedule.Solution
+	meta   format.Meta
+	report *verify.Report
+}
+
+func (a *app) planOfflineFiles(c *cobra.Command, o *offlinePlan) error {
+	options, err := o.options(c)
+	if err != nil {
+		return err
+	}
+	n, err := o.load(c)
+	if err != nil {
+		return asFailure(err)
+	}
+	if o.routes == "ect" {
+		if err := n.ectRoutes(); err != nil {
+			return failure{err}
+		}
+		if o.paths > 0 {
+			for i := range n.problem.Streams {
+				s := &n.problem.Streams[i]
+				s.Routes = s.Routes[:min(o.paths, len(s.Routes))]
+			}
+		}
+	}
+	s, err := a.search(c.Context(), n.problem, options, time.Duration(o.budget))
+	if err != nil {
+		return failure{err}
+	}
+	s.meta.Mode = o.mode
+	if err := s.prove(); err != nil {
+		return failure{err}
+	}
+	return a.showPlan(s, o.out)
+}
+
+// asFailure leaves errors of the command line as they are.
+func asFailure(err error) error {
+	if _, usage := err.(usageError); usage {
+		return err
+	}
+	return failure{err}
+}
+
+// search runs the planner: until it is done, the units are spent, or the budget
+// is over.
+func (a *app) search(ctx context.Context, p *schedule.Problem, o synth.Options, budget time.Duration) (*plannedSchedule, error) {
+	pl, err := synth.New(p, o)
+	if err != nil {
+		return nil, err
+	}
+	left := cmp.Or(o.Units, synth.DefaultUnits)
+	if budget > 0 {
+		left = 1 << 62
+	}
+	const step = 100_000 // some ms
+	start, told := time.Now(), time.Now()
+	for done := false; !done && left > 0 && (budget == 0 || time.Since(start) < budget); left -= step {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		done = pl.Run(min(step, left))
+		if now := time.Now(); now.Sub(start) >= 2*time.Second && now.Sub(told) >= time.Second {
+			told = now
+			spent := pl.Spent()
+			fmt.Fprintf(a.errOut, "tsnctl: %d of %d streams placed, %d work units after %.0f s\n", spent.Placed, len(p.Streams), spent.Units, now.Sub(start).Seconds())
+		}
+	}
+	spent := pl.Spent()
+	if budget > 0 {
+		fmt.Fprintf(a.errOut, "tsnctl: %d work units spent; --units %d --seed %d finds the same\n", spent.Units, spent.Units, o.Seed)
+	}
+	return &plannedSchedule{problem: p, Solution: pl.Solution(), meta: format.Meta{Instance: p.Name, Seed: o.Seed, Units: spent.Units}}, nil
+}
+
+// prove checks what was found. An
+// error is a fault of this program: no schedule leaves it that does not hold.
+func (s *plannedSchedule) prove() error {
+	report, err := verify.Check(s.problem, s.Solution)
+	if err != nil {
+		return err
+	}
+	if !report.Valid() {
+		return fmt.Errorf("the schedule found does not hold, which is a fault of this program: %w", report.Err())
+	}
+	s.report = report
+	s.meta.Figures = figures(report)
+	return nil
+}
+
+// figures are the worst of each stream's listeners.
+func figures(r *verify.Report) []format.Figures {
+	out := make([]format.Figures, len(r.Streams))
+	for i, s := range r.Streams {
+		for _, l := range s.Listeners {
+			out[i].Latency, out[i].Jitter = max(out[i].Latency, l.Latency), max(out[i].Jitter, l.Jitter)
+		}
+	}
+	return out
+}
+
+// verdict is an exit status of its own after output that says why.
+type verdict struct{}
+
+func (verdict) Error() string { return "the schedule is incomplete or invalid" }
+
+func (a *app) showPlan(s *plannedSchedule, file string) error {
+	text := format.WriteSolution(s.problem, s.Solution, s.meta)
+	if file != "" {
+		if err := os.WriteFile(file, text, 0o644); err != nil {
+			return failure{err}
+		}
+	}
+	if a.json {
+		if _, err := a.out.Write(text); err != nil {
+			return failure{err}
+		}
+	} else {
+		p := &page{w: a.out}
+		s.print(p)
+		if p.err != nil {
+			return failure{p.err}
+		}
+	}
+	if len(s.Streams) < len(s.problem.Streams) {
+		return verdict{}
+	}
+	return nil
+}
+
+// shown is how many streams are printed; JSON has all.
+const shown = 40
+
+func (s *plannedSchedule) print(p *page) {
+	marked := ""
+	if n := len(s.problem.Streams) - len(s.Streams); n > 0 {
+		marked = fmt.Sprintf("; INCOMPLETE, %d do not fit", n)
+	}
+	p.printf("%s: %d of %s scheduled, cycle %s, %s%s", dash(s.meta.Instance), len(s.Streams),
+		plural(len(s.problem.Streams), "stream", "streams"), dur(s.Cycle), plural(len(s.Gates), "gate list", "gate lists"), marked)
+	p.printf("%d work units, seed %d; checked: %d transmissions, no fault", s.meta.Units, s.meta.Seed, s.report.Transmissions)
+	s.printStreams(p)
+	for _, u := range s.Unplaced {
+		p.blank()
+		s.printUnplaced(p, &u)
+	}
+}
+
+// printStreams lists the placed streams, those with the least to spare first if
+// there are many.
+func (s *plannedSchedule) printStreams(p *page) {
+	order := make([]int, len(s.Streams))
+	for i := range order {
+		order[i] = i
+	}
+	left := func(i int) int64 { return s.problem.Streams[s.Streams[i].Stream].Deadline - s.meta.Figures[i].Latency }
+	if len(order) > shown {
+		slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(left(a), left(b)) })
+	}
+	t := table{head: []string{">ID", "~STREAM", ">HOPS", ">LATENCY", ">LIMIT", ">JITTER", "ROUTE"}}
+	for _, i := range order[:min(shown, len(order))] {
+		x := &s.Streams[i]
+		st, f := &s.problem.Streams[x.Stream], s.meta.Figures[i]
+		t.row(st.ID, dash(st.Name), len(x.Route), dur(f.Latency), dur(st.Deadline), dur(f.Jitter), routeText(s.problem, x.Route))
+	}
+	if len(t.rows) > 0 {
+		p.blank()
+		p.table(t)
+	}
+	if more := len(order) - shown; more > 0 {
+		p.printf("and %d more with more time to spare; -o json has all", more)
+	}
+}
+
+// routeText is the nodes of a path, or the links of a tree.
+func routeText(p *schedule.Problem, route []schedule.LinkID) string {
+	var b strings.Builder
+	at := schedule.NodeID(-1)
+	for i, l := range route {
+		from, to := p.Links[l].From, p.Links[l].To
+		switch {
+		case i == 0:
+			b.WriteString(p.Nodes[from].Name)
+		case from != at:
+			b.WriteString(", " + p.Nodes[from].Name)
+		}
+		b.WriteString(" " + p.Nodes[to].Name)
+		at = to
+	}
+	return b.String()
+}
+
+func (s *plannedSchedule) printUnplaced(p *page, u *schedule.Unplaced) {
+	name := func(i int) string {
+		st := &s.problem.Streams[i]
+		if st.Name != "" {
+			return fmt.Sprintf("%d (%s)", st.ID, st.Name)
+		}
+		return fmt.Sprint(st.ID)
+	}
+	text := u.Reason
+	if u.Link >= 0 {
+		text = fmt.Sprintf("%s: %s", s.problem.LinkName(u.Link), text)
+	}
+	p.wrap("", "  ", fmt.Sprintf("stream %s does not fit: %s", name(u.Stream), text))
+	if len(u.Blocking) > 0 {
+		var in []string
+		for _, b := range u.Blocking {
+			in = append(in, name(b))
+		}
+		p.wrap("  in the way: ", "    ", strings.Join(in, ", "))
+	}
+	if u.Remedy != "" {
+		p.wrap("  makes room: ", "    ", u.Remedy)
+	}
+}
