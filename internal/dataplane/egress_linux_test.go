@@ -220,17 +220,19 @@ func testManyEntries(t *testing.T) {
 		}
 		return g
 	}
-	for _, n := range []int{33, 256, 500, lim.ReadBack - 500, lim.ReadBack / 2, lim.ReadBack / 2} {
-		g := list(n)
-		g.Entries[n-1].Gates ^= tsn.GateMask(n & 1)
-		d.Egress[0].Gates = g
+	for _, round := range [][3]int{{33, 100, 256}, {500, lim.ReadBack - 100, lim.ReadBack - 256}} {
+		for i, n := range round {
+			d.Egress[i].Gates = list(n)
+		}
 		set(t, k, d)
-		if e := read(t, k).EgressOf(1); e.Admin == nil || !slices.Equal(e.Admin.Entries, g.Entries) {
-			t.Errorf("%d entries were not read back", n)
+		for i, e := range read(t, k).Egress {
+			if e.Admin == nil || !slices.Equal(e.Admin.Entries, d.Egress[i].Gates.Entries) {
+				t.Errorf("%d entries were not read back", round[i])
+			}
 		}
 		awaitAll(t, k)
 	}
-	d.Egress[0].Gates = list(lim.ReadBack/2 + 1)
+	d.Egress[0].Gates = list(lim.ReadBack - 500 + 1)
 	_, err := k.Set(t.Context(), d)
 	var limit *dataplane.LimitError
 	if !errors.As(err, &limit) || limit.OnPort() != 1 {

@@ -139,3 +139,10 @@ func poll(ctx context.Context, done func() (bool, error)) error {
 		}
 	}
 }
+
+// GateNow reads the clock that the port's gates run on, ns.
+func (k *Kernel) GateNow(p tsn.Port) (int64, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.k.GateNow(p)
+}

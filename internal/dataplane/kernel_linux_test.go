@@ -50,6 +50,7 @@ func TestKernel(t *testing.T) {
 		t.Run("ServiceOrder", testServiceOrder)
 		t.Run("LinkDown", testLinkDown)
 		t.Run("ManyEntries", testManyEntries)
+		t.Run("ToolSees", testToolSees)
 		t.Run("ControlGroups", testControlGroups)
 		t.Run("FourThousand", testFourThousand)
 		t.Run("FailedBatch", testFailedBatch)
