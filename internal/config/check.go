@@ -163,6 +163,7 @@ func (c *Daemon) checkPorts(d *document) {
 			d.oneOf(key+".role", p.Role, c.Role)
 		}
 		p.check(d, key)
+		c.checkGates(d, key, p)
 		if len(p.Stations) > 0 && p.Role != "edge" {
 			d.bad(key+".stations", "stations are behind edge ports; this one is %s", p.Role)
 		}
@@ -312,7 +313,7 @@ func (q QBV) check(d *document) {
 	within(d, "qbv.jitter", q.Jitter, 0, 10e6)
 	within(d, "qbv.minInterval", q.MinInterval, 0, 10e6)
 	within(d, "qbv.maxCycle", q.MaxCycle, 10e3, 10e9)
-	d.oneOf("qbv.offload", q.Offload, "none", "full")
+	d.oneOf("qbv.offload", q.Offload, OffloadNone, OffloadTxTime, OffloadFull)
 	within(d, "qbv.leadTime", q.LeadTime, 100e6, 60e9)
 }
 

@@ -151,6 +151,10 @@ func TestErrors(t *testing.T) {
 		{"wrong kinds", minimal + "log: text\nsrp: {maxStreams: [1], maxGroups: many}\nqbv: {offload: {a: 1}}\n"},
 		{"units", minimal + "gptp: {gateOffsetBound: 1, clock: {ppm: fast, steer: yes}}\nqbv: {guardOctets: 1k}\nmetrics: {listen: 9464}\nmanagement: {vid: 99999, address: 10.0.0.1}\n"},
 		{"ranges", minimal + "gptp: {gateOffsetBound: 2s, clock: {ppm: 501, kind: quartz}}\nqbv: {leadTime: 1ms, offload: some}\nlog: {level: loud}\nsrp: {shares: {sr: 101}}\n"},
+		{"who runs the gates", strings.Replace(minimal, "  - {port: 1, ifname: p1, role: fabric}\n", `  - {port: 1, ifname: p1, role: fabric, offload: some, launchDelta: 1us}
+  - {port: 2, ifname: p2, role: fabric, offload: full, maxSdu: [20000B, 0B, 0B, 0B, 0B]}
+  - {port: 3, ifname: p3, role: fabric, offload: txtime-assist, launchDelta: 1s, preemption: {classes: [0, 0, 3, 7], verifyTime: 1500us, addFragSize: 4}}
+`, 1)},
 		{"missing", "log: {level: info}\n"},
 		{"management off the fabric", minimal + "management: {vid: 7, address: 10.0.0.1/24}\n"},
 		{"listen without keys", minimal + "api: {listen: '127.0.0.1:1'}\n"},

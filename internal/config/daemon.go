@@ -100,6 +100,16 @@ type Port struct {
 	Queues int `yaml:"queues"`
 	// GateLimit is how many entries a gate control list may have.
 	GateLimit int `yaml:"gateLimit"`
+	// Offload is who runs the gates; "": as QBV says. See OffloadOf.
+	Offload string `yaml:"offload,omitempty"`
+	// LaunchDelta is how long before its launch time a frame leaves the kernel's
+	// queue under txtime-assist; 0: 500 us.
+	LaunchDelta Duration `yaml:"launchDelta,omitempty"`
+	// MaxSDU is, from class 0 on, the largest frame in octets behind its Ethernet
+	// header; 0: any.
+	MaxSDU []Size `yaml:"maxSdu,omitempty,flow"`
+	// Preemption is nil where the device is left as it is.
+	Preemption *Preemption `yaml:"preemption,omitempty"`
 	// PVID is the VLAN of untagged frames (0: they are dropped); Untagged
 	// says that its frames leave without tag. Tagged are further VLANs of an
 	// edge port, nil for every Base VID; fabric ports carry them all.
@@ -253,7 +263,7 @@ type QBV struct {
 	Jitter      Duration `yaml:"jitter"`      // added to both ends of each window
 	MinInterval Duration `yaml:"minInterval"` // of a gate entry; 0: one minimum frame
 	MaxCycle    Duration `yaml:"maxCycle"`
-	Offload     string   `yaml:"offload"`  // none, full
+	Offload     string   `yaml:"offload"`  // none, txtime-assist, full: of ports that do not say
 	LeadTime    Duration `yaml:"leadTime"` // from commit to base time
 }
 

@@ -395,6 +395,7 @@ func (d *Daemon) KernelText(context.Context) (*api.KernelText, error) {
 			k := c.Class[class]
 			fmt.Fprintf(&b, "%s class %d frames %d octets %d dropped %d\n", ifnameOf(d.cfg, c.Port), class, k.Frames, k.Octets, k.Dropped)
 		}
+		fmt.Fprintf(&b, "%s too long %d window drops %d overruns %d\n", ifnameOf(d.cfg, c.Port), c.Oversize, c.Gates.WindowDrops, c.Gates.Overruns)
 	}
 	out.Sections = append(out.Sections, api.TextSection{Title: "counters", Text: strings.TrimRight(b.String(), "\n")})
 	return out, nil

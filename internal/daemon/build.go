@@ -74,7 +74,7 @@ func planConfig(c *config.Daemon) planSettings {
 func dataplaneConfig(c *config.Daemon, w *clockwork) dataplane.Config {
 	d := dataplane.Config{
 		Bridge: c.Bridge.Name, CreateBridge: c.Bridge.Create, SystemID: c.SystemID,
-		ClassMap: tsn.DefaultClassMap, PTPToGate: w.toGate, PhaseTolerance: w.bound,
+		ClassMap: tsn.DefaultClassMap, PTPToGate: w.toGateOf(c), PhaseTolerance: w.bound,
 		AssumeMissing: c.Bridge.AssumeMissing,
 	}
 	if c.Role == config.RoleClock {
@@ -82,13 +82,25 @@ func dataplaneConfig(c *config.Daemon, w *clockwork) dataplane.Config {
 	}
 	for _, p := range c.Ports {
 		d.NumQueues = max(d.NumQueues, p.Queues)
-		pc := dataplane.PortConfig{Port: p.Port, Ifname: p.Ifname, Rate: tsn.Rate(p.Rate)}
-		if c.QBV.Offload == "full" {
-			pc.Offload = dataplane.OffloadFull
-		}
-		d.Ports = append(d.Ports, pc)
+		d.Ports = append(d.Ports, portConfig(c, p))
 	}
 	return d
+}
+
+// offloads are the words of ports[].offload.
+var offloads = map[string]dataplane.Offload{
+	config.OffloadNone: dataplane.OffloadNone, config.OffloadTxTime: dataplane.OffloadTxTime, config.OffloadFull: dataplane.OffloadFull,
+}
+
+func portConfig(c *config.Daemon, p config.Port) dataplane.PortConfig {
+	out := dataplane.PortConfig{
+		Port: p.Port, Ifname: p.Ifname, Rate: tsn.Rate(p.Rate),
+		Offload: offloads[c.OffloadOf(p)], LaunchDelta: int64(p.LaunchDelta),
+	}
+	if m := p.Preemption; m != nil {
+		out.Preemption = &dataplane.MACMerge{Enabled: true, Verify: m.Verify, VerifyTime: int64(m.VerifyTime), AddFragSize: m.AddFragSize}
+	}
+	return out
 }
 
 func linkConfig(c *config.Daemon, w *clockwork) link.Config {

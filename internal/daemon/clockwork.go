@@ -187,9 +187,39 @@ func (w *clockwork) synced() error {
 	return nil
 }
 
-// toGate converts a base time for the data plane. In this version every port
-// runs on the same gate clock.
-func (w *clockwork) toGate(_ tsn.Port, p tsn.PTPTime) (int64, error) {
+// toGateOf converts base times for the data plane. Every port runs on the same
+// gate clock: one whose device has a PTP clock of its own is refused.
+func (w *clockwork) toGateOf(c *config.Daemon) func(tsn.Port, tsn.PTPTime) (int64, error) {
+	full := map[tsn.Port]string{}
+	for _, p := range c.Ports {
+		if c.OffloadOf(p) == config.OffloadFull {
+			full[p.Port] = p.Ifname
+		}
+	}
+	return func(port tsn.Port, p tsn.PTPTime) (int64, error) {
+		if ifname, ok := full[port]; ok {
+			if err := w.runs(ifname); err != nil {
+				return 0, err
+			}
+		}
+		return w.toGate(p)
+	}
+}
+
+// runs refuses an interface whose gates go by another PTP clock than gPTP's.
+func (w *clockwork) runs(ifname string) error {
+	own, ok := w.clock.(*link.PHC)
+	if !ok {
+		return fmt.Errorf("the gates of %s go by its PTP clock, which gPTP does not follow", ifname)
+	}
+	index, err := link.PHCIndex(ifname)
+	if err == nil && index != own.Index() {
+		err = fmt.Errorf("the gates of %s go by /dev/ptp%d, gPTP follows %s", ifname, index, own.Device)
+	}
+	return err
+}
+
+func (w *clockwork) toGate(p tsn.PTPTime) (int64, error) {
 	g, err := w.gate()
 	if err != nil {
 		return 0, err

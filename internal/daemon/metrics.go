@@ -15,6 +15,7 @@ import (
 
 	"tsnswitch"
 	"tsnswitch/internal/api"
+	"tsnswitch/internal/dataplane"
 	"tsnswitch/spb"
 )
 
@@ -114,8 +115,33 @@ func (c collector) kernel(out chan<- prometheus.Metric) {
 			counter(out, "port_class_frames_total", "Frames a traffic class sent.", float64(p.Class[class].Frames), l)
 			counter(out, "port_class_octets_total", "Octets a traffic class sent.", float64(p.Class[class].Octets), l)
 			counter(out, "port_class_dropped_total", "Frames a traffic class dropped.", float64(p.Class[class].Dropped), l)
+			gateCounters(out, "port_class_", p.Class[class].Gates, l)
 		}
+		l := portLabels(p.Port)
+		counter(out, "port_oversize_dropped_total", "Frames longer than their class's max-SDU or windows.", float64(p.Oversize), l)
+		gateCounters(out, "port_", p.Gates, l)
+		mergeCounters(out, p.Merge, l)
 	}
+}
+
+// gateCounters are a device's own; the kernel's gates keep none.
+func gateCounters(out chan<- prometheus.Metric, prefix string, g dataplane.GateCounters, l prometheus.Labels) {
+	if g == (dataplane.GateCounters{}) {
+		return
+	}
+	counter(out, prefix+"window_drops_total", "Frames that fit no window.", float64(g.WindowDrops), l)
+	counter(out, prefix+"overruns_total", "Frames still being sent as their gate shut.", float64(g.Overruns), l)
+}
+
+func mergeCounters(out chan<- prometheus.Metric, m dataplane.MACMergeCounters, l prometheus.Labels) {
+	if m == (dataplane.MACMergeCounters{}) {
+		return
+	}
+	counter(out, "port_fragments_sent_total", "Fragments of preemptible frames sent.", float64(m.FragsTx), l)
+	counter(out, "port_fragments_received_total", "Fragments of preemptible frames received.", float64(m.FragsRx), l)
+	counter(out, "port_reassembled_total", "Frames put together from fragments.", float64(m.FrameAssOK), l)
+	counter(out, "port_reassembly_errors_total", "Frames that could not be put together.", float64(m.FrameAssErrors+m.FrameSMDErrors), l)
+	counter(out, "port_preemption_holds_total", "Times that preemptible frames were held back.", float64(m.Holds), l)
 }
 
 func portLabels(p tsn.Port) prometheus.Labels {

@@ -32,11 +32,11 @@ const phcSamples = 5
 // OpenPHC opens the hardware clock of an interface. The error is ErrNoPHC if
 // it has none.
 func OpenPHC(ifname string) (*PHC, error) {
-	index, err := phcIndex(ifname)
+	index, err := PHCIndex(ifname)
 	if err != nil {
-		return nil, fmt.Errorf("PHC of %s: %w", ifname, err)
+		return nil, err
 	}
-	p := &PHC{index: int(index), Device: fmt.Sprintf("/dev/ptp%d", index)}
+	p := &PHC{index: index, Device: fmt.Sprintf("/dev/ptp%d", index)}
 	if p.file, err = os.OpenFile(p.Device, os.O_RDWR, 0); err != nil {
 		return nil, fmt.Errorf("PHC of %s: %w", ifname, err)
 	}
@@ -93,6 +93,16 @@ func bestOffset(samples [][3]unix.PtpClockTime) (int64, error) {
 		return 0, errors.New("no usable sample")
 	}
 	return offset, nil
+}
+
+// PHCIndex is the N of /dev/ptpN of an interface. The error is ErrNoPHC if it has
+// none.
+func PHCIndex(ifname string) (int, error) {
+	n, err := phcIndex(ifname)
+	if err != nil {
+		return -1, fmt.Errorf("PHC of %s: %w", ifname, err)
+	}
+	return int(n), nil
 }
 
 func phcIndex(ifname string) (int32, error) {

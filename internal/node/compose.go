@@ -42,6 +42,11 @@ func (c *Control) compose() {
 			e.Gates = g.List
 			gates = append(gates, GateChange{Port: p, Generation: g.Generation})
 		}
+		for _, l := range c.classes {
+			if l.Port == p {
+				e.MaxSDU, e.Preemptible = l.MaxSDU, l.Preemptible
+			}
+		}
 		for _, s := range c.reserved.Slopes {
 			if s.Port == p {
 				e.IdleSlope = s.IdleSlope

@@ -34,8 +34,18 @@ type Config struct {
 
 	ClassMap tsn.ClassMap
 	Ports    []tsn.Port // every port with an egress, ascending
+	// Classes is what is fixed of the classes of ports; one that is not named
+	// has no limits.
+	Classes []PortClasses
 	// SelfVLANs are the VLANs of the bridge's own interface (management).
 	SelfVLANs []tsn.VID
+}
+
+// PortClasses is what a port's classes are configured to be: see tsn.PortEgress.
+type PortClasses struct {
+	Port        tsn.Port
+	MaxSDU      [tsn.MaxTrafficClasses]uint32
+	Preemptible [tsn.MaxTrafficClasses]bool
 }
 
 // SetUnlocked is an event of Control: the ports whose driver was found to have
@@ -75,6 +85,7 @@ type Control struct {
 	reserved srp.Reserved
 	gates    map[tsn.Port]qbv.GatesChanged
 	ports    []tsn.Port
+	classes  []PortClasses
 	self     []tsn.VID
 	vids     []tsn.VID    // of the fabric
 	unlocked []tsn.Port   // ascending
@@ -102,7 +113,7 @@ func NewControl(cfg Config) (*Control, error) {
 	if !slices.IsSorted(cfg.Ports) || len(slices.Compact(slices.Clone(cfg.Ports))) != len(cfg.Ports) {
 		return nil, errors.New("node: ports must be ascending, each once")
 	}
-	c := &Control{classMap: cfg.ClassMap, ports: cfg.Ports, self: cfg.SelfVLANs, gates: map[tsn.Port]qbv.GatesChanged{}}
+	c := &Control{classMap: cfg.ClassMap, ports: cfg.Ports, classes: cfg.Classes, self: cfg.SelfVLANs, gates: map[tsn.Port]qbv.GatesChanged{}}
 	var err error
 	if cfg.SPB != nil {
 		if c.SPB, err = spb.New(*cfg.SPB); err != nil {

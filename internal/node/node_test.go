@@ -356,6 +356,17 @@ func TestGroupEntryHasOneOwner(t *testing.T) {
 }
 
 // Ports without the ingress check flood nothing over the fabric.
+// What the configuration says of classes is in every state that is wanted.
+func TestPortClasses(t *testing.T) {
+	c := endStation()
+	c.Classes = []PortClasses{{Port: c.Ports[0], MaxSDU: [8]uint32{0: 1500}, Preemptible: [8]bool{0: true}}}
+	b := newBench(t, c)
+	b.step(tsn.LinkChanged{Port: c.Ports[0], Up: true, Rate: tsn.Gbps})
+	if e := b.want().Egress[0]; e.MaxSDU[0] != 1500 || !e.Preemptible[0] {
+		t.Errorf("wanted %+v", e)
+	}
+}
+
 func TestUnlocked(t *testing.T) {
 	b := newBench(t, config())
 	b.step(tsn.Timeout{})

@@ -27,6 +27,7 @@ func Of(c *config.Daemon) (node.Config, error) {
 	n.QBV, n.SRP = qbvConfig(c), srpConfig(c)
 	for _, p := range c.Ports {
 		n.Ports = append(n.Ports, p.Port)
+		n.Classes = append(n.Classes, node.PortClasses{Port: p.Port, MaxSDU: p.MaxSDUs(), Preemptible: p.Preemptible()})
 	}
 	if c.Role == config.RoleBridge {
 		s, err := spbConfig(c)
@@ -94,7 +95,7 @@ func qbvConfig(c *config.Daemon) qbv.AdminConfig {
 		if c.QBV.MinInterval > 0 {
 			lim.MinInterval = int64(c.QBV.MinInterval)
 		}
-		q.Ports = append(q.Ports, qbv.AdminPort{Port: p.Port, Limits: lim, Software: c.QBV.Offload == "none"})
+		q.Ports = append(q.Ports, qbv.AdminPort{Port: p.Port, Limits: lim, Software: c.OffloadOf(p) == config.OffloadNone})
 	}
 	return q
 }
