@@ -27,6 +27,7 @@ type fit struct {
 	stepped []int64 // the same, each ns times its step
 	barrier int     // no run crosses this boundary
 	runs    []run   // arrives at pos[i]
+	fronts  []front // scratch of each sweep
 }
 
 // run is the best way to a boundary: the last run begins at boundary from.
@@ -64,6 +65,7 @@ func newFit(b *builder) *fit {
 	n := len(f.pos)
 	f.cells, f.runs = make([]cell, n-1), make([]run, n)
 	f.free, f.stepped = make([]int64, n), make([]int64, n)
+	f.fronts = make([]front, len(b.steps)+1)
 	at := 0
 	for i := range f.cells {
 		for at+1 < len(b.cells) && b.cells[at+1].start <= f.pos[i] {

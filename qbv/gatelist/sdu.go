@@ -8,7 +8,7 @@ import (
 // maxSDU is, for each queue, the longest frame that its longest opening lets
 // through, where that is shorter than a maximum frame.
 func maxSDU(l *schedule.Link, entries []tsn.GateEntry) (out [tsn.MaxTrafficClasses]int) {
-	for q := range out {
+	for q := range l.Queues {
 		ns := longestOpen(entries, tsn.TrafficClass(q), l.Software)
 		if ns > 0 && ns < l.Rate.TransmitTime(tsn.MaxFrameOctets) {
 			out[q] = octets(l.Rate, ns)

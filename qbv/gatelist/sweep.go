@@ -33,7 +33,10 @@ type candidate struct {
 }
 
 func newSweep(f *fit, scale int64, fewest bool) *sweep {
-	return &sweep{f: f, scale: scale, fewest: fewest, kinds: make([]front, len(f.b.steps)+1), queue: none}
+	for k := range f.fronts {
+		f.fronts[k] = front{items: f.fronts[k].items[:0]}
+	}
+	return &sweep{f: f, scale: scale, fewest: fewest, kinds: f.fronts, queue: none}
 }
 
 func (w *sweep) less(v int64, n int32, than int64, entries int32) bool {
