@@ -47,7 +47,7 @@ var may = map[string][]string{
 	"qbv/instances":     {"", "qbv/schedule"},
 	"qbv/schedtest":     {"", "qbv/schedule"},
 	"qbv/verify":        {"", "qbv/schedule"},
-	"qbv/synth":         {"", "qbv/schedule", "qbv/instances", "qbv/gatelist", "qbv/verify"},
+	"qbv/synth":         {"", "qbv/schedule", "qbv/instances", "qbv/gatelist", "qbv/verify", "qbv/schedtest"},
 	"srp":               {""},
 	"srp/mrp":           {""},
 	"distlink":          {""},

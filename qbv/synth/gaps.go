@@ -52,6 +52,20 @@ func (r *ring) wait(at, length int64, units *int64) (later, room int64) {
 	return never, 0
 }
 
+// before returns how long it is free before at, which is free or a span's end.
+func (r *ring) before(at int64) int64 {
+	n := len(r.busy)
+	if n == 0 {
+		return never
+	}
+	x := mod(at, r.mod)
+	i := r.after(x) - 1
+	if i < 0 {
+		i, x = n-1, x+r.mod
+	}
+	return max(x-r.busy[i].to, 0)
+}
+
 func (r *ring) add(at, length int64) {
 	if length >= r.mod {
 		r.busy = append(r.busy[:0], span{0, r.mod})
@@ -168,4 +182,29 @@ func (t *timeline) wait(m *model, class int32, at, length int64, units *int64) (
 		}
 	}
 	return later, room
+}
+
+// before returns how long it is free before at.
+func (t *timeline) before(m *model, class int32, at int64, units *int64) int64 {
+	free := never
+	for _, r := range t.rings(m, class, units) {
+		free = min(free, r.before(at))
+	}
+	return free
+}
+
+func (t *timeline) remove(stream int32) {
+	t.items = slices.DeleteFunc(t.items, func(it item) bool { return it.stream == stream })
+	t.seen = nil
+}
+
+// meets calls f for the stream of each item that overlaps at..at+length.
+func (t *timeline) meets(m *model, class int32, at, length int64, units *int64, f func(stream int32)) {
+	for _, it := range t.items {
+		*units++
+		g := m.gcd(class, it.class)
+		if x := mod(at-it.at, g); x < it.length || x+length > g {
+			f(it.stream)
+		}
+	}
 }

@@ -24,6 +24,8 @@ type hop struct {
 	window   int64 // length of the gate window, from start-margin
 	tail     int64 // from a start to the last octet's arrival, margins included
 	proc     int64 // ProcessingDelay of the link
+	beyond   int64 // the most that start + tail becomes at a listener behind
+	strictly int64 // the same with the last proc
 }
 
 // lay makes the layout of stream i along a route that schedule.RouteFault accepts.
@@ -52,12 +54,25 @@ func (m *model) lay(i int, route []schedule.LinkID) *layout {
 		x.window = max(x.dur+2*m.margin, link.MinInterval)
 		x.tail = x.dur + link.PropagationDelay + 2*m.margin
 		x.listener = contains(s.Listeners, link.To)
+	}
+	l.sumUp()
+	return l
+}
+
+// sumUp finds the latencies without waiting, of the whole and behind each hop.
+func (l *layout) sumUp() {
+	for h := len(l.hops) - 1; h >= 0; h-- {
+		x := &l.hops[h]
 		if x.listener {
-			l.need = max(l.need, x.start+x.tail)
-			l.strict = max(l.strict, x.start+x.tail+x.proc)
+			x.beyond = max(x.beyond, x.start+x.tail)
+			x.strictly = max(x.strictly, x.start+x.tail+x.proc)
+		}
+		l.need, l.strict = max(l.need, x.beyond), max(l.strict, x.strictly)
+		if x.parent >= 0 {
+			up := &l.hops[x.parent]
+			up.beyond, up.strictly = max(up.beyond, x.beyond), max(up.strictly, x.strictly)
 		}
 	}
-	return l
 }
 
 // parent is the hop that leads to where hop h begins; -1 at the talker.

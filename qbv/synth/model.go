@@ -13,79 +13,106 @@ type model struct {
 	p       *schedule.Problem
 	margin  int64
 	early   bool    // frames may be early: residences are longer than windows
-	periods []int64 // distinct, ascending
-	class   []int32 // of each stream, index into periods
-	gcds    []int64 // of each two classes, if there are few
+	periods []int64 // distinct; a class is an index
+	class   []int32 // of each stream
+	gcds    [][]int64
 	cycle   int64
 	misfit  []bool // streams whose period makes the common cycle too long
 }
 
-// manyPeriods is where a table of all pairs of periods, and a timeline kept up
-// for each, would cost more than they save.
+// manyPeriods is where a table of all pairs of periods, and rings kept up for
+// each, would cost more than they save.
 const manyPeriods = 64
 
 // always is the class of what is there in each period of any stream.
 const always = -1
 
 func newModel(p *schedule.Problem) *model {
-	m := &model{p: p, margin: p.SyncError + p.Jitter, class: make([]int32, len(p.Streams)), misfit: make([]bool, len(p.Streams))}
-	m.early = m.margin > 0 || p.SyncError > 0
+	m := &model{p: p, margin: p.SyncError + p.Jitter, cycle: 1}
+	m.early = m.margin > 0
+	seen := make(map[int64]int32)
+	var count []int
 	for i := range p.Streams {
 		s := &p.Streams[i]
 		m.early = m.early || s.MinSize > 0 && s.MinSize < s.Size
-		m.periods = append(m.periods, s.Period)
-	}
-	slices.Sort(m.periods)
-	m.periods = slices.Compact(m.periods)
-	count := make([]int, len(m.periods))
-	for i := range p.Streams {
-		c, _ := slices.BinarySearch(m.periods, p.Streams[i].Period)
-		m.class[i] = int32(c)
+		c, ok := seen[s.Period]
+		if !ok {
+			c = m.addPeriod(s.Period)
+			seen[s.Period], count = c, append(count, 0)
+		}
+		m.class = append(m.class, c)
 		count[c]++
 	}
 	m.common(count)
-	if n := len(m.periods); n <= manyPeriods {
-		m.gcds = make([]int64, n*n)
-		for i := range m.gcds {
-			m.gcds[i] = gcd(m.periods[i/n], m.periods[i%n])
+	return m
+}
+
+// addPeriod makes a class.
+func (m *model) addPeriod(period int64) int32 {
+	m.periods = append(m.periods, period)
+	if len(m.periods) > manyPeriods {
+		m.gcds = nil
+		return int32(len(m.periods) - 1)
+	}
+	row := make([]int64, len(m.periods))
+	for c, other := range m.periods {
+		row[c] = gcd(period, other)
+		if c < len(m.gcds) {
+			m.gcds[c] = append(m.gcds[c], row[c])
 		}
 	}
-	return m
+	m.gcds = append(m.gcds, row)
+	return int32(len(m.periods) - 1)
+}
+
+// classOf is the class of a period.
+func (m *model) classOf(period int64) int32 {
+	if c := slices.Index(m.periods, period); c >= 0 {
+		return int32(c)
+	}
+	return m.addPeriod(period)
 }
 
 // common finds the hyperperiod. Periods that would make it too long are left
 // out, those that few streams share first.
 func (m *model) common(count []int) {
-	limit := m.p.MaxCycle
-	if limit == 0 {
-		limit = schedule.DefaultMaxCycle
-	}
 	order := make([]int, len(m.periods))
 	for i := range order {
 		order[i] = i
 	}
-	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(count[b], count[a]) })
-	m.cycle = 1
+	slices.SortStableFunc(order, func(a, b int) int {
+		return cmp.Or(cmp.Compare(count[b], count[a]), cmp.Compare(m.periods[a], m.periods[b]))
+	})
 	bad := make([]bool, len(m.periods))
 	for _, c := range order {
-		if next := m.periods[c] / gcd(m.cycle, m.periods[c]); m.cycle <= limit/next {
-			m.cycle *= next
-		} else {
-			bad[c] = true
-		}
+		bad[c] = !m.include(m.periods[c])
 	}
-	for i, c := range m.class {
-		m.misfit[i] = bad[c]
+	for _, c := range m.class {
+		m.misfit = append(m.misfit, bad[c])
 	}
 }
 
-// gcd of the periods of two classes; of class always it is the other's period.
+// include makes the cycle a multiple of period, unless that is too long.
+func (m *model) include(period int64) bool {
+	limit := m.p.MaxCycle
+	if limit == 0 {
+		limit = schedule.DefaultMaxCycle
+	}
+	next := period / gcd(m.cycle, period)
+	if m.cycle > limit/next {
+		return false
+	}
+	m.cycle *= next
+	return true
+}
+
+// gcd of the periods of two classes; with class always it is the first's period.
 func (m *model) gcd(a, b int32) int64 {
 	switch {
 	case b == always:
 		return m.periods[a]
 	case m.gcds != nil:
-		return m.gcds[int(a)*len(m.periods)+int(b)]
+		return m.gcds[a][b]
 	}
 	return gcd(m.periods[a], m.periods[b])
 }

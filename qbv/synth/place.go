@@ -10,17 +10,23 @@ import (
 
 // state is a partial schedule: streams placed, and the time they take.
 type state struct {
-	m      *model
-	at     []*placing // of each stream; nil: not placed
-	ports  []port     // of each link
-	load   []int64    // of each link, busy parts in 1/2^20
-	placed int
-	units  int64
+	m     *model
+	at    []*placing // of each stream; nil: not placed
+	ports []port     // of each link
+	load  []int64    // of each link, busy parts in 1/2^20
+	units int64
+	wait  waiter
 }
 
-// placing is a layout with times.
+// placing is a layout with times. It is not changed once it is there.
 type placing struct {
-	lay    *layout
+	lay   *layout
+	class int32 // of the period after which it repeats
+	runs  []run // one, or one for each period of the cycle
+}
+
+// run is one period of a stream.
+type run struct {
 	starts []int64
 	queues []tsn.TrafficClass
 }
@@ -37,11 +43,16 @@ func newState(m *model) *state {
 	st := &state{m: m, at: make([]*placing, len(m.p.Streams)), ports: make([]port, len(m.p.Links)), load: make([]int64, len(m.p.Links))}
 	for i := range m.p.Links {
 		if l := &m.p.Links[i]; l.Software {
-			guard := max(l.MinInterval, 1)
-			st.ports[i].windows.add(m, item{stream: -1, class: always, at: -guard, length: guard})
+			st.keepFree(schedule.LinkID(i), max(l.MinInterval, 1))
 		}
 	}
 	return st
+}
+
+// keepFree reserves the end of each cycle of a link. Whatever that cycle is, it
+// is a multiple of the period of each stream there.
+func (st *state) keepFree(id schedule.LinkID, length int64) {
+	st.ports[id].windows.add(st.m, item{stream: -1, class: always, at: -length, length: length})
 }
 
 // residences are the queues' timelines of a link, made when first asked for.
@@ -49,47 +60,70 @@ func (st *state) residences(id schedule.LinkID) []timeline {
 	p := &st.ports[id]
 	if p.queues == nil {
 		p.queues = make([]timeline, st.m.p.Links[id].Queues)
+		last := int32(-1)
 		for _, it := range p.windows.items {
-			if it.stream >= 0 {
+			if it.stream != last && it.stream >= 0 {
 				pl := st.at[it.stream]
-				h := slices.Index(pl.lay.route, id)
-				p.queues[pl.queues[h]].add(st.m, st.residence(int(it.stream), pl, h))
+				st.reside(p, int(it.stream), pl, slices.Index(pl.lay.route, id))
 			}
+			last = it.stream
 		}
 	}
 	return p.queues
 }
 
-// residence is when a placed stream is in the queue of hop h.
-func (st *state) residence(i int, pl *placing, h int) item {
-	from, to := pl.resides(st.m, h)
-	return item{stream: int32(i), class: st.m.class[i], at: from, length: to - from}
+// reside adds when a stream is in the queue of hop h.
+func (st *state) reside(p *port, i int, pl *placing, h int) {
+	for r := range pl.runs {
+		from, to := pl.resides(st.m, r, h)
+		p.queues[pl.runs[r].queues[h]].add(st.m, item{int32(i), pl.class, from, to - from})
+	}
 }
 
-func (pl *placing) resides(m *model, h int) (from, to int64) {
-	x := &pl.lay.hops[h]
-	from = pl.starts[h]
+// resides is when run r is in the queue of hop h.
+func (pl *placing) resides(m *model, r, h int) (from, to int64) {
+	x, starts := &pl.lay.hops[h], pl.runs[r].starts
+	from = starts[h]
 	if x.parent >= 0 {
-		from = pl.starts[x.parent] + pl.lay.hops[x.parent].step
+		from = starts[x.parent] + pl.lay.hops[x.parent].step
 	}
-	return from - x.lead, pl.starts[h] - m.margin + x.window
+	return from - x.lead, starts[h] - m.margin + x.window
 }
 
 func (st *state) commit(i int, pl *placing) {
 	st.at[i] = pl
-	st.placed++
 	for h := range pl.lay.hops {
 		x := &pl.lay.hops[h]
 		p := &st.ports[x.link]
 		if p.queues != nil {
-			p.queues[pl.queues[h]].add(st.m, st.residence(i, pl, h))
+			st.reside(p, i, pl, h)
 		}
-		p.windows.add(st.m, item{int32(i), st.m.class[i], pl.starts[h] - st.m.margin, x.window})
+		for r := range pl.runs {
+			p.windows.add(st.m, item{int32(i), pl.class, pl.runs[r].starts[h] - st.m.margin, x.window})
+		}
 		st.load[x.link] += x.window << 20 / st.m.p.Streams[i].Period
 	}
 }
 
-// releases is when the first transmission may start.
+// remove takes stream i out and returns its place.
+func (st *state) remove(i int) *placing {
+	pl := st.at[i]
+	st.at[i] = nil
+	for h := range pl.lay.hops {
+		x := &pl.lay.hops[h]
+		p := &st.ports[x.link]
+		p.windows.remove(int32(i))
+		for q := range p.queues {
+			if slices.ContainsFunc(pl.runs, func(r run) bool { return int(r.queues[h]) == q }) {
+				p.queues[q].remove(int32(i))
+			}
+		}
+		st.load[x.link] -= x.window << 20 / st.m.p.Streams[i].Period
+	}
+	return pl
+}
+
+// releases is when in the period the first transmission may start.
 func releases(s *schedule.Stream) (first, last int64) {
 	if s.Release[1] == 0 {
 		return s.Release[0], s.Period - 1
@@ -97,32 +131,43 @@ func releases(s *schedule.Stream) (first, last int64) {
 	return s.Release[0], s.Release[1]
 }
 
-// straight finds the first start at which stream i runs through its layout
-// without waiting, or the hop that never was free. Each collision moves the
-// start to where that one ends, so no start is missed.
+// straight finds the first place in which stream i runs through its layout
+// without waiting, or the hop that never was free.
 func (st *state) straight(i int, l *layout) (pl *placing, blocked int) {
-	at, last := releases(&st.m.p.Streams[i])
-	for settled, h := 0, 0; settled < len(l.hops); h = (h + 1) % len(l.hops) {
-		later := st.free(i, &l.hops[h], at)
+	first, last := releases(&st.m.p.Streams[i])
+	r, blocked := st.run(l, st.m.class[i], first, last)
+	if blocked >= 0 {
+		return nil, blocked
+	}
+	return &placing{l, st.m.class[i], []run{r}}, -1
+}
+
+// run finds the first start from first to last that needs no waiting. Each
+// collision moves the start to where that one ends, so none is missed.
+func (st *state) run(l *layout, class int32, first, last int64) (r run, blocked int) {
+	at := first
+	for settled, h := 0, 0; settled < len(l.hops); {
+		later := st.free(&l.hops[h], class, at)
 		if at += later; at > last {
-			return nil, h
+			return r, h
 		}
-		if later > 0 {
-			settled = 0
+		if settled++; later > 0 {
+			settled = 0 // what is free in a queue need not be on the link
 		}
-		settled++
+		if h++; h == len(l.hops) {
+			h = 0
+		}
 	}
-	pl = &placing{lay: l, starts: make([]int64, len(l.hops)), queues: make([]tsn.TrafficClass, len(l.hops))}
+	r = run{make([]int64, len(l.hops)), make([]tsn.TrafficClass, len(l.hops))}
 	for h := range l.hops {
-		pl.starts[h] = at + l.hops[h].start
-		pl.queues[h] = st.queueFor(i, &l.hops[h], at)
+		r.starts[h] = at + l.hops[h].start
+		r.queues[h] = st.queueFor(&l.hops[h], class, at)
 	}
-	return pl, -1
+	return r, -1
 }
 
 // free is how much later than at the first start has to be for hop x.
-func (st *state) free(i int, x *hop, at int64) int64 {
-	class := st.m.class[i]
+func (st *state) free(x *hop, class int32, at int64) int64 {
 	later, _ := st.ports[x.link].windows.wait(st.m, class, at+x.start-st.m.margin, x.window, &st.units)
 	if later >= never || st.plain(x.link) {
 		return later
@@ -130,8 +175,7 @@ func (st *state) free(i int, x *hop, at int64) int64 {
 	best := never
 	for q := range st.residences(x.link) {
 		if st.m.p.Links[x.link].Scheduled.Has(tsn.TrafficClass(q)) {
-			d, _ := st.inQueue(i, x, at+later, q)
-			best = min(best, d)
+			best = min(best, st.inQueue(x, class, at+later, q))
 		}
 	}
 	return later + best
@@ -140,20 +184,19 @@ func (st *state) free(i int, x *hop, at int64) int64 {
 // plain says that residences on the link are windows.
 func (st *state) plain(id schedule.LinkID) bool { return !st.m.early && st.ports[id].queues == nil }
 
-func (st *state) inQueue(i int, x *hop, at int64, q int) (later, room int64) {
-	return st.residences(x.link)[q].wait(st.m, st.m.class[i], at+x.start-x.lead, x.window-st.m.margin+x.lead, &st.units)
+// inQueue is free for one queue.
+func (st *state) inQueue(x *hop, class int32, at int64, q int) int64 {
+	later, _ := st.residences(x.link)[q].wait(st.m, class, at+x.start-x.lead, x.window-st.m.margin+x.lead, &st.units)
+	return later
 }
 
 // queueFor is the highest scheduled queue that has room for a hop at a start
 // that free has found.
-func (st *state) queueFor(i int, x *hop, at int64) tsn.TrafficClass {
+func (st *state) queueFor(x *hop, class int32, at int64) tsn.TrafficClass {
 	mask := st.m.p.Links[x.link].Scheduled
 	top := tsn.TrafficClass(bits.Len8(uint8(mask)) - 1)
-	if st.plain(x.link) {
-		return top
-	}
 	for q := top; q > 0; q-- {
-		if d, _ := st.inQueue(i, x, at, int(q)); mask.Has(q) && d == 0 {
+		if mask.Has(q) && (st.plain(x.link) || st.inQueue(x, class, at, int(q)) == 0) {
 			return q
 		}
 	}

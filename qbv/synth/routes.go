@@ -17,7 +17,8 @@ type router struct {
 	round   []int32           // when dist was set
 	now     int32
 	heap    []reached
-	penalty []int64 // of each link, in 1/1024 of its cost
+	penalty []int64         // of each link, in 1/1024 of its cost
+	costs   map[int][]int64 // of each link, for a frame size
 	touched []schedule.LinkID
 }
 
@@ -30,7 +31,7 @@ func newRouter(m *model) *router {
 	n := len(m.p.Nodes)
 	r := &router{
 		m: m, first: make([]int32, n+1), out: make([]schedule.LinkID, len(m.p.Links)), dist: make([]int64, n),
-		via: make([]schedule.LinkID, n), round: make([]int32, n), penalty: make([]int64, len(m.p.Links)),
+		via: make([]schedule.LinkID, n), round: make([]int32, n), penalty: make([]int64, len(m.p.Links)), costs: map[int][]int64{},
 	}
 	for i := range m.p.Links {
 		r.first[m.p.Links[i].From+1]++
@@ -52,6 +53,7 @@ func newRouter(m *model) *router {
 // each link in 1/2^20; nil: as if empty.
 func (r *router) tree(i int, load []int64, units *int64) []schedule.LinkID {
 	s := &r.m.p.Streams[i]
+	costs := r.cost(s.Size)
 	r.now++
 	r.heap = r.heap[:0]
 	r.reach(s.Talker, 0, -1)
@@ -69,13 +71,11 @@ func (r *router) tree(i int, load []int64, units *int64) []schedule.LinkID {
 			continue
 		}
 		for _, id := range r.out[r.first[at.node]:r.first[at.node+1]] {
-			l := &r.m.p.Links[id]
-			cost := l.Rate.TransmitTime(s.Size) + l.PropagationDelay + l.ProcessingDelay
-			extra := r.penalty[id]
+			cost, extra := costs[id], r.penalty[id]
 			if load != nil {
 				extra += load[id] >> 10
 			}
-			r.reach(l.To, at.dist+cost+cost*extra>>10, id)
+			r.reach(r.m.p.Links[id].To, at.dist+cost+cost*extra>>10, id)
 		}
 	}
 	if missing > 0 {
@@ -83,6 +83,26 @@ func (r *router) tree(i int, load []int64, units *int64) []schedule.LinkID {
 	}
 	return r.union(s)
 }
+
+// cost is how long a frame of size takes on each link and to the next queue.
+func (r *router) cost(size int) []int64 {
+	c := r.costs[size]
+	if c != nil {
+		return c
+	}
+	c = make([]int64, len(r.m.p.Links))
+	for i := range c {
+		l := &r.m.p.Links[i]
+		c[i] = l.Rate.TransmitTime(size) + l.PropagationDelay + l.ProcessingDelay
+	}
+	if len(r.costs) < maxSizes {
+		r.costs[size] = c
+	}
+	return c
+}
+
+// maxSizes bounds the frame sizes whose costs are remembered.
+const maxSizes = 64
 
 // union lists the links to all listeners, parent before child.
 func (r *router) union(s *schedule.Stream) (route []schedule.LinkID) {
@@ -153,43 +173,56 @@ func (r *router) forgive() {
 	r.touched = r.touched[:0]
 }
 
-// candidates are layouts of stream i, at most k that it does not name, none of which takes longer than
-// its deadline allows: those the stream names, or else the cheapest tree under
-// the load, the fastest, and then trees that avoid those before them.
-func (r *router) candidates(i, k int, load []int64, units *int64) (out []*layout) {
-	s := &r.m.p.Streams[i]
-	if s.Routes != nil {
-		for _, route := range s.Routes {
-			out = r.consider(out, i, route)
-		}
-		return out
-	}
-	for n := range 2 * k {
-		if len(out) == k {
-			break
-		}
-		if n == 1 {
-			load = nil
-		}
-		route := r.tree(i, load, units)
-		if route == nil {
-			break
-		}
-		out = r.consider(out, i, route)
-		if n > 0 || load == nil {
-			r.avoid(route)
-		}
-	}
-	r.forgive()
-	return out
+// choice is the layouts that a stream may take, those found so far.
+type choice struct {
+	lays []*layout
+	all  bool // there are no more
 }
 
-func (r *router) consider(out []*layout, i int, route []schedule.LinkID) []*layout {
-	if slices.ContainsFunc(out, func(l *layout) bool { return slices.Equal(l.route, route) }) {
-		return out
+// nth returns the n-th layout of stream i, nil if there are not so many: those
+// it names, or else up to k, the fastest first and then such that avoid the
+// ones before. None takes longer without waiting than its deadline allows.
+func (r *router) nth(c *choice, i, n, k int, units *int64) *layout {
+	if s := &r.m.p.Streams[i]; s.Routes != nil && !c.all {
+		c.all = true
+		for _, route := range s.Routes {
+			c.consider(r.m.lay(i, route), s.Deadline)
+		}
 	}
-	if l := r.m.lay(i, route); l.need <= r.m.p.Streams[i].Deadline {
-		out = append(out, l)
+	for n >= len(c.lays) && !c.all {
+		c.all = !r.extend(c, i, units) || len(c.lays) >= k
 	}
-	return out
+	if n >= len(c.lays) {
+		return nil
+	}
+	return c.lays[n]
+}
+
+// extend finds a layout that is not in c yet.
+func (r *router) extend(c *choice, i int, units *int64) bool {
+	defer r.forgive()
+	for _, l := range c.lays {
+		r.avoid(l.route)
+	}
+	for range 3 {
+		route := r.tree(i, nil, units)
+		if route == nil {
+			return false
+		}
+		if c.consider(r.m.lay(i, route), r.m.p.Streams[i].Deadline) {
+			return true
+		}
+		r.avoid(route)
+	}
+	return false
+}
+
+// consider adds l if it is new and fast enough.
+func (c *choice) consider(l *layout, deadline int64) bool {
+	same := func(o *layout) bool { return slices.Equal(l.route, o.route) }
+	if l.need > deadline || slices.ContainsFunc(c.lays, same) {
+		return false
+	}
+	c.lays = append(c.lays, l)
+	return true
 }

@@ -4,7 +4,6 @@ package synth
 
 import (
 	"cmp"
-	"fmt"
 	"slices"
 
 	"tsnswitch/qbv/schedule"
@@ -15,9 +14,9 @@ type Mode uint8
 
 // The modes.
 const (
-	Auto     Mode = iota // without waiting where that succeeds, waiting elsewhere
+	Auto     Mode = iota // without waiting on any route, else waiting
 	NoWait               // a frame leaves each bridge as soon as it can
-	Buffered             // a frame may wait in its queue, alone in it if frames are isolated
+	Buffered             // a frame may wait on the first route before others are tried
 )
 
 // RouteChoice says which trees are tried for streams that name none.
@@ -25,21 +24,28 @@ type RouteChoice struct {
 	K int // how many for each stream; 0: DefaultRoutes
 }
 
-// DefaultRoutes is enough to go round a bottleneck in rings and meshes.
-const DefaultRoutes = 4
+// Strategies.
+const (
+	Full      = ""          // construct, then search until all is placed
+	Construct = "construct" // place streams in a few orders, and leave it at that
+)
 
-// DefaultUnits takes some seconds on a slow machine if nothing is found.
-const DefaultUnits = 200_000_000
+// Defaults of Options.
+const (
+	DefaultRoutes = 4           // enough to go round a bottleneck in rings and meshes
+	DefaultUnits  = 200_000_000 // takes some seconds on a slow machine if it is spent
+)
 
 // Options say how to search. The zero value is good.
 type Options struct {
-	Seed   uint64
-	Mode   Mode
-	Routes RouteChoice
-	Units  int64 // for Solve: steps to spend at most; 0: DefaultUnits
+	Seed     uint64
+	Mode     Mode
+	Routes   RouteChoice
+	Strategy string
+	Units    int64 // for Solve: the most to spend; 0: DefaultUnits
 }
 
-// Spent says what a search cost.
+// Spent says what a search cost and came to.
 type Spent struct {
 	Units  int64 // comparisons and steps, the same on every machine
 	Placed int   // streams
@@ -64,23 +70,24 @@ func Solve(p *schedule.Problem, o Options) (*schedule.Solution, Spent, error) {
 
 // Planner is a search that can be continued.
 type Planner struct {
-	m      *model
-	o      Options
-	routes *router
-	limit  int64
-	spent  int64 // beside what the state counts
-	try    attempt
-	order  int // which of the orders is tried
-	best   *state
-	why    []schedule.Unplaced // of best
+	m       *model
+	o       Options
+	routes  *router
+	choices []choice
+	ranks   []int // distinct, descending
+	limit   int64
+	spent   int64 // by states that were given up
+	order   int   // of orders, the one tried
+	todo    []int // streams to place, in that order
+	st      *state
+	best    *found
+	search  *search
 }
 
-// attempt places all streams in an order.
-type attempt struct {
-	order []int
-	next  int
-	st    *state
-	why   []schedule.Unplaced
+// found is a schedule and how good it is.
+type found struct {
+	at    []*placing
+	score []int // unplaced streams of each rank, placings that are not strictly periodic
 }
 
 // New starts a search.
@@ -92,113 +99,217 @@ func New(p *schedule.Problem, o Options) (*Planner, error) {
 		o.Routes.K = DefaultRoutes
 	}
 	m := newModel(p)
-	pl := &Planner{m: m, o: o, routes: newRouter(m)}
+	pl := &Planner{m: m, o: o, routes: newRouter(m), choices: make([]choice, len(p.Streams))}
+	for i := range p.Streams {
+		pl.ranks = append(pl.ranks, p.Streams[i].Rank)
+	}
+	slices.SortFunc(pl.ranks, func(a, b int) int { return cmp.Compare(b, a) })
+	pl.ranks = slices.Compact(pl.ranks)
 	pl.begin(0)
 	return pl, nil
 }
 
+// begin starts placing in one of the orders.
 func (pl *Planner) begin(order int) {
-	pl.order = order
-	pl.try = attempt{order: pl.m.sorted(orders[order]), st: newState(pl.m)}
+	pl.order, pl.todo, pl.st = order, pl.m.sorted(orders[order]), newState(pl.m)
 }
 
 // Run searches on for so many units, and says whether there is nothing more to
 // do. Run(a) and then Run(b) do what Run(a+b) does.
 func (pl *Planner) Run(units int64) (done bool) {
 	pl.limit += units
-	for !pl.done() {
-		if pl.units() >= pl.limit {
-			return false
+	for pl.units() < pl.limit {
+		if !pl.step() {
+			return true
 		}
-		pl.step()
+	}
+	return false
+}
+
+func (pl *Planner) units() int64 { return pl.spent + pl.st.units }
+
+// step places one stream, or makes one move of the search.
+func (pl *Planner) step() bool {
+	switch {
+	case len(pl.todo) > 0:
+		i := pl.todo[0]
+		pl.todo = pl.todo[1:]
+		pl.place(pl.st, i)
+		return true
+	case pl.search != nil:
+		return pl.search.step()
+	}
+	pl.keep(pl.st)
+	switch {
+	case pl.best.perfect():
+		return false
+	case pl.order+1 < len(orders):
+		pl.spent += pl.st.units
+		pl.begin(pl.order + 1)
+	case pl.o.Strategy == Construct:
+		return false
+	default:
+		pl.search = newSearch(pl)
 	}
 	return true
 }
 
-func (pl *Planner) units() int64 { return pl.spent + pl.try.st.units }
-
-func (pl *Planner) done() bool {
-	return pl.best != nil && (len(pl.why) == 0 || pl.order == len(orders)-1)
-}
-
-// step places one stream.
-func (pl *Planner) step() {
-	t := &pl.try
-	if t.next < len(t.order) {
-		i := t.order[t.next]
-		t.next++
-		if no := pl.place(t.st, i); no != nil {
-			t.why = append(t.why, *no)
-		}
-		return
-	}
-	if pl.best == nil || t.st.placed > pl.best.placed {
-		pl.best, pl.why = t.st, t.why
-	}
-	if len(t.why) > 0 && pl.order+1 < len(orders) {
-		pl.spent += t.st.units
-		pl.begin(pl.order + 1)
-	}
-}
-
-// place finds a place for stream i beside those placed.
-func (pl *Planner) place(st *state, i int) *schedule.Unplaced {
-	no := &schedule.Unplaced{Stream: i, Link: -1}
-	if pl.m.misfit[i] {
-		no.Reason = fmt.Sprintf("its period of %d ns would make the common cycle too long", pl.m.p.Streams[i].Period)
-		return no
-	}
+// place finds a place for stream i beside those placed: on the cheapest tree
+// under the load, on the others, with waiting; and first such that hold the
+// deadline with the last ProcessingDelay counted.
+func (pl *Planner) place(st *state, i int) bool {
+	s := &pl.m.p.Streams[i]
 	st.units++
-	for _, l := range pl.routes.candidates(i, pl.o.Routes.K, st.load, &st.units) {
-		at, blocked := st.straight(i, l)
+	if pl.m.misfit[i] {
+		return false
+	}
+	if s.Routes == nil {
+		if l := pl.cheapest(st, i); l != nil && l.strict <= s.Deadline && pl.run(st, i, l) {
+			return true
+		}
+	}
+	return pl.placeWithin(st, i, true) || pl.placeWithin(st, i, false)
+}
+
+// cheapest is the layout along the cheapest tree under the load.
+func (pl *Planner) cheapest(st *state, i int) *layout {
+	route := pl.routes.tree(i, st.load, &st.units)
+	if route == nil {
+		return nil
+	}
+	return pl.m.lay(i, route)
+}
+
+func (pl *Planner) run(st *state, i int, l *layout) bool {
+	at, _ := st.straight(i, l)
+	if at == nil {
+		return false
+	}
+	st.commit(i, at)
+	return true
+}
+
+// placeWithin tries all layouts.
+func (pl *Planner) placeWithin(st *state, i int, strict bool) bool {
+	fits := func(l *layout) bool {
+		return strict && l.strict <= pl.m.p.Streams[i].Deadline || !strict && l.strict > l.need
+	}
+	wait := func(l *layout) bool {
+		at := st.waiting(i, l, pl.m.p.Streams[i].Deadline, strict)
 		if at != nil {
 			st.commit(i, at)
-			return nil
 		}
-		no.Link, no.Reason = l.hops[blocked].link, "finds no free window in its period"
+		return at != nil
 	}
-	if no.Reason == "" {
-		no.Reason = "no route meets its deadline"
+	for n := 0; ; n++ {
+		l := pl.layout(st, i, n)
+		if l == nil {
+			break
+		}
+		if fits(l) && (pl.run(st, i, l) || pl.o.Mode == Buffered && wait(l)) {
+			return true
+		}
 	}
-	return no
+	if pl.o.Mode != Auto {
+		return false
+	}
+	for n := 0; ; n++ {
+		l := pl.layout(st, i, n)
+		if l == nil {
+			return false
+		}
+		if fits(l) && wait(l) {
+			return true
+		}
+	}
+}
+
+// layout is the n-th layout of stream i.
+func (pl *Planner) layout(st *state, i, n int) *layout {
+	return pl.routes.nth(&pl.choices[i], i, n, pl.o.Routes.K, &st.units)
+}
+
+// keep notes a schedule if it is better than the best so far.
+func (pl *Planner) keep(st *state) bool {
+	f := &found{at: st.at, score: pl.score(st.at)}
+	if pl.best != nil && slices.Compare(f.score, pl.best.score) >= 0 {
+		return false
+	}
+	f.at = slices.Clone(f.at)
+	pl.best = f
+	return true
+}
+
+func (pl *Planner) score(at []*placing) []int {
+	score := make([]int, len(pl.ranks)+1)
+	for i, a := range at {
+		switch {
+		case a == nil:
+			score[slices.Index(pl.ranks, pl.m.p.Streams[i].Rank)]++
+		case len(a.runs) > 1:
+			score[len(pl.ranks)]++
+		}
+	}
+	return score
+}
+
+func (f *found) perfect() bool {
+	return !slices.ContainsFunc(f.score, func(n int) bool { return n > 0 })
 }
 
 // Spent returns what the search cost so far.
 func (pl *Planner) Spent() Spent {
 	s := Spent{Units: pl.units()}
-	if pl.best != nil {
-		s.Placed = pl.best.placed
+	for _, at := range pl.placings() {
+		if at != nil {
+			s.Placed++
+		}
 	}
 	return s
+}
+
+// placings is the best found so far.
+func (pl *Planner) placings() []*placing {
+	if pl.best == nil {
+		return pl.st.at
+	}
+	return pl.best.at
 }
 
 // Solution returns the best found so far.
 func (pl *Planner) Solution() *schedule.Solution {
-	st, why := pl.best, pl.why
-	if st == nil {
-		st, why = pl.try.st, slices.Clone(pl.try.why)
-		for _, i := range pl.try.order[pl.try.next:] {
-			why = append(why, schedule.Unplaced{Stream: i, Link: -1, Reason: "the units were spent before it was tried"})
-		}
-	}
 	s := &schedule.Solution{Cycle: pl.m.cycle}
-	for i, at := range st.at {
+	for i, at := range pl.placings() {
 		if at != nil {
-			s.Streams = append(s.Streams, schedule.Placement{Stream: i, Route: at.lay.route, Starts: at.starts, Queues: at.queues})
+			s.Streams = append(s.Streams, at.placement(i))
+		} else {
+			s.Unplaced = append(s.Unplaced, schedule.Unplaced{Stream: i, Link: -1, Reason: "finds no place"})
 		}
 	}
-	s.Unplaced = slices.Clone(why)
-	slices.SortFunc(s.Unplaced, func(a, b schedule.Unplaced) int { return cmp.Compare(a.Stream, b.Stream) })
 	return s
+}
+
+// placement is at in the words of package schedule.
+func (at *placing) placement(i int) schedule.Placement {
+	out := schedule.Placement{Stream: i, Route: at.lay.route}
+	if len(at.runs) == 1 {
+		out.Starts, out.Queues = at.runs[0].starts, at.runs[0].queues
+		return out
+	}
+	for k, r := range at.runs {
+		out.Instances = append(out.Instances, schedule.Instance{K: k, Starts: r.starts, Queues: r.queues})
+	}
+	return out
 }
 
 // orders are the sequences tried, each a list of keys, smaller first.
 var orders = [][]func(s *schedule.Stream) int64{
-	{period, slack},
-	{slack, period},
-	{size, period},
+	{rank, period, slack},
+	{rank, slack, period},
+	{rank, size, period},
 }
 
+func rank(s *schedule.Stream) int64   { return -int64(s.Rank) }
 func period(s *schedule.Stream) int64 { return s.Period }
 func slack(s *schedule.Stream) int64  { return s.Deadline }
 func size(s *schedule.Stream) int64   { return -int64(s.Size) * int64(max(s.Frames, 1)) }
