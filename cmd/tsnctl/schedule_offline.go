@@ -13,6 +13,7 @@ import (
 
 	"tsnswitch/internal/config"
 	"tsnswitch/qbv/format"
+	"tsnswitch/qbv/gatelist"
 	"tsnswitch/qbv/schedule"
 	"tsnswitch/qbv/synth"
 	"tsnswitch/qbv/verify"
@@ -138,9 +139,12 @@ func (a *app) search(ctx context.Context, p *schedule.Problem, o synth.Options, 
 	return &plannedSchedule{problem: p, Solution: pl.Solution(), meta: format.Meta{Instance: p.Name, Seed: o.Seed, Units: spent.Units}}, nil
 }
 
-// prove checks what was found. An
+// prove adds the gate lists if there are none yet, and checks all of it. An
 // error is a fault of this program: no schedule leaves it that does not hold.
 func (s *plannedSchedule) prove() error {
+	if err := s.addGates(); err != nil {
+		return err
+	}
 	report, err := verify.Check(s.problem, s.Solution)
 	if err != nil {
 		return err
@@ -151,6 +155,36 @@ func (s *plannedSchedule) prove() error {
 	s.report = report
 	s.meta.Figures = figures(report)
 	return nil
+}
+
+// addGates makes the gate lists, if there are none yet. Where a port's limits
+// allow none, the stream of the highest rank among those concerned yields, of
+// equals the last.
+func (s *plannedSchedule) addGates() error {
+	for s.Gates == nil && len(s.Streams) > 0 {
+		gates, over, err := gatelist.Build(s.problem, s.Streams)
+		if err != nil {
+			return err
+		}
+		if len(over) == 0 {
+			s.Gates = gates
+			return nil
+		}
+		s.yield(over[0])
+	}
+	return nil
+}
+
+func (s *plannedSchedule) yield(over gatelist.Overflow) {
+	who := slices.MaxFunc(over.Streams, func(a, b int) int {
+		return cmp.Or(cmp.Compare(s.problem.Streams[a].Rank, s.problem.Streams[b].Rank), cmp.Compare(a, b))
+	})
+	s.Streams = slices.DeleteFunc(s.Streams, func(x schedule.Placement) bool { return x.Stream == who })
+	others := slices.DeleteFunc(slices.Clone(over.Streams), func(i int) bool { return i == who })
+	s.Unplaced = append(s.Unplaced, schedule.Unplaced{
+		Stream: who, Link: over.Link, Blocking: others[:min(8, len(others))], Reason: over.Reason,
+	})
+	slices.SortFunc(s.Unplaced, func(a, b schedule.Unplaced) int { return cmp.Compare(a.Stream, b.Stream) })
 }
 
 // figures are the worst of each stream's listeners.
