@@ -120,41 +120,61 @@ func TestLists(t *testing.T) {
 		set  func(*schedule.Problem, []schedule.Placement)
 		want string
 	}{
-		{"plain", func(*schedule.Problem, []schedule.Placement) {},
-			"base 0 cycle 10000 03/1000 08/1000 03/2000 04/1000 03/5000"},
-		{"guard band, over the end of the cycle too", func(p *schedule.Problem, _ []schedule.Placement) { p.Links[1].GuardOctets = 200 },
-			"base 0 cycle 10000 00/1000 08/1000 03/400 00/1600 04/1000 03/4400 00/600"},
+		{
+			"plain", func(*schedule.Problem, []schedule.Placement) {},
+			"base 0 cycle 10000 03/1000 08/1000 03/2000 04/1000 03/5000",
+		},
+		{
+			"guard band, over the end of the cycle too", func(p *schedule.Problem, _ []schedule.Placement) { p.Links[1].GuardOctets = 200 },
+			"base 0 cycle 10000 00/1000 08/1000 03/400 00/1600 04/1000 03/4400 00/600",
+		},
 		{"a window directly after another needs no guard", func(p *schedule.Problem, pl []schedule.Placement) {
 			p.Links[1].GuardOctets = 25
 			pl[1].Starts = []int64{1000, 2000}
 		}, "base 0 cycle 10000 03/800 00/200 08/1000 04/1000 03/7000"},
-		{"margins", func(p *schedule.Problem, _ []schedule.Placement) { p.SyncError, p.Jitter = 30, 20 },
-			"base 0 cycle 10000 03/950 08/1100 03/1900 04/1100 03/4950"},
-		{"a window over the end of the cycle", func(p *schedule.Problem, pl []schedule.Placement) { pl[1].Starts = []int64{8500, 9500} },
-			"base 0 cycle 10000 04/500 03/500 08/1000 03/7500 04/500"},
-		{"software: a guard entry", func(p *schedule.Problem, pl []schedule.Placement) {
-			p.Links[1].Software, p.Links[1].MinInterval = true, 480
+		{
+			"margins", func(p *schedule.Problem, _ []schedule.Placement) { p.SyncError, p.Jitter = 30, 20 },
+			"base 0 cycle 10000 03/950 08/1100 03/1900 04/1100 03/4950",
 		},
-			"base 0 cycle 10000 03/1000 08/1000 03/2000 04/1000 03/4520 03/480"},
+		{
+			"a window over the end of the cycle", func(p *schedule.Problem, pl []schedule.Placement) { pl[1].Starts = []int64{8500, 9500} },
+			"base 0 cycle 10000 04/500 03/500 08/1000 03/7500 04/500",
+		},
+		{
+			"software: a guard entry", func(p *schedule.Problem, pl []schedule.Placement) {
+				p.Links[1].Software, p.Links[1].MinInterval = true, 480
+			},
+			"base 0 cycle 10000 03/1000 08/1000 03/2000 04/1000 03/4520 03/480",
+		},
 		{"software: no window in it", func(p *schedule.Problem, pl []schedule.Placement) {
 			p.Links[1].Software, p.Links[1].MinInterval = true, 480
 			pl[1].Starts = []int64{7600, 8600}
 		}, "the window at 8600..9600 ns reaches into the guard entry at 9520 ns"},
-		{"a short window is stretched", func(p *schedule.Problem, _ []schedule.Placement) { p.Links[1].MinInterval = 1200 },
-			"base 0 cycle 10000 08/2000 03/2000 04/1200 03/4800"},
-		{"few entries", func(p *schedule.Problem, _ []schedule.Placement) { p.Links[1].MaxEntries = 3 },
-			"base 0 cycle 10000 08/4000 04/1000 03/5000"},
-		{"too few entries", func(p *schedule.Problem, _ []schedule.Placement) { p.Links[1].MaxEntries = 1 },
-			"needs 2 gate entries, the port has 1"},
+		{
+			"a short window is stretched", func(p *schedule.Problem, _ []schedule.Placement) { p.Links[1].MinInterval = 1200 },
+			"base 0 cycle 10000 08/2000 03/2000 04/1200 03/4800",
+		},
+		{
+			"few entries", func(p *schedule.Problem, _ []schedule.Placement) { p.Links[1].MaxEntries = 3 },
+			"base 0 cycle 10000 08/4000 04/1000 03/5000",
+		},
+		{
+			"too few entries", func(p *schedule.Problem, _ []schedule.Placement) { p.Links[1].MaxEntries = 1 },
+			"needs 2 gate entries, the port has 1",
+		},
 		{"control keeps its time", func(p *schedule.Problem, _ []schedule.Placement) {
 			p.Links[1].MaxEntries, p.Links[1].Control, p.Links[1].ControlOctets = 3, 1, 500
 		}, "base 0 cycle 10000 08/4000 04/1000 03/5000"},
-		{"no room for control", func(p *schedule.Problem, _ []schedule.Placement) {
-			p.Links[1].Control, p.Links[1].ControlOctets = 1, 1000
+		{
+			"no room for control", func(p *schedule.Problem, _ []schedule.Placement) {
+				p.Links[1].Control, p.Links[1].ControlOctets = 1, 1000
+			},
+			"the control frame needs 8000 ns at a stretch, the windows leave 6000",
 		},
-			"the control frame needs 8000 ns at a stretch, the windows leave 6000"},
-		{"overlap", func(p *schedule.Problem, pl []schedule.Placement) { pl[1].Starts = []int64{500, 1500} },
-			"link 1 (b-h1): windows of streams 10 and 11 overlap at 1500 ns"},
+		{
+			"overlap", func(p *schedule.Problem, pl []schedule.Placement) { pl[1].Starts = []int64{500, 1500} },
+			"link 1 (b-h1): windows of streams 10 and 11 overlap at 1500 ns",
+		},
 		{"instances", func(p *schedule.Problem, pl []schedule.Placement) {
 			q := []tsn.TrafficClass{3, 3}
 			pl[1] = schedule.Placement{Stream: 1, Route: pl[1].Route, Instances: []schedule.Instance{
