@@ -48,6 +48,7 @@ var may = map[string][]string{
 	"qbv/schedtest":     {"", "qbv/schedule"},
 	"qbv/verify":        {"", "qbv/schedule"},
 	"qbv/synth":         {"", "qbv/schedule", "qbv/instances", "qbv/gatelist", "qbv/verify", "qbv/schedtest"},
+	"qbv/framesim":      {"", "qbv/schedule"},
 	"srp":               {""},
 	"srp/mrp":           {""},
 	"distlink":          {""},
@@ -114,6 +115,8 @@ var cores = []string{
 	"qbv/instances",
 	"qbv/verify",
 	"qbv/synth", "srp", "srp/mrp", "distlink", "internal/node",
+	"qbv/framesim",
+	"srp", "distlink", "internal/node",
 }
 
 // forbidden in a core, with the reason a reader is told.

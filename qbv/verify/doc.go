@@ -15,7 +15,8 @@
 // A clock is wrong by at most SyncError against any other; a talker hands a
 // frame to its port no earlier than its window opens and no later than Jitter
 // after its planned start, by its own clock; a bridge holds a frame back no longer
-// than Jitter after its planned start there, by its own clock. Then, if there
+// than Jitter after its planned start there, by its own clock; a talker may be
+// silent, or send some of its frames only. Then, if there
 // is no fault, every frame leaves each port within its window or, where
 // only frames of the same queue are ahead of it (InOrder), before; it is at each
 // listener within the reported bound; and frames of one queue never pass each other.

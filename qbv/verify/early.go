@@ -1,60 +1,20 @@
 package verify
 
-import (
-	"cmp"
-	"slices"
-
-	"tsnswitch/qbv/schedule"
-)
+import "tsnswitch/qbv/schedule"
 
 // early finds how long before its window each burst may leave, because its
-// gate is open for others while it waits. Every value on the way is a bound:
-// later passes only make it tighter.
+// gate is open for others while it waits. Those others may be silent, so
+// nothing counts on their frames being ahead.
 func (c *checker) early() {
-	if !c.leads() {
-		return
-	}
-	ahead := c.ahead()
-	order := make([]int32, len(c.bursts))
-	for i := range order {
-		order[i] = int32(i)
-	}
-	slices.SortFunc(order, func(a, b int32) int {
-		return cmp.Or(cmp.Compare(c.bursts[a].open, c.bursts[b].open), cmp.Compare(a, b))
-	})
-	// The second pass knows who is ahead across the end of the cycle.
-	for range 2 {
-		for _, i := range order {
-			b := &c.bursts[i]
-			b.lead = min(b.lead, c.lead(b, c.behind(b, ahead[i])))
-		}
-	}
-}
-
-// leads bounds each lead as if nobody were ahead and reports whether any is more than 0.
-func (c *checker) leads() bool {
-	found := false
-	for i := range c.bursts {
+	for i := range c.bursts { // parents come before their children
 		b := &c.bursts[i]
-		if b.parent >= 0 {
-			b.lead = c.lead(b, b.open-c.wait(b))
-			found = found || b.lead > 0
+		h := &c.hops[b.hop]
+		if g := c.lists[h.link]; g != nil && b.parent >= 0 {
+			if s, ok := c.usable(g, h, span{b.open - c.wait(b), b.open}); ok {
+				b.lead = b.open - s
+			}
 		}
 	}
-	return found
-}
-
-// lead is how long before its window b may leave if it cannot before t.
-func (c *checker) lead(b *burst, t int64) int64 {
-	h := &c.hops[b.hop]
-	g := c.lists[h.link]
-	if g == nil || b.parent < 0 {
-		return 0
-	}
-	if s, ok := c.usable(g, h, span{max(t, b.open-c.wait(b)), b.open}); ok {
-		return b.open - s
-	}
-	return 0
 }
 
 // usable returns the first time in s at which the gate lets a frame begin.
@@ -70,35 +30,6 @@ func (c *checker) usable(g *gates, h *hop, s span) (int64, bool) {
 		t = run.to
 	}
 	return 0, false
-}
-
-// ahead gives for each burst the one before it in its queue.
-func (c *checker) ahead() []int32 {
-	out := make([]int32, len(c.bursts))
-	for _, list := range c.byLink {
-		var last [8]int32
-		for lap := range 2 {
-			for _, i := range list {
-				q := c.hops[c.bursts[i].hop].queue
-				if lap == 1 {
-					out[i] = last[q]
-				}
-				last[q] = i
-			}
-		}
-	}
-	return out
-}
-
-// behind is when a, the burst ahead of b, may be gone at the earliest.
-func (c *checker) behind(b *burst, ahead int32) int64 {
-	a := &c.bursts[ahead]
-	h := &c.hops[a.hop]
-	gone := a.open - a.lead + int64(max(c.p.Streams[h.stream].Frames, 1))*h.short
-	if a.open >= b.open { // in the cycle before
-		gone -= c.cycle
-	}
-	return gone
 }
 
 // waits checks that no gate lets the n-th burst of a link go while it waits,

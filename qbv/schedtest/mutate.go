@@ -1,0 +1,78 @@
+package schedtest
+
+import (
+	"math/rand/v2"
+	"slices"
+
+	tsn "tsnswitch"
+	"tsnswitch/qbv/schedule"
+)
+
+// Clone copies a solution, so that changing one leaves the other.
+func Clone(s *schedule.Solution) *schedule.Solution {
+	c := *s
+	c.Streams, c.Gates, c.Unplaced = slices.Clone(s.Streams), slices.Clone(s.Gates), slices.Clone(s.Unplaced)
+	for i := range c.Streams {
+		pl := &c.Streams[i]
+		pl.Route, pl.Starts, pl.Queues = slices.Clone(pl.Route), slices.Clone(pl.Starts), slices.Clone(pl.Queues)
+		pl.Instances = slices.Clone(pl.Instances)
+		for k := range pl.Instances {
+			in := &pl.Instances[k]
+			in.Starts, in.Queues = slices.Clone(in.Starts), slices.Clone(in.Queues)
+		}
+	}
+	for i := range c.Gates {
+		c.Gates[i].List.Entries = slices.Clone(c.Gates[i].List.Entries)
+	}
+	return &c
+}
+
+// Mutate returns a copy of s with one small change in it. It may be valid.
+func Mutate(r *rand.Rand, p *schedule.Problem, s *schedule.Solution) *schedule.Solution {
+	c := Clone(s)
+	if len(c.Streams) == 0 {
+		return c
+	}
+	pl := &c.Streams[r.IntN(len(c.Streams))]
+	starts, queues := pl.Starts, pl.Queues
+	if n := len(pl.Instances); n > 0 {
+		in := &pl.Instances[r.IntN(n)]
+		starts, queues = in.Starts, in.Queues
+	}
+	h := r.IntN(len(starts))
+	list := &c.Gates[r.IntN(len(c.Gates))].List
+	e := r.IntN(len(list.Entries))
+	switch r.IntN(7) {
+	case 0:
+		starts[h] += shift(r)
+	case 1:
+		d := shift(r)
+		for h := range starts {
+			starts[h] += d
+		}
+		c.Gates = Gates(p, c)
+	case 2:
+		queues[h] = tsn.TrafficClass(r.IntN(4))
+		c.Gates = Gates(p, c)
+	case 3:
+		list.Entries[e].Gates ^= 1 << r.IntN(4)
+	case 4: // move the end of an entry
+		d := min(max(shift(r), 1-list.Entries[e].Interval), list.Entries[(e+1)%len(list.Entries)].Interval-1)
+		list.Entries[e].Interval += d
+		list.Entries[(e+1)%len(list.Entries)].Interval -= d
+	case 5: // later hops later
+		for d := r.Int64N(5000); h < len(starts); h++ {
+			starts[h] += d
+		}
+		c.Gates = Gates(p, c)
+	case 6: // a queue open everywhere that other traffic may not use
+		for i := range list.Entries {
+			list.Entries[i].Gates |= 1 << (1 + r.IntN(3))
+		}
+	}
+	return c
+}
+
+func shift(r *rand.Rand) int64 {
+	return (r.Int64N(2)*2 - 1) * r.Int64N([]int64{2, 10, 1000, 20000}[r.IntN(4)]+1)
+}
