@@ -91,6 +91,19 @@ func (l *GateControlList) String() string {
 	return b.String()
 }
 
+// LaunchTime makes the frames of a class leave when their talker says so with
+// each (SO_TXTIME, CLOCK_TAI), in that order. A frame that comes without a launch
+// time, or later than Delta before it, is dropped, and its talker told. The zero
+// LaunchTime is none: frames leave as they come.
+type LaunchTime struct {
+	// Delta is how long before its launch time a frame leaves the queue, ns: what
+	// the way to the medium takes, of which a device that launches by itself has
+	// the rest wait. Without one the frame is early by it.
+	Delta int64
+	// Deadline: frames leave as soon as they can, and by their launch time.
+	Deadline bool
+}
+
 // PortEgress is what one egress port shall do: the composition of what qbv
 // (gates), srp (idle slopes) and the configuration (class map, max SDU) want.
 // The data plane turns it into one root qdisc and a classifier.
@@ -101,6 +114,8 @@ type PortEgress struct {
 	Gates *GateControlList
 	// IdleSlope per class in kbit/s; 0 means strict priority, no shaper.
 	IdleSlope [MaxTrafficClasses]Rate
+	// Launch per class; a class has an idle slope or launch times, never both.
+	Launch [MaxTrafficClasses]LaunchTime
 	// MaxSDU per class in octets behind the Ethernet header (802.1Q 12.29.1.1.1
 	// queueMaxSDU, counted as kernels do: a tag belongs to it); 0 means no limit.
 	MaxSDU [MaxTrafficClasses]uint32

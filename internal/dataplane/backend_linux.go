@@ -442,6 +442,8 @@ func (k *kernel) apply(ctx context.Context, op Op) error {
 		return k.c.installHook(k.index(o.Port))
 	case SetShaper:
 		return k.setShaper(o)
+	case SetLaunch:
+		return k.setLaunch(o)
 	case SetSchedule:
 		return k.setSchedule(o)
 	}

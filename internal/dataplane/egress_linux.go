@@ -43,6 +43,7 @@ func (k *kernel) readEgress(p PortConfig, qs []qdisc) (Egress, error) {
 		}
 	}
 	if e.Rooted {
+		k.readLaunch(&e, qs)
 		if err := k.readShapers(&e, l.index, qs); err != nil {
 			return e, err
 		}

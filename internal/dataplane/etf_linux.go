@@ -106,5 +106,48 @@ func (k *kernel) early(p PortConfig) int64 {
 	return 0
 }
 
+// talkerHandle plus class << 16 is the etf of a class whose talkers give launch
+// times themselves. It takes frames of sockets with SO_TXTIME only.
+const talkerHandle = 0x0a41 << 16
+
+func talkerETF(l tsn.LaunchTime) etf {
+	e := etf{Delta: int32(l.Delta), ClockID: clockTAI}
+	if l.Deadline {
+		e.Flags |= etfDeadline
+	}
+	return e
+}
+
+// setLaunch makes the etf anew, whose parameters no kernel changes; by the
+// device if that launches frames itself.
+func (k *kernel) setLaunch(o SetLaunch) error {
+	index, parent := k.index(o.Port), k.parent(o.Port, o.Class)
+	if err := k.c.setPfifo(index, parent); err != nil || o.Launch == (tsn.LaunchTime{}) {
+		return err
+	}
+	graft := func(e etf) error {
+		return k.c.setQdisc(netlink.Create|netlink.Replace, index, talkerHandle+uint32(o.Class)<<16, parent, "etf", encodeETF(e))
+	}
+	device := talkerETF(o.Launch)
+	device.Flags |= etfOffload
+	err := graft(device)
+	if lacks(err) {
+		err = graft(talkerETF(o.Launch))
+	}
+	return err
+}
+
+func (k *kernel) readLaunch(e *Egress, qs []qdisc) {
+	for _, q := range qs {
+		c, ours := k.classOf(q, e.Port)
+		if !ours || q.kind != "etf" || q.handle != talkerHandle+uint32(c)<<16 {
+			continue
+		}
+		if have, err := decodeETF(q.options); err == nil {
+			e.Launch[c] = tsn.LaunchTime{Delta: int64(have.Delta), Deadline: have.Flags&etfDeadline != 0}
+		}
+	}
+}
+
 // errNotSupp is ENOTSUPP, which the kernel is not meant to tell user space but does.
 const errNotSupp = unix.Errno(524)

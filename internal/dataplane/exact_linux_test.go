@@ -50,6 +50,7 @@ const gptpAhead = 37_000_012_345
 
 // station is an end station's port p1, and its peer, which stamps what arrives.
 type station struct {
+	ns     *kerneltest.NetNS
 	k      *dataplane.Kernel
 	tx     [tsn.NumClasses]int // a socket for each class
 	rx     int
@@ -62,6 +63,7 @@ func newStation(t *testing.T) *station {
 	kerneltest.VethPair(t, 8, kerneltest.End{NS: sw, Name: "p1"}, kerneltest.End{NS: host, Name: "h0"})
 	awaitUp(t, sw, "p1")
 	s := &station{
+		ns: sw,
 		k: open(t, sw, dataplane.Config{
 			ClassMap: tsn.DefaultClassMap, Ports: []dataplane.PortConfig{{Port: 1, Ifname: "p1", Rate: 100 * tsn.Mbps}},
 			PTPToGate: func(_ tsn.Port, t tsn.PTPTime) (int64, error) { return t.NS - gptpAhead, nil },

@@ -16,7 +16,7 @@ import (
 // (802.1Qci) let pass: exactly, since there nothing is ever late.
 func TestFilters(t *testing.T) {
 	needs := kerneltest.Needs{
-		OwnKernel: true, TimeTravel: true, Taprio: true, Flower: true, VLANFiltering: true, ActGate: true,
+		OwnKernel: true, TimeTravel: true, Taprio: true, Flower: true, VLANFiltering: true, ActGate: true, ETF: true, CBS: true,
 		Timeout: time.Minute,
 	}
 	kerneltest.Run(t, needs, func(t *testing.T) {
@@ -26,6 +26,11 @@ func TestFilters(t *testing.T) {
 		t.Run("MaxSDU", precisely(testFilterMaxSDU))
 		t.Run("Gate", precisely(testStreamGate))
 		t.Run("GateOctets", precisely(testGateOctets))
+		t.Run("LaunchSet", testLaunchSet)
+		t.Run("LaunchOrder", precisely(testLaunchOrder))
+		t.Run("LaunchDeadline", precisely(testLaunchDeadline))
+		t.Run("LaunchLate", precisely(testLaunchLate))
+		t.Run("LaunchHolds", precisely(testLaunchHolds))
 	})
 }
 
@@ -173,7 +178,7 @@ func testStreamGate(t *testing.T) {
 	in.d.Filters[0].Meter = tsn.FlowMeter{} // this is about the gate alone
 	set(t, in.k, in.d)
 	in.talk(t, 0, 100, 9) // until its base time, here the first window, a gate lets everything pass
-	const aim = 2000      // a sender takes up to so long from its alarm to the wire
+	const aim = 10_000    // a sender takes up to so long from its alarm to the wire
 	var inside, outside uint64
 	for i := range int64(400) {
 		at := i * 37_000 % cycle

@@ -69,6 +69,12 @@ type (
 		Port     tsn.Port
 		MACMerge MACMerge
 	}
+	// SetLaunch gives a class launch times or, if Launch is zero, ends them.
+	SetLaunch struct {
+		Port   tsn.Port
+		Class  tsn.TrafficClass
+		Launch tsn.LaunchTime
+	}
 	// SetSchedule replaces the schedule at its base time; Over runs until then.
 	// A parked one ends the wait of another for its base time, no more.
 	SetSchedule struct {
@@ -96,6 +102,7 @@ func (o InstallRoot) On() tsn.Port       { return o.Port }
 func (o InstallClassifier) On() tsn.Port { return o.Port }
 func (o SetShaper) On() tsn.Port         { return o.Port }
 func (o SetMACMerge) On() tsn.Port       { return o.Port }
+func (o SetLaunch) On() tsn.Port         { return o.Port }
 func (o SetSchedule) On() tsn.Port       { return o.Port }
 
 // Do makes the bridge as this switch needs it.
@@ -188,8 +195,17 @@ func (o InstallClassifier) Do(s *State) {
 	e.Classifier, e.Hook = true, true
 }
 
-// Do sets the class's shaper.
-func (o SetShaper) Do(s *State) { s.EgressOf(o.Port).Shapers[o.Class] = o.Shaper }
+// Do sets the class's shaper. A class holds one of shaper and launch times.
+func (o SetShaper) Do(s *State) {
+	e := s.EgressOf(o.Port)
+	e.Shapers[o.Class], e.Launch[o.Class] = o.Shaper, tsn.LaunchTime{}
+}
+
+// Do sets the class's launch times.
+func (o SetLaunch) Do(s *State) {
+	e := s.EgressOf(o.Port)
+	e.Shapers[o.Class], e.Launch[o.Class] = Shaper{}, o.Launch
+}
 
 // Do sets the sublayer.
 func (o SetMACMerge) Do(s *State) { s.EgressOf(o.Port).MACMerge = o.MACMerge }
@@ -307,6 +323,22 @@ func (o SetShaper) Text(c *Config) string {
 		verb = "change"
 	}
 	return fmt.Sprintf("tc qdisc %s dev %s class %d %s", verb, c.ifname(o.Port), o.Class, o.Shaper)
+}
+
+// Text prints the op.
+func (o SetLaunch) Text(c *Config) string {
+	if o.Launch == (tsn.LaunchTime{}) {
+		return fmt.Sprintf("tc qdisc replace dev %s class %d pfifo", c.ifname(o.Port), o.Class)
+	}
+	return fmt.Sprintf("tc qdisc replace dev %s class %d %s", c.ifname(o.Port), o.Class, launchText(o.Launch))
+}
+
+func launchText(l tsn.LaunchTime) string {
+	s := fmt.Sprintf("etf clockid CLOCK_TAI delta %d", l.Delta)
+	if l.Deadline {
+		s += " deadline_mode"
+	}
+	return s
 }
 
 func (s Shaper) String() string {

@@ -172,16 +172,10 @@ func planEgress(have, want Egress, n int, g GateTarget, tol int64) (ops []Op, er
 	if !have.Classifier {
 		ops = append(ops, InstallClassifier{want.Port})
 	}
-	var shapers []Op
+	shapers, grafted := planClasses(have, want)
 	why := ""
-	for c, s := range want.Shapers {
-		if old := have.Shapers[c]; old != s {
-			change := old != (Shaper{}) && s != (Shaper{})
-			shapers = append(shapers, SetShaper{want.Port, tsn.TrafficClass(c), s, change})
-			if !change {
-				why = "a shaper was grafted"
-			}
-		}
+	if grafted {
+		why = "a shaper was grafted"
 	}
 	if have.Stalled {
 		why = "its timer may stand still"
@@ -204,6 +198,22 @@ func planEgress(have, want Egress, n int, g GateTarget, tol int64) (ops []Op, er
 		ops = append(ops, *sched)
 	}
 	return ops, nil
+}
+
+// planClasses gives each class its shaper or its launch times. grafted is set
+// if a qdisc comes or goes, and not only a shaper's parameters change.
+func planClasses(have, want Egress) (ops []Op, grafted bool) {
+	for c := range tsn.TrafficClass(tsn.MaxTrafficClasses) {
+		old, s, launch := have.Shapers[c], want.Shapers[c], want.Launch[c]
+		switch {
+		case launch != (tsn.LaunchTime{}) && launch != have.Launch[c], launch != have.Launch[c] && s == (Shaper{}):
+			ops, grafted = append(ops, SetLaunch{want.Port, c, launch}), true
+		case old != s:
+			change := old != (Shaper{}) && s != (Shaper{})
+			ops, grafted = append(ops, SetShaper{want.Port, c, s, change}), grafted || !change
+		}
+	}
+	return ops, grafted
 }
 
 // readable refuses a list that could not be read back beside the running one.

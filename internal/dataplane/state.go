@@ -73,6 +73,7 @@ type Egress struct {
 	Hook        bool // the port has the qdisc that filters hang on
 	Oper, Admin *Schedule
 	Shapers     [tsn.MaxTrafficClasses]Shaper
+	Launch      [tsn.MaxTrafficClasses]tsn.LaunchTime
 	MaxSDU      [tsn.MaxTrafficClasses]uint32
 	// SDUCap is what the kernel lowers max-SDU to, because no window of the
 	// running list is long enough for more; 0: it does not.

@@ -283,6 +283,8 @@ func (t *Target) egressPort(k Backend, e tsn.PortEgress) (errs []error) {
 		}
 	}
 	errs = append(errs, checkPreemption(e, pc)...)
+	want.Launch = e.Launch
+	errs = append(errs, checkLaunch(e, pc, n)...)
 	if e.Gates != nil {
 		errs = append(errs, checkGates(k, e.Port, e.Gates)...)
 		want.Admin = &Schedule{Base: e.Gates.BaseTime.NS, Cycle: e.Gates.CycleTime, Extension: e.Gates.CycleTimeExtension}
@@ -329,11 +331,32 @@ func neededBy(e tsn.PortEgress, pc PortConfig) (names []string) {
 		}
 	}
 	need(pc.Offload == OffloadFull, FeatureOffload)
-	need(pc.Offload == OffloadTxTime, FeatureLaunchTime)
+	need(pc.Offload == OffloadTxTime || e.Launch != [tsn.MaxTrafficClasses]tsn.LaunchTime{}, FeatureLaunchTime)
 	need(e.MaxSDU != [tsn.MaxTrafficClasses]uint32{}, FeatureMaxSDU)
 	need(e.Preemptible != [tsn.MaxTrafficClasses]bool{}, FeaturePreemption)
 	need(pc.Preemption != nil, FeatureMACMerge)
 	return names
+}
+
+func checkLaunch(e tsn.PortEgress, pc PortConfig, n int) (errs []error) {
+	for c, l := range e.Launch {
+		var why string
+		switch {
+		case l == tsn.LaunchTime{}:
+		case c >= n:
+			why = fmt.Sprintf("the class map has %d classes", n)
+		case l.Delta <= 0 || l.Delta > maxDelta:
+			why = fmt.Sprintf("a delta of %d ns is outside 1..%d", l.Delta, int64(maxDelta))
+		case e.IdleSlope[c] != 0:
+			why = "a class has a shaper or launch times, never both"
+		case pc.Offload == OffloadTxTime:
+			why = "under txtime-assist every class has its launch times already"
+		}
+		if why != "" {
+			errs = append(errs, invalid("port %d class %d: launch times: %s", e.Port, c, why))
+		}
+	}
+	return errs
 }
 
 // checkPreemption: fragments need a sublayer that is told to send them, and a

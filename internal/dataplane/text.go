@@ -80,6 +80,11 @@ func (e *Egress) text(b *strings.Builder, c *Config) {
 			fmt.Fprintf(b, "  class %d %s\n", cl, s)
 		}
 	}
+	for cl, l := range e.Launch {
+		if l != (tsn.LaunchTime{}) {
+			fmt.Fprintf(b, "  class %d %s\n", cl, launchText(l))
+		}
+	}
 	for cl, n := range e.MaxSDU {
 		if n > 0 {
 			fmt.Fprintf(b, "  class %d max-sdu %d\n", cl, n)
