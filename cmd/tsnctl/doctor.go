@@ -13,9 +13,10 @@ func (a *app) doctor() *cobra.Command {
 		Use:   "doctor",
 		Short: "Show what the machine can and cannot do, and why",
 		Long: `Checks of each port: time stamps, PTP hardware clock (phc), transmit queues,
-taprio (gates), cbs (shapers), locked (ingress check of fabric ports) and MAC
-merge (frame preemption). OK, degraded: it works less well, missing: it does
-not work; the finding says why, and what that costs.`,
+taprio (gates), taprio-offload (gates that the device runs), launch-time (of
+frames under txtime-assist), cbs (shapers), locked (ingress check of fabric
+ports) and MAC merge (frame preemption). OK, degraded: it works less well,
+missing: it does not work; the finding says why, and what that costs.`,
 		Example: "  tsnctl doctor\n  tsnctl doctor --node b2",
 		Args:    cobra.NoArgs,
 		RunE: a.call(func(ctx context.Context, sw api.Switch, _ []string) error {

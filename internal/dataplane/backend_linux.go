@@ -310,7 +310,7 @@ func (k *kernel) GateLimits(p tsn.Port) GateLimits {
 	if k.port(p).Offload == OffloadFull {
 		l = l.within(driverGates[k.driver(p)])
 	}
-	l.MinInterval = max(l.MinInterval, k.LinkSpeed(p).TransmitTime(60))
+	l.MinInterval = max(l.MinInterval, k.LinkSpeed(p).TransmitTime(minFrame))
 	return l
 }
 

@@ -222,14 +222,6 @@ type Feature struct {
 	Why   string // never empty unless OK
 }
 
-// intervals says what an entry may last.
-func (l GateLimits) intervals() string {
-	if l.MaxInterval == 0 {
-		return fmt.Sprintf("at least %d", max(1, l.MinInterval))
-	}
-	return fmt.Sprintf("%d..%d", max(1, l.MinInterval), l.MaxInterval)
-}
-
 // Counters of one port since its root qdisc was made.
 type Counters struct {
 	Port     tsn.Port

@@ -58,3 +58,6 @@ func (s *spoilt) Apply(ctx context.Context, ops []Op) []Failure {
 	}
 	return s.kernel.Apply(ctx, ops)
 }
+
+// SetMACMerge is the request alone, whatever is supported.
+func (k *Kernel) SetMACMerge(ifname string, m MACMerge) error { return k.k.mm.set(ifname, m) }

@@ -27,7 +27,10 @@ func (k *Kernel) Features() []Feature {
 			check(p.Port, FeatureLocked)
 		}
 		check(p.Port, FeatureQueues, FeatureTaprio, FeatureClassifier, FeatureCBS, FeatureMaxSDU, FeatureStreamFilter, FeatureStreamGate)
-		out = append(out, k.k.offload(p), k.k.launch(p), k.k.merge(p))
+		out = append(out, k.k.offload(p), k.k.merge(p))
+		if p.Offload == OffloadTxTime {
+			out = append(out, k.k.launch(p))
+		}
 		out = append(out, k.k.device(p)...)
 	}
 	return out
@@ -57,11 +60,7 @@ func (k *kernel) offload(p PortConfig) Feature {
 // launch tells who launches frames under txtime-assist.
 func (k *kernel) launch(p PortConfig) Feature {
 	f := feature(p.Port, FeatureLaunchTime, k.Check(p.Port, FeatureLaunchTime))
-	switch {
-	case f.State != FeatureOK:
-	case p.Offload != OffloadTxTime:
-		f.State, f.Why = FeatureDegraded, "not tried: offload is "+p.Offload.String()+" here"
-	case k.soft[p.Port]:
+	if f.State == FeatureOK && k.soft[p.Port] {
 		f.State, f.Why = FeatureDegraded, "the device has no launch times: frames leave when the kernel's timer says so"
 	}
 	return f

@@ -107,8 +107,6 @@ func testFeatures(t *testing.T) {
 		switch f.Name {
 		case dataplane.FeatureTimestamping:
 			want = dataplane.FeatureDegraded
-		case dataplane.FeatureLaunchTime: // not tried
-			want = dataplane.FeatureDegraded
 		case dataplane.FeaturePHC, dataplane.FeatureMACMerge, dataplane.FeatureOffload:
 			want = dataplane.FeatureMissing
 		case dataplane.FeatureStreamGate:

@@ -1,6 +1,7 @@
 package dataplane
 
 import (
+	"fmt"
 	"strings"
 
 	tsn "tsnswitch"
@@ -60,6 +61,57 @@ func (l GateLimits) within(d GateLimits) GateLimits {
 		ReadBack:    int(lower(int64(l.ReadBack), int64(d.ReadBack))),
 		Table:       int(lower(int64(l.Table), int64(d.Table))),
 	}
+}
+
+// refuse says what a port cannot execute of a list, one reason for each limit.
+func (l GateLimits) refuse(list *tsn.GateControlList, speed tsn.Rate) (why []string) {
+	add := func(cond bool, format string, a ...any) {
+		if cond {
+			why = append(why, fmt.Sprintf(format, a...))
+		}
+	}
+	n := len(list.Entries)
+	add(n == 0, "a list without entries")
+	add(l.Entries > 0 && n > l.Entries, "%d entries, and the limit is %d: %s", n, l.Entries, l.whyEntries())
+	var sum int64
+	for i, e := range list.Entries {
+		sum += e.Interval
+		if w := l.interval(e.Interval, speed); w != "" {
+			return append(why, fmt.Sprintf("entry %d lasts %d ns, %s", i, e.Interval, w))
+		}
+	}
+	add(sum != list.CycleTime, "entries last %d ns together, the cycle %d", sum, list.CycleTime)
+	add(l.MaxCycle > 0 && list.CycleTime > l.MaxCycle, "a cycle of %d ns is longer than the kernel's longest, %d ns", list.CycleTime, l.MaxCycle)
+	add(list.CycleTimeExtension < 0, "a negative cycle time extension")
+	add(l.NoExtension && list.CycleTimeExtension > 0, "the device cannot extend a cycle")
+	return why
+}
+
+func (l GateLimits) whyEntries() string {
+	if l.Entries == SoftwareGates.Entries {
+		return "a longer list could not be read back"
+	}
+	return "the device has room for no more"
+}
+
+// minFrame is the shortest frame as the kernel counts it, octets.
+const minFrame = 60
+
+// interval says what is wrong with one that long, "" if nothing.
+func (l GateLimits) interval(ns int64, speed tsn.Rate) string {
+	switch frame := speed.TransmitTime(minFrame); {
+	case ns <= 0:
+		return "which is no time"
+	case ns > 1<<32-1:
+		return "more than 32 bits hold"
+	case ns < frame:
+		return fmt.Sprintf("less than the %d ns of a minimum frame at the link's %s", frame, speed)
+	case ns < l.MinInterval:
+		return fmt.Sprintf("less than the device's shortest, %d ns", l.MinInterval)
+	case l.MaxInterval > 0 && ns > l.MaxInterval:
+		return fmt.Sprintf("more than the device's longest, %d ns", l.MaxInterval)
+	}
+	return ""
 }
 
 // reversed reports whether the device serves its lowest queue first, in

@@ -25,6 +25,7 @@ func TestOffload(t *testing.T) {
 	kerneltest.Run(t, needs, func(t *testing.T) {
 		t.Run("Full", testFullOffload)
 		t.Run("Lacking", testLacking)
+		t.Run("MergeRequest", testMergeRequest)
 		t.Run("TxTimeAssist", testTxTimeAssist)
 		t.Run("MaxSDU", testMaxSDU)
 		t.Run("ToolSees", testToolSees)
@@ -188,6 +189,22 @@ func testLacking(t *testing.T) {
 		_, err := open(t, ns, cfg).Set(bounded(t), d)
 		lacks(t, err, dataplane.FeatureMACMerge, "no MAC merge sublayer")
 	})
+}
+
+// No virtual device has a MAC merge sublayer. The kernel checks the request before
+// it asks the device: so its bounds show that it reads the values as they are meant.
+func testMergeRequest(t *testing.T) {
+	k := open(t, newLab(t).sw, stationConfig("p1", dataplane.OffloadNone))
+	good := dataplane.MACMerge{Enabled: true, Verify: true, VerifyTime: 128_000_000, AddFragSize: 3}
+	long, large := good, good
+	long.VerifyTime += 1_000_000
+	large.AddFragSize++
+	isErr(t, k.SetMACMerge("p1", good), unix.EOPNOTSUPP)
+	for _, m := range []dataplane.MACMerge{long, large} {
+		if err := k.SetMACMerge("p1", m); !errors.Is(err, unix.ERANGE) || !strings.Contains(err.Error(), "out of range") {
+			t.Errorf("%v: got %v, want that it is out of range", m, err)
+		}
+	}
 }
 
 // Under txtime-assist every class has an etf; a list is taken over by the first

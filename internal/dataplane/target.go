@@ -372,33 +372,8 @@ func checkPreemption(e tsn.PortEgress, pc PortConfig) (errs []error) {
 }
 
 func checkGates(k Backend, p tsn.Port, l *tsn.GateControlList) (errs []error) {
-	lim := k.GateLimits(p)
-	bad := func(format string, a ...any) {
-		errs = append(errs, invalid("port %d gates: %s", p, fmt.Sprintf(format, a...)))
-	}
-	if len(l.Entries) == 0 || lim.Entries > 0 && len(l.Entries) > lim.Entries {
-		bad("%d entries, want 1..%d", len(l.Entries), lim.Entries)
-	}
-	var sum int64
-	for i, e := range l.Entries {
-		if e.Interval <= 0 || e.Interval < lim.MinInterval || lim.MaxInterval > 0 && e.Interval > lim.MaxInterval {
-			bad("entry %d lasts %d ns, want %s", i, e.Interval, lim.intervals())
-			return errs
-		}
-		if e.Interval > 1<<32-1 {
-			bad("entry %d lasts %d ns, more than 32 bits hold", i, e.Interval)
-			return errs
-		}
-		sum += e.Interval
-	}
-	if sum != l.CycleTime {
-		bad("entries last %d ns together, the cycle %d", sum, l.CycleTime)
-	}
-	if lim.MaxCycle > 0 && l.CycleTime > lim.MaxCycle {
-		bad("cycle of %d ns is longer than %d", l.CycleTime, lim.MaxCycle)
-	}
-	if l.CycleTimeExtension < 0 || lim.NoExtension && l.CycleTimeExtension != 0 {
-		bad("cycle time extension %d is not possible here", l.CycleTimeExtension)
+	for _, why := range k.GateLimits(p).refuse(l, k.LinkSpeed(p)) {
+		errs = append(errs, invalid("port %d gates: %s", p, why))
 	}
 	return errs
 }
