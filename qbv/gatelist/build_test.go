@@ -173,7 +173,7 @@ func TestLists(t *testing.T) {
 		},
 		{
 			"overlap", func(p *schedule.Problem, pl []schedule.Placement) { pl[1].Starts = []int64{500, 1500} },
-			"link 1 (b-h1): windows of streams 10 and 11 overlap at 1500 ns",
+			"link 1 (b-h1): windows of stream 10 and stream 11 overlap at 1500 ns",
 		},
 		{"instances", func(p *schedule.Problem, pl []schedule.Placement) {
 			q := []tsn.TrafficClass{3, 3}

@@ -13,7 +13,7 @@ type Overflow struct {
 	Link    schedule.LinkID
 	Entries int   // the fewest that would do; 0 if entries are not the reason
 	Limit   int   // of entries; 0 if there is none
-	Streams []int // indices of those concerned, ascending
+	Streams []int // indices of those concerned, ascending; none: those of cyclic queuing
 	Reason  string
 }
 
@@ -22,16 +22,17 @@ type Overflow struct {
 // error is a fault of p, or of placements that are none of p or whose windows
 // overlap.
 func Build(p *schedule.Problem, placed []schedule.Placement) ([]schedule.LinkGates, []Overflow, error) {
+	return BuildCyclic(p, placed, nil)
+}
+
+// BuildCyclic is Build with the windows of cyclic queuing beside placed; c may be nil.
+func BuildCyclic(p *schedule.Problem, placed []schedule.Placement, c *schedule.Cyclic) ([]schedule.LinkGates, []Overflow, error) {
 	if err := p.Validate(); err != nil {
 		return nil, nil, err
 	}
-	byLink := make([][]use, len(p.Links))
-	add := func(l schedule.LinkID, u use) { byLink[l] = append(byLink[l], u) }
-	var scratch []hop
-	for i := range placed {
-		if err := uses(p, &placed[i], scratch[:0], add); err != nil {
-			return nil, nil, err
-		}
+	byLink, err := Uses(p, placed, c)
+	if err != nil {
+		return nil, nil, err
 	}
 	var out []schedule.LinkGates
 	var over []Overflow
@@ -55,8 +56,8 @@ func Build(p *schedule.Problem, placed []schedule.Placement) ([]schedule.LinkGat
 // BuildLink makes the list of link l alone, of those of placed that use it: of
 // one at least. The result is the same as Build's. p must be valid.
 func BuildLink(p *schedule.Problem, l schedule.LinkID, placed []schedule.Placement) (schedule.LinkGates, *Overflow, error) {
-	var us []use
-	add := func(on schedule.LinkID, u use) {
+	var us []Use
+	add := func(on schedule.LinkID, u Use) {
 		if on == l {
 			us = append(us, u)
 		}
@@ -76,7 +77,7 @@ func BuildLink(p *schedule.Problem, l schedule.LinkID, placed []schedule.Placeme
 }
 
 // build makes one list.
-func build(p *schedule.Problem, id schedule.LinkID, us []use) (schedule.LinkGates, *Overflow, error) {
+func build(p *schedule.Problem, id schedule.LinkID, us []Use) (schedule.LinkGates, *Overflow, error) {
 	bad := func(format string, a ...any) error {
 		return fmt.Errorf("%s: %s", p.LinkName(id), fmt.Sprintf(format, a...))
 	}
@@ -93,8 +94,7 @@ func build(p *schedule.Problem, id schedule.LinkID, us []use) (schedule.LinkGate
 		return schedule.LinkGates{}, nil, bad("more than %d windows in a cycle of %d ns", maxWindows, cycle)
 	}
 	if a, b := overlapping(ws, cycle); a != nil {
-		return schedule.LinkGates{}, nil, bad("windows of streams %d and %d overlap at %d ns",
-			p.Streams[a.stream].ID, p.Streams[b.stream].ID, b.open)
+		return schedule.LinkGates{}, nil, bad("windows of %s and %s overlap at %d ns", owner(p, a), owner(p, b), b.open)
 	}
 	b := builder{link: &p.Links[id], id: id, cycle: cycle, ws: ws, steps: steps(&p.Links[id])}
 	entries, over := b.list()
@@ -104,6 +104,13 @@ func build(p *schedule.Problem, id schedule.LinkID, us []use) (schedule.LinkGate
 	g := schedule.LinkGates{Link: id, List: tsn.GateControlList{CycleTime: cycle, Entries: entries}}
 	g.MaxSDU = maxSDU(b.link, entries)
 	return g, nil, nil
+}
+
+func owner(p *schedule.Problem, w *window) string {
+	if w.stream < 0 {
+		return "cyclic queuing"
+	}
+	return fmt.Sprintf("stream %d", p.Streams[w.stream].ID)
 }
 
 // builder makes the list of one link.
@@ -259,6 +266,7 @@ func (b *builder) overflow(entries int, streams []int, format string, a ...any) 
 		}
 	}
 	slices.Sort(streams)
+	streams = slices.DeleteFunc(streams, func(i int) bool { return i < 0 })
 	return &Overflow{
 		Link: b.id, Entries: entries, Limit: b.link.MaxEntries,
 		Streams: slices.Compact(streams), Reason: fmt.Sprintf(format, a...),

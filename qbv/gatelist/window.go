@@ -15,13 +15,14 @@ const (
 	maxStart   = 1 << 50
 )
 
-// use is what one stream, or one instance of it, does on a link, again every period.
-type use struct {
-	open, close int64
-	begin       int64 // when the first frame may be in the queue; at most open
-	period      int64
-	stream      int32
-	queue       tsn.TrafficClass
+// Use is a window that a stream, or one instance of it, has on a link again
+// every Period. Its first is where the placement says, before or beyond the period too.
+type Use struct {
+	Open, Close int64
+	Begin       int64 // when the first frame may be in the queue; at most Open
+	Period      int64
+	Stream      int32 // index; -1: cyclic queuing
+	Queue       tsn.TrafficClass
 }
 
 // window is one occurrence of a use in a cycle: open is in 0..cycle-1, close
@@ -74,8 +75,21 @@ func shortest(s *schedule.Stream) int {
 	return s.MinSize
 }
 
+// Uses lists the windows on each link of p, which must be valid; c may be nil.
+func Uses(p *schedule.Problem, placed []schedule.Placement, c *schedule.Cyclic) ([][]Use, error) {
+	out := make([][]Use, len(p.Links))
+	add := func(l schedule.LinkID, u Use) { out[l] = append(out[l], u) }
+	scratch := make([]hop, 0, 64)
+	for i := range placed {
+		if err := uses(p, &placed[i], scratch, add); err != nil {
+			return nil, err
+		}
+	}
+	return out, cyclicUses(p, c, add)
+}
+
 // uses calls add for each link that pl uses, and each of its instances.
-func uses(p *schedule.Problem, pl *schedule.Placement, scratch []hop, add func(schedule.LinkID, use)) error {
+func uses(p *schedule.Problem, pl *schedule.Placement, scratch []hop, add func(schedule.LinkID, Use)) error {
 	if pl.Stream < 0 || pl.Stream >= len(p.Streams) {
 		return fmt.Errorf("placement of stream %d: there is no such stream", pl.Stream)
 	}
@@ -95,7 +109,7 @@ func uses(p *schedule.Problem, pl *schedule.Placement, scratch []hop, add func(s
 	return nil
 }
 
-func occurrence(p *schedule.Problem, pl *schedule.Placement, way []hop, in schedule.Instance, period int64, add func(schedule.LinkID, use)) error {
+func occurrence(p *schedule.Problem, pl *schedule.Placement, way []hop, in schedule.Instance, period int64, add func(schedule.LinkID, Use)) error {
 	s := &p.Streams[pl.Stream]
 	if len(in.Starts) != len(way) || len(in.Queues) != len(way) {
 		return fmt.Errorf("stream %d: %d starts and %d queues for %d links", s.ID, len(in.Starts), len(in.Queues), len(way))
@@ -109,27 +123,55 @@ func occurrence(p *schedule.Problem, pl *schedule.Placement, way []hop, in sched
 		case q >= tsn.MaxTrafficClasses || !h.link.Scheduled.Has(q):
 			return fmt.Errorf("stream %d on %s: queue %d is not a scheduled one", s.ID, p.LinkName(pl.Route[i]), q)
 		}
-		u := use{period: period, stream: int32(pl.Stream), queue: q}
-		u.open = start - margin
-		u.close = start + int64(max(s.Frames, 1)-1)*h.pace + h.tx + margin
-		u.begin = u.open
+		u := Use{Period: period, Stream: int32(pl.Stream), Queue: q}
+		u.Open = start - margin
+		u.Close = start + int64(max(s.Frames, 1)-1)*h.pace + h.tx + margin
+		u.Begin = u.Open
 		if h.from >= 0 {
 			b := &way[h.from]
-			u.begin = min(u.open, in.Starts[h.from]+b.tx+b.link.PropagationDelay+b.link.ProcessingDelay-h.early)
+			u.Begin = min(u.Open, in.Starts[h.from]+b.tx+b.link.PropagationDelay+b.link.ProcessingDelay-h.early)
 		}
 		add(pl.Route[i], u)
 	}
 	return nil
 }
 
+// cyclicUses calls add for both queues of each window of c.
+func cyclicUses(p *schedule.Problem, c *schedule.Cyclic, add func(schedule.LinkID, Use)) error {
+	if c == nil {
+		return nil
+	}
+	if c.CycleTime < 1 || c.CycleTime > schedule.MaxTime {
+		return fmt.Errorf("cyclic queuing: a cycle of %d ns is out of range", c.CycleTime)
+	}
+	for _, w := range c.Windows {
+		switch {
+		case w.Link < 0 || int(w.Link) >= len(p.Links):
+			return fmt.Errorf("cyclic queuing: link %d does not exist", w.Link)
+		case w.Offset < 0 || w.Length < 1 || w.Length > c.CycleTime || w.Offset > c.CycleTime-w.Length:
+			return fmt.Errorf("cyclic queuing on %s: %d ns from %d on are not within a cycle of %d", p.LinkName(w.Link), w.Length, w.Offset, c.CycleTime)
+		}
+		for n, q := range w.Queues {
+			if q >= tsn.MaxTrafficClasses || !p.Links[w.Link].Scheduled.Has(q) {
+				return fmt.Errorf("cyclic queuing on %s: queue %d is not a scheduled one", p.LinkName(w.Link), q)
+			}
+			from := int64(n) * c.CycleTime
+			open := from + w.Offset
+			// What comes in the cycle before waits for it.
+			add(w.Link, Use{Open: open, Close: open + w.Length, Begin: from - c.CycleTime, Period: 2 * c.CycleTime, Stream: -1, Queue: q})
+		}
+	}
+	return nil
+}
+
 // cycleOf is the least common multiple of the periods, 0 if it is over limit.
-func cycleOf(us []use, limit int64) int64 {
+func cycleOf(us []Use, limit int64) int64 {
 	cycle := int64(1)
 	for i := range us {
-		if cycle%us[i].period == 0 {
+		if cycle%us[i].Period == 0 {
 			continue
 		}
-		step := us[i].period / gcd(cycle, us[i].period)
+		step := us[i].Period / gcd(cycle, us[i].Period)
 		if cycle > limit/step {
 			return 0
 		}
@@ -146,10 +188,10 @@ func gcd(a, b int64) int64 {
 }
 
 // windows writes the uses of a link out over its cycle, ascending.
-func windows(us []use, cycle int64) []window {
+func windows(us []Use, cycle int64) []window {
 	n := int64(0)
 	for i := range us {
-		n += cycle / us[i].period
+		n += cycle / us[i].Period
 	}
 	if n > maxWindows {
 		return nil
@@ -157,10 +199,10 @@ func windows(us []use, cycle int64) []window {
 	out := make([]window, 0, n)
 	for i := range us {
 		u := &us[i]
-		w := window{stream: u.stream, queue: u.queue}
-		for at := mod(u.open, u.period); at < cycle; at += u.period {
-			w.open, w.close = at, at+u.close-u.open
-			w.begin = at - min(u.open-u.begin, cycle)
+		w := window{stream: u.Stream, queue: u.Queue}
+		for at := mod(u.Open, u.Period); at < cycle; at += u.Period {
+			w.open, w.close = at, at+u.Close-u.Open
+			w.begin = at - min(u.Open-u.Begin, cycle)
 			out = append(out, w)
 		}
 	}

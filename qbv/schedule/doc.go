@@ -46,4 +46,23 @@
 //   - In a window only the gate of its queue is open; gates outside
 //     Link.Scheduled are closed already for the time of GuardOctets before it.
 //   - The gate of a queue is closed while a frame waits in it for a later window.
+//
+// # Cyclic queuing and forwarding
+//
+// Streams that need only bounds may share windows (802.1Q annex T, "Qch").
+// Cycle n lasts from n*CycleTime to (n+1)*CycleTime. Each link has a pair of
+// queues and one window a cycle; in cycle n it sends from Queues[n%2] what came
+// in cycle n-1, and what comes in cycle n goes to the other. A window keeps
+//
+//	Offset >= SyncError - PropagationDelay            nothing comes a cycle early
+//	Offset + Length + PropagationDelay + ProcessingDelay + SyncError <= CycleTime
+//	Length >= 2*margin + tx of all frames that its link sends in any one cycle
+//
+// and is a window like any other: none overlaps it, only its gate is open in it,
+// with a guard band before. With d links before the last, a latency is within
+// (d-1)*CycleTime and (d+1)*CycleTime; the windows tell more exactly:
+//
+//	worst  d*CycleTime + end of the last window + PropagationDelay + SyncError - Offset of the first
+//	best   d*CycleTime + Offset of the last + PropagationDelay - SyncError - end of the first
+//	       + tx of the frames on the last link and on the first
 package schedule

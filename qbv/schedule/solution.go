@@ -8,6 +8,31 @@ type Solution struct {
 	Streams  []Placement // ascending Stream
 	Gates    []LinkGates // ascending Link; only links that carry scheduled streams
 	Unplaced []Unplaced  // ascending Stream
+	Cyclic   *Cyclic     // streams that are not in Streams; nil: none
+}
+
+// Cyclic is the part of a schedule that works by cyclic queuing and forwarding.
+// Two of its cycles divide the hyperperiod.
+type Cyclic struct {
+	CycleTime int64
+	Windows   []CyclicWindow // ascending Link
+	Streams   []CyclicStream // ascending Stream
+}
+
+// CyclicWindow is open in cycle n from n*CycleTime+Offset on, for Queues[n%2].
+type CyclicWindow struct {
+	Link           LinkID
+	Queues         [2]tsn.TrafficClass
+	Offset, Length int64
+}
+
+// CyclicStream is sent by its talker in cycle Start of each of its periods, and
+// by the link d links further one in cycle Start+d.
+type CyclicStream struct {
+	Stream      int      // index in Problem.Streams
+	Route       []LinkID // parent before child
+	Start       int64
+	Worst, Best int64 // latency, over all listeners
 }
 
 // Placement is when and where a stream is sent.
