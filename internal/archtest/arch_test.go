@@ -283,3 +283,21 @@ func TestCoresDoNotKnowEachOther(t *testing.T) {
 		}
 	}
 }
+
+// TestTheVerifierIsIndependent: who checks and who plays a schedule shares nothing
+// but its vocabulary with who makes it, nor with each other.
+func TestTheVerifierIsIndependent(t *testing.T) {
+	checkers := []string{"qbv/verify", "qbv/framesim"}
+	for _, p := range list(t) {
+		name, _ := rel(p.ImportPath)
+		for _, imp := range p.Imports {
+			dep, ours := rel(imp)
+			switch {
+			case ours && slices.Contains(checkers, name) && dep != "" && dep != "qbv/schedule":
+				t.Errorf("%s imports %s", name, dep)
+			case slices.Contains(checkers, dep) && strings.HasPrefix(name, "qbv"):
+				t.Errorf("%s imports %s: schedulers do not check themselves", name, dep)
+			}
+		}
+	}
+}

@@ -1,6 +1,7 @@
 package framesim
 
 func (w *sim) push(e event) {
+	w.result.Events++
 	w.seq++
 	e.seq = w.seq
 	w.heap = append(w.heap, e)

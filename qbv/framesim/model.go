@@ -22,8 +22,8 @@ type Result struct {
 	Queues    []Fill   // ascending by link, then queue; those that held a frame
 	Rounds    int
 	Frames    int64 // transmissions of scheduled frames
-	Events    int
-	Truncated bool // MaxEvents were not enough
+	Events    int   // made; what MaxEvents limits
+	Truncated bool  // MaxEvents were not enough
 }
 
 // Stream is what became of one stream's frames.

@@ -147,7 +147,7 @@ func (w *sim) begin(i int32, k int64) {
 
 func (w *sim) run() {
 	for len(w.heap) > 0 && w.heap[0].at < w.end {
-		if w.result.Events++; w.result.Events > w.most {
+		if w.result.Events > w.most {
 			w.result.Truncated = true
 			return
 		}

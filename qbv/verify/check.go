@@ -13,7 +13,7 @@ import (
 const (
 	maxBursts  = 1 << 23
 	maxEntries = 1 << 16
-	maxSteps   = 1 << 28
+	maxSteps   = 1 << 26
 )
 
 // hop is what a stream does on one link, the same in each period (or in one, if

@@ -10,7 +10,9 @@ func (c *checker) early() {
 		b := &c.bursts[i]
 		h := &c.hops[b.hop]
 		if g := c.lists[h.link]; g != nil && b.parent >= 0 {
-			if s, ok := c.usable(g, h, span{b.open - c.wait(b), b.open}); ok {
+			arrives := b.open - c.wait(b)
+			// What is not to be found in one cycle of the port is nowhere.
+			if s, ok := c.usable(g, h, span{arrives, min(arrives+g.cycle, b.open)}); ok {
 				b.lead = b.open - s
 			}
 		}
@@ -41,7 +43,7 @@ func (c *checker) waits(l schedule.LinkID, g *gates, n int) {
 	if b.parent < 0 {
 		return
 	}
-	arrives, until, lap := b.open-c.wait(b), b.open, int64(0)
+	arrives, until, lap := max(b.open-c.wait(b), b.open-c.cycle), b.open, int64(0)
 	for until > arrives && c.spend(1) {
 		if n--; n < 0 {
 			n, lap = len(list)-1, lap-c.cycle

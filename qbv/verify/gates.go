@@ -1,6 +1,8 @@
 package verify
 
 import (
+	"fmt"
+
 	tsn "tsnswitch"
 	"tsnswitch/qbv/schedule"
 )
@@ -12,20 +14,21 @@ func (c *checker) window(id schedule.LinkID, g *gates, b *burst) {
 	others := ^l.Scheduled
 	some, all, n := g.over(b.open, b.open+h.length)
 	bad := func(r Rule, format string, a ...any) {
-		c.bad(c.at(r, id, b.open, []int{int(h.stream)}, format, a...))
+		text := fmt.Sprintf(format, a...)
+		c.bad(c.at(r, id, b.open, []int{int(h.stream)}, "the window of %s, %d ns, %s", c.streamName(int(h.stream)), h.length, text))
 	}
-	name := c.streamName(int(h.stream))
 	switch {
 	case !c.spend(n):
 		return
 	case all&own == 0:
-		bad(RuleGates, "gate %d is not open throughout the window of %s, %d ns", h.queue, name, h.length)
+		bad(RuleGates, "has not gate %d open throughout", h.queue)
 	case some&others != 0:
-		bad(RuleGates, "gates %s of other traffic are open in the window of %s, %d ns", some&others, name, h.length)
+		bad(RuleGates, "has gates of other traffic open, %s", some&others)
 	case some&^own != 0:
-		c.warn(c.at(RuleGates, id, b.open, []int{int(h.stream)}, "gates %s are open too in the window of %s", some&^own, name))
+		c.warn(c.at(RuleGates, id, b.open, []int{int(h.stream)}, "the window of %s has other scheduled gates open, %s",
+			c.streamName(int(h.stream)), some&^own))
 	case g.entire && (n > 1 || mod(b.open, g.cycle)+h.length > g.start[len(g.start)-1]):
-		bad(RuleGates, "the window of %s, %d ns, is not within one gate entry before the guard entry", name, h.length)
+		bad(RuleGates, "is not within one gate entry before the guard entry")
 	}
 	guard := l.Rate.TransmitTime(l.GuardOctets)
 	if guard == 0 {
@@ -33,7 +36,7 @@ func (c *checker) window(id schedule.LinkID, g *gates, b *burst) {
 	}
 	before, _, n := g.over(b.open-guard, b.open)
 	if c.spend(n) && before&others != 0 {
-		bad(RuleGuard, "gates %s of other traffic are open within %d ns before the window of %s", before&others, guard, name)
+		bad(RuleGuard, "has gates of other traffic open within %d ns before it, %s", guard, before&others)
 	}
 }
 

@@ -98,6 +98,11 @@ func gcd(a, b int64) int64 {
 
 // place checks each placement by itself and writes out its bursts.
 func (c *checker) place(placed []*schedule.Placement) {
+	n := int64(0)
+	for _, pl := range placed {
+		n += c.cycle / c.p.Streams[pl.Stream].Period * int64(len(pl.Route))
+	}
+	c.bursts = make([]burst, 0, n) // bounded by cycleFits
 	for n, pl := range placed {
 		s := &c.p.Streams[pl.Stream]
 		if !c.route(int32(n)+1, s, pl) {

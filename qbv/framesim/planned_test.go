@@ -1,0 +1,110 @@
+package framesim_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"testing"
+
+	"tsnswitch/qbv/framesim"
+	"tsnswitch/qbv/gatelist"
+	"tsnswitch/qbv/instances"
+	"tsnswitch/qbv/schedtest"
+	"tsnswitch/qbv/schedule"
+	"tsnswitch/qbv/synth"
+	"tsnswitch/qbv/verify"
+)
+
+// plan is the project's own schedule of p, with gates. Streams of a link whose
+// list does not fit its port are left out.
+func plan(tb testing.TB, p *schedule.Problem, o synth.Options) *schedule.Solution {
+	tb.Helper()
+	s, _, err := synth.Solve(p, o)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	for {
+		lists, over, err := gatelist.Build(p, s.Streams)
+		if err != nil {
+			tb.Fatal(err)
+		}
+		if s.Gates = lists; len(over) == 0 {
+			return s
+		}
+		s = without(s, over[0].Link)
+	}
+}
+
+// without leaves out one stream that uses a link.
+func without(s *schedule.Solution, l schedule.LinkID) *schedule.Solution {
+	out := &schedule.Solution{Cycle: s.Cycle, Unplaced: s.Unplaced}
+	left := false
+	for _, pl := range s.Streams {
+		if !left && uses(pl.Route, l) {
+			left = true
+			out.Unplaced = append(out.Unplaced, schedule.Unplaced{Stream: pl.Stream, Link: l})
+			continue
+		}
+		out.Streams = append(out.Streams, pl)
+	}
+	return out
+}
+
+func uses(route []schedule.LinkID, l schedule.LinkID) bool {
+	for _, id := range route {
+		if id == l {
+			return true
+		}
+	}
+	return false
+}
+
+// TestPlannedSchedulesHold plays what the project's own scheduler plans.
+func TestPlannedSchedulesHold(t *testing.T) {
+	for seed := range uint64(120) {
+		r := rand.New(rand.NewPCG(seed, 3))
+		p := schedtest.Problem(r, 2+r.IntN(14))
+		for _, mode := range []synth.Mode{synth.Auto, synth.NoWait, synth.Buffered} {
+			s := plan(t, p, synth.Options{Mode: mode, Units: 100_000})
+			rep := accept(t, p, s)
+			if !rep.Valid() {
+				t.Fatalf("seed %d, mode %d: %v", seed, mode, rep.Err())
+			}
+			holds(t, fmt.Sprintf("seed %d, mode %d", seed, mode), p, s, rep)
+		}
+	}
+}
+
+func large(b *testing.B) (*schedule.Problem, *schedule.Solution) {
+	p := instances.Spec{
+		Set: "X", Shape: instances.Mesh2D, Bridges: 100, Streams: 10_000, Seed: 1,
+		Periods: []int64{1e6, 2e6, 4e6, 8e6}, Sizes: []int{100, 300, 1000},
+	}.Problem()
+	return p, plan(b, p, synth.Options{Units: 20_000_000})
+}
+
+// BenchmarkCheck checks 10,000 streams on 100 bridges.
+func BenchmarkCheck(b *testing.B) {
+	p, s := large(b)
+	var rep *verify.Report
+	for b.Loop() {
+		rep, _ = verify.Check(p, s)
+	}
+	if !rep.Valid() {
+		b.Error(rep.Err())
+	}
+	b.ReportMetric(float64(rep.Placed), "streams")
+	b.ReportMetric(float64(rep.Transmissions), "transmissions")
+}
+
+// BenchmarkRun plays the same, one round of one cycle.
+func BenchmarkRun(b *testing.B) {
+	p, s := large(b)
+	var res *framesim.Result
+	for b.Loop() {
+		res, _ = framesim.Run(p, s, framesim.Options{Cycles: 1, Rounds: 1})
+	}
+	if !res.OK() {
+		b.Error("a frame is late or lost")
+	}
+	b.ReportMetric(float64(res.Events)/b.Elapsed().Seconds()*float64(b.N), "events/s")
+}
