@@ -105,6 +105,8 @@ type Port struct {
 	// LaunchDelta is how long before its launch time a frame leaves the kernel's
 	// queue under txtime-assist; 0: 500 us.
 	LaunchDelta Duration `yaml:"launchDelta,omitempty"`
+	// Launch is nil where frames leave as they come.
+	Launch *Launch `yaml:"launch,omitempty"`
 	// MaxSDU is, from class 0 on, the largest frame in octets behind its Ethernet
 	// header; 0: any.
 	MaxSDU []Size `yaml:"maxSdu,omitempty,flow"`
@@ -265,6 +267,8 @@ type QBV struct {
 	MaxCycle    Duration `yaml:"maxCycle"`
 	Offload     string   `yaml:"offload"`  // none, txtime-assist, full: of ports that do not say
 	LeadTime    Duration `yaml:"leadTime"` // from commit to base time
+	// Filters is what edge ports keep of streams that come in: see FilterOff.
+	Filters string `yaml:"filters"`
 }
 
 // SRP is admission.
@@ -311,7 +315,7 @@ func DefaultDaemon() Daemon {
 			SyncReceiptTimeout: 3, AnnounceReceiptTimeout: 3, AllowedLostResponses: 9, AllowedFaults: 9,
 			Clock: Clock{Kind: "virtual"}, GateOffsetBound: 1e6,
 		},
-		QBV: QBV{GuardOctets: 1542, MaxCycle: 1e9, Offload: "none", LeadTime: 2e9},
+		QBV: QBV{GuardOctets: 1542, MaxCycle: 1e9, Offload: "none", LeadTime: 2e9, Filters: FilterOff},
 		SRP: SRP{MaxStreams: 512, MaxGroups: 512, MaxOwners: 64, Shares: Shares{75, 75, 75}},
 	}
 }

@@ -73,6 +73,7 @@ func (c *Daemon) checkGates(d *document, key string, p Port) {
 	for c, s := range p.MaxSDU {
 		within(d, fmt.Sprintf("%s.maxSdu[%d]", key, c), s, 0, maxFrameOctets)
 	}
+	c.checkLaunch(d, key, p)
 	if p.Preemption != nil {
 		p.Preemption.check(d, key+".preemption", offload)
 	}

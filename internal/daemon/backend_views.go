@@ -263,7 +263,9 @@ func (d *Daemon) degraded(s *snapshot, st *api.Status) []string {
 	if st.Kernel.Error != "" {
 		out = append(out, "kernel: "+st.Kernel.Error)
 	}
-	for _, f := range d.kernel.Features() {
+	features := d.kernel.Features()
+	out = append(out, filtersDegraded(d.cfg, features)...)
+	for _, f := range features {
 		if f.State == dataplane.FeatureMissing && (f.Name == dataplane.FeatureTaprio || f.Name == dataplane.FeatureLocked) {
 			out = append(out, fmt.Sprintf("%s is missing: %s", f.Name, f.Why))
 		}
@@ -290,6 +292,11 @@ func (d *Daemon) counters(s *snapshot) []api.NamedCounter {
 	}
 	for _, c := range d.ports.Counters() {
 		add("link_"+c.Protocol.String(), c.Port, c)
+	}
+	if kernel, err := d.kernel.Counters(); err == nil && d.cfg.QBV.Filters != config.FilterOff {
+		for _, p := range kernel {
+			add("stream_filter", p.Port, sumFilters(p.Filters))
+		}
 	}
 	if d.cfg.Role == config.RoleBridge {
 		proxy, said := d.neighbours.counters()

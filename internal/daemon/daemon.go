@@ -190,6 +190,7 @@ func build(cfg *config.Daemon, opt Options) (_ *Daemon, err error) {
 	if err != nil {
 		return nil, err
 	}
+	fitFilters(&nc, d.kernel.Features())
 	if err := d.clock.tell(&nc.GPTP, cfg); err != nil {
 		return nil, fmt.Errorf("clock: %w", err)
 	}

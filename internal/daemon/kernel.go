@@ -206,6 +206,11 @@ func onlyPorts(d tsn.DesiredState, ports []tsn.Port) tsn.DesiredState {
 			out.Egress = append(out.Egress, e)
 		}
 	}
+	for _, f := range d.Filters {
+		if has(f.Port) {
+			out.Filters = append(out.Filters, f)
+		}
+	}
 	if d.Bridge == nil {
 		return out
 	}

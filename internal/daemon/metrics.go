@@ -121,6 +121,7 @@ func (c collector) kernel(out chan<- prometheus.Metric) {
 		counter(out, "port_oversize_dropped_total", "Frames longer than their class's max-SDU or windows.", float64(p.Oversize), l)
 		gateCounters(out, "port_", p.Gates, l)
 		mergeCounters(out, p.Merge, l)
+		filterMetrics(out, p)
 	}
 }
 

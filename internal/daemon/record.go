@@ -12,6 +12,7 @@ import (
 // replayed; those of the timing machine are in package gptplog.
 func init() {
 	record.Register("node.SetUnlocked", node.SetUnlocked{})
+	record.Register("node.SetStreamGates", node.SetStreamGates{})
 	record.Register("spb.SetEndStations", spb.SetEndStations{})
 	record.Register("spb.SetOverload", spb.SetOverload{})
 	record.Register("spb.SetKeys", spb.SetKeys{})

@@ -63,6 +63,7 @@ func (e *LimitError) OnPort() tsn.Port      { return e.Port }
 func (e *DifferenceError) OnPort() tsn.Port { return e.Port }
 func (e *PendingError) OnPort() tsn.Port    { return e.Port }
 func (e *BaseTimeError) OnPort() tsn.Port   { return e.Port }
+func (e *ClockError) OnPort() tsn.Port      { return e.Port }
 
 // PendingError refuses a schedule (or a shaper, which needs the schedule to be
 // sent again) while the admin schedule waits for Base. It Is ErrPending.
@@ -77,6 +78,18 @@ func (e *PendingError) Error() string {
 
 // Is makes errors.Is(err, ErrPending) hold.
 func (e *PendingError) Is(target error) bool { return target == ErrPending }
+
+// ClockError refuses what needs a base time that cannot be computed.
+type ClockError struct {
+	Port tsn.Port
+	Err  error
+}
+
+func (e *ClockError) Error() string {
+	return fmt.Sprintf("port %d: gPTP time to gate clock: %v", e.Port, e.Err)
+}
+
+func (e *ClockError) Unwrap() error { return e.Err }
 
 // BaseTimeError refuses a new schedule whose base time has passed: it would
 // start later than its peers on the path. It Is ErrBaseTime.

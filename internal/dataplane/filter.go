@@ -2,6 +2,7 @@ package dataplane
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -79,6 +80,16 @@ func (g *FilterGate) equal(h *FilterGate, tol int64) bool {
 // equal leaves the number out, which a filter keeps.
 func (f Filter) equal(w Filter, tol int64) bool {
 	return f.Odd == "" && f.Handle == w.Handle && f.MaxSDU == w.MaxSDU && f.Meter == w.Meter && f.Gate.equal(w.Gate, tol)
+}
+
+// sameList leaves the base time of the gate out.
+func (f Filter) sameList(w Filter) bool {
+	if f.Gate != nil && w.Gate != nil {
+		g := *w.Gate
+		g.Base = f.Gate.Base
+		w.Gate = &g
+	}
+	return f.equal(w, 0)
 }
 
 func compareFilter(a, b Filter) int {
@@ -165,13 +176,13 @@ func newFilter(k Backend, f tsn.StreamFilter) (FilterTarget, error) {
 func gateBase(k Backend, p tsn.Port, t tsn.PTPTime) (int64, error) {
 	f := k.Config().PTPToGate
 	if f == nil {
-		return 0, fmt.Errorf("port %d: no relation between gPTP time and the gate clock", p)
+		return 0, &ClockError{p, errors.New("their relation is not known")}
 	}
 	base, err := f(p, t)
 	if err != nil {
-		err = fmt.Errorf("port %d: gPTP time to gate clock: %w", p, err)
+		return 0, &ClockError{p, err}
 	}
-	return base, err
+	return base, nil
 }
 
 func (g *FilterGate) check() error {
@@ -205,11 +216,10 @@ func planFilters(have *State, t *Target, do func(Op)) (refused []error) {
 		i, known := slices.BinarySearchFunc(have.Filters, w, func(f Filter, w FilterTarget) int {
 			return cmp.Or(cmp.Compare(f.Port, w.Port), slices.Compare(f.ID[:], w.ID[:]))
 		})
-		switch {
-		case w.Err != nil && known && have.Filters[i].Gate != nil:
-			refused = append(refused, w.Err) // what it was is better than a gate that is wrong
-			continue
-		case w.Err != nil:
+		if w.Err != nil {
+			if known && have.Filters[i].sameList(w.Filter) {
+				continue // its gate runs on, and that it may drift shows elsewhere
+			}
 			refused = append(refused, w.Err)
 			w.Gate = nil // police it at least
 		}

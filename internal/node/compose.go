@@ -44,7 +44,7 @@ func (c *Control) compose() {
 		}
 		for _, l := range c.classes {
 			if l.Port == p {
-				e.MaxSDU, e.Preemptible = l.MaxSDU, l.Preemptible
+				e.MaxSDU, e.Preemptible, e.Launch = l.MaxSDU, l.Preemptible, l.Launch
 			}
 		}
 		for _, s := range c.reserved.Slopes {
@@ -54,6 +54,7 @@ func (c *Control) compose() {
 		}
 		d.Egress = append(d.Egress, e)
 	}
+	d.Filters = c.filters
 	c.effects = append(c.effects, Desired{State: d, Forwarding: c.forward, Gates: gates})
 }
 

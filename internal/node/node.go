@@ -46,6 +46,9 @@ type PortClasses struct {
 	Port        tsn.Port
 	MaxSDU      [tsn.MaxTrafficClasses]uint32
 	Preemptible [tsn.MaxTrafficClasses]bool
+	Launch      [tsn.MaxTrafficClasses]tsn.LaunchTime
+	// Filters is what becomes of streams that come in by an edge port.
+	Filters FilterMode
 }
 
 // SetUnlocked is an event of Control: the ports whose driver was found to have
@@ -87,9 +90,12 @@ type Control struct {
 	ports    []tsn.Port
 	classes  []PortClasses
 	self     []tsn.VID
-	vids     []tsn.VID    // of the fabric
-	unlocked []tsn.Port   // ascending
-	faults   []tsn.Notice // of the last composition
+	vids     []tsn.VID  // of the fabric
+	unlocked []tsn.Port // ascending
+	// filters are wanted of streams that come in; see filters.go.
+	filters     []tsn.StreamFilter
+	streamGates []StreamGate
+	faults      []tsn.Notice // of the last composition
 
 	started bool
 	effects []tsn.Effect
@@ -172,6 +178,7 @@ func (c *Control) Step(now tsn.Instant, ev tsn.Event) []tsn.Effect {
 		}
 		changed = c.take(c.QBV.Step(now, ev)) || changed
 	}
+	changed = c.refilter(ev, changed) || changed
 	if changed && (c.SPB == nil || c.bridge != nil) {
 		c.compose()
 	}

@@ -27,7 +27,9 @@ func Of(c *config.Daemon) (node.Config, error) {
 	n.QBV, n.SRP = qbvConfig(c), srpConfig(c)
 	for _, p := range c.Ports {
 		n.Ports = append(n.Ports, p.Port)
-		n.Classes = append(n.Classes, node.PortClasses{Port: p.Port, MaxSDU: p.MaxSDUs(), Preemptible: p.Preemptible()})
+		n.Classes = append(n.Classes, node.PortClasses{
+			Port: p.Port, MaxSDU: p.MaxSDUs(), Preemptible: p.Preemptible(), Launch: p.LaunchTimes(), Filters: filterMode(c, p),
+		})
 	}
 	if c.Role == config.RoleBridge {
 		s, err := spbConfig(c)
@@ -40,6 +42,19 @@ func Of(c *config.Daemon) (node.Config, error) {
 		}
 	}
 	return n, nil
+}
+
+// filterMode: streams are filtered where they come from stations.
+func filterMode(c *config.Daemon, p config.Port) node.FilterMode {
+	switch {
+	case p.Role != "edge":
+		return node.FilterOff
+	case c.QBV.Filters == config.FilterGate:
+		return node.FilterGate
+	case c.QBV.Filters == config.FilterPolice:
+		return node.FilterPolice
+	}
+	return node.FilterOff
 }
 
 // fragmentsPerNode is what a node may bring on average: one for itself, and
