@@ -14,6 +14,7 @@ import (
 	"tsnswitch/gptp"
 	"tsnswitch/internal/api"
 	"tsnswitch/internal/config"
+	"tsnswitch/internal/dataplane"
 	"tsnswitch/internal/link"
 )
 
@@ -176,5 +177,38 @@ func TestScheduleRefused(t *testing.T) {
 		if text := strings.Join(d.timeDegraded(gptp.Status{}), "\n"); !strings.Contains(text, "no new schedule is taken: "+c.want) {
 			t.Errorf("%s: status says %q", c.what, text)
 		}
+	}
+}
+
+// A port whose device runs the gates by a clock that gPTP does not follow gets
+// no base times; the others do.
+func TestOtherGateClock(t *testing.T) {
+	c := config.DefaultDaemon()
+	c.Ports = []config.Port{{Port: 1, Ifname: "p1"}, {Port: 2, Ifname: "p2", Offload: config.OffloadFull}}
+	w, err := openClock(&c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	to := w.toGateOf(&c)
+	if _, err := to(1, tsn.PTPTime{}); !errors.Is(err, errNoTime) {
+		t.Errorf("port 1: %v", err)
+	}
+	if _, err := to(2, tsn.PTPTime{}); err == nil || !strings.Contains(err.Error(), "the gates of p2 go by its PTP clock") {
+		t.Errorf("port 2: %v", err)
+	}
+}
+
+// What the configuration says of a port reaches the data plane.
+func TestPortConfig(t *testing.T) {
+	c := config.DefaultDaemon()
+	c.QBV.Offload = config.OffloadTxTime
+	got := portConfig(&c, config.Port{Port: 1, Ifname: "p1", LaunchDelta: 5000})
+	if want := (dataplane.PortConfig{Port: 1, Ifname: "p1", Offload: dataplane.OffloadTxTime, LaunchDelta: 5000}); got != want {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+	p := config.Port{Port: 2, Ifname: "p2", Offload: config.OffloadFull, Preemption: &config.Preemption{Verify: true, VerifyTime: 20e6, AddFragSize: 2}}
+	got = portConfig(&c, p)
+	if want := (dataplane.MACMerge{Enabled: true, Verify: true, VerifyTime: 20_000_000, AddFragSize: 2}); got.Offload != dataplane.OffloadFull || *got.Preemption != want {
+		t.Errorf("%+v, want %+v", got, want)
 	}
 }

@@ -193,7 +193,7 @@ func (k *Kernel) Check(p tsn.Port, feature string) error {
 	b := k.Board
 	lacks := map[string]bool{
 		dataplane.FeatureLocked: b.NoLocked, dataplane.FeatureCBS: b.NoCBS, dataplane.FeatureOffload: !b.Device,
-		dataplane.FeatureMACMerge: !b.MACMerge, dataplane.FeaturePreemption: !b.Device || !b.MACMerge,
+		dataplane.FeatureMACMerge: !b.MACMerge, dataplane.FeaturePreemption: !b.Device,
 		dataplane.FeatureStreamFilter: b.NoFilters, dataplane.FeatureStreamGate: b.NoFilters,
 	}
 	if lacks[feature] {
