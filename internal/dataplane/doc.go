@@ -37,6 +37,15 @@
 //     of the first: such a change is refused with PendingError.
 //   - A schedule that waits cannot be removed. It is taken back by one in its
 //     place with a base time in the year 2116, which tc shows and Read does not.
+//   - Since 6.3 it tells a max-SDU lowered to what the class's longest window
+//     takes, and that of the running list while another waits.
+//   - With full offload a list is told as running from when the driver took it,
+//     and the one before is forgotten. What waits is known by the device's clock.
+//   - Under txtime-assist the first frame after its base time takes a new list
+//     over. Without one it waits on, and nothing is lost: no frame, no window.
+//     Where the kernel launches, etf lets frames go early by its delta, and the
+//     base time sent makes up for that; one that it is late for it drops.
+//   - The devices of igb and igc serve their lowest queue first, in hardware.
 //   - Grafting a child qdisc into a live taprio, or taking the interface down,
 //     may stop its timer: gates stay as they are. The schedule is therefore
 //     sent again after each. The all-open mask sent is all ones, for which

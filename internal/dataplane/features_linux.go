@@ -61,7 +61,7 @@ func (k *kernel) offload(p PortConfig) Feature {
 func (k *kernel) launch(p PortConfig) Feature {
 	f := feature(p.Port, FeatureLaunchTime, k.Check(p.Port, FeatureLaunchTime))
 	if f.State == FeatureOK && k.soft[p.Port] {
-		f.State, f.Why = FeatureDegraded, "the device has no launch times: frames leave when the kernel's timer says so"
+		f.State, f.Why = FeatureDegraded, "the device has no launch times: the kernel's timer launches frames, and drops late ones"
 	}
 	return f
 }

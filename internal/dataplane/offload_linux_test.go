@@ -229,10 +229,11 @@ func testTxTimeAssist(t *testing.T) {
 		t.Errorf("admin %v", e.Admin)
 	}
 	tx := socket(t, l.sw, "p1")
-	rx := socket(t, l.host[0], "h0")
-	for i := byte(0); read(t, again).EgressOf(1).Admin != nil; i++ {
-		send(t, tx, frame(macB, macA, 0, 0, i))
-		receive(t, rx, i)
+	for ctx := bounded(t); read(t, again).EgressOf(1).Admin != nil && ctx.Err() == nil; {
+		send(t, tx, frame(macB, macA, 0, 0, 1)) // on a busy host etf drops it as late
+	}
+	if e := read(t, again).EgressOf(1); e.Admin != nil || !slices.Equal(e.Oper.Entries, g.Entries) {
+		t.Errorf("admin %v, oper %v", e.Admin, e.Oper)
 	}
 	if now := tai(t); now < g.BaseTime.NS-1_000_000 {
 		t.Errorf("operational %d ns early", g.BaseTime.NS-now)
