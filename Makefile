@@ -10,6 +10,7 @@
 #   make mutation           bugs planted in the SPB core: the simulation has to notice each
 #   make bench-scale        500 bridges in virtual time, from a failing link to the last kernel entry
 #   make bench-converge     from a link that fails to the last kernel entry, ten bridges
+#   make bench-qbv [TSNKIT=dir] [BUDGET=150s]  schedules: ours, first fit, and tsnkit's methods on the same problems
 #   make bench-gptp         tsnswitchd beside ptp4l: accuracy, start, take-over, what it costs
 #   make soak-gptp [FOR=1h] eight hops that lose frames, and relays that die
 #   make kernel             the second test kernel, built once and cached
@@ -25,7 +26,7 @@ OUT ?= out/$(basename $(notdir $(LABFILE)))
 # Packages whose goroutines are worth the race detector, on the host.
 RACE := ./internal/daemon/... ./internal/api/... ./internal/link/... ./distlink/...
 
-.PHONY: all build demo test check soak mutation bench bench-scale bench-converge bench-gptp soak-gptp kernel generate setup-demo setup-test clean
+.PHONY: all build demo test check soak mutation bench bench-scale bench-converge bench-qbv bench-gptp soak-gptp kernel generate setup-demo setup-test clean
 
 all: build
 
@@ -97,6 +98,14 @@ CUTS ?= 50
 bench-converge: $(BIN)/umlrun
 	$(GO) test ./internal/daemon -run '^$$' -bench Converge -benchtime $(CUTS)x -timeout 20m
 	$(GO) test -exec "$(CURDIR)/$(BIN)/umlrun -timeout 1200s" ./internal/daemon -run '^$$' -bench Converge -benchtime $(CUTS)x -timeout 20m
+
+TSNKIT ?=
+BUDGET ?= 150s
+SETS ?= A,B,C,X
+PEERS ?= dt,ls,ls_tb,smt_wa,smt_pr
+bench-qbv:
+	$(GO) test ./internal/qbvbench -run '^$$' -bench Compare -benchtime 1x -timeout 0 -v \
+	  -tsnkit "$(TSNKIT)" -budget $(BUDGET) -sets $(SETS) -peers $(PEERS)
 
 bench-gptp:
 	$(GO) test ./internal/gptptest -run '^$$' -bench BesidePtp4l -benchtime 1x -timeout 30m

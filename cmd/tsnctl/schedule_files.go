@@ -35,6 +35,7 @@ func (f *planFiles) flags(c *cobra.Command) {
 // network is what the files say.
 type network struct {
 	problem *schedule.Problem
+	csv     bool
 	bridges []spb.PlanBridge // of every node
 	metric  func(schedule.LinkID) uint32
 }
@@ -94,7 +95,7 @@ func (f *planFiles) readCSV(topo, streams []byte) (*network, error) {
 		return nil, err
 	}
 	p.Name = stem(f.streams)
-	n := &network{problem: p, metric: func(schedule.LinkID) uint32 { return 1 }}
+	n := &network{problem: p, csv: true, metric: func(schedule.LinkID) uint32 { return 1 }}
 	for i := range p.Nodes {
 		// Any address does, if it is the same each time.
 		n.bridges = append(n.bridges, spb.PlanBridge{SystemID: tsn.MAC{2, 0, 0, 0, byte((i + 1) >> 8), byte(i + 1)}, Priority: 0x8000})
@@ -127,6 +128,13 @@ func (f *planFiles) readYAML(topo, streams []byte) (*network, error) {
 		n.bridges = append(n.bridges, spb.PlanBridge{SystemID: x.SystemID, Priority: x.Priority})
 	}
 	return n, nil
+}
+
+// anyQueue lets streams use all queues.
+func (n *network) anyQueue() {
+	for i := range n.problem.Links {
+		n.problem.Links[i].Scheduled = tsn.GateMask(1<<n.problem.Links[i].Queues - 1)
+	}
 }
 
 // limits are constraints given on the command line instead of in the files.

@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -13,6 +14,7 @@ import (
 
 	"tsnswitch/internal/config"
 	"tsnswitch/qbv/format"
+	"tsnswitch/qbv/framesim"
 	"tsnswitch/qbv/gatelist"
 	"tsnswitch/qbv/schedule"
 	"tsnswitch/qbv/synth"
@@ -67,6 +69,7 @@ type plannedSchedule struct {
 	*schedule.Solution
 	meta   format.Meta
 	report *verify.Report
+	played *framesim.Result
 }
 
 func (a *app) planOfflineFiles(c *cobra.Command, o *offlinePlan) error {
@@ -154,6 +157,14 @@ func (s *plannedSchedule) prove() error {
 	}
 	s.report = report
 	s.meta.Figures = figures(report)
+	played, err := framesim.Run(s.problem, s.Solution, framesim.Options{Seed: s.meta.Seed})
+	if err != nil {
+		return err
+	}
+	if !played.OK() && !played.Truncated {
+		return errors.New("frames of the schedule found are late when it is played, which is a fault of this program")
+	}
+	s.played = played
 	return nil
 }
 
@@ -237,7 +248,8 @@ func (s *plannedSchedule) print(p *page) {
 	}
 	p.printf("%s: %d of %s scheduled, cycle %s, %s%s", dash(s.meta.Instance), len(s.Streams),
 		plural(len(s.problem.Streams), "stream", "streams"), dur(s.Cycle), plural(len(s.Gates), "gate list", "gate lists"), marked)
-	p.printf("%d work units, seed %d; checked: %d transmissions, no fault", s.meta.Units, s.meta.Seed, s.report.Transmissions)
+	p.printf("%d work units, seed %d; checked: %d transmissions, no fault; simulated: %d frames, none late",
+		s.meta.Units, s.meta.Seed, s.report.Transmissions, s.played.Frames)
 	s.printStreams(p)
 	for _, u := range s.Unplaced {
 		p.blank()

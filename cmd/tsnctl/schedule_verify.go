@@ -4,10 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 
 	"github.com/spf13/cobra"
 
 	"tsnswitch/qbv/format"
+	"tsnswitch/qbv/framesim"
 	"tsnswitch/qbv/schedule"
 	"tsnswitch/qbv/verify"
 )
@@ -15,7 +17,11 @@ import (
 const verifyHelp = `Checks anybody's solution (qbv-solution/1, JSON) of the streams in a topology:
 overlap, causality, queues, isolation, deadlines, jitter, gates against
 offsets, guard bands, gate list limits. The checker shares no code with the
-scheduler.
+scheduler. Then the schedule is played frame by frame, with clocks, talkers and
+other traffic as bad as may be.
+
+With CSV files a solution may use every queue, also queue 0, which plan keeps
+for other traffic, unless --keep-queues says otherwise.
 
 Exit status: 0 it holds, 3 it does not (or does not fit the files), 1 a file
 cannot be read, 2 the command line is wrong.`
@@ -32,7 +38,18 @@ type verification struct {
 	Faults       []finding       `json:"faults"`
 	WarningCount int             `json:"warningCount"`
 	Warnings     []finding       `json:"warnings"`
+	Simulation   *simulation     `json:"simulation,omitempty"` // absent: it cannot be played
 	Streams      []verifiedBound `json:"streams"`
+}
+
+// simulation is what came of playing it.
+type simulation struct {
+	Rounds    int   `json:"rounds"`
+	Frames    int64 `json:"frames"`
+	Late      int64 `json:"late"`      // transmissions that ended after their window
+	Missed    int64 `json:"missed"`    // periods that came after the deadline
+	Lost      int64 `json:"lost"`      // frames
+	Truncated bool  `json:"truncated"` // it was too large to be played to the end
 }
 
 type finding struct {
@@ -50,6 +67,8 @@ type verifiedBound struct {
 	Latency  int64  `json:"latencyNs"`
 	Deadline int64  `json:"deadlineNs"`
 	Jitter   int64  `json:"jitterNs"`
+	// Simulated is the worst latency when it was played.
+	Simulated int64 `json:"simulatedNs"`
 	// LastProcessing says whether the deadline holds even if the processing
 	// delay of the last link counted.
 	LastProcessing bool `json:"holdsWithLastProcessing"`
@@ -77,6 +96,9 @@ func (a *app) verifyFiles(c *cobra.Command, f *planFiles, file string) error {
 	n, err := f.load(c)
 	if err != nil {
 		return asFailure(err)
+	}
+	if n.csv && !c.Flags().Changed("keep-queues") {
+		n.anyQueue()
 	}
 	data, err := os.ReadFile(file)
 	if err != nil {
@@ -115,16 +137,57 @@ func verifySolution(file string, data []byte, p *schedule.Problem) (*verificatio
 	v.Valid, v.Complete, v.Scheduled, v.Cycle, v.Gates = r.Valid(), r.Placed == len(p.Streams), r.Placed, s.Cycle, r.Gates
 	v.FaultCount, v.WarningCount = r.FaultCount, r.WarningCount
 	v.Faults, v.Warnings = findings(p, r.Faults), findings(p, r.Warnings)
+	played, err := framesim.Run(p, s, framesim.Options{})
+	if err == nil {
+		v.simulated(p, played)
+	}
 	for _, x := range r.Streams {
 		st := &p.Streams[x.Stream]
 		for _, l := range x.Listeners {
 			v.Streams = append(v.Streams, verifiedBound{
 				ID: st.ID, Name: st.Name, Listener: p.Nodes[l.Node].Name, Latency: l.Latency, Deadline: st.Deadline,
-				Jitter: l.Jitter, LastProcessing: l.Latency+l.Processing <= st.Deadline,
+				Jitter: l.Jitter, Simulated: worstPlayed(played, x.Stream, l.Node), LastProcessing: l.Latency+l.Processing <= st.Deadline,
 			})
 		}
 	}
 	return v, nil
+}
+
+// simulated adds what came of playing the schedule. What the checker passed and
+// yet does not hold is a fault, too.
+func (v *verification) simulated(p *schedule.Problem, r *framesim.Result) {
+	v.Simulation = &simulation{Rounds: r.Rounds, Frames: r.Frames, Truncated: r.Truncated}
+	for _, s := range r.Streams {
+		v.Simulation.Late += s.Late
+		v.Simulation.Missed += s.Missed
+		v.Simulation.Lost += s.Lost
+		if v.Valid && s.Late+s.Missed+s.Lost > 0 {
+			v.FaultCount++
+			v.Faults = append(v.Faults, finding{
+				Rule: "simulation", Streams: []int{p.Streams[s.Stream].ID},
+				Text: fmt.Sprintf("stream %d: %d frames late, %d periods after the deadline, %d frames lost", p.Streams[s.Stream].ID, s.Late, s.Missed, s.Lost),
+			})
+		}
+	}
+	v.Valid = v.FaultCount == 0
+}
+
+// worstPlayed is the worst latency of a stream at a listener; 0 if it was not
+// played.
+func worstPlayed(r *framesim.Result, stream int, at schedule.NodeID) int64 {
+	if r == nil {
+		return 0
+	}
+	i, ok := slices.BinarySearchFunc(r.Streams, stream, func(s framesim.Stream, i int) int { return s.Stream - i })
+	if !ok {
+		return 0
+	}
+	for _, l := range r.Streams[i].Listeners {
+		if l.Node == at {
+			return l.Worst
+		}
+	}
+	return 0
 }
 
 func findings(p *schedule.Problem, list []verify.Fault) []finding {
@@ -168,13 +231,21 @@ func (p *page) verification(v *verification) {
 	if more := v.WarningCount - len(v.Warnings); more > 0 {
 		p.printf("  and %d more notes", more)
 	}
+	if s := v.Simulation; s != nil {
+		text := fmt.Sprintf("Simulated: %d frames in %s, %d late, %d periods after the deadline, %d frames lost",
+			s.Frames, plural(s.Rounds, "round", "rounds"), s.Late, s.Missed, s.Lost)
+		if s.Truncated {
+			text += "; not to the end, which is too far"
+		}
+		p.printf("%s.", text)
+	}
 	if len(v.Streams) == 0 {
 		return
 	}
 	p.blank()
-	t := table{head: []string{">ID", "~STREAM", "~LISTENER", ">LATENCY", ">LIMIT", ">JITTER", "HOLDS WITH THE LAST PROCESSING"}}
+	t := table{head: []string{">ID", "~STREAM", "~LISTENER", ">LATENCY", ">SIMULATED", ">LIMIT", ">JITTER", "HOLDS WITH THE LAST PROCESSING"}}
 	for _, s := range v.Streams[:min(shown, len(v.Streams))] {
-		t.row(s.ID, dash(s.Name), s.Listener, dur(s.Latency), dur(s.Deadline), dur(s.Jitter), yesNo(s.LastProcessing))
+		t.row(s.ID, dash(s.Name), s.Listener, dur(s.Latency), dur(s.Simulated), dur(s.Deadline), dur(s.Jitter), yesNo(s.LastProcessing))
 	}
 	p.table(t)
 	if more := len(v.Streams) - shown; more > 0 {

@@ -1,0 +1,100 @@
+package qbvbench
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"time"
+
+	"tsnswitch/qbv/instances"
+)
+
+// Compare runs all contenders on all problems and prints, as it goes, what each
+// did, and then a table. The first contender is the one the others are
+// compared with.
+func Compare(ctx context.Context, w io.Writer, specs []instances.Spec, contenders []Contender) {
+	outcomes := make([][]Outcome, len(specs))
+	for i, spec := range specs {
+		p := spec.Problem()
+		for _, c := range contenders {
+			o := c.Solve(ctx, p)
+			outcomes[i] = append(outcomes[i], o)
+			fmt.Fprintf(w, "%-22s %-10s %-8s %12s  %s\n", p.Name, c.Name, word(o), o.CPU.Round(10*time.Microsecond), o.Note)
+		}
+	}
+	fmt.Fprintf(w, "\n%-4s %-10s %9s %7s %7s %12s  %-26s %s\n", "set", "method", "found/ran", "strict", "invalid", "CPU median",
+		"CPU / ours, median (range)", "only it")
+	for _, set := range sets(specs) {
+		for k, c := range contenders {
+			fmt.Fprintln(w, line(set, c.Name, specs, outcomes, k))
+		}
+	}
+}
+
+func word(o Outcome) string {
+	switch {
+	case !o.Ran:
+		return "-"
+	case o.Strict:
+		return "strict"
+	case o.Valid:
+		return "valid"
+	case o.Claims:
+		return "INVALID"
+	}
+	return "none"
+}
+
+// sets are the names of the sets, in order, and "all".
+func sets(specs []instances.Spec) (out []string) {
+	for _, s := range specs {
+		if !slices.Contains(out, s.Set) {
+			out = append(out, s.Set)
+		}
+	}
+	return append(out, "all")
+}
+
+func line(set, name string, specs []instances.Spec, outcomes [][]Outcome, k int) string {
+	var ran, found, strict, invalid int
+	var cpu, ratio []float64
+	var only []string
+	for i, spec := range specs {
+		if set != "all" && spec.Set != set {
+			continue
+		}
+		o, ours := outcomes[i][k], outcomes[i][0]
+		ran += count(o.Ran)
+		found += count(o.Valid)
+		strict += count(o.Strict)
+		invalid += count(o.Claims && !o.Valid)
+		if o.Valid {
+			cpu = append(cpu, o.CPU.Seconds())
+		}
+		if o.Valid && ours.Valid {
+			ratio = append(ratio, o.CPU.Seconds()/ours.CPU.Seconds())
+		}
+		if o.Valid && !ours.Valid {
+			only = append(only, spec.Name())
+		}
+	}
+	median := "-"
+	if len(cpu) > 0 {
+		slices.Sort(cpu)
+		median = time.Duration(cpu[len(cpu)/2] * 1e9).Round(10 * time.Microsecond).String()
+	}
+	times := "-"
+	if len(ratio) > 0 && k > 0 {
+		slices.Sort(ratio)
+		times = fmt.Sprintf("%.1f (%.1f..%.1f)", ratio[len(ratio)/2], ratio[0], ratio[len(ratio)-1])
+	}
+	return fmt.Sprintf("%-4s %-10s %9s %7d %7d %12s  %-26s %v", set, name, fmt.Sprintf("%d/%d", found, ran), strict, invalid, median, times, only)
+}
+
+func count(is bool) int {
+	if is {
+		return 1
+	}
+	return 0
+}
