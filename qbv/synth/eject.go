@@ -154,7 +154,7 @@ func (s *search) lightest(class int32, x *hop, at int64) tsn.TrafficClass {
 	best, least := tsn.TrafficClass(0), never
 	for q, t := range s.st.residences(x.link) {
 		cost := int64(0)
-		if !s.pl.m.p.Links[x.link].Scheduled.Has(tsn.TrafficClass(q)) {
+		if !s.st.queues(x.link).Has(tsn.TrafficClass(q)) {
 			continue
 		}
 		t.meets(s.pl.m, class, at+x.start-x.lead, x.window-s.pl.m.margin+x.lead, &s.st.units, func(v int32) { cost += s.weight[v] })

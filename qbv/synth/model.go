@@ -17,7 +17,8 @@ type model struct {
 	class   []int32 // of each stream
 	gcds    [][]int64
 	cycle   int64
-	misfit  []bool // streams whose period makes the common cycle too long
+	limits  []limits // of each link; nil: none
+	misfit  []bool   // streams whose period makes the common cycle too long
 }
 
 // manyPeriods is where a table of all pairs of periods, and rings kept up for
@@ -94,16 +95,20 @@ func (m *model) common(count []int) {
 
 // include makes the cycle a multiple of period, unless that is too long.
 func (m *model) include(period int64) bool {
-	limit := m.p.MaxCycle
-	if limit == 0 {
-		limit = schedule.DefaultMaxCycle
-	}
 	next := period / gcd(m.cycle, period)
-	if m.cycle > limit/next {
+	if m.cycle > m.longest()/next {
 		return false
 	}
 	m.cycle *= next
 	return true
+}
+
+// longest is the limit of the hyperperiod.
+func (m *model) longest() int64 {
+	if m.p.MaxCycle == 0 {
+		return schedule.DefaultMaxCycle
+	}
+	return m.p.MaxCycle
 }
 
 // gcd of the periods of two classes; with class always it is the first's period.

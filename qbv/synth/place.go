@@ -37,6 +37,7 @@ type run struct {
 type port struct {
 	windows timeline
 	queues  []timeline
+	count   int64 // windows in the time often
 }
 
 func newState(m *model) *state {
@@ -44,6 +45,11 @@ func newState(m *model) *state {
 	for i := range m.p.Links {
 		if l := &m.p.Links[i]; l.Software {
 			st.keepFree(schedule.LinkID(i), max(l.MinInterval, 1))
+		}
+	}
+	for i := range m.limits {
+		if free := m.limits[i].free; free > 0 {
+			st.keepFree(schedule.LinkID(i), free+max(m.p.Links[i].MinInterval, 1))
 		}
 	}
 	return st
@@ -62,9 +68,11 @@ func (st *state) residences(id schedule.LinkID) []timeline {
 		p.queues = make([]timeline, st.m.p.Links[id].Queues)
 		last := int32(-1)
 		for _, it := range p.windows.items {
-			if it.stream != last && it.stream >= 0 {
+			if it.stream >= 0 && it.stream != last {
 				pl := st.at[it.stream]
-				st.reside(p, int(it.stream), pl, slices.Index(pl.lay.route, id))
+				for r := range pl.runs {
+					st.reside(p, int(it.stream), pl, r, slices.Index(pl.lay.route, id))
+				}
 			}
 			last = it.stream
 		}
@@ -72,12 +80,10 @@ func (st *state) residences(id schedule.LinkID) []timeline {
 	return p.queues
 }
 
-// reside adds when a stream is in the queue of hop h.
-func (st *state) reside(p *port, i int, pl *placing, h int) {
-	for r := range pl.runs {
-		from, to := pl.resides(st.m, r, h)
-		p.queues[pl.runs[r].queues[h]].add(st.m, item{int32(i), pl.class, from, to - from})
-	}
+// reside adds when run r of a stream is in the queue of hop h.
+func (st *state) reside(p *port, i int, pl *placing, r, h int) {
+	from, to := pl.resides(st.m, r, h)
+	p.queues[pl.runs[r].queues[h]].add(st.m, item{int32(i), pl.class, from, to - from})
 }
 
 // resides is when run r is in the queue of hop h.
@@ -90,18 +96,40 @@ func (pl *placing) resides(m *model, r, h int) (from, to int64) {
 	return from - x.lead, starts[h] - m.margin + x.window
 }
 
+// commit places stream i.
 func (st *state) commit(i int, pl *placing) {
+	at := &placing{lay: pl.lay, class: pl.class}
+	for _, r := range pl.runs {
+		st.add(i, at, r)
+	}
 	st.at[i] = pl
+}
+
+// add gives stream i one more period at its place.
+func (st *state) add(i int, pl *placing, r run) {
+	st.at[i] = pl
+	pl.runs = append(pl.runs, r)
+	n := len(pl.runs) - 1
 	for h := range pl.lay.hops {
 		x := &pl.lay.hops[h]
 		p := &st.ports[x.link]
+		p.windows.add(st.m, item{int32(i), pl.class, r.starts[h] - st.m.margin, x.window})
 		if p.queues != nil {
-			st.reside(p, i, pl, h)
+			st.reside(p, i, pl, n, h)
 		}
-		for r := range pl.runs {
-			p.windows.add(st.m, item{int32(i), pl.class, pl.runs[r].starts[h] - st.m.margin, x.window})
-		}
-		st.load[x.link] += x.window << 20 / st.m.p.Streams[i].Period
+		st.count(i, x, n, 1)
+	}
+}
+
+// often is a time, in ns, in which windows are counted.
+const often = int64(1) << 40
+
+// count notes that hop x takes its link, with its first run for its whole load.
+func (st *state) count(i int, x *hop, n int, sign int64) {
+	period := st.m.p.Streams[i].Period
+	if n == 0 {
+		st.load[x.link] += sign * (x.window << 20 / period)
+		st.ports[x.link].count += sign * (often / period)
 	}
 }
 
@@ -118,7 +146,7 @@ func (st *state) remove(i int) *placing {
 				p.queues[q].remove(int32(i))
 			}
 		}
-		st.load[x.link] -= x.window << 20 / st.m.p.Streams[i].Period
+		st.count(i, x, 0, -1)
 	}
 	return pl
 }
@@ -168,17 +196,38 @@ func (st *state) run(l *layout, class int32, first, last int64) (r run, blocked 
 
 // free is how much later than at the first start has to be for hop x.
 func (st *state) free(x *hop, class int32, at int64) int64 {
-	later, _ := st.ports[x.link].windows.wait(st.m, class, at+x.start-st.m.margin, x.window, &st.units)
+	p := &st.ports[x.link]
+	if !st.admits(x, class) {
+		return never
+	}
+	later, _ := p.windows.wait(st.m, class, at+x.start-st.m.margin, x.window, &st.units)
 	if later >= never || st.plain(x.link) {
 		return later
 	}
 	best := never
 	for q := range st.residences(x.link) {
-		if st.m.p.Links[x.link].Scheduled.Has(tsn.TrafficClass(q)) {
+		if st.queues(x.link).Has(tsn.TrafficClass(q)) {
 			best = min(best, st.inQueue(x, class, at+later, q))
 		}
 	}
 	return later + best
+}
+
+// admits says whether a link may have the windows of one more stream.
+func (st *state) admits(x *hop, class int32) bool {
+	if st.m.limits == nil || st.m.limits[x.link].windows == 0 {
+		return true
+	}
+	return st.ports[x.link].count+often/st.m.periods[class] <= st.m.limits[x.link].windows
+}
+
+// queues are those that streams may use on a link.
+func (st *state) queues(id schedule.LinkID) tsn.GateMask {
+	mask := st.m.p.Links[id].Scheduled
+	if st.m.limits != nil && st.m.limits[id].plain {
+		return 1 << (bits.Len8(uint8(mask)) - 1)
+	}
+	return mask
 }
 
 // plain says that residences on the link are windows.
@@ -193,7 +242,7 @@ func (st *state) inQueue(x *hop, class int32, at int64, q int) int64 {
 // queueFor is the highest scheduled queue that has room for a hop at a start
 // that free has found.
 func (st *state) queueFor(x *hop, class int32, at int64) tsn.TrafficClass {
-	mask := st.m.p.Links[x.link].Scheduled
+	mask := st.queues(x.link)
 	top := tsn.TrafficClass(bits.Len8(uint8(mask)) - 1)
 	for q := top; q > 0; q-- {
 		if mask.Has(q) && (st.plain(x.link) || st.inQueue(x, class, at, int(q)) == 0) {

@@ -20,6 +20,7 @@ type search struct {
 	since  int // moves since the last shake
 	seen   []int32
 	edges  []edge
+	spare  func(victims []int) bool // whether they may be pushed; nil: all may
 }
 
 // Moves without success until the search is over, and until it is shaken.
@@ -33,7 +34,6 @@ func newSearch(pl *Planner) *search {
 	for i := range s.weight {
 		s.weight[i] = 1
 	}
-	s.reset()
 	return s
 }
 
@@ -41,6 +41,10 @@ func newSearch(pl *Planner) *search {
 func (s *search) reset() {
 	s.st, s.todo, s.since = s.pl.rebuild(s.pl.best.at), s.todo[:0], 0
 	for i, at := range s.pl.best.at {
+		if at != nil && len(at.runs) > 1 {
+			s.st.remove(i)
+			at = nil
+		}
 		if at == nil && s.pl.layout(s.st, i, 0) != nil && !s.pl.m.misfit[i] {
 			s.todo = append(s.todo, i)
 		}
@@ -57,6 +61,13 @@ func (pl *Planner) rebuild(at []*placing) *state {
 		}
 	}
 	return pl.st
+}
+
+// start begins from the best schedule.
+func (s *search) start() *search {
+	s.reset()
+	s.pl.relax(s.st, s.todo)
+	return s
 }
 
 // step makes one move. It reports whether there is anything left to do.
@@ -78,6 +89,7 @@ func (s *search) step() bool {
 	}
 	if s.pl.keep(s.st) {
 		s.stale, s.since = 0, 0
+		s.pl.relax(s.st, s.todo)
 	}
 	return !s.pl.best.perfect()
 }
@@ -123,7 +135,7 @@ func (s *search) eject(i int) bool {
 			best = p
 		}
 	}
-	if best.cost >= heavy {
+	if best.cost >= heavy || s.spare != nil && !s.spare(best.victims) {
 		return false
 	}
 	for _, v := range best.victims {

@@ -70,18 +70,21 @@ func Solve(p *schedule.Problem, o Options) (*schedule.Solution, Spent, error) {
 
 // Planner is a search that can be continued.
 type Planner struct {
-	m       *model
-	o       Options
-	routes  *router
-	choices []choice
-	ranks   []int // distinct, descending
-	limit   int64
-	spent   int64 // by states that were given up
-	order   int   // of orders, the one tried
-	todo    []int // streams to place, in that order
-	st      *state
-	best    *found
-	search  *search
+	m        *model
+	o        Options
+	routes   *router
+	choices  []choice
+	ranks    []int // distinct, descending
+	limit    int64
+	spent    int64 // by states that were given up
+	order    int   // of orders, the one tried
+	todo     []int // streams to place, in that order
+	st       *state
+	best     *found
+	search   *search
+	resumed  bool // from a running schedule: nothing placed is moved
+	repaired int  // how often limits were set
+	ids      map[int]int
 }
 
 // found is a schedule and how good it is.
@@ -136,20 +139,22 @@ func (pl *Planner) step() bool {
 		pl.todo = pl.todo[1:]
 		pl.place(pl.st, i)
 		return true
+	case pl.resumed:
+		return false
 	case pl.search != nil:
-		return pl.search.step()
+		return pl.search.step() || pl.repair()
 	}
 	pl.keep(pl.st)
 	switch {
 	case pl.best.perfect():
-		return false
+		return pl.repair()
 	case pl.order+1 < len(orders):
 		pl.spent += pl.st.units
 		pl.begin(pl.order + 1)
 	case pl.o.Strategy == Construct:
-		return false
+		return pl.repair()
 	default:
-		pl.search = newSearch(pl)
+		pl.search = newSearch(pl).start()
 	}
 	return true
 }
@@ -276,17 +281,48 @@ func (pl *Planner) placings() []*placing {
 	return pl.best.at
 }
 
-// Solution returns the best found so far.
+// Solution returns the best found so far, with the gate control lists, and for
+// each stream left out why.
 func (pl *Planner) Solution() *schedule.Solution {
 	s := &schedule.Solution{Cycle: pl.m.cycle}
-	for i, at := range pl.placings() {
-		if at != nil {
-			s.Streams = append(s.Streams, at.placement(i))
-		} else {
-			s.Unplaced = append(s.Unplaced, schedule.Unplaced{Stream: i, Link: -1, Reason: "finds no place"})
+	var out []int
+	s.Streams, out = pl.placements(pl.placings())
+	s.Unplaced = append(pl.settle(s), pl.reasons(out)...)
+	slices.SortFunc(s.Unplaced, func(a, b schedule.Unplaced) int { return cmp.Compare(a.Stream, b.Stream) })
+	return s
+}
+
+// reasons explains why streams are not in the best schedule.
+func (pl *Planner) reasons(streams []int) (out []schedule.Unplaced) {
+	if len(streams) == 0 {
+		return nil
+	}
+	st := pl.st
+	if pl.best != nil {
+		st = newState(pl.m)
+		for i, at := range pl.best.at {
+			if at != nil {
+				st.commit(i, at)
+			}
 		}
 	}
-	return s
+	for n, i := range streams {
+		out = append(out, pl.explain(st, i, n < maxRemedies))
+	}
+	return out
+}
+
+// placements are placings in the words of package schedule, and the streams
+// that have none.
+func (pl *Planner) placements(at []*placing) (placed []schedule.Placement, out []int) {
+	for i, a := range at {
+		if a != nil {
+			placed = append(placed, a.placement(i))
+		} else {
+			out = append(out, i)
+		}
+	}
+	return placed, out
 }
 
 // placement is at in the words of package schedule.

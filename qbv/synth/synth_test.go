@@ -55,7 +55,7 @@ func TestRandomProblems(t *testing.T) {
 func TestSets(t *testing.T) {
 	for name, set := range map[string][]instances.Spec{"A": instances.SetA(), "B": instances.SetB(), "C": instances.SetC()} {
 		for _, spec := range set {
-			s := mustSolve(t, spec.Problem(), Options{})
+			s := mustSolve(t, spec.Problem(), Options{Units: 3_000_000})
 			if len(s.Unplaced) > 0 {
 				t.Logf("%s: %s: %d streams left out", name, spec.Name(), len(s.Unplaced))
 			}

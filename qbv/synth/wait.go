@@ -1,6 +1,9 @@
 package synth
 
-import tsn "tsnswitch"
+import (
+	tsn "tsnswitch"
+	"tsnswitch/qbv/schedule"
+)
 
 // waiter searches places in which frames wait in bridges. For each hop, in the
 // order of the route, it tries one free time of the link and of a queue after
@@ -56,7 +59,10 @@ func (w *waiter) hop(h int, latest int64, out *run) bool {
 	if h == len(w.l.hops) {
 		return w.settle(out)
 	}
-	scheduled, fresh := w.st.m.p.Links[w.l.hops[h].link].Scheduled, false
+	if !w.st.admits(&w.l.hops[h], w.class) {
+		return false
+	}
+	scheduled, fresh := w.st.queues(w.l.hops[h].link), false
 	queues := w.st.residences(w.l.hops[h].link)
 	for q := len(queues) - 1; q >= 0; q-- {
 		if !scheduled.Has(tsn.TrafficClass(q)) || fresh && len(queues[q].items) == 0 {
@@ -86,6 +92,9 @@ func (w *waiter) queue(h int, queue *timeline, q tsn.TrafficClass, latest int64,
 		if t += later; later >= never || !w.worth(x, t, min(latest, t+room-x.start)) {
 			return false
 		}
+		if t > until && !w.st.mayWait(x.link) {
+			return false
+		}
 		arrival := min(until, t)
 		later, beside := queue.wait(m, w.class, arrival-x.lead, t-m.margin+x.window-(arrival-x.lead), &w.st.units)
 		switch {
@@ -97,8 +106,8 @@ func (w *waiter) queue(h int, queue *timeline, q tsn.TrafficClass, latest int64,
 		}
 		room = min(room, beside)
 		w.hops[h] = choiceAt{t, min(t+room, t+never/4), q}
-		if x.parent < 0 {
-			w.hops[h].hi = min(w.hops[h].hi, w.last)
+		if x.parent < 0 || !w.st.mayWait(x.link) {
+			w.hops[h].hi = min(w.hops[h].hi, until)
 		}
 		if w.below(h, queue, up, arrival, min(latest, w.hops[h].hi-x.start), out) {
 			return true
@@ -127,7 +136,10 @@ func (w *waiter) below(h int, queue *timeline, up *choiceAt, arrival, latest int
 		return w.hop(h+1, latest, out)
 	}
 	old := up.lo
-	free := queue.before(w.st.m, w.class, arrival-x.lead, &w.st.units)
+	free := int64(0)
+	if w.st.mayWait(x.link) {
+		free = queue.before(w.st.m, w.class, arrival-x.lead, &w.st.units)
+	}
 	up.lo = max(up.lo, arrival-free-w.l.hops[x.parent].step)
 	found := w.hop(h+1, latest, out)
 	up.lo = old
@@ -183,4 +195,9 @@ func (w *waiter) holds(r *run) bool {
 		}
 	}
 	return true
+}
+
+// mayWait says whether frames may wait at a link.
+func (st *state) mayWait(id schedule.LinkID) bool {
+	return st.m.limits == nil || !st.m.limits[id].plain
 }
