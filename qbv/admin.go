@@ -102,7 +102,7 @@ func New(cfg AdminConfig) (*Instance, error) {
 	return m, nil
 }
 
-// Step handles Clock, Stage, Commit, Abort, Applied, ReadBack,
+// Step handles Clock, Stage, Commit, Abort, Restore, Applied, ReadBack,
 // tsn.LinkChanged and tsn.Timeout.
 func (m *Instance) Step(now tsn.Instant, ev tsn.Event) []tsn.Effect {
 	m.effects = m.effects[:0]
@@ -118,6 +118,8 @@ func (m *Instance) Step(now tsn.Instant, ev tsn.Event) []tsn.Effect {
 		m.commit(now, ev)
 	case Abort:
 		m.answer(ev.RequestID, m.abort(ev))
+	case Restore:
+		m.restore(now, ev)
 	case Applied:
 		m.applied(now, ev)
 	case ReadBack:
@@ -262,6 +264,31 @@ func (m *Instance) checkCommit(now tsn.Instant, ev Commit) *Refusal {
 		return refuse(RefusedBaseTime, 0, "base time %d is %d ns ahead of gPTP time, at most %d are allowed", ev.Base.NS, lead, m.cfg.MaxLead)
 	}
 	return nil
+}
+
+// openCycle is the cycle of a list that opens every gate at a base time, ns.
+const openCycle = 1_000_000
+
+func (m *Instance) restore(now tsn.Instant, ev Restore) {
+	lists, r := m.check(ev.Lists)
+	if r != nil {
+		m.answer(ev.RequestID, r)
+		return
+	}
+	m.staged = nil
+	m.answerCommit(refuse(RefusedAborted, 0, "another schedule is put back: %q", ev.ID))
+	m.change = &change{ev.ID, ev.Base, []uint64{ev.RequestID}}
+	ahead := ev.Base.NS > m.ptpNow(now).NS
+	for _, l := range lists {
+		p := m.port(l.Port)
+		if l.List == nil && ahead && p.oper != nil {
+			l.List = Opened(openCycle)
+			if p.Software {
+				l.List = ForSoftwareTaprio(l.List, p.Limits.MinInterval)
+			}
+		}
+		m.want(now, p, l.List, ev.Base)
+	}
 }
 
 // opens reports whether lists do nothing but open every gate.

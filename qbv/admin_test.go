@@ -345,6 +345,38 @@ func TestNewRefusesPorts(t *testing.T) {
 
 // Any events in any order: no panic, every request answered once at most, no
 // deadline left behind, idle ports exactly when no change is in progress.
+// Restore needs no stage and no lead: what ran before runs again, whatever is
+// going on, and gates that were open open with the others.
+func TestRestore(t *testing.T) {
+	b := newBench(t)
+	b.commitHalf(1, 2)
+	b.step(Applied{Port: 1, Generation: 1})
+	base := b.ptp().Add(50 * ms)
+	b.expect(b.step(Restore{7, "before", []PortList{{1, half()}, {2, nil}}, base}),
+		"result 2 gates: another schedule is put back: \"before\"",
+		"gates 1 #3 base 1000050000100 cycle 2000000 0b/1000000 04/1000000",
+		"gates 2 #4 all-open")
+	b.expect(b.step(Applied{Port: 1, Generation: 3}), "")
+	b.expect(b.step(Applied{Port: 2, Generation: 4}), "result 7 <nil>")
+	for b.m.Status().Pending != "" {
+		b.sleep()
+		for _, p := range b.m.Status().Ports {
+			b.step(ReadBack{Port: p.Port, Oper: p.Admin})
+		}
+	}
+	past := b.ptp().Add(-1000 * ms)
+	b.expect(b.step(Restore{8, "none", []PortList{{1, nil}, {2, half()}}, past}),
+		"gates 1 #5 all-open",
+		"gates 2 #6 base 999070000200 cycle 2000000 0b/1000000 04/1000000")
+	b.step(Restore{9, "again", []PortList{{2, half()}}, past})
+	b.expect(b.step(Restore{10, "bad", []PortList{{9, nil}}, past}), "result 10 gates of port 9: there is no such port")
+	base = b.ptp().Add(1000 * ms)
+	b.expect(b.step(Restore{11, "none", []PortList{{1, nil}, {2, nil}}, base}),
+		"result 9 gates: another schedule is put back: \"none\"",
+		"gates 1 #8 base 1001070000100 cycle 1000000 0f/1000000",
+		"gates 2 #9 all-open")
+}
+
 func FuzzInstance(f *testing.F) {
 	f.Add([]byte{0, 1, 1, 1, 2, 1, 2, 4, 1, 1, 5, 1, 2, 6, 1, 1})
 	f.Add([]byte{1, 1, 0, 2, 0, 0, 4, 1, 1, 7, 255, 0, 6, 1, 0})
@@ -365,13 +397,15 @@ func FuzzInstance(f *testing.F) {
 			l.Entries[0].Gates = tsn.GateMask(in[2] | 8)
 			port := tsn.Port(in[1] % 5)
 			var ev tsn.Event
-			switch in[0] % 8 {
+			switch in[0] % 9 {
 			case 0:
 				ev = Clock{Now: tsn.PTPTime{NS: b.ptp().NS + int64(int8(in[1]))*ms}, Synced: in[2]&1 == 0}
 			case 1:
 				ev = Stage{i, "s", []PortList{{port, l}, {tsn.Port(in[2] % 5), nil}}}
 			case 2:
 				ev = Commit{i, "s", b.ptp().Add(int64(in[1]) * 10 * ms)}
+			case 8:
+				ev = Restore{i, "o", []PortList{{port, l}}, b.ptp().Add(int64(int8(in[2])) * 10 * ms)}
 			case 3:
 				ev = Abort{i, "s"}
 			case 4:
@@ -384,7 +418,7 @@ func FuzzInstance(f *testing.F) {
 				b.now += tsn.Instant(in[1]) * 10 * ms
 				ev = tsn.Timeout{}
 			}
-			if k := in[0] % 8; k >= 1 && k <= 3 {
+			if k := in[0] % 9; k >= 1 && k <= 3 || k == 8 {
 				requests[i] = true
 			}
 			count(b.m.Step(b.now, ev))

@@ -8,8 +8,8 @@
 //	Schedule ── Verify (shares no code with Plan)     Gantt, GanttSVG: pictures
 //	        │ one GateControlList per egress port, offsets from a common base
 //	        ▼
-//	Stage, Commit, Abort ─┐                  ┌─> GatesChanged{port, whole list}
-//	Clock (gPTP now) ─────┤  Instance        ├─> VerifyGates{port}: read the kernel back
+//	Stage, Commit, Abort, ┐                  ┌─> GatesChanged{port, whole list}
+//	Restore, Clock (gPTP) ┤  Instance        ├─> VerifyGates{port}: read the kernel back
 //	Applied, ReadBack ────┤  (tsn.Machine)   ├─> Result{request id, typed error}
 //	tsn.LinkChanged ──────┘                  └─> tsn.Notice
 //	                        Status(): Admin, Oper, ConfigPending, ConfigChangeTime ...
@@ -19,6 +19,8 @@
 //	request.go  events, effects and refusals of the Instance
 //	admin.go    the Instance: stage, commit, abort; listconfig.go each port's way
 //	            from Admin to Oper, confirmed by reading the kernel back
+//	trial.go    one system's part in a change of the whole network: two votes,
+//	            and how everybody comes to the same end
 //	problem.go  the planner's input and output
 //	plan.go     no-wait first fit; explain.go says why not; gates.go turns
 //	            windows into gate entries

@@ -6,7 +6,7 @@ import (
 	"tsnswitch"
 )
 
-// Events. Stage, Commit and Abort are each answered by one Result.
+// Events. Stage, Commit, Abort and Restore are each answered by one Result.
 type (
 	// Clock tells gPTP time as of this Step, and whether gates may follow it.
 	// It comes whenever one of these changes, and often enough that the
@@ -40,6 +40,17 @@ type (
 	Abort struct {
 		RequestID uint64
 		ID        string
+	}
+
+	// Restore starts Lists at Base plus their offsets, whatever is staged or
+	// in progress; that is dropped. A list whose base time has passed starts
+	// with one of its next cycles. A nil list opens the gates at Base if it is
+	// ahead. It is answered as Commit is.
+	Restore struct {
+		RequestID uint64
+		ID        string // of the schedule that runs again
+		Lists     []PortList
+		Base      tsn.PTPTime
 	}
 
 	// Applied: the kernel has taken (or refused) the list of the GatesChanged
@@ -99,6 +110,7 @@ const (
 	RefusedBaseTime     RefusalKind = "base-time"        // past, too near, too far
 	RefusedByKernel     RefusalKind = "apply-failed"     // all ports were put back
 	RefusedAborted      RefusalKind = "aborted"          // taken back while being applied
+	RefusedTooLate      RefusalKind = "too-late"         // the outcome of a Trial is decided otherwise
 )
 
 // Bounds on what a request may bring.

@@ -15,7 +15,7 @@ import (
 
 func (a *app) schedule() *cobra.Command {
 	return group("schedule", "Plan, start and look at gate schedules",
-		a.schedulePlan(), a.scheduleVerify(), a.scheduleApply(), a.scheduleShow())
+		a.schedulePlan(), a.scheduleVerify(), a.scheduleApply(), a.scheduleConfirm(), a.scheduleRollBack(), a.scheduleShow())
 }
 
 func (a *app) schedulePlan() *cobra.Command {
@@ -67,34 +67,75 @@ schedule verify) before it is written.
 time, and the streams are planned on those.`
 
 func (a *app) scheduleApply() *cobra.Command {
-	var cycle, lead config.Duration
+	var cycle, lead, confirm config.Duration
+	var r api.ApplyRequest
 	c := &cobra.Command{
 		Use: "apply", Short: "Compute a schedule and start it on every node",
-		Long: `Computes the schedule, stages it at every system, commits one base time, waits
-until it is reached and reads the gates back. If a system refuses, nothing
-changes anywhere.`,
-		Example: "  tsnctl schedule apply\n  tsnctl schedule apply --lead 5s", Args: cobra.NoArgs,
+		Long: `Computes the schedule, stages it at every system, starts it everywhere at one
+base time and reads the gates back. If a system refuses, or the clocks do not
+agree, nothing changes anywhere. If it is not seen to run everywhere, all go
+back to what ran before.
+
+With --confirm, all go back after that time unless "tsnctl schedule confirm"
+reaches every system before. That holds if daemons or this program end.`,
+		Example: "  tsnctl schedule apply\n  tsnctl schedule apply --confirm 60s\n  tsnctl schedule apply --lead 5s", Args: cobra.NoArgs,
 		RunE: a.call(func(ctx context.Context, sw api.Switch, _ []string) error {
-			w := a.out
-			if a.json {
-				w = a.errOut
-			}
-			p := &page{w: w}
-			s, err := sw.ApplySchedule(ctx, api.ApplyRequest{CycleTime: int64(cycle), LeadTime: int64(lead)}, func(g api.Progress) {
-				p.wrap(fmt.Sprintf("%8s  %-6s  ", dur(g.Elapsed), g.Step), "                  ", strings.TrimSpace(g.Node+" "+g.Text))
+			r.CycleTime, r.LeadTime, r.Confirm = int64(cycle), int64(lead), int64(confirm)
+			return a.scheduleSteps(func(progress func(api.Progress)) (*api.Schedule, error) {
+				return sw.ApplySchedule(ctx, r, progress)
 			})
-			if err != nil {
-				return err
-			}
-			if !a.json {
-				p.blank()
-			}
-			return show(a, s, printSchedule)
 		}),
 	}
 	c.Flags().Var(&unit[*config.Duration]{v: &cycle, name: "duration"}, "cycle", "cycle time (default: from the streams)")
-	c.Flags().Var(&unit[*config.Duration]{v: &lead, name: "duration"}, "lead", "from commit to base time (default: configured)")
+	c.Flags().Var(&unit[*config.Duration]{v: &lead, name: "duration"}, "lead", "from stage to base time (default: configured)")
+	c.Flags().Var(&unit[*config.Duration]{v: &confirm, name: "duration"}, "confirm", "roll back unless confirmed within this time, 5s at least")
+	c.Flags().BoolVar(&r.Accept, "yes", false, "start it although it makes a stream worse off")
+	c.Flags().BoolVar(&r.Replan, "replan", false, "move streams that are scheduled already")
 	return patient(c)
+}
+
+func (a *app) scheduleConfirm() *cobra.Command {
+	return patient(&cobra.Command{
+		Use: "confirm", Short: "Keep the schedule that was applied with --confirm",
+		Long: `Asks every system to keep what it runs, and tells all once all have agreed. If
+one cannot be asked in time, all go back. Any node that takes part can be told.`,
+		Example: "  tsnctl schedule confirm\n  tsnctl schedule confirm --node b3", Args: cobra.NoArgs,
+		RunE: a.call(func(ctx context.Context, sw api.Switch, _ []string) error {
+			return a.scheduleSteps(func(progress func(api.Progress)) (*api.Schedule, error) { return sw.ConfirmSchedule(ctx, progress) })
+		}),
+	})
+}
+
+func (a *app) scheduleRollBack() *cobra.Command {
+	return patient(&cobra.Command{
+		Use: "rollback", Short: "Go back to the schedule before the one to be confirmed",
+		Long: `Makes every system go back, at one time, to what it ran before the schedule that
+was applied with --confirm. If one cannot be told, all go back when the time
+to confirm is over.`,
+		Example: "  tsnctl schedule rollback", Args: cobra.NoArgs,
+		RunE: a.call(func(ctx context.Context, sw api.Switch, _ []string) error {
+			return a.scheduleSteps(func(progress func(api.Progress)) (*api.Schedule, error) { return sw.RollBackSchedule(ctx, progress) })
+		}),
+	})
+}
+
+// scheduleSteps prints progress as it comes, and the schedule at the end.
+func (a *app) scheduleSteps(do func(func(api.Progress)) (*api.Schedule, error)) error {
+	w := a.out
+	if a.json {
+		w = a.errOut
+	}
+	p := &page{w: w}
+	s, err := do(func(g api.Progress) {
+		p.wrap(fmt.Sprintf("%8s  %-7s  ", dur(g.Elapsed), g.Step), "                   ", strings.TrimSpace(g.Node+" "+g.Text))
+	})
+	if err != nil {
+		return err
+	}
+	if !a.json {
+		p.blank()
+	}
+	return show(a, s, printSchedule)
 }
 
 func (a *app) scheduleShow() *cobra.Command {
@@ -112,11 +153,20 @@ func (a *app) scheduleShow() *cobra.Command {
 }
 
 func printSchedule(p *page, s *api.Schedule) {
+	for _, node := range s.Silent {
+		p.wrap("", "  ", node+" has not said how the last change ended: it may run another schedule")
+	}
 	if s.State == api.ScheduleNone {
 		p.printf("no schedule: all gates open")
 		return
 	}
 	p.printf("schedule %s: %s, cycle %s, base %s", dash(s.ID), s.State, dur(s.CycleTime), seconds(s.Base.NS))
+	if s.Trial.Open() {
+		p.wrap("", "  ", s.Trial.Text+" (tsnctl schedule confirm, tsnctl schedule rollback)")
+	}
+	for _, w := range s.Warnings {
+		p.wrap("warning: ", "  ", w.Text)
+	}
 	if len(s.Streams) > 0 {
 		p.blank()
 		t := table{head: []string{"STREAM", "~NAME", "FITS", ">LATENCY", ">LIMIT", "WHY NOT"}}

@@ -71,6 +71,9 @@ func printStatus(p *page, s *api.Status) {
 		field("Schedule", "none: all gates open")
 	} else {
 		field("Schedule", "%s %s, cycle %s, base %s", sc.ID, sc.State, dur(sc.Cycle), seconds(sc.Base.NS))
+		if sc.Trial != "" {
+			field("", "%s", sc.Trial)
+		}
 	}
 	field("Streams", "%d owned, %d here, %d scheduled, %d failed", s.Streams.Owned, s.Streams.Here, s.Streams.Scheduled, s.Streams.Failed)
 	switch k := s.Kernel; {

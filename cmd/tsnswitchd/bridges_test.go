@@ -53,6 +53,10 @@ func TestBridges(t *testing.T) {
 			{"second daemon", s.testSecondDaemon},
 			{"wrong order", s.testWrongOrder},
 			{"abort after commit", s.testTakeBack},
+			{"committed by one", s.testHalfCommit},
+			{"not confirmed", s.testNotConfirmed},
+			{"confirmed", s.testConfirmed},
+			{"not restarted", s.testNotRestarted},
 			{"full disk", s.testFullDisk},
 			{"bad frames", s.testBadFrames},
 			{"restart", func(t *testing.T) { s.testRestart(t, syscall.SIGTERM) }},
@@ -270,6 +274,13 @@ func (s *site) testSecondDaemon(t *testing.T) {
 	s.b1.settled(t)
 }
 
+// part is a stage of one bridge alone.
+func (s *site) part(b *bridge, id string, base tsn.PTPTime, ports []api.PortGates) api.StageRequest {
+	return api.StageRequest{
+		ID: id, Systems: []tsn.MAC{b.cfg.SystemID}, StartBy: base.Add(-5e8), Base: base, KeepBy: base.Add(10e9), RevertAt: base.Add(20e9), Ports: ports,
+	}
+}
+
 // Calls that come too early, twice, or for what is not there: a code and a
 // text, and nothing has changed.
 func (s *site) testWrongOrder(t *testing.T) {
@@ -285,30 +296,50 @@ func (s *site) testWrongOrder(t *testing.T) {
 		now = g.Now
 	}
 	state := func(_ *api.ScheduleState, err error) error { return err }
+	stage := func(ctx context.Context, id string, base tsn.PTPTime, ports []api.PortGates) error {
+		return state(peer.StageSchedule(ctx, s.part(s.b1, id, base, ports)))
+	}
+	soon := now.Add(20e9)
 	for _, c := range []struct {
 		name string
 		call func(context.Context) error
 		code string
 		text string
 	}{
-		{"commit without stage", func(ctx context.Context) error { return state(peer.CommitSchedule(ctx, "b2/x", now.Add(1e9))) }, api.CodeWrongOrder, "no schedule b2/x staged"},
+		{"commit without stage", func(ctx context.Context) error { return state(peer.CommitSchedule(ctx, "b2/x")) }, api.CodeWrongOrder, "no schedule b2/x staged"},
 		{"stage an unknown port", func(ctx context.Context) error {
-			return state(peer.StageSchedule(ctx, "b2/x", []api.PortGates{{Port: 77}}))
+			return stage(ctx, "b2/x", soon, []api.PortGates{{Port: 77}})
 		}, api.CodeNotFound, "no port 77"},
 		{"stage a list that cannot be", func(ctx context.Context) error {
 			bad := []api.PortGates{{Port: 1, Gates: &tsn.GateControlList{CycleTime: 5, Entries: list[0].Gates.Entries}}}
-			return state(peer.StageSchedule(ctx, "b2/x", bad))
+			return stage(ctx, "b2/x", soon, bad)
 		}, api.CodeBadRequest, "cannot be executed"},
-		{"stage", func(ctx context.Context) error { return state(peer.StageSchedule(ctx, "b2/x", list)) }, "", ""},
-		{"stage the same again", func(ctx context.Context) error { return state(peer.StageSchedule(ctx, "b2/x", list)) }, "", ""},
-		{"stage another", func(ctx context.Context) error { return state(peer.StageSchedule(ctx, "b2/y", list)) }, api.CodeConflict, `"b2/x" is staged`},
-		{"commit another", func(ctx context.Context) error { return state(peer.CommitSchedule(ctx, "b2/y", now.Add(1e9))) }, api.CodeWrongOrder, "no schedule b2/y staged"},
-		{"commit to the past", func(ctx context.Context) error { return state(peer.CommitSchedule(ctx, "b2/x", now)) }, api.CodeWrongOrder, "are needed"},
-		{"commit to another domain", func(ctx context.Context) error {
-			return state(peer.CommitSchedule(ctx, "b2/x", tsn.PTPTime{NS: now.NS + 1e9, Domain: 9}))
-		}, api.CodeWrongOrder, "domain 9"},
+		{"stage", func(ctx context.Context) error { return stage(ctx, "b2/x", soon, list) }, "", ""},
+		{"stage the same again", func(ctx context.Context) error { return stage(ctx, "b2/x", soon, list) }, "", ""},
+		{"stage another", func(ctx context.Context) error { return stage(ctx, "b2/y", soon, list) }, api.CodeConflict, `"b2/x" is staged`},
+		{"commit another", func(ctx context.Context) error { return state(peer.CommitSchedule(ctx, "b2/y")) }, api.CodeWrongOrder, "no schedule b2/y staged"},
+		{"a step that is not known", func(ctx context.Context) error {
+			return state(peer.TrialSchedule(ctx, api.TrialRequest{ID: "b2/x", Step: "jump"}))
+		}, api.CodeBadRequest, "jump"},
+		{"keep what has not started", func(ctx context.Context) error {
+			return state(peer.TrialSchedule(ctx, api.TrialRequest{ID: "b2/x", Step: api.TrialPrepare}))
+		}, api.CodeWrongOrder, "does not run"},
+		{"a step of another", func(ctx context.Context) error {
+			return state(peer.TrialSchedule(ctx, api.TrialRequest{ID: "b2/y", Step: api.TrialPrepare}))
+		}, api.CodeNotFound, "b2/y"},
 		{"abort", func(ctx context.Context) error { return state(peer.AbortSchedule(ctx, "b2/x")) }, "", ""},
-		{"commit after abort", func(ctx context.Context) error { return state(peer.CommitSchedule(ctx, "b2/x", now.Add(1e9))) }, api.CodeWrongOrder, "no schedule b2/x staged"},
+		{"commit after abort", func(ctx context.Context) error { return state(peer.CommitSchedule(ctx, "b2/x")) }, api.CodeWrongOrder, "no schedule b2/x staged"},
+		{"stage for the past", func(ctx context.Context) error { return stage(ctx, "b2/p", now, list) }, "", ""},
+		{"commit to the past", func(ctx context.Context) error { return state(peer.CommitSchedule(ctx, "b2/p")) }, api.CodeWrongOrder, "b2/p"},
+		{"abort the past", func(ctx context.Context) error { return state(peer.AbortSchedule(ctx, "b2/p")) }, "", ""},
+		{"stage for another domain", func(ctx context.Context) error {
+			return stage(ctx, "b2/d", tsn.PTPTime{NS: soon.NS, Domain: 9}, list)
+		}, "", ""},
+		{"commit to another domain", func(ctx context.Context) error { return state(peer.CommitSchedule(ctx, "b2/d")) }, api.CodeWrongOrder, "domain 9"},
+		{"stage without this system", func(ctx context.Context) error {
+			return state(peer.StageSchedule(ctx, s.part(s.b2, "b2/o", soon, list)))
+		}, api.CodeBadRequest, "not one of them"},
+		{"nothing to confirm", func(ctx context.Context) error { _, err := s.b1.client.ConfirmSchedule(ctx, nil); return err }, api.CodeWrongOrder, "no schedule waits"},
 		{"abort of nothing", func(ctx context.Context) error { return state(peer.AbortSchedule(ctx, "b2/x")) }, "", ""},
 		{"remove nothing", func(ctx context.Context) error { return s.b1.client.RemoveStream(ctx, "nothing") }, api.CodeNotFound, `no stream "nothing"`},
 		{"why nothing", func(ctx context.Context) error {
@@ -352,10 +383,10 @@ func (s *site) testTakeBack(t *testing.T) {
 	list := []api.PortGates{{Port: 1, Gates: &tsn.GateControlList{
 		CycleTime: 2_000_000, Entries: []tsn.GateEntry{{Gates: 0x0b, Interval: 1_500_000}, {Gates: 0x0c, Interval: 500_000}},
 	}}}
-	if _, err := peer.StageSchedule(t.Context(), "b2/x", list); err != nil {
+	if _, err := peer.StageSchedule(t.Context(), s.part(s.b1, "b2/x", g.Now.Add(2e9), list)); err != nil {
 		t.Fatal(err)
 	}
-	st, err := peer.CommitSchedule(t.Context(), "b2/x", g.Now.Add(2e9))
+	st, err := peer.CommitSchedule(t.Context(), "b2/x")
 	if err != nil || st.State != api.SchedulePending || st.RunningID != "b2/x" {
 		t.Fatalf("%+v, %v", st, err)
 	}

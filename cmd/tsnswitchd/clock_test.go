@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"tsnswitch"
 	"tsnswitch/internal/api"
 	"tsnswitch/internal/kerneltest"
 )
@@ -112,7 +113,7 @@ func TestClockRole(t *testing.T) {
 	if after := qdiscs(t, b); after != before {
 		t.Errorf("the kernel was changed: %s, before %s", after, before)
 	}
-	if _, err := relay.client.StageSchedule(t.Context(), "x", nil); api.ErrorCode(err) != api.CodeUnsupported {
+	if _, err := relay.client.StageSchedule(t.Context(), api.StageRequest{ID: "x", Base: tsn.PTPTime{NS: 1}}); api.ErrorCode(err) != api.CodeUnsupported {
 		t.Errorf("a schedule for a clock: %v", err)
 	}
 	for _, n := range []*clockNode{gm, relay} {

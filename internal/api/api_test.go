@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -239,6 +240,14 @@ func TestApplyStreamsProgress(t *testing.T) {
 	if got := strings.Join(steps, " "); got != "plan stage verify" {
 		t.Errorf("steps %q", got)
 	}
+	for name, call := range map[string]func(context.Context, func(api.Progress)) (*api.Schedule, error){
+		"confirm": c.ConfirmSchedule, "revert": c.RollBackSchedule,
+	} {
+		steps = nil
+		if s, err := call(t.Context(), note); err != nil || s.ID != "s-1" || !slices.Equal(steps, []string{name}) {
+			t.Errorf("%s: %+v, %v, %q", name, s, err, steps)
+		}
+	}
 	f.Err = api.Errorf(api.CodeRefused, "b3: gate clock is 4 ms from gPTP")
 	steps = nil
 	if _, err := c.ApplySchedule(t.Context(), api.ApplyRequest{}, note); api.ErrorCode(err) != api.CodeRefused || len(steps) != 2 {
@@ -283,17 +292,29 @@ func TestPeer(t *testing.T) {
 		t.Errorf("an invalid stream: %v", err)
 	}
 	gates := apitest.Schedule("").Ports[0].Admin
-	if _, err := c.CommitSchedule(ctx, "x", gates.BaseTime); api.ErrorCode(err) != api.CodeWrongOrder {
+	if _, err := c.CommitSchedule(ctx, "x"); api.ErrorCode(err) != api.CodeWrongOrder {
 		t.Errorf("commit before stage: %v", err)
 	}
-	st, err := c.StageSchedule(ctx, "x", []api.PortGates{{Port: 1, Gates: gates}})
+	part := api.StageRequest{
+		ID: "x", Systems: []tsn.MAC{apitest.MAC(1), apitest.MAC(2)}, StartBy: tsn.PTPTime{NS: 1}, KeepBy: tsn.PTPTime{NS: 3}, RevertAt: tsn.PTPTime{NS: 4},
+		Ports: []api.PortGates{{Port: 1, Gates: gates}}, OldID: "w", Old: []api.PortGates{{Port: 1}},
+	}
+	if _, err := c.StageSchedule(ctx, part); api.ErrorCode(err) != api.CodeBadRequest {
+		t.Errorf("stage without base time: %v", err)
+	}
+	part.Base = gates.BaseTime
+	st, err := c.StageSchedule(ctx, part)
 	if err != nil || st.StagedID != "x" || !cmp.Equal(st.Ports[0].Admin, gates) {
 		t.Fatalf("%+v, %v", st, err)
 	}
-	if _, err := c.CommitSchedule(ctx, "x", tsn.PTPTime{}); api.ErrorCode(err) != api.CodeBadRequest {
-		t.Errorf("commit without base time: %v", err)
+	if d := cmp.Diff(part, f.Staged); d != "" {
+		t.Error(d)
 	}
-	if st, err = c.CommitSchedule(ctx, "x", gates.BaseTime); err != nil || st.RunningID != "x" || st.Base != gates.BaseTime {
+	if st, err = c.CommitSchedule(ctx, "x"); err != nil || st.RunningID != "x" || st.Base != gates.BaseTime {
+		t.Fatalf("%+v, %v", st, err)
+	}
+	advance := api.TrialRequest{ID: "x", Step: api.TrialAdvance, At: tsn.PTPTime{NS: 9, Domain: 1}}
+	if st, err = c.TrialSchedule(ctx, advance); err != nil || st.Trial == nil || st.Trial.RevertAt != advance.At {
 		t.Fatalf("%+v, %v", st, err)
 	}
 	if st, err = c.ScheduleState(ctx); err != nil || st.State != api.SchedulePending {

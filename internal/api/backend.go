@@ -78,6 +78,11 @@ type Switch interface {
 	// ApplySchedule plans, stages at every system, commits one base time and
 	// waits until it runs. progress is called in order, from this call only.
 	ApplySchedule(ctx context.Context, r ApplyRequest, progress func(Progress)) (*Schedule, error)
+	// ConfirmSchedule keeps what was applied with a Confirm time; where it
+	// runs this node takes part, whoever applied it.
+	ConfirmSchedule(ctx context.Context, progress func(Progress)) (*Schedule, error)
+	// RollBackSchedule starts again what ran before it, sooner than it would.
+	RollBackSchedule(ctx context.Context, progress func(Progress)) (*Schedule, error)
 	ShowSchedule(ctx context.Context) (*Schedule, error)
 
 	// Events calls emit for each event from sequence number since on (0: only
@@ -93,15 +98,18 @@ type Peer interface {
 	// the one held is CodeConflict. The server has checked that owner is the
 	// caller.
 	PutReservations(ctx context.Context, p Reservations) error
-	// StageSchedule checks gate lists against this system and keeps them;
-	// nothing is changed in the kernel. Another id staged or pending is
-	// CodeConflict.
-	StageSchedule(ctx context.Context, id string, ports []PortGates) (*ScheduleState, error)
-	// CommitSchedule starts the staged lists at base. No such id staged is
-	// CodeWrongOrder.
-	CommitSchedule(ctx context.Context, id string, base tsn.PTPTime) (*ScheduleState, error)
-	// AbortSchedule forgets what is staged; an unknown id is no error.
+	// StageSchedule checks gate lists against this system and keeps them on
+	// disk; nothing is changed in the kernel. Another one staged, pending or
+	// unconfirmed is CodeConflict.
+	StageSchedule(ctx context.Context, r StageRequest) (*ScheduleState, error)
+	// CommitSchedule gives the staged lists to the kernel. No such id staged,
+	// or too late for its base time, is CodeWrongOrder.
+	CommitSchedule(ctx context.Context, id string) (*ScheduleState, error)
+	// AbortSchedule forgets what is staged, and takes back what is committed
+	// before the time to commit is over; an unknown id is no error.
 	AbortSchedule(ctx context.Context, id string) (*ScheduleState, error)
+	// TrialSchedule is a step of a committed schedule's way. An unknown id is CodeNotFound.
+	TrialSchedule(ctx context.Context, r TrialRequest) (*ScheduleState, error)
 	ScheduleState(ctx context.Context) (*ScheduleState, error)
 	// Node is the status of this node, for views of the whole fabric.
 	Node(ctx context.Context) (*Status, error)
@@ -190,18 +198,58 @@ type StreamRequest struct {
 // PlanRequest asks for a plan; CycleTime 0 lets the planner choose.
 type PlanRequest struct {
 	CycleTime int64 // ns
+	// Replan: streams that are scheduled already may move.
+	Replan bool
+	// Solution is a schedule made elsewhere (qbv-solution/1) to be looked at
+	// instead of one of our own, File its name for messages.
+	File     string
+	Solution []byte
 }
 
 // ApplyRequest asks for a running schedule; LeadTime 0 is the configured one.
 type ApplyRequest struct {
-	CycleTime int64 // ns
-	LeadTime  int64 // ns from commit to base time
+	PlanRequest
+	LeadTime int64 // ns from stage to base time
+	// Confirm is how long, in ns, it runs until it is rolled back unless it
+	// is confirmed. 0: it is confirmed as soon as it is seen to run everywhere.
+	Confirm int64
+	// Accept the Warnings of the plan; otherwise they are a refusal.
+	Accept bool
 }
+
+// StageRequest is one system's part in a change of the network's gates, and
+// its times. See qbv.Trial.
+type StageRequest struct {
+	ID      string
+	Systems []tsn.MAC // all that take part, ascending
+	StartBy, Base, KeepBy,
+	RevertAt tsn.PTPTime
+	Ports []PortGates // ports that are not here open all gates
+	OldID string      // what ran before and runs again if it is not kept
+	Old   []PortGates
+}
+
+// TrialRequest is a step of a schedule's way from commit to its end.
+type TrialRequest struct {
+	ID   string
+	Step string      // TrialPrepare ...
+	At   tsn.PTPTime // of TrialAdvance: when it is rolled back
+}
+
+// The steps of a TrialRequest.
+const (
+	TrialPrepare   = "prepare"   // vote to keep it
+	TrialStarted   = "started"   // news: all have committed
+	TrialConfirmed = "confirmed" // news: all have voted to keep it
+	TrialAsk       = "ask"       // tell how far it is, for good where that is decided
+	TrialBar       = "bar"       // do not vote to keep it
+	TrialAdvance   = "advance"   // roll it back at At instead
+)
 
 // Progress is one step of a long operation.
 type Progress struct {
 	Node    string `json:"node,omitempty"`
-	Step    string `json:"step"` // plan, stage, commit, wait, verify
+	Step    string `json:"step"` // plan, stage, commit, wait, verify, confirm, revert
 	Text    string `json:"text"`
 	Elapsed int64  `json:"elapsedNs"`
 }
@@ -238,7 +286,62 @@ type ScheduleState struct {
 	State     string         `json:"state"`               // ScheduleNone ...
 	Base      tsn.PTPTime    `json:"baseTime"`
 	Ports     []PortSchedule `json:"ports"`
+	Clock     ClockState     `json:"clock"`
+	Trial     *Trial         `json:"trial,omitempty"` // the last one
 }
+
+// ClockState is whose time a system's gates follow.
+type ClockState struct {
+	Domain      uint8  `json:"domain"`
+	GrandMaster string `json:"grandMaster"`
+	Now         int64  `json:"nowNs"`
+	OffsetBound int64  `json:"offsetBoundNs"` // of gPTP to the gates
+	Trouble     string `json:"trouble,omitempty"`
+}
+
+// Trial is how far a change of all gates is at a system.
+type Trial struct {
+	ID       string      `json:"id"`
+	Phase    string      `json:"phase"` // staged, committed, started, prepared, confirmed, dropped, reverted
+	RevertAt tsn.PTPTime `json:"revertAt"`
+	RevertIn int64       `json:"revertInNs"` // from when this was asked
+	Text     string      `json:"text"`
+	// Final: the vote of this system cannot change. Doubt: the outcome is
+	// decided and not known here.
+	Final   bool      `json:"final"`
+	Doubt   bool      `json:"doubt,omitempty"`
+	Systems []tsn.MAC `json:"systems"`
+}
+
+// The phases of a Trial, as they travel.
+const (
+	PhaseConfirmed = "confirmed"
+	PhaseDropped   = "dropped"
+	PhaseReverted  = "reverted"
+	PhasePrepared  = "prepared"
+)
+
+// Open reports whether it is not decided yet.
+func (t *Trial) Open() bool {
+	return t != nil && t.Phase != PhaseConfirmed && t.Phase != PhaseDropped && t.Phase != PhaseReverted
+}
+
+// Warning is a stream that a schedule makes worse off.
+type Warning struct {
+	Stream tsn.StreamID `json:"streamId"`
+	Name   string       `json:"name,omitempty"`
+	Kind   string       `json:"kind"`   // WarnLatency ...
+	Before int64        `json:"before"` // ns, or kbit/s of a slope
+	After  int64        `json:"after"`
+	Text   string       `json:"text"`
+}
+
+// The kinds of Warning.
+const (
+	WarnLatency = "latency" // the worst case is worse
+	WarnLost    = "lost"    // it had a window, and has none
+	WarnSlope   = "slope"   // an SR class gets less on a port
+)
 
 // States of a schedule.
 const (

@@ -8,7 +8,6 @@ import (
 
 	"connectrpc.com/connect"
 
-	"tsnswitch"
 	pb "tsnswitch/internal/api/tsnswitchv1"
 	pbconnect "tsnswitch/internal/api/tsnswitchv1/tsnswitchv1connect"
 )
@@ -183,12 +182,32 @@ func (c *Client) ShowStream(ctx context.Context, stream string) (*StreamState, e
 }
 
 func (c *Client) PlanSchedule(ctx context.Context, r PlanRequest) (*Schedule, error) {
-	m, err := c.sw.PlanSchedule(ctx, &pb.PlanScheduleRequest{Node: c.node, CycleTimeNs: r.CycleTime})
+	m, err := c.sw.PlanSchedule(ctx, &pb.PlanScheduleRequest{
+		Node: c.node, CycleTimeNs: r.CycleTime, Replan: r.Replan, SolutionFile: r.File, Solution: r.Solution,
+	})
 	return gotPtr(c, m, err, (*decoder).schedule)
 }
 
 func (c *Client) ApplySchedule(ctx context.Context, r ApplyRequest, progress func(Progress)) (*Schedule, error) {
-	s, err := c.sw.ApplySchedule(ctx, &pb.ApplyScheduleRequest{Node: c.node, CycleTimeNs: r.CycleTime, LeadTimeNs: r.LeadTime})
+	s, err := c.sw.ApplySchedule(ctx, &pb.ApplyScheduleRequest{
+		Node: c.node, CycleTimeNs: r.CycleTime, LeadTimeNs: r.LeadTime, ConfirmNs: r.Confirm, Accept: r.Accept,
+		Replan: r.Replan, SolutionFile: r.File, Solution: r.Solution,
+	})
+	return c.scheduleSteps(s, err, progress)
+}
+
+func (c *Client) ConfirmSchedule(ctx context.Context, progress func(Progress)) (*Schedule, error) {
+	s, err := c.sw.ConfirmSchedule(ctx, c.req())
+	return c.scheduleSteps(s, err, progress)
+}
+
+func (c *Client) RollBackSchedule(ctx context.Context, progress func(Progress)) (*Schedule, error) {
+	s, err := c.sw.RollBackSchedule(ctx, c.req())
+	return c.scheduleSteps(s, err, progress)
+}
+
+// scheduleSteps passes progress on until the schedule comes.
+func (c *Client) scheduleSteps(s *connect.ServerStreamForClient[pb.ApplyScheduleResponse], err error, progress func(Progress)) (*Schedule, error) {
 	if err != nil {
 		return nil, fromConnect(err, c.where)
 	}
@@ -241,13 +260,18 @@ func (c *Client) PutReservations(ctx context.Context, p Reservations) error {
 	return fromConnect(err, c.where)
 }
 
-func (c *Client) StageSchedule(ctx context.Context, id string, ports []PortGates) (*ScheduleState, error) {
-	m, err := c.peer.StageSchedule(ctx, &pb.StageScheduleRequest{Id: id, Ports: mapSlice(ports, portGatesToPB)})
+func (c *Client) StageSchedule(ctx context.Context, r StageRequest) (*ScheduleState, error) {
+	m, err := c.peer.StageSchedule(ctx, stageRequestToPB(r))
 	return gotPtr(c, m, err, (*decoder).scheduleState)
 }
 
-func (c *Client) CommitSchedule(ctx context.Context, id string, base tsn.PTPTime) (*ScheduleState, error) {
-	m, err := c.peer.CommitSchedule(ctx, &pb.CommitScheduleRequest{Id: id, BaseTime: ptpToPB(base)})
+func (c *Client) CommitSchedule(ctx context.Context, id string) (*ScheduleState, error) {
+	m, err := c.peer.CommitSchedule(ctx, &pb.CommitScheduleRequest{Id: id})
+	return gotPtr(c, m, err, (*decoder).scheduleState)
+}
+
+func (c *Client) TrialSchedule(ctx context.Context, r TrialRequest) (*ScheduleState, error) {
+	m, err := c.peer.TrialSchedule(ctx, &pb.TrialScheduleRequest{Id: r.ID, Step: r.Step, At: ptpToPB(r.At)})
 	return gotPtr(c, m, err, (*decoder).scheduleState)
 }
 

@@ -138,7 +138,8 @@ func (d *decoder) portSchedule(p *pb.PortSchedule) PortSchedule {
 func (d *decoder) schedule(p *pb.Schedule) Schedule {
 	return Schedule{
 		ID: p.GetId(), State: p.GetState(), Base: d.ptp(p.GetBaseTime()), CycleTime: p.GetCycleTimeNs(),
-		Ports: mapSlice(p.GetPorts(), d.portSchedule),
+		Ports: mapSlice(p.GetPorts(), d.portSchedule), Trial: d.trial(p.GetTrial()),
+		Warnings: warningsOf(d, p.GetWarnings()), Silent: p.GetSilent(),
 		Streams: mapSlice(p.GetStreams(), func(s *pb.ScheduledStream) ScheduledStream {
 			return ScheduledStream{
 				ID: d.streamID("stream_id", s.GetStreamId()), Name: s.GetName(), Scheduled: s.GetScheduled(),
@@ -152,7 +153,50 @@ func (d *decoder) scheduleState(p *pb.ScheduleStateResponse) ScheduleState {
 	return ScheduleState{
 		StagedID: p.GetStagedId(), RunningID: p.GetRunningId(), State: p.GetState(),
 		Base: d.ptp(p.GetBaseTime()), Ports: mapSlice(p.GetPorts(), d.portSchedule),
+		Clock: d.clockState(p.GetClock()), Trial: d.trial(p.GetTrial()),
 	}
+}
+
+func (d *decoder) clockState(p *pb.ClockState) ClockState {
+	return ClockState{
+		Domain: uint8(d.uint("domain", p.GetDomain(), 255)), GrandMaster: p.GetGrandMaster(), Now: p.GetNowNs(),
+		OffsetBound: p.GetOffsetBoundNs(), Trouble: p.GetTrouble(),
+	}
+}
+
+func (d *decoder) trial(p *pb.Trial) *Trial {
+	if p == nil {
+		return nil
+	}
+	return &Trial{
+		ID: p.GetId(), Phase: p.GetPhase(), RevertAt: d.ptp(p.GetRevertAt()), RevertIn: p.GetRevertInNs(), Text: p.GetText(),
+		Final: p.GetFinal(), Doubt: p.GetDoubt(), Systems: mapSlice(p.GetSystems(), func(s string) tsn.MAC { return d.mac("systems", s) }),
+	}
+}
+
+// warningsOf keeps nil for none: a running schedule has no warnings at all.
+func warningsOf(d *decoder, in []*pb.Warning) []Warning {
+	if len(in) == 0 {
+		return nil
+	}
+	return mapSlice(in, func(w *pb.Warning) Warning {
+		return Warning{
+			Stream: d.streamID("stream_id", w.GetStreamId()), Name: w.GetName(), Kind: w.GetKind(),
+			Before: w.GetBefore(), After: w.GetAfter(), Text: w.GetText(),
+		}
+	})
+}
+
+func (d *decoder) stageRequest(p *pb.StageScheduleRequest) StageRequest {
+	r := StageRequest{
+		ID: p.GetId(), Systems: mapSlice(p.GetSystems(), func(s string) tsn.MAC { return d.mac("systems", s) }),
+		StartBy: d.ptp(p.GetStartBy()), Base: d.ptp(p.GetBaseTime()), KeepBy: d.ptp(p.GetKeepBy()), RevertAt: d.ptp(p.GetRevertAt()),
+		Ports: mapSlice(p.GetPorts(), d.portGates), OldID: p.GetOldId(), Old: mapSlice(p.GetOldPorts(), d.portGates),
+	}
+	if r.Base.NS <= 0 {
+		d.bad("base_time", errEmpty)
+	}
+	return r
 }
 
 func (d *decoder) neighbour(p *pb.Neighbour) Neighbour {
@@ -243,7 +287,10 @@ func portScheduleToPB(p PortSchedule) *pb.PortSchedule {
 func scheduleToPB(s Schedule) *pb.Schedule {
 	return &pb.Schedule{
 		Id: s.ID, State: s.State, BaseTime: ptpToPB(s.Base), CycleTimeNs: s.CycleTime,
-		Ports: mapSlice(s.Ports, portScheduleToPB),
+		Ports: mapSlice(s.Ports, portScheduleToPB), Trial: trialToPB(s.Trial), Silent: s.Silent,
+		Warnings: mapSlice(s.Warnings, func(w Warning) *pb.Warning {
+			return &pb.Warning{StreamId: idText(w.Stream), Name: w.Name, Kind: w.Kind, Before: w.Before, After: w.After, Text: w.Text}
+		}),
 		Streams: mapSlice(s.Streams, func(t ScheduledStream) *pb.ScheduledStream {
 			return &pb.ScheduledStream{
 				StreamId: idText(t.ID), Name: t.Name, Scheduled: t.Scheduled,
@@ -256,7 +303,28 @@ func scheduleToPB(s Schedule) *pb.Schedule {
 func scheduleStateToPB(s ScheduleState) *pb.ScheduleStateResponse {
 	return &pb.ScheduleStateResponse{
 		StagedId: s.StagedID, RunningId: s.RunningID, State: s.State,
-		BaseTime: ptpToPB(s.Base), Ports: mapSlice(s.Ports, portScheduleToPB),
+		BaseTime: ptpToPB(s.Base), Ports: mapSlice(s.Ports, portScheduleToPB), Trial: trialToPB(s.Trial),
+		Clock: &pb.ClockState{
+			Domain: uint32(s.Clock.Domain), GrandMaster: s.Clock.GrandMaster, NowNs: s.Clock.Now,
+			OffsetBoundNs: s.Clock.OffsetBound, Trouble: s.Clock.Trouble,
+		},
+	}
+}
+
+func trialToPB(t *Trial) *pb.Trial {
+	if t == nil {
+		return nil
+	}
+	return &pb.Trial{
+		Id: t.ID, Phase: t.Phase, RevertAt: ptpToPB(t.RevertAt), RevertInNs: t.RevertIn, Text: t.Text,
+		Final: t.Final, Doubt: t.Doubt, Systems: mapSlice(t.Systems, macText),
+	}
+}
+
+func stageRequestToPB(r StageRequest) *pb.StageScheduleRequest {
+	return &pb.StageScheduleRequest{
+		Id: r.ID, Systems: mapSlice(r.Systems, macText), StartBy: ptpToPB(r.StartBy), BaseTime: ptpToPB(r.Base), KeepBy: ptpToPB(r.KeepBy),
+		RevertAt: ptpToPB(r.RevertAt), Ports: mapSlice(r.Ports, portGatesToPB), OldId: r.OldID, OldPorts: mapSlice(r.Old, portGatesToPB),
 	}
 }
 

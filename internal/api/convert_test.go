@@ -107,6 +107,13 @@ func TestSelectDomain(t *testing.T) {
 	}
 }
 
+func anyTrial(t *rapid.T) *Trial {
+	return &Trial{
+		ID: anyText.Draw(t, "id"), Phase: "started", RevertAt: anyTime(t), RevertIn: rapid.Int64().Draw(t, "in"), Text: "t",
+		Final: rapid.Bool().Draw(t, "final"), Doubt: rapid.Bool().Draw(t, "doubt"), Systems: []tsn.MAC{{2}, {4}},
+	}
+}
+
 func TestConversions(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		roundTrip(t, "stream", anyStream(t), streamToPB, (*decoder).stream)
@@ -119,10 +126,17 @@ func TestConversions(t *testing.T) {
 		roundTrip(t, "schedule", Schedule{
 			ID: anyText.Draw(t, "id"), State: anyText.Draw(t, "state"), Base: anyTime(t), CycleTime: rapid.Int64().Draw(t, "cycle"),
 			Ports: anyPorts(t), Streams: []ScheduledStream{{ID: anyID.Draw(t, "id"), Name: "n", Scheduled: true, Latency: 1, MaxLatency: 2, Reason: "r"}},
+			Trial: anyTrial(t), Silent: []string{"b3"}, Warnings: []Warning{{Stream: anyID.Draw(t, "id"), Name: "n", Kind: WarnLatency, Before: 1, After: 2, Text: "t"}},
 		}, scheduleToPB, (*decoder).schedule)
 		roundTrip(t, "schedule state", ScheduleState{
 			StagedID: "a", RunningID: "b", State: anyText.Draw(t, "state"), Base: anyTime(t), Ports: anyPorts(t),
+			Clock: ClockState{Domain: 20, GrandMaster: "g", Now: 3, OffsetBound: 4, Trouble: "t"}, Trial: anyTrial(t),
 		}, scheduleStateToPB, (*decoder).scheduleState)
+		ports := []PortGates{{Port: 1, Gates: &tsn.GateControlList{BaseTime: anyTime(t), CycleTime: 5, Entries: []tsn.GateEntry{{Gates: 3, Interval: 5}}}}, {Port: 2}}
+		roundTrip(t, "stage", StageRequest{
+			ID: anyText.Draw(t, "id"), Systems: []tsn.MAC{{2}, {4}}, StartBy: anyTime(t), Base: tsn.PTPTime{NS: 1}, KeepBy: anyTime(t), RevertAt: anyTime(t),
+			Ports: ports, OldID: "o", Old: ports,
+		}, stageRequestToPB, (*decoder).stageRequest)
 		roundTrip(t, "event", Event{Seq: rapid.Uint64().Draw(t, "seq"), Time: rapid.Int64().Draw(t, "time"), Node: "n", Kind: "k", Port: 9, Detail: anyText.Draw(t, "detail"), Domain: rapid.Uint8().Draw(t, "domain")},
 			eventToPB, (*decoder).event)
 		sample, event := anySample(t), Event{Seq: 1, Kind: "grand-master", Domain: 20}
@@ -182,7 +196,7 @@ func FuzzDecode(f *testing.F) {
 		}
 		var stage pb.StageScheduleRequest
 		if proto.Unmarshal(b, &stage) == nil {
-			_ = mapSlice(stage.Ports, d.portGates)
+			_ = d.stageRequest(&stage)
 		}
 		_ = d.err()
 	})

@@ -173,7 +173,7 @@ func (s *switchServer) GetStream(ctx context.Context, r *pb.StreamRequest) (*pb.
 }
 
 func (s *switchServer) PlanSchedule(ctx context.Context, r *pb.PlanScheduleRequest) (*pb.Schedule, error) {
-	req := PlanRequest{CycleTime: r.CycleTimeNs}
+	req := PlanRequest{CycleTime: r.CycleTimeNs, Replan: r.Replan, File: r.SolutionFile, Solution: r.Solution}
 	return call(ctx, s, r.Node, func(sw Switch) (*Schedule, error) { return sw.PlanSchedule(ctx, req) }, sure(scheduleToPB))
 }
 
@@ -182,13 +182,35 @@ func (s *switchServer) GetSchedule(ctx context.Context, r *pb.NodeRequest) (*pb.
 }
 
 func (s *switchServer) ApplySchedule(ctx context.Context, r *pb.ApplyScheduleRequest, out *connect.ServerStream[pb.ApplyScheduleResponse]) error {
-	sw, err := s.at(ctx, r.Node)
+	req := ApplyRequest{
+		PlanRequest: PlanRequest{CycleTime: r.CycleTimeNs, Replan: r.Replan, File: r.SolutionFile, Solution: r.Solution},
+		LeadTime:    r.LeadTimeNs, Confirm: r.ConfirmNs, Accept: r.Accept,
+	}
+	return s.scheduleSteps(ctx, r.Node, out, func(sw Switch, progress func(Progress)) (*Schedule, error) {
+		return sw.ApplySchedule(ctx, req, progress)
+	})
+}
+
+func (s *switchServer) ConfirmSchedule(ctx context.Context, r *pb.NodeRequest, out *connect.ServerStream[pb.ApplyScheduleResponse]) error {
+	return s.scheduleSteps(ctx, r.Node, out, func(sw Switch, progress func(Progress)) (*Schedule, error) {
+		return sw.ConfirmSchedule(ctx, progress)
+	})
+}
+
+func (s *switchServer) RollBackSchedule(ctx context.Context, r *pb.NodeRequest, out *connect.ServerStream[pb.ApplyScheduleResponse]) error {
+	return s.scheduleSteps(ctx, r.Node, out, func(sw Switch, progress func(Progress)) (*Schedule, error) {
+		return sw.RollBackSchedule(ctx, progress)
+	})
+}
+
+// scheduleSteps sends progress while do runs, and the schedule at its end.
+func (s *switchServer) scheduleSteps(ctx context.Context, node string, out *connect.ServerStream[pb.ApplyScheduleResponse], do func(Switch, func(Progress)) (*Schedule, error)) error {
+	sw, err := s.at(ctx, node)
 	if err != nil {
 		return toConnect(err)
 	}
-	req := ApplyRequest{CycleTime: r.CycleTimeNs, LeadTime: r.LeadTimeNs}
-	sched, err := sw.ApplySchedule(ctx, req, func(p Progress) {
-		// A caller that went away shows in ctx; the apply itself decides.
+	sched, err := do(sw, func(p Progress) {
+		// A caller that went away shows in ctx; the call itself decides.
 		_ = out.Send(&pb.ApplyScheduleResponse{What: &pb.ApplyScheduleResponse_Progress{Progress: progressToPB(p)}})
 	})
 	if err != nil {
@@ -232,17 +254,18 @@ func (s *peerServer) PutReservations(ctx context.Context, r *pb.PutReservationsR
 
 func (s *peerServer) StageSchedule(ctx context.Context, r *pb.StageScheduleRequest) (*pb.ScheduleStateResponse, error) {
 	var d decoder
-	ports := mapSlice(r.Ports, d.portGates)
-	return s.schedule(&d, r.Id, func() (*ScheduleState, error) { return s.b.StageSchedule(ctx, r.Id, ports) })
+	req := d.stageRequest(r)
+	return s.schedule(&d, r.Id, func() (*ScheduleState, error) { return s.b.StageSchedule(ctx, req) })
 }
 
 func (s *peerServer) CommitSchedule(ctx context.Context, r *pb.CommitScheduleRequest) (*pb.ScheduleStateResponse, error) {
+	return s.schedule(&decoder{}, r.Id, func() (*ScheduleState, error) { return s.b.CommitSchedule(ctx, r.Id) })
+}
+
+func (s *peerServer) TrialSchedule(ctx context.Context, r *pb.TrialScheduleRequest) (*pb.ScheduleStateResponse, error) {
 	var d decoder
-	base := d.ptp(r.BaseTime)
-	if base.NS <= 0 {
-		d.bad("base_time", errEmpty)
-	}
-	return s.schedule(&d, r.Id, func() (*ScheduleState, error) { return s.b.CommitSchedule(ctx, r.Id, base) })
+	req := TrialRequest{ID: r.Id, Step: r.Step, At: d.ptp(r.At)}
+	return s.schedule(&d, r.Id, func() (*ScheduleState, error) { return s.b.TrialSchedule(ctx, req) })
 }
 
 func (s *peerServer) AbortSchedule(ctx context.Context, r *pb.AbortScheduleRequest) (*pb.ScheduleStateResponse, error) {

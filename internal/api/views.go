@@ -90,6 +90,10 @@ type ScheduleBrief struct {
 	State string      `json:"state"`
 	Base  tsn.PTPTime `json:"baseTime"`
 	Cycle int64       `json:"cycleTimeNs"`
+	// Trial says what may become of it, if that is open; Doubt: it is decided,
+	// but not known here.
+	Trial string `json:"trial,omitempty"`
+	Doubt bool   `json:"doubt,omitempty"`
 }
 
 // StreamCounts counts streams by what became of them.
@@ -300,6 +304,13 @@ type Schedule struct {
 	CycleTime int64             `json:"cycleTimeNs"`
 	Ports     []PortSchedule    `json:"ports"`
 	Streams   []ScheduledStream `json:"streams"`
+	// Trial is how its way to being kept stands; nil if it was never committed.
+	Trial *Trial `json:"trial,omitempty"`
+	// Warnings are what a plan worsens against what runs.
+	Warnings []Warning `json:"warnings,omitempty"`
+	// Silent are nodes that may still run another schedule: they could not be
+	// told of this one.
+	Silent []string `json:"silent,omitempty"`
 }
 
 // PortSchedule is what a port shall do (Admin) and does (Oper, read back).

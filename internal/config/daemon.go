@@ -266,7 +266,7 @@ type QBV struct {
 	MinInterval Duration `yaml:"minInterval"` // of a gate entry; 0: one minimum frame
 	MaxCycle    Duration `yaml:"maxCycle"`
 	Offload     string   `yaml:"offload"`  // none, txtime-assist, full: of ports that do not say
-	LeadTime    Duration `yaml:"leadTime"` // from commit to base time
+	LeadTime    Duration `yaml:"leadTime"` // from stage to base time
 	// Filters is what edge ports keep of streams that come in: see FilterOff.
 	Filters string `yaml:"filters"`
 }

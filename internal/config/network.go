@@ -163,7 +163,7 @@ type NetworkGPTP struct {
 // NetworkQBV is how schedules are planned, the same on every node.
 type NetworkQBV struct {
 	Jitter   Duration `yaml:"jitter"`   // added to both ends of each window
-	LeadTime Duration `yaml:"leadTime"` // from commit to base time
+	LeadTime Duration `yaml:"leadTime"` // from stage to base time
 	// Of plans only; a daemon has its own.
 	SyncError   Duration       `yaml:"syncError"`      // largest difference of two clocks; added too
 	Guard       Size           `yaml:"guard"`          // longest frame in the way of a window, on the medium

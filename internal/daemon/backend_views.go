@@ -92,6 +92,9 @@ func (d *Daemon) Status(ctx context.Context) (*api.Status, error) {
 		return nil, err
 	}
 	st.Schedule = api.ScheduleBrief{ID: sched.RunningID, State: sched.State, Base: sched.Base}
+	if t := sched.Trial; t.Open() && t.ID == sched.RunningID {
+		st.Schedule.Trial, st.Schedule.Doubt = t.Text, t.Doubt
+	}
 	for _, p := range sched.Ports {
 		if p.Oper != nil {
 			st.Schedule.Cycle = p.Oper.CycleTime
@@ -258,6 +261,12 @@ func (d *Daemon) degraded(s *snapshot, st *api.Status) []string {
 	}
 	if s.spb != nil && s.spb.DuplicateSystem != "" {
 		out = append(out, "another bridge seems to have our system id: "+s.spb.DuplicateSystem)
+	}
+	for _, x := range d.view.Load().silent {
+		out = append(out, x.String()+" has not said how the last change of the schedule ended: it may run what the others do not")
+	}
+	if st.Schedule.Doubt {
+		out = append(out, "schedule "+st.Schedule.ID+" may be rolled back: the others do not say")
 	}
 	out = append(out, d.timeDegraded(s.gptp)...)
 	if st.Kernel.Error != "" {

@@ -170,7 +170,7 @@ func TestScheduleRefused(t *testing.T) {
 		{"wrong", func() { r.Synced = true; r.Relation.PTP.NS += 101; w.relation(r) }, "the gate clock is 101ns behind gPTP"},
 	} {
 		c.set()
-		_, err := d.StageSchedule(t.Context(), "x", []api.PortGates{{Port: 1, Gates: &tsn.GateControlList{}}})
+		_, err := d.StageSchedule(t.Context(), api.StageRequest{ID: "x", Ports: []api.PortGates{{Port: 1, Gates: &tsn.GateControlList{}}}})
 		if api.ErrorCode(err) != api.CodeWrongOrder || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v, want %q", c.what, err, c.want)
 		}

@@ -6,9 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
-	"sync"
-	"time"
 
 	"tsnswitch"
 	"tsnswitch/internal/api"
@@ -16,9 +13,7 @@ import (
 )
 
 // A conductor computes the schedule of the whole network and starts it at
-// every system at one base time: the daemon that was asked to. It stages the
-// lists at all systems first, so that a refusal anywhere changes nothing
-// anywhere, and only then commits.
+// every system at one base time (change.go): the daemon that was asked to.
 //
 // Like a keeper it works under the operations lock.
 type conductor struct {
@@ -43,12 +38,8 @@ type planSettings struct {
 	MaxCycle        int64
 	MaxEntries      int
 	ProcessingDelay int64
-	LeadTime        int64 // from commit to base time, unless the call says otherwise
+	LeadTime        int64 // from stage to base time, unless the call says otherwise
 }
-
-// awaitSlack is how long after its base time a schedule may take to be seen
-// running everywhere before the conductor calls it failed.
-const awaitSlack = 5 * time.Second
 
 // planned is a plan and what it was made from.
 type planned struct {
@@ -199,226 +190,6 @@ func (p *planned) fill(labels map[tsn.Hop]api.PathHop) {
 			ID: s.Stream.ID, Name: s.Stream.Name, Scheduled: true, Latency: s.WorstLatency, MaxLatency: s.Stream.MaxLatency,
 		})
 	}
-}
-
-// apply plans, stages everywhere, commits one base time, waits until the
-// kernels run it, and compares what they run with the plan.
-func (c *conductor) apply(ctx context.Context, r api.ApplyRequest, progress func(api.Progress)) (*api.Schedule, error) {
-	start := time.Now()
-	say := func(node, step, format string, a ...any) {
-		progress(api.Progress{Node: node, Step: step, Text: fmt.Sprintf(format, a...), Elapsed: time.Since(start).Nanoseconds()})
-	}
-	p, err := c.compute(ctx, r.CycleTime)
-	if err != nil {
-		return nil, err
-	}
-	scheduled := 0
-	for _, s := range p.result.Streams {
-		if s.Scheduled {
-			scheduled++
-		}
-	}
-	say(c.name, "plan", "%d of %d streams fit, %d ports, cycle %v", scheduled, len(p.result.Streams), len(p.result.Ports), time.Duration(p.result.CycleTime))
-
-	old := c.include(ctx, p)
-	if p.result.Base, err = c.begin(ctx, p, old, r.LeadTime, say); err != nil {
-		return nil, err
-	}
-	p.result.State = api.SchedulePending
-	if err := c.keep(r, p); err != nil {
-		return nil, err
-	}
-	if err := c.await(ctx, p, say); err != nil {
-		return nil, err
-	}
-	p.result.State = api.ScheduleRunning
-	return p.result, c.keep(r, p)
-}
-
-// include adds the systems that run windows of the last schedule to the new
-// one, if only to open their gates again. Those that cannot be asked are noted.
-func (c *conductor) include(ctx context.Context, p *planned) (old *api.Schedule) {
-	if c.mem.Conductor == nil {
-		return nil
-	}
-	old = c.mem.Conductor.Schedule
-	ran := slices.Clone(c.mem.Conductor.Left)
-	for _, port := range old.Ports {
-		ran = append(ran, port.System)
-	}
-	for _, system := range ran {
-		if slices.Contains(p.systems, system) || slices.Contains(p.made.Left, system) {
-			continue
-		}
-		peer, err := c.peers.Peer(ctx, system)
-		if err == nil {
-			_, err = peer.ScheduleState(ctx)
-		}
-		if err != nil {
-			p.made.Left = append(p.made.Left, system)
-		} else {
-			p.systems = append(p.systems, system)
-		}
-	}
-	return old
-}
-
-// keep remembers a copy: what is remembered is shown to others and never
-// changed in place.
-func (c *conductor) keep(r api.ApplyRequest, p *planned) error {
-	made, kept := p.made, *p.result
-	kept.Ports = slices.Clone(kept.Ports)
-	made.CycleTime, made.LeadTime, made.Schedule = r.CycleTime, r.LeadTime, &kept
-	c.mem.Conductor = &made
-	if err := c.save(); err != nil {
-		return api.Errorf(api.CodeInternal, "schedule %s is committed but was not kept: %w", kept.ID, err)
-	}
-	return nil
-}
-
-// beginTries is how often a base time is chosen before giving up. Each is twice
-// as far ahead as the one before: systems that are slow to take a schedule
-// need it, and nobody can know how slow they are.
-const beginTries = 3
-
-// begin stages and commits the plan; it returns the common base time.
-func (c *conductor) begin(ctx context.Context, p *planned, old *api.Schedule, lead int64, say func(node, step, format string, a ...any)) (base tsn.PTPTime, err error) {
-	if lead == 0 {
-		lead = c.plan.LeadTime
-	}
-	for try := 1; ; try++ {
-		p.result.ID = c.name + "/" + strconv.FormatInt(time.Now().UnixNano(), 36)
-		if err = c.stage(ctx, p.result.ID, p, say); err != nil {
-			return base, err
-		}
-		base, err = c.commit(ctx, p.result.ID, p, old, lead, say)
-		if err == nil || try == beginTries || api.ErrorCode(err) != api.CodeWrongOrder {
-			return base, err
-		}
-		// Kernels that took the schedule cannot take another before its base time.
-		say(c.name, "commit", "%v; again after the base time, further ahead", err)
-		now, nerr := c.now(ctx)
-		if nerr != nil {
-			return base, err
-		}
-		select {
-		case <-time.After(time.Duration(base.NS - now.NS)):
-		case <-ctx.Done():
-			return base, ctx.Err()
-		}
-		lead *= 2
-	}
-}
-
-func (c *conductor) stage(ctx context.Context, id string, p *planned, say func(node, step, format string, a ...any)) error {
-	for i, system := range p.systems {
-		node := c.topo.Label(ctx, tsn.Hop{System: system}).Node
-		var lists []api.PortGates
-		for _, port := range p.result.Ports {
-			if port.System == system {
-				lists = append(lists, api.PortGates{Port: port.Port, Gates: port.Admin})
-			}
-		}
-		peer, err := c.peers.Peer(ctx, system)
-		if err == nil {
-			_, err = peer.StageSchedule(ctx, id, lists)
-		}
-		if err != nil {
-			c.abort(ctx, id, p.systems[:i+1])
-			return within(err, "%s does not take its part, nothing was changed anywhere", node)
-		}
-		say(node, "stage", "%d gate lists staged", len(lists))
-	}
-	return nil
-}
-
-// commit chooses the base time, on the end of a cycle of the old schedule
-// where there is one, and sends it to all.
-func (c *conductor) commit(ctx context.Context, id string, p *planned, old *api.Schedule, lead int64, say func(node, step, format string, a ...any)) (tsn.PTPTime, error) {
-	now, err := c.now(ctx)
-	if err != nil {
-		c.abort(ctx, id, p.systems)
-		return tsn.PTPTime{}, api.Errorf(api.CodeWrongOrder, "no common base time: %w", err)
-	}
-	base := now.Add(lead)
-	cycle := max(p.result.CycleTime, 1)
-	if old != nil && old.CycleTime > 0 {
-		base = qbv.NextBase(&tsn.GateControlList{BaseTime: old.Base, CycleTime: old.CycleTime}, base)
-	} else {
-		base.NS += (cycle - base.NS%cycle) % cycle
-	}
-	say(c.name, "commit", "base time %d ns, in %v", base.NS, time.Duration(base.NS-now.NS).Round(time.Millisecond))
-	// All at once: the base time does not wait for one after the other.
-	errs := make([]error, len(p.systems))
-	var calls sync.WaitGroup
-	for i, system := range p.systems {
-		calls.Go(func() {
-			peer, err := c.peers.Peer(ctx, system)
-			if err == nil {
-				_, err = peer.CommitSchedule(ctx, id, base)
-			}
-			errs[i] = err
-		})
-	}
-	calls.Wait()
-	for i, system := range p.systems {
-		node := c.topo.Label(ctx, tsn.Hop{System: system}).Node
-		if errs[i] != nil {
-			c.abort(ctx, id, p.systems) // those that did commit go back before the base time
-			return base, within(errs[i], "%s did not commit; all systems were told to take it back", node)
-		}
-		say(node, "commit", "committed")
-	}
-	return base, nil
-}
-
-func (c *conductor) abort(ctx context.Context, id string, systems []tsn.MAC) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
-	defer cancel()
-	for _, s := range systems {
-		if peer, err := c.peers.Peer(ctx, s); err == nil {
-			_, _ = peer.AbortSchedule(ctx, id) // what cannot be told expires by itself
-		}
-	}
-}
-
-// await looks at every system until its kernel runs the schedule, and checks
-// that it is the one that was planned.
-func (c *conductor) await(ctx context.Context, p *planned, say func(node, step, format string, a ...any)) error {
-	now, err := c.now(ctx)
-	if err != nil {
-		return err
-	}
-	ctx, cancel := context.WithTimeout(ctx, time.Duration(max(p.result.Base.NS-now.NS, 0))+awaitSlack)
-	defer cancel()
-	look := time.NewTicker(50 * time.Millisecond)
-	defer look.Stop()
-	for _, system := range p.systems {
-		node := c.topo.Label(ctx, tsn.Hop{System: system}).Node
-		peer, err := c.peers.Peer(ctx, system)
-		if err != nil {
-			return err
-		}
-		for {
-			state, err := peer.ScheduleState(ctx)
-			if err != nil {
-				return within(err, "ask %s for its schedule", node)
-			}
-			if state.State == api.ScheduleRunning && state.RunningID == p.result.ID {
-				if err := p.compare(node, system, state); err != nil {
-					return err
-				}
-				say(node, "verify", "admin is oper, read back from the kernel")
-				break
-			}
-			select {
-			case <-ctx.Done():
-				return api.Errorf(api.CodeInternal, "%s has not started schedule %s: it says %s", node, p.result.ID, describe(state))
-			case <-look.C:
-			}
-		}
-	}
-	return nil
 }
 
 // describe says in a word what a system's part of a schedule is at.

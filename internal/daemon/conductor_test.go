@@ -12,6 +12,7 @@ import (
 
 	"tsnswitch"
 	"tsnswitch/internal/api"
+	"tsnswitch/qbv"
 )
 
 const ms = 1_000_000
@@ -22,19 +23,19 @@ type stand struct {
 	*conductor
 	f    *fakeFabric
 	want []api.StreamState
-	now  int64
 	said []string
 }
 
 func newStand(t *testing.T, systems ...byte) *stand {
 	t.Helper()
-	s := &stand{f: newFabric(systems...), now: 1000 * ms}
+	s := &stand{f: newFabric(systems...)}
+	s.f.now = 1000 * ms
 	for _, p := range s.f.peers {
 		p.ports = []api.PortStatus{{Port: 1, Ifname: "p1", Rate: 100 * tsn.Mbps}}
 	}
 	s.conductor = &conductor{
 		name: "b1", topo: s.f, peers: s.f, mem: &ownMemory{}, save: s.f.save,
-		now:     func(context.Context) (tsn.PTPTime, error) { return tsn.PTPTime{NS: s.now}, nil },
+		now:     func(context.Context) (tsn.PTPTime, error) { return tsn.PTPTime{NS: s.f.now}, nil },
 		streams: func(context.Context) ([]api.StreamState, error) { return slices.Clone(s.want), nil },
 		plan: planSettings{
 			GuardOctets: 1542, SyncError: 1000, MaxCycle: 1000 * ms, MaxEntries: 256, LeadTime: 500 * ms,
@@ -74,17 +75,24 @@ func (s *stand) mustApply(t *testing.T) *api.Schedule {
 func TestConductorApply(t *testing.T) {
 	s := newStand(t, 1, 2)
 	s.want = []api.StreamState{reserved(1, 1, 2)}
+	begun := s.f.now
 	r := s.mustApply(t)
 	log := s.f.took()
-	slices.Sort(log[2:]) // all commit at once
-	if d := cmp.Diff([]string{"b1 stages 1", "b2 stages 1", "b1 commits", "b2 commits"}, log); d != "" {
+	for i := 0; i < len(log); i += 2 { // both at once
+		slices.Sort(log[i : i+2])
+	}
+	calls := []string{"b1 stages 1", "b2 stages 1", "b1 commit", "b2 commit", "b1 started", "b2 started", "b1 prepare", "b2 prepare", "b1 confirmed", "b2 confirmed"}
+	if d := cmp.Diff(calls, log); d != "" {
 		t.Error(d)
 	}
-	want := []string{"b1 plan", "b1 stage", "b2 stage", "b1 commit", "b1 commit", "b2 commit", "b1 verify", "b2 verify"}
+	want := []string{
+		"b1 plan", "b1 commit", "b1 stage", "b2 stage", "b1 commit", "b2 commit", "b1 verify", "b2 verify",
+		"b1 confirm", "b2 confirm", "b1 confirm",
+	}
 	if d := cmp.Diff(want, s.said); d != "" {
 		t.Error(d)
 	}
-	if r.State != api.ScheduleRunning || r.CycleTime != ms || r.Base.NS < s.now+500*ms || r.Base.NS%ms != 0 {
+	if r.State != api.ScheduleRunning || r.CycleTime != ms || r.Base.NS < begun+500*ms || r.Base.NS%ms != 0 {
 		t.Errorf("%+v", r)
 	}
 	for _, p := range s.f.peers {
@@ -97,13 +105,14 @@ func TestConductorApply(t *testing.T) {
 			t.Errorf("%+v", p)
 		}
 	}
-	if c := s.mem.Conductor; c == nil || c.Schedule.State != api.ScheduleRunning || s.stale(s.want) {
+	if c := s.mem.Conductor; c == nil || c.Open || c.Before != nil || c.Schedule.State != api.ScheduleRunning || s.stale(s.want) {
 		t.Errorf("remembered %+v", c)
 	}
 	// What follows starts at the end of a cycle of what runs (802.1Q 8.6.9.3.1).
 	s.want = append(s.want, reserved(2, 1, 2))
-	s.now = r.Base.NS + 12345
-	if next := s.mustApply(t); (next.Base.NS-r.Base.NS)%ms != 0 || next.Base.NS < s.now+500*ms {
+	s.f.now = r.Base.NS + 12345
+	begun = s.f.now
+	if next := s.mustApply(t); (next.Base.NS-r.Base.NS)%ms != 0 || next.Base.NS < begun+500*ms {
 		t.Errorf("base %d after %d", next.Base.NS, r.Base.NS)
 	}
 }
@@ -157,8 +166,8 @@ func TestConductorStageRefused(t *testing.T) {
 				t.Errorf("%v", err)
 			}
 			for _, p := range s.f.peers {
-				if p.staged != "" || p.running != "" {
-					t.Errorf("b%d: staged %q, running %q", p.n, p.staged, p.running)
+				if p.trial.Open() || p.running != "" {
+					t.Errorf("b%d: staged %q, running %q", p.n, p.trial.ID, p.running)
 				}
 			}
 			if s.mem.Conductor != nil || s.f.saves > 0 {
@@ -180,8 +189,8 @@ func TestConductorCommitFails(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 	for _, p := range s.f.peers {
-		if p.staged != "" || p.running != old {
-			t.Errorf("b%d: staged %q, running %q, want %q", p.n, p.staged, p.running, old)
+		if p.trial.Open() || p.running != old {
+			t.Errorf("b%d: %q is %s, running %q, want %q", p.n, p.trial.ID, p.trial.Phase, p.running, old)
 		}
 	}
 	if s.mem.Conductor.Schedule.ID != old || !s.stale(s.want) {
@@ -201,7 +210,7 @@ func TestConductorWithoutTime(t *testing.T) {
 	if _, err := s.do(t); api.ErrorCode(err) != api.CodeWrongOrder || !errors.Is(err, errNoTime) {
 		t.Errorf("%v", err)
 	}
-	if s.f.peers[sys(1)].staged != "" || s.f.peers[sys(2)].staged != "" {
+	if s.f.peers[sys(1)].trial.Open() || s.f.peers[sys(2)].trial.Open() {
 		t.Error("a stage is left")
 	}
 }
@@ -318,14 +327,16 @@ func TestConductorOpensGates(t *testing.T) {
 	}
 }
 
-// The disk is full after the commit: the caller is told that it runs and will
-// not be remembered.
+// The disk is full: what cannot be remembered is not started.
 func TestConductorDiskFull(t *testing.T) {
 	s := newStand(t, 1)
 	s.want = []api.StreamState{reserved(1, 1)}
 	s.f.disk = errors.New("no space left on device")
-	if _, err := s.do(t); api.ErrorCode(err) != api.CodeInternal || !strings.Contains(err.Error(), "is committed but was not kept") {
+	if _, err := s.do(t); api.ErrorCode(err) != api.CodeInternal || !strings.Contains(err.Error(), "nothing was changed anywhere") {
 		t.Errorf("%v", err)
+	}
+	if p := s.f.peers[sys(1)]; p.running != "" || p.trial.Phase != qbv.TrialDropped || s.mem.Conductor != nil {
+		t.Errorf("%+v", p.trial)
 	}
 }
 
@@ -334,20 +345,17 @@ func TestConductorDiskFull(t *testing.T) {
 func TestConductorBaseTimeTooNear(t *testing.T) {
 	s := newStand(t, 1, 2)
 	s.want = []api.StreamState{reserved(1, 1, 2)}
-	s.now = 0
 	slow := s.f.peers[sys(2)]
 	slow.refuse = map[string]error{"commit": api.Errorf(api.CodeWrongOrder, "base time is too near")}
 	var leads []int64
-	s.conductor.now = func(context.Context) (tsn.PTPTime, error) {
-		s.now += 500 * ms // no time is waited for
-		return tsn.PTPTime{NS: s.now}, nil
-	}
 	r, err := s.apply(t.Context(), api.ApplyRequest{}, func(p api.Progress) {
 		if strings.HasPrefix(p.Text, "base time") {
-			leads = append(leads, s.now)
-			if len(leads) == 2 {
+			if leads = append(leads, s.f.now); len(leads) == 2 {
 				slow.refuse = nil
 			}
+		}
+		if strings.Contains(p.Text, "further ahead") {
+			s.f.now += 500 * ms // no time is waited for
 		}
 	})
 	if err != nil {

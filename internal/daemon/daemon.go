@@ -95,9 +95,8 @@ type Daemon struct {
 
 	heldMu    sync.Mutex
 	held      heldMemory
-	staged    *heldSchedule // given by StageSchedule, waiting for its base time
-	replaced  *heldSchedule // what held.Schedule was before the last commit
 	heldStore store[heldMemory]
+	trialNews chan struct{} // held.Change is another
 
 	drainMu    sync.Mutex
 	drainStore store[drainMemory]
@@ -142,6 +141,7 @@ func build(cfg *config.Daemon, opt Options) (_ *Daemon, err error) {
 		cfg: cfg, log: opt.Log, started: time.Now(), events: newEvents(cfg.Name), gptpLog: gptplog.New(gptplog.Limits{}), answers: map[uint64]chan error{},
 		neighbours: neighbours{changed: make(chan struct{}, 1)}, ready: make(chan struct{}),
 		timingNews: make(chan timingNews, timingNewsQueue),
+		trialNews:  make(chan struct{}, 1),
 		ops:        make(chan struct{}, 1), changed: make(chan struct{}, 1), links: map[tsn.Port]tsn.LinkChanged{},
 	}
 	defer func() {
@@ -158,6 +158,7 @@ func build(cfg *config.Daemon, opt Options) (_ *Daemon, err error) {
 	if d.held, err = d.heldStore.load(); err != nil {
 		return nil, err
 	}
+	d.held.forgetStage()
 	own := store[ownMemory]{filepath.Join(cfg.StateDir, "own.json")}
 	if d.own, err = own.load(); err != nil {
 		return nil, err
@@ -324,6 +325,7 @@ func (d *Daemon) run(ctx context.Context, opt Options) error {
 	task("steering", plain(d.steerClock))
 	task("gPTP log", plain(d.logTime))
 	task("network", plain(d.keepNetwork))
+	task("trial", plain(d.keepTrial))
 	task("keys", func(ctx context.Context) error { d.keepKeys(ctx, opt.Reload); return nil })
 	task("local API", func(ctx context.Context) error { return api.Serve(ctx, local, api.LocalHandler(d), d.log) })
 	task("peer API", d.servePeers)
@@ -438,11 +440,12 @@ const lookAfter = 100 * time.Millisecond
 type ownView struct {
 	owned     []ownedStream
 	conducted *api.Schedule
+	silent    []tsn.MAC
 }
 
 // publish renews the view; it needs the operations lock.
 func (d *Daemon) publish() {
-	v := &ownView{owned: slices.Clone(d.own.Owned)}
+	v := &ownView{owned: slices.Clone(d.own.Owned), silent: slices.Clone(d.own.Silent)}
 	if c := d.own.Conductor; c != nil {
 		v.conducted = c.Schedule
 	}

@@ -221,12 +221,16 @@ func (t timedPeer) PutReservations(ctx context.Context, r api.Reservations) erro
 	return err
 }
 
-func (t timedPeer) StageSchedule(ctx context.Context, id string, ports []api.PortGates) (*api.ScheduleState, error) {
-	return timed(ctx, func(ctx context.Context) (*api.ScheduleState, error) { return t.p.StageSchedule(ctx, id, ports) })
+func (t timedPeer) StageSchedule(ctx context.Context, r api.StageRequest) (*api.ScheduleState, error) {
+	return timed(ctx, func(ctx context.Context) (*api.ScheduleState, error) { return t.p.StageSchedule(ctx, r) })
 }
 
-func (t timedPeer) CommitSchedule(ctx context.Context, id string, base tsn.PTPTime) (*api.ScheduleState, error) {
-	return timed(ctx, func(ctx context.Context) (*api.ScheduleState, error) { return t.p.CommitSchedule(ctx, id, base) })
+func (t timedPeer) CommitSchedule(ctx context.Context, id string) (*api.ScheduleState, error) {
+	return timed(ctx, func(ctx context.Context) (*api.ScheduleState, error) { return t.p.CommitSchedule(ctx, id) })
+}
+
+func (t timedPeer) TrialSchedule(ctx context.Context, r api.TrialRequest) (*api.ScheduleState, error) {
+	return timed(ctx, func(ctx context.Context) (*api.ScheduleState, error) { return t.p.TrialSchedule(ctx, r) })
 }
 
 func (t timedPeer) AbortSchedule(ctx context.Context, id string) (*api.ScheduleState, error) {

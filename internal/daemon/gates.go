@@ -7,7 +7,6 @@ import (
 
 	"tsnswitch"
 	"tsnswitch/internal/api"
-	"tsnswitch/internal/config"
 	"tsnswitch/internal/dataplane"
 	"tsnswitch/internal/node"
 	"tsnswitch/qbv"
@@ -23,6 +22,9 @@ func (d *Daemon) applied(want node.Desired, r dataplane.Report, err error) {
 	for _, g := range want.Gates {
 		answer := qbv.Applied{Port: g.Port, Generation: g.Generation}
 		if err := portError(r, err, g.Port); err != nil {
+			if errors.Is(err, dataplane.ErrPending) {
+				continue // the applier sets it again when that one has started
+			}
 			answer.Refused = err.Error()
 		}
 		d.control.post(answer)
@@ -103,96 +105,6 @@ func (d *Daemon) gateList(s *dataplane.Schedule) (*tsn.GateControlList, error) {
 	return &tsn.GateControlList{BaseTime: base, CycleTime: s.Cycle, CycleTimeExtension: s.Extension, Entries: slices.Clone(s.Entries)}, nil
 }
 
-// StageSchedule implements api.Peer: lists for some ports, all gates open on
-// the others.
-func (d *Daemon) StageSchedule(ctx context.Context, id string, ports []api.PortGates) (*api.ScheduleState, error) {
-	if d.cfg.Role == config.RoleClock {
-		return nil, api.Errorf(api.CodeUnsupported, "%s is a clock: it has no gates", d.cfg.Name)
-	}
-	if err := d.clock.schedulable(); err != nil && closes(ports) {
-		return nil, api.Errorf(api.CodeWrongOrder, "%s takes no schedule: %w", d.cfg.Name, err)
-	}
-	stage := qbv.Stage{ID: id}
-	for _, p := range d.cfg.Ports {
-		stage.Lists = append(stage.Lists, qbv.PortList{Port: p.Port})
-	}
-	for _, g := range ports {
-		i := slices.IndexFunc(stage.Lists, func(l qbv.PortList) bool { return l.Port == g.Port })
-		if i < 0 {
-			return nil, api.Errorf(api.CodeNotFound, "%s has no port %d", d.cfg.Name, g.Port)
-		}
-		stage.Lists[i].List = g.Gates
-	}
-	err := d.ask(ctx, func(rid uint64) tsn.Event { stage.RequestID = rid; return stage })
-	if err != nil {
-		return nil, gateError(d.cfg.Name, err)
-	}
-	d.heldMu.Lock()
-	d.staged = &heldSchedule{ID: id, Ports: ports}
-	d.heldMu.Unlock()
-	return d.ScheduleState(ctx)
-}
-
-// closes reports whether lists close a gate; those that only open gates need
-// no common time.
-func closes(ports []api.PortGates) bool {
-	return slices.ContainsFunc(ports, func(p api.PortGates) bool { return p.Gates != nil })
-}
-
-// CommitSchedule implements api.Peer. The promise is on disk before the
-// kernel is told.
-func (d *Daemon) CommitSchedule(ctx context.Context, id string, base tsn.PTPTime) (*api.ScheduleState, error) {
-	d.heldMu.Lock()
-	defer d.heldMu.Unlock()
-	if d.staged == nil || d.staged.ID != id {
-		return nil, api.Errorf(api.CodeWrongOrder, "%s has no schedule %s staged", d.cfg.Name, id)
-	}
-	if err := d.clock.schedulable(); err != nil && closes(d.staged.Ports) {
-		return nil, api.Errorf(api.CodeWrongOrder, "%s commits no schedule: %w", d.cfg.Name, err)
-	}
-	before := d.held.Schedule
-	next := *d.staged
-	next.Base = base
-	d.held.Schedule = &next
-	if err := d.heldStore.save(d.held); err != nil {
-		d.held.Schedule = before
-		return nil, api.Errorf(api.CodeInternal, "%s: schedule %s was not committed: %w", d.cfg.Name, id, err)
-	}
-	err := d.ask(ctx, func(rid uint64) tsn.Event { return qbv.Commit{RequestID: rid, ID: id, Base: base} })
-	if err != nil {
-		d.held.Schedule = before
-		if serr := d.heldStore.save(d.held); serr != nil {
-			d.log.Warn("state not put back", "err", serr)
-		}
-		return nil, gateError(d.cfg.Name, err)
-	}
-	d.staged, d.replaced = nil, before
-	return d.scheduleState(ctx)
-}
-
-// AbortSchedule implements api.Peer; an unknown id is no error. One that was
-// committed and has not started is taken back, from the kernel too.
-func (d *Daemon) AbortSchedule(ctx context.Context, id string) (*api.ScheduleState, error) {
-	d.heldMu.Lock()
-	defer d.heldMu.Unlock()
-	err := d.ask(ctx, func(rid uint64) tsn.Event { return qbv.Abort{RequestID: rid, ID: id} })
-	switch h := d.held.Schedule; {
-	case err != nil:
-		d.log.Debug("abort", "id", id, "err", err)
-	case d.staged != nil && d.staged.ID == id:
-		d.staged = nil
-	case h != nil && h.ID == id:
-		d.held.Schedule, d.replaced = d.replaced, nil
-		if err := d.heldStore.save(d.held); err != nil {
-			d.log.Warn("state not saved", "err", err)
-		}
-		if err := d.applier.settle(ctx); err != nil {
-			d.log.Warn("not all is taken back yet", "id", id, "err", err)
-		}
-	}
-	return d.scheduleState(ctx)
-}
-
 // ScheduleState implements api.Peer.
 func (d *Daemon) ScheduleState(ctx context.Context) (*api.ScheduleState, error) {
 	d.heldMu.Lock()
@@ -206,7 +118,7 @@ func (d *Daemon) scheduleState(ctx context.Context) (*api.ScheduleState, error) 
 	if err := d.control.call(ctx, func() { st = d.machine.QBV.Status() }); err != nil {
 		return nil, err
 	}
-	out := &api.ScheduleState{StagedID: st.Staged, State: api.ScheduleNone}
+	out := &api.ScheduleState{StagedID: st.Staged, State: api.ScheduleNone, Clock: d.clockState(), Trial: d.trialView()}
 	if st.Staged != "" {
 		out.State = api.ScheduleStaged
 	}
@@ -227,7 +139,7 @@ func (d *Daemon) scheduleState(ctx context.Context) (*api.ScheduleState, error) 
 	if h := d.held.Schedule; h != nil {
 		out.RunningID, out.Base = h.ID, h.Base
 		switch {
-		case st.Pending != "":
+		case st.Pending != "", d.held.Change != nil && !d.held.Change.Open() && !d.held.Change.done():
 			out.State = api.SchedulePending
 		case !differ:
 			out.State = api.ScheduleRunning
@@ -245,7 +157,7 @@ func gateError(node string, err error) error {
 		switch code = api.CodeRefused; r.Kind {
 		case qbv.RefusedBusy:
 			code = api.CodeConflict
-		case qbv.RefusedUnknownStage, qbv.RefusedNotSynced, qbv.RefusedBaseTime, qbv.RefusedAborted:
+		case qbv.RefusedUnknownStage, qbv.RefusedNotSynced, qbv.RefusedBaseTime, qbv.RefusedAborted, qbv.RefusedTooLate:
 			code = api.CodeWrongOrder
 		case qbv.RefusedMalformed, qbv.RefusedUnknownPort, qbv.RefusedList:
 			code = api.CodeBadRequest

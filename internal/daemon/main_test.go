@@ -12,6 +12,7 @@ import (
 
 	"tsnswitch"
 	"tsnswitch/internal/api"
+	"tsnswitch/qbv"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -44,7 +45,9 @@ func hops(systems ...byte) []tsn.Hop {
 type fakeFabric struct {
 	paths map[tsn.MAC][]tsn.Hop // by listener
 	peers map[tsn.MAC]*fakePeer
-	mu    sync.Mutex // commits come all at once
+	now   int64      // gPTP time
+	each  func()     // before each answer about the state, if set
+	mu    sync.Mutex // schedules are changed at all systems at once
 	log   []string   // every changing call, in order
 	saves int
 	disk  error // what a save answers
@@ -53,7 +56,7 @@ type fakeFabric struct {
 func newFabric(systems ...byte) *fakeFabric {
 	f := &fakeFabric{paths: map[tsn.MAC][]tsn.Hop{}, peers: map[tsn.MAC]*fakePeer{}}
 	for _, n := range systems {
-		f.peers[sys(n)] = &fakePeer{fabric: f, n: n, held: map[string]api.Reservations{}, refuse: map[string]error{}}
+		f.peers[sys(n)] = &fakePeer{fabric: f, n: n, held: map[string]api.Reservations{}, refuse: map[string]error{}, clock: api.ClockState{GrandMaster: "gm"}}
 	}
 	return f
 }
@@ -88,15 +91,19 @@ type fakePeer struct {
 	fabric  *fakeFabric
 	n       byte
 	unknown bool             // gone from the link-state database
-	refuse  map[string]error // "dry", "put", "stage", "commit", "abort", "state", "node"
+	dead    bool             // does nothing by itself
+	refuse  map[string]error // by call: "dry", "put", "stage", "commit", "abort", "state", "node", steps of a trial
 	lost    bool             // does as it is told, and its answer gets lost
 
 	held    map[string]api.Reservations
-	staged  string
+	trial   qbv.Trial
+	answer  *qbv.TrialAnswer // of the call in progress
 	gates   map[string][]api.PortGates
 	running string
 	before  string
+	old     string
 	base    tsn.PTPTime
+	clock   api.ClockState // Now is what it is ahead of the fabric
 	ports   []api.PortStatus
 }
 
@@ -135,52 +142,138 @@ func (p *fakePeer) holds(owner string) (ids []uint16) {
 	return ids
 }
 
-func (p *fakePeer) StageSchedule(_ context.Context, id string, ports []api.PortGates) (*api.ScheduleState, error) {
+// now is the time of every fake: that of its fabric, which the test moves.
+func (p *fakePeer) now() tsn.PTPTime { return tsn.PTPTime{NS: p.fabric.now} }
+
+func (p *fakePeer) StageSchedule(_ context.Context, r api.StageRequest) (*api.ScheduleState, error) {
+	p.fabric.mu.Lock()
+	defer p.fabric.mu.Unlock()
 	if err := p.refuse["stage"]; err != nil {
 		return nil, err
 	}
-	p.staged = id
+	if p.trial.Open() && p.trial.Phase != qbv.TrialStaged {
+		return nil, api.Errorf(api.CodeConflict, "b%d: not confirmed", p.n)
+	}
+	p.trial = qbv.Trial{
+		ID: r.ID, Systems: r.Systems, StartBy: r.StartBy, Base: r.Base, KeepBy: r.KeepBy, RevertAt: r.RevertAt, Phase: qbv.TrialStaged,
+	}
+	if err := p.trial.Validate(sys(p.n)); err != nil {
+		return nil, err
+	}
+	p.before, p.old = p.running, r.OldID
 	if p.gates == nil {
 		p.gates = map[string][]api.PortGates{}
 	}
-	p.gates[id] = ports
-	p.say("stages %d", len(ports))
+	p.gates[r.ID], p.gates[r.OldID] = r.Ports, r.Old
+	p.say("stages %d", len(r.Ports))
 	return p.state(), nil
 }
 
-func (p *fakePeer) CommitSchedule(_ context.Context, id string, base tsn.PTPTime) (*api.ScheduleState, error) {
-	p.fabric.mu.Lock()
-	defer p.fabric.mu.Unlock()
-	if err := p.refuse["commit"]; err != nil {
-		return nil, err
-	}
-	if p.staged != id {
-		return nil, api.Errorf(api.CodeWrongOrder, "nothing staged under %s", id)
-	}
-	p.before, p.running, p.staged, p.base = p.running, id, "", base
-	p.say("commits")
-	return p.state(), nil
+func (p *fakePeer) CommitSchedule(_ context.Context, id string) (*api.ScheduleState, error) {
+	return p.step(id, "commit", func(t qbv.Trial) (qbv.Trial, error) { return t.Commit(p.now()) })
 }
 
 func (p *fakePeer) AbortSchedule(_ context.Context, id string) (*api.ScheduleState, error) {
-	switch id {
-	case p.staged:
-		p.staged = ""
-	case p.running:
-		p.running = p.before
-	}
-	p.say("aborts")
-	return p.state(), nil
+	return p.step(id, "abort", func(t qbv.Trial) (qbv.Trial, error) { return t.Abort(p.now()) })
 }
 
+func (p *fakePeer) TrialSchedule(_ context.Context, r api.TrialRequest) (*api.ScheduleState, error) {
+	return p.step(r.ID, r.Step, func(t qbv.Trial) (qbv.Trial, error) {
+		switch r.Step {
+		case api.TrialPrepare:
+			return t.Prepare(p.now())
+		case api.TrialStarted, api.TrialConfirmed:
+			return t.Tell(qbv.TrialPhase(r.Step))
+		case api.TrialBar:
+			return t.Bar()
+		case api.TrialAdvance:
+			return t.Advance(p.now(), r.At)
+		}
+		t, a := t.Ask(sys(p.n), p.now())
+		p.answer = &a
+		return t, nil
+	})
+}
+
+// step is one call about a change. "lost call" does it, and its answer is lost.
+func (p *fakePeer) step(id, call string, do func(qbv.Trial) (qbv.Trial, error)) (*api.ScheduleState, error) {
+	p.fabric.mu.Lock()
+	defer p.fabric.mu.Unlock()
+	if err := p.refuse[call]; err != nil {
+		return nil, err
+	}
+	if p.trial.ID != id {
+		return nil, api.Errorf(api.CodeNotFound, "nothing is known of %s", id)
+	}
+	p.say("%s", call)
+	t, err := do(p.trial)
+	if err != nil {
+		return nil, api.Errorf(api.CodeWrongOrder, "%w", err)
+	}
+	p.trial = t
+	p.run()
+	s := p.state()
+	if p.answer != nil {
+		s.Trial.Phase, s.Trial.Final, p.answer = string(p.answer.Phase), p.answer.Final, nil
+	}
+	return s, p.refuse["lost "+call]
+}
+
+// run makes what runs fit the trial.
+func (p *fakePeer) run() {
+	switch {
+	case p.trial.Takes():
+		p.running, p.base = p.trial.ID, p.trial.Base
+	case p.trial.Phase == qbv.TrialDropped:
+		p.running = p.before
+	case p.trial.Phase == qbv.TrialReverted:
+		p.running, p.base = p.old, p.trial.RevertAt
+	}
+}
+
+// due does what the system does by itself as time goes on.
+func (p *fakePeer) due() {
+	switch action, _ := p.trial.Due(p.now()); action {
+	case qbv.TrialAsk:
+		var answers []qbv.TrialAnswer
+		for _, o := range p.fabric.peers {
+			if o == p || o.refuse["ask"] != nil || p.refuse["ask"] != nil || o.trial.ID != p.trial.ID {
+				continue
+			}
+			t, a := o.trial.Ask(sys(o.n), p.now())
+			o.trial, answers = t, append(answers, a)
+		}
+		p.trial = p.trial.Count(p.now(), answers)
+	case qbv.TrialRestore:
+		p.trial = p.trial.Restore()
+		p.trial.Restored = true
+	case qbv.TrialIdle:
+	}
+	p.run()
+}
+
+// ScheduleState takes its time: one that asks again and again sees the base
+// time come.
 func (p *fakePeer) ScheduleState(context.Context) (*api.ScheduleState, error) {
+	p.fabric.mu.Lock()
+	defer p.fabric.mu.Unlock()
+	if p.fabric.each != nil {
+		p.fabric.each()
+	}
+	if p.trial.Takes() && p.refuse["state"] == nil {
+		p.fabric.now = max(p.fabric.now, p.trial.Base.NS)
+	}
 	return p.state(), p.refuse["state"]
 }
 
 func (p *fakePeer) state() *api.ScheduleState {
-	s := &api.ScheduleState{StagedID: p.staged, RunningID: p.running, State: api.ScheduleRunning, Base: p.base}
+	s := &api.ScheduleState{RunningID: p.running, State: api.ScheduleRunning, Base: p.base, Clock: p.clock}
+	s.Clock.Now += p.fabric.now
 	for _, g := range p.gates[p.running] {
 		s.Ports = append(s.Ports, api.PortSchedule{PathHop: api.PathHop{Hop: tsn.Hop{System: sys(p.n), Port: g.Port}}, Oper: g.Gates})
+	}
+	if t := p.trial; t.ID != "" {
+		s.Trial = &api.Trial{ID: t.ID, Phase: string(t.Phase), RevertAt: t.RevertAt, Systems: t.Systems, Text: t.Text(p.now())}
 	}
 	return s
 }

@@ -95,8 +95,12 @@ func (d *Daemon) tendStreams(ctx context.Context, again bool) bool {
 
 // tendSchedule says whether the schedule fits the streams, after making it so.
 func (d *Daemon) tendSchedule(ctx context.Context) bool {
+	silent := d.tendSilent(ctx)
 	if d.own.Conductor == nil {
-		return true
+		return silent
+	}
+	if d.own.Conductor.Open {
+		return d.tendChange(ctx) && silent
 	}
 	streams, err := d.reservedStreams(ctx)
 	if err != nil {
@@ -106,7 +110,7 @@ func (d *Daemon) tendSchedule(ctx context.Context) bool {
 	if !d.conductor.stale(streams) {
 		missing, err := d.conductor.missing(ctx)
 		if err != nil || missing == "" {
-			return err == nil
+			return err == nil && silent
 		}
 		d.log.Info("a system lost its part of the schedule", "node", missing)
 	}
@@ -119,7 +123,7 @@ func (d *Daemon) tendSchedule(ctx context.Context) bool {
 		}
 	}
 	c := d.own.Conductor
-	_, err = d.conductor.apply(ctx, api.ApplyRequest{CycleTime: c.CycleTime, LeadTime: c.LeadTime}, func(p api.Progress) {
+	_, err = d.conductor.apply(ctx, api.ApplyRequest{PlanRequest: api.PlanRequest{CycleTime: c.CycleTime}, LeadTime: c.LeadTime, Accept: true}, func(p api.Progress) {
 		d.log.Info("schedule again", "node", p.Node, "step", p.Step, "text", p.Text)
 	})
 	if err != nil {
@@ -129,6 +133,33 @@ func (d *Daemon) tendSchedule(ctx context.Context) bool {
 	}
 	d.events.add("schedule-renewed", tsn.NoPort, d.own.Conductor.Schedule.ID)
 	return true
+}
+
+// tendChange says whether the change that this node conducts has ended. It
+// confirms what no person was to confirm: the last run may not have come to it.
+func (d *Daemon) tendChange(ctx context.Context) bool {
+	c := d.own.Conductor
+	done, err := d.conductor.settle(ctx)
+	if err == nil && !done && c.Confirm == 0 {
+		err = d.conductor.confirm(ctx, d.conductor.target(), func(string, string, string, ...any) {})
+	}
+	if err != nil {
+		d.log.Debug("schedule not settled yet", "err", err)
+	}
+	if c == d.own.Conductor {
+		return false
+	}
+	d.log.Info("the change of the schedule has ended", "schedule", c.Schedule.ID, "kept", d.own.Conductor != nil && d.own.Conductor.Schedule.ID == c.Schedule.ID)
+	for _, s := range d.own.Silent {
+		d.events.add("schedule-silent", tsn.NoPort, d.conductor.nameOf(ctx, s)+" has not said how the change to "+c.Schedule.ID+" ended")
+	}
+	d.networkChanged() // streams may have moved meanwhile
+	return true
+}
+
+// tendSilent says whether every system has been heard since the last change.
+func (d *Daemon) tendSilent(ctx context.Context) bool {
+	return len(d.own.Silent) == 0 || len(d.conductor.listen(ctx)) == 0
 }
 
 // adopted is what the kernel did when this run began.

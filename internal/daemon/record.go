@@ -33,6 +33,7 @@ func init() {
 	record.Register("qbv.Stage", qbv.Stage{})
 	record.Register("qbv.Commit", qbv.Commit{})
 	record.Register("qbv.Abort", qbv.Abort{})
+	record.Register("qbv.Restore", qbv.Restore{})
 	record.Register("qbv.Applied", qbv.Applied{})
 	record.Register("qbv.ReadBack", qbv.ReadBack{})
 }

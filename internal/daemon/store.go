@@ -27,6 +27,9 @@ type ownMemory struct {
 	Owed []tsn.MAC `json:"owed,omitempty"`
 	// Conductor: this node applied the network's schedule and keeps it fitting.
 	Conductor *conducted `json:"conductor,omitempty"`
+	// Silent are systems that did not say how a change ended: they may run
+	// what the others do not.
+	Silent []tsn.MAC `json:"silent,omitempty"`
 }
 
 // ownedStream is a stream and the way it was last reserved on.
@@ -47,6 +50,14 @@ type conducted struct {
 	// Left are systems that may still run windows of an older schedule,
 	// because they could not be reached when this one was applied.
 	Left []tsn.MAC `json:"left,omitempty"`
+	// Systems take part in the schedule, ascending.
+	Systems []tsn.MAC `json:"systems,omitempty"`
+	// Open: it may yet be rolled back, at RevertAt, to Before (nil: to none).
+	// Confirm is the time a person asked for, 0 if this node confirms it itself.
+	Open     bool        `json:"open,omitempty"`
+	Confirm  int64       `json:"confirmNs,omitempty"`
+	RevertAt tsn.PTPTime `json:"revertAt"`
+	Before   *conducted  `json:"before,omitempty"`
 }
 
 // plannedStream is all of a stream that a plan depends on.
@@ -59,8 +70,11 @@ type plannedStream struct {
 type heldMemory struct {
 	// Reservations of every owner at this node, by owner.
 	Reservations []api.Reservations `json:"reservations,omitempty"`
-	// Schedule is the last one committed here.
+	// Schedule is the one that runs here, or will.
 	Schedule *heldSchedule `json:"schedule,omitempty"`
+	// Change is the last change of Schedule, Past are older ones.
+	Change *heldChange  `json:"change,omitempty"`
+	Past   []pastChange `json:"past,omitempty"`
 }
 
 // heldSchedule is the schedule running at this node; its lists are offsets

@@ -21,6 +21,7 @@ type Fake struct {
 	Streams   []api.StreamState
 	Held      map[string]api.Reservations // by owner
 	Sched     api.ScheduleState
+	Staged    api.StageRequest // the last
 	EventList []api.Event
 	Err       error // if set, every call fails with it
 }
@@ -281,14 +282,29 @@ func (f *Fake) PlanSchedule(context.Context, api.PlanRequest) (*api.Schedule, er
 	return Schedule(api.SchedulePlanned), f.did("PlanSchedule")
 }
 
-func (f *Fake) ApplySchedule(_ context.Context, _ api.ApplyRequest, progress func(api.Progress)) (*api.Schedule, error) {
+func (f *Fake) ApplySchedule(_ context.Context, r api.ApplyRequest, progress func(api.Progress)) (*api.Schedule, error) {
 	progress(api.Progress{Step: "plan", Text: "2 ports, 1 of 2 streams", Elapsed: 1_500_000})
 	progress(api.Progress{Node: "b2", Step: "stage", Text: "1 port", Elapsed: 12_000_000})
 	if err := f.did("ApplySchedule"); err != nil {
 		return nil, err
 	}
 	progress(api.Progress{Step: "verify", Text: "running on every port", Elapsed: 2_012_000_000})
-	return Schedule(api.ScheduleRunning), nil
+	s := Schedule(api.ScheduleRunning)
+	if r.Confirm > 0 {
+		s.Trial = &api.Trial{ID: s.ID, Phase: "started", RevertIn: r.Confirm, Text: "unconfirmed, reverts in 59 s"}
+		s.Silent = []string{"b4"}
+	}
+	return s, nil
+}
+
+func (f *Fake) ConfirmSchedule(_ context.Context, progress func(api.Progress)) (*api.Schedule, error) {
+	progress(api.Progress{Node: "b2", Step: "confirm", Text: "keeps it", Elapsed: 3_000_000})
+	return Schedule(api.ScheduleRunning), f.did("ConfirmSchedule")
+}
+
+func (f *Fake) RollBackSchedule(_ context.Context, progress func(api.Progress)) (*api.Schedule, error) {
+	progress(api.Progress{Node: "b2", Step: "revert", Text: "goes back in 2 s", Elapsed: 3_000_000})
+	return Schedule(api.ScheduleRunning), f.did("RollBackSchedule")
 }
 
 func (f *Fake) ShowSchedule(context.Context) (*api.Schedule, error) {
@@ -325,23 +341,36 @@ func (f *Fake) PutReservations(_ context.Context, p api.Reservations) error {
 	return nil
 }
 
-func (f *Fake) StageSchedule(_ context.Context, id string, ports []api.PortGates) (*api.ScheduleState, error) {
+func (f *Fake) StageSchedule(_ context.Context, r api.StageRequest) (*api.ScheduleState, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.Sched = api.ScheduleState{StagedID: id, State: api.ScheduleStaged}
-	for _, p := range ports {
+	f.Staged = r
+	f.Sched = api.ScheduleState{StagedID: r.ID, State: api.ScheduleStaged, Trial: &api.Trial{ID: r.ID, Phase: "staged", RevertAt: r.RevertAt, Systems: r.Systems}}
+	for _, p := range r.Ports {
 		f.Sched.Ports = append(f.Sched.Ports, api.PortSchedule{PathHop: api.PathHop{Hop: tsn.Hop{Port: p.Port}}, Admin: p.Gates})
 	}
 	return f.sched(), f.Err
 }
 
-func (f *Fake) CommitSchedule(_ context.Context, id string, base tsn.PTPTime) (*api.ScheduleState, error) {
+func (f *Fake) CommitSchedule(_ context.Context, id string) (*api.ScheduleState, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.Sched.StagedID != id {
 		return nil, api.Errorf(api.CodeWrongOrder, "schedule %q is not staged here", id)
 	}
-	f.Sched.StagedID, f.Sched.RunningID, f.Sched.State, f.Sched.Base = "", id, api.SchedulePending, base
+	f.Sched.StagedID, f.Sched.RunningID, f.Sched.State, f.Sched.Base = "", id, api.SchedulePending, f.Staged.Base
+	return f.sched(), f.Err
+}
+
+func (f *Fake) TrialSchedule(_ context.Context, r api.TrialRequest) (*api.ScheduleState, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.Calls = append(f.Calls, "TrialSchedule "+r.Step)
+	if f.Sched.Trial == nil || f.Sched.Trial.ID != r.ID {
+		return nil, api.Errorf(api.CodeNotFound, "schedule %q is not known here", r.ID)
+	}
+	t := *f.Sched.Trial
+	t.RevertAt, f.Sched.Trial = r.At, &t
 	return f.sched(), f.Err
 }
 

@@ -125,10 +125,18 @@ func (*PutReservationsResponse) Descriptor() ([]byte, []int) {
 	return file_tsnswitch_v1_peer_proto_rawDescGZIP(), []int{1}
 }
 
+// StageScheduleRequest is one system's part in a change of all gates.
 type StageScheduleRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	Ports         []*PortGates           `protobuf:"bytes,2,rep,name=ports,proto3" json:"ports,omitempty"` // base times are set by commit
+	Ports         []*PortGates           `protobuf:"bytes,2,rep,name=ports,proto3" json:"ports,omitempty"`                    // base times are offsets from base_time
+	Systems       []string               `protobuf:"bytes,3,rep,name=systems,proto3" json:"systems,omitempty"`                // all that take part, ascending
+	StartBy       *PTPTime               `protobuf:"bytes,4,opt,name=start_by,json=startBy,proto3" json:"start_by,omitempty"` // commits are taken until then
+	BaseTime      *PTPTime               `protobuf:"bytes,5,opt,name=base_time,json=baseTime,proto3" json:"base_time,omitempty"`
+	KeepBy        *PTPTime               `protobuf:"bytes,6,opt,name=keep_by,json=keepBy,proto3" json:"keep_by,omitempty"`       // votes to keep are taken until then
+	RevertAt      *PTPTime               `protobuf:"bytes,7,opt,name=revert_at,json=revertAt,proto3" json:"revert_at,omitempty"` // what ran before runs again, unless all keep
+	OldId         string                 `protobuf:"bytes,8,opt,name=old_id,json=oldId,proto3" json:"old_id,omitempty"`          // what ran before; empty: nothing
+	OldPorts      []*PortGates           `protobuf:"bytes,9,rep,name=old_ports,json=oldPorts,proto3" json:"old_ports,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -177,10 +185,58 @@ func (x *StageScheduleRequest) GetPorts() []*PortGates {
 	return nil
 }
 
+func (x *StageScheduleRequest) GetSystems() []string {
+	if x != nil {
+		return x.Systems
+	}
+	return nil
+}
+
+func (x *StageScheduleRequest) GetStartBy() *PTPTime {
+	if x != nil {
+		return x.StartBy
+	}
+	return nil
+}
+
+func (x *StageScheduleRequest) GetBaseTime() *PTPTime {
+	if x != nil {
+		return x.BaseTime
+	}
+	return nil
+}
+
+func (x *StageScheduleRequest) GetKeepBy() *PTPTime {
+	if x != nil {
+		return x.KeepBy
+	}
+	return nil
+}
+
+func (x *StageScheduleRequest) GetRevertAt() *PTPTime {
+	if x != nil {
+		return x.RevertAt
+	}
+	return nil
+}
+
+func (x *StageScheduleRequest) GetOldId() string {
+	if x != nil {
+		return x.OldId
+	}
+	return ""
+}
+
+func (x *StageScheduleRequest) GetOldPorts() []*PortGates {
+	if x != nil {
+		return x.OldPorts
+	}
+	return nil
+}
+
 type CommitScheduleRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	BaseTime      *PTPTime               `protobuf:"bytes,2,opt,name=base_time,json=baseTime,proto3" json:"base_time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -222,9 +278,62 @@ func (x *CommitScheduleRequest) GetId() string {
 	return ""
 }
 
-func (x *CommitScheduleRequest) GetBaseTime() *PTPTime {
+type TrialScheduleRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Step          string                 `protobuf:"bytes,2,opt,name=step,proto3" json:"step,omitempty"` // prepare | started | confirmed | ask | bar | advance
+	At            *PTPTime               `protobuf:"bytes,3,opt,name=at,proto3" json:"at,omitempty"`     // of advance
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TrialScheduleRequest) Reset() {
+	*x = TrialScheduleRequest{}
+	mi := &file_tsnswitch_v1_peer_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TrialScheduleRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TrialScheduleRequest) ProtoMessage() {}
+
+func (x *TrialScheduleRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tsnswitch_v1_peer_proto_msgTypes[4]
 	if x != nil {
-		return x.BaseTime
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TrialScheduleRequest.ProtoReflect.Descriptor instead.
+func (*TrialScheduleRequest) Descriptor() ([]byte, []int) {
+	return file_tsnswitch_v1_peer_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *TrialScheduleRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *TrialScheduleRequest) GetStep() string {
+	if x != nil {
+		return x.Step
+	}
+	return ""
+}
+
+func (x *TrialScheduleRequest) GetAt() *PTPTime {
+	if x != nil {
+		return x.At
 	}
 	return nil
 }
@@ -238,7 +347,7 @@ type AbortScheduleRequest struct {
 
 func (x *AbortScheduleRequest) Reset() {
 	*x = AbortScheduleRequest{}
-	mi := &file_tsnswitch_v1_peer_proto_msgTypes[4]
+	mi := &file_tsnswitch_v1_peer_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -250,7 +359,7 @@ func (x *AbortScheduleRequest) String() string {
 func (*AbortScheduleRequest) ProtoMessage() {}
 
 func (x *AbortScheduleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tsnswitch_v1_peer_proto_msgTypes[4]
+	mi := &file_tsnswitch_v1_peer_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -263,7 +372,7 @@ func (x *AbortScheduleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AbortScheduleRequest.ProtoReflect.Descriptor instead.
 func (*AbortScheduleRequest) Descriptor() ([]byte, []int) {
-	return file_tsnswitch_v1_peer_proto_rawDescGZIP(), []int{4}
+	return file_tsnswitch_v1_peer_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *AbortScheduleRequest) GetId() string {
@@ -281,7 +390,7 @@ type GetScheduleStateRequest struct {
 
 func (x *GetScheduleStateRequest) Reset() {
 	*x = GetScheduleStateRequest{}
-	mi := &file_tsnswitch_v1_peer_proto_msgTypes[5]
+	mi := &file_tsnswitch_v1_peer_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -293,7 +402,7 @@ func (x *GetScheduleStateRequest) String() string {
 func (*GetScheduleStateRequest) ProtoMessage() {}
 
 func (x *GetScheduleStateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tsnswitch_v1_peer_proto_msgTypes[5]
+	mi := &file_tsnswitch_v1_peer_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -306,7 +415,7 @@ func (x *GetScheduleStateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetScheduleStateRequest.ProtoReflect.Descriptor instead.
 func (*GetScheduleStateRequest) Descriptor() ([]byte, []int) {
-	return file_tsnswitch_v1_peer_proto_rawDescGZIP(), []int{5}
+	return file_tsnswitch_v1_peer_proto_rawDescGZIP(), []int{6}
 }
 
 type ScheduleStateResponse struct {
@@ -316,13 +425,15 @@ type ScheduleStateResponse struct {
 	State         string                 `protobuf:"bytes,3,opt,name=state,proto3" json:"state,omitempty"`                          // none | staged | pending | running
 	BaseTime      *PTPTime               `protobuf:"bytes,4,opt,name=base_time,json=baseTime,proto3" json:"base_time,omitempty"`
 	Ports         []*PortSchedule        `protobuf:"bytes,5,rep,name=ports,proto3" json:"ports,omitempty"`
+	Clock         *ClockState            `protobuf:"bytes,6,opt,name=clock,proto3" json:"clock,omitempty"`
+	Trial         *Trial                 `protobuf:"bytes,7,opt,name=trial,proto3" json:"trial,omitempty"` // the last one
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ScheduleStateResponse) Reset() {
 	*x = ScheduleStateResponse{}
-	mi := &file_tsnswitch_v1_peer_proto_msgTypes[6]
+	mi := &file_tsnswitch_v1_peer_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -334,7 +445,7 @@ func (x *ScheduleStateResponse) String() string {
 func (*ScheduleStateResponse) ProtoMessage() {}
 
 func (x *ScheduleStateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tsnswitch_v1_peer_proto_msgTypes[6]
+	mi := &file_tsnswitch_v1_peer_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -347,7 +458,7 @@ func (x *ScheduleStateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScheduleStateResponse.ProtoReflect.Descriptor instead.
 func (*ScheduleStateResponse) Descriptor() ([]byte, []int) {
-	return file_tsnswitch_v1_peer_proto_rawDescGZIP(), []int{6}
+	return file_tsnswitch_v1_peer_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *ScheduleStateResponse) GetStagedId() string {
@@ -385,6 +496,97 @@ func (x *ScheduleStateResponse) GetPorts() []*PortSchedule {
 	return nil
 }
 
+func (x *ScheduleStateResponse) GetClock() *ClockState {
+	if x != nil {
+		return x.Clock
+	}
+	return nil
+}
+
+func (x *ScheduleStateResponse) GetTrial() *Trial {
+	if x != nil {
+		return x.Trial
+	}
+	return nil
+}
+
+// ClockState is whose time a system's gates follow.
+type ClockState struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Domain        uint32                 `protobuf:"varint,1,opt,name=domain,proto3" json:"domain,omitempty"`
+	GrandMaster   string                 `protobuf:"bytes,2,opt,name=grand_master,json=grandMaster,proto3" json:"grand_master,omitempty"`
+	NowNs         int64                  `protobuf:"varint,3,opt,name=now_ns,json=nowNs,proto3" json:"now_ns,omitempty"`
+	OffsetBoundNs int64                  `protobuf:"varint,4,opt,name=offset_bound_ns,json=offsetBoundNs,proto3" json:"offset_bound_ns,omitempty"` // of gPTP to the gates
+	Trouble       string                 `protobuf:"bytes,5,opt,name=trouble,proto3" json:"trouble,omitempty"`                                     // why no schedule can be based on it
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ClockState) Reset() {
+	*x = ClockState{}
+	mi := &file_tsnswitch_v1_peer_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ClockState) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ClockState) ProtoMessage() {}
+
+func (x *ClockState) ProtoReflect() protoreflect.Message {
+	mi := &file_tsnswitch_v1_peer_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ClockState.ProtoReflect.Descriptor instead.
+func (*ClockState) Descriptor() ([]byte, []int) {
+	return file_tsnswitch_v1_peer_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *ClockState) GetDomain() uint32 {
+	if x != nil {
+		return x.Domain
+	}
+	return 0
+}
+
+func (x *ClockState) GetGrandMaster() string {
+	if x != nil {
+		return x.GrandMaster
+	}
+	return ""
+}
+
+func (x *ClockState) GetNowNs() int64 {
+	if x != nil {
+		return x.NowNs
+	}
+	return 0
+}
+
+func (x *ClockState) GetOffsetBoundNs() int64 {
+	if x != nil {
+		return x.OffsetBoundNs
+	}
+	return 0
+}
+
+func (x *ClockState) GetTrouble() string {
+	if x != nil {
+		return x.Trouble
+	}
+	return ""
+}
+
 type GetNodeRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -393,7 +595,7 @@ type GetNodeRequest struct {
 
 func (x *GetNodeRequest) Reset() {
 	*x = GetNodeRequest{}
-	mi := &file_tsnswitch_v1_peer_proto_msgTypes[7]
+	mi := &file_tsnswitch_v1_peer_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -405,7 +607,7 @@ func (x *GetNodeRequest) String() string {
 func (*GetNodeRequest) ProtoMessage() {}
 
 func (x *GetNodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tsnswitch_v1_peer_proto_msgTypes[7]
+	mi := &file_tsnswitch_v1_peer_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -418,7 +620,7 @@ func (x *GetNodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetNodeRequest.ProtoReflect.Descriptor instead.
 func (*GetNodeRequest) Descriptor() ([]byte, []int) {
-	return file_tsnswitch_v1_peer_proto_rawDescGZIP(), []int{7}
+	return file_tsnswitch_v1_peer_proto_rawDescGZIP(), []int{9}
 }
 
 var File_tsnswitch_v1_peer_proto protoreflect.FileDescriptor
@@ -433,29 +635,49 @@ const file_tsnswitch_v1_peer_proto_rawDesc = "" +
 	"generation\x12=\n" +
 	"\freservations\x18\x03 \x03(\v2\x19.tsnswitch.v1.ReservationR\freservations\x12\x17\n" +
 	"\adry_run\x18\x04 \x01(\bR\x06dryRun\"\x19\n" +
-	"\x17PutReservationsResponse\"U\n" +
+	"\x17PutReservationsResponse\"\x86\x03\n" +
 	"\x14StageScheduleRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12-\n" +
-	"\x05ports\x18\x02 \x03(\v2\x17.tsnswitch.v1.PortGatesR\x05ports\"[\n" +
+	"\x05ports\x18\x02 \x03(\v2\x17.tsnswitch.v1.PortGatesR\x05ports\x12\x18\n" +
+	"\asystems\x18\x03 \x03(\tR\asystems\x120\n" +
+	"\bstart_by\x18\x04 \x01(\v2\x15.tsnswitch.v1.PTPTimeR\astartBy\x122\n" +
+	"\tbase_time\x18\x05 \x01(\v2\x15.tsnswitch.v1.PTPTimeR\bbaseTime\x12.\n" +
+	"\akeep_by\x18\x06 \x01(\v2\x15.tsnswitch.v1.PTPTimeR\x06keepBy\x122\n" +
+	"\trevert_at\x18\a \x01(\v2\x15.tsnswitch.v1.PTPTimeR\brevertAt\x12\x15\n" +
+	"\x06old_id\x18\b \x01(\tR\x05oldId\x124\n" +
+	"\told_ports\x18\t \x03(\v2\x17.tsnswitch.v1.PortGatesR\boldPorts\"'\n" +
 	"\x15CommitScheduleRequest\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\tR\x02id\x122\n" +
-	"\tbase_time\x18\x02 \x01(\v2\x15.tsnswitch.v1.PTPTimeR\bbaseTime\"&\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\"a\n" +
+	"\x14TrialScheduleRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
+	"\x04step\x18\x02 \x01(\tR\x04step\x12%\n" +
+	"\x02at\x18\x03 \x01(\v2\x15.tsnswitch.v1.PTPTimeR\x02at\"&\n" +
 	"\x14AbortScheduleRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\"\x19\n" +
-	"\x17GetScheduleStateRequest\"\xcf\x01\n" +
+	"\x17GetScheduleStateRequest\"\xaa\x02\n" +
 	"\x15ScheduleStateResponse\x12\x1b\n" +
 	"\tstaged_id\x18\x01 \x01(\tR\bstagedId\x12\x1d\n" +
 	"\n" +
 	"running_id\x18\x02 \x01(\tR\trunningId\x12\x14\n" +
 	"\x05state\x18\x03 \x01(\tR\x05state\x122\n" +
 	"\tbase_time\x18\x04 \x01(\v2\x15.tsnswitch.v1.PTPTimeR\bbaseTime\x120\n" +
-	"\x05ports\x18\x05 \x03(\v2\x1a.tsnswitch.v1.PortScheduleR\x05ports\"\x10\n" +
-	"\x0eGetNodeRequest2\x93\x04\n" +
+	"\x05ports\x18\x05 \x03(\v2\x1a.tsnswitch.v1.PortScheduleR\x05ports\x12.\n" +
+	"\x05clock\x18\x06 \x01(\v2\x18.tsnswitch.v1.ClockStateR\x05clock\x12)\n" +
+	"\x05trial\x18\a \x01(\v2\x13.tsnswitch.v1.TrialR\x05trial\"\xa0\x01\n" +
+	"\n" +
+	"ClockState\x12\x16\n" +
+	"\x06domain\x18\x01 \x01(\rR\x06domain\x12!\n" +
+	"\fgrand_master\x18\x02 \x01(\tR\vgrandMaster\x12\x15\n" +
+	"\x06now_ns\x18\x03 \x01(\x03R\x05nowNs\x12&\n" +
+	"\x0foffset_bound_ns\x18\x04 \x01(\x03R\roffsetBoundNs\x12\x18\n" +
+	"\atrouble\x18\x05 \x01(\tR\atrouble\"\x10\n" +
+	"\x0eGetNodeRequest2\xed\x04\n" +
 	"\x04Peer\x12^\n" +
 	"\x0fPutReservations\x12$.tsnswitch.v1.PutReservationsRequest\x1a%.tsnswitch.v1.PutReservationsResponse\x12X\n" +
 	"\rStageSchedule\x12\".tsnswitch.v1.StageScheduleRequest\x1a#.tsnswitch.v1.ScheduleStateResponse\x12Z\n" +
 	"\x0eCommitSchedule\x12#.tsnswitch.v1.CommitScheduleRequest\x1a#.tsnswitch.v1.ScheduleStateResponse\x12X\n" +
-	"\rAbortSchedule\x12\".tsnswitch.v1.AbortScheduleRequest\x1a#.tsnswitch.v1.ScheduleStateResponse\x12^\n" +
+	"\rAbortSchedule\x12\".tsnswitch.v1.AbortScheduleRequest\x1a#.tsnswitch.v1.ScheduleStateResponse\x12X\n" +
+	"\rTrialSchedule\x12\".tsnswitch.v1.TrialScheduleRequest\x1a#.tsnswitch.v1.ScheduleStateResponse\x12^\n" +
 	"\x10GetScheduleState\x12%.tsnswitch.v1.GetScheduleStateRequest\x1a#.tsnswitch.v1.ScheduleStateResponse\x12;\n" +
 	"\aGetNode\x12\x1c.tsnswitch.v1.GetNodeRequest\x1a\x12.tsnswitch.v1.ViewB0Z.tsnswitch/internal/api/tsnswitchv1;tsnswitchv1b\x06proto3"
 
@@ -471,45 +693,57 @@ func file_tsnswitch_v1_peer_proto_rawDescGZIP() []byte {
 	return file_tsnswitch_v1_peer_proto_rawDescData
 }
 
-var file_tsnswitch_v1_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
+var file_tsnswitch_v1_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
 var file_tsnswitch_v1_peer_proto_goTypes = []any{
 	(*PutReservationsRequest)(nil),  // 0: tsnswitch.v1.PutReservationsRequest
 	(*PutReservationsResponse)(nil), // 1: tsnswitch.v1.PutReservationsResponse
 	(*StageScheduleRequest)(nil),    // 2: tsnswitch.v1.StageScheduleRequest
 	(*CommitScheduleRequest)(nil),   // 3: tsnswitch.v1.CommitScheduleRequest
-	(*AbortScheduleRequest)(nil),    // 4: tsnswitch.v1.AbortScheduleRequest
-	(*GetScheduleStateRequest)(nil), // 5: tsnswitch.v1.GetScheduleStateRequest
-	(*ScheduleStateResponse)(nil),   // 6: tsnswitch.v1.ScheduleStateResponse
-	(*GetNodeRequest)(nil),          // 7: tsnswitch.v1.GetNodeRequest
-	(*Reservation)(nil),             // 8: tsnswitch.v1.Reservation
-	(*PortGates)(nil),               // 9: tsnswitch.v1.PortGates
-	(*PTPTime)(nil),                 // 10: tsnswitch.v1.PTPTime
-	(*PortSchedule)(nil),            // 11: tsnswitch.v1.PortSchedule
-	(*View)(nil),                    // 12: tsnswitch.v1.View
+	(*TrialScheduleRequest)(nil),    // 4: tsnswitch.v1.TrialScheduleRequest
+	(*AbortScheduleRequest)(nil),    // 5: tsnswitch.v1.AbortScheduleRequest
+	(*GetScheduleStateRequest)(nil), // 6: tsnswitch.v1.GetScheduleStateRequest
+	(*ScheduleStateResponse)(nil),   // 7: tsnswitch.v1.ScheduleStateResponse
+	(*ClockState)(nil),              // 8: tsnswitch.v1.ClockState
+	(*GetNodeRequest)(nil),          // 9: tsnswitch.v1.GetNodeRequest
+	(*Reservation)(nil),             // 10: tsnswitch.v1.Reservation
+	(*PortGates)(nil),               // 11: tsnswitch.v1.PortGates
+	(*PTPTime)(nil),                 // 12: tsnswitch.v1.PTPTime
+	(*PortSchedule)(nil),            // 13: tsnswitch.v1.PortSchedule
+	(*Trial)(nil),                   // 14: tsnswitch.v1.Trial
+	(*View)(nil),                    // 15: tsnswitch.v1.View
 }
 var file_tsnswitch_v1_peer_proto_depIdxs = []int32{
-	8,  // 0: tsnswitch.v1.PutReservationsRequest.reservations:type_name -> tsnswitch.v1.Reservation
-	9,  // 1: tsnswitch.v1.StageScheduleRequest.ports:type_name -> tsnswitch.v1.PortGates
-	10, // 2: tsnswitch.v1.CommitScheduleRequest.base_time:type_name -> tsnswitch.v1.PTPTime
-	10, // 3: tsnswitch.v1.ScheduleStateResponse.base_time:type_name -> tsnswitch.v1.PTPTime
-	11, // 4: tsnswitch.v1.ScheduleStateResponse.ports:type_name -> tsnswitch.v1.PortSchedule
-	0,  // 5: tsnswitch.v1.Peer.PutReservations:input_type -> tsnswitch.v1.PutReservationsRequest
-	2,  // 6: tsnswitch.v1.Peer.StageSchedule:input_type -> tsnswitch.v1.StageScheduleRequest
-	3,  // 7: tsnswitch.v1.Peer.CommitSchedule:input_type -> tsnswitch.v1.CommitScheduleRequest
-	4,  // 8: tsnswitch.v1.Peer.AbortSchedule:input_type -> tsnswitch.v1.AbortScheduleRequest
-	5,  // 9: tsnswitch.v1.Peer.GetScheduleState:input_type -> tsnswitch.v1.GetScheduleStateRequest
-	7,  // 10: tsnswitch.v1.Peer.GetNode:input_type -> tsnswitch.v1.GetNodeRequest
-	1,  // 11: tsnswitch.v1.Peer.PutReservations:output_type -> tsnswitch.v1.PutReservationsResponse
-	6,  // 12: tsnswitch.v1.Peer.StageSchedule:output_type -> tsnswitch.v1.ScheduleStateResponse
-	6,  // 13: tsnswitch.v1.Peer.CommitSchedule:output_type -> tsnswitch.v1.ScheduleStateResponse
-	6,  // 14: tsnswitch.v1.Peer.AbortSchedule:output_type -> tsnswitch.v1.ScheduleStateResponse
-	6,  // 15: tsnswitch.v1.Peer.GetScheduleState:output_type -> tsnswitch.v1.ScheduleStateResponse
-	12, // 16: tsnswitch.v1.Peer.GetNode:output_type -> tsnswitch.v1.View
-	11, // [11:17] is the sub-list for method output_type
-	5,  // [5:11] is the sub-list for method input_type
-	5,  // [5:5] is the sub-list for extension type_name
-	5,  // [5:5] is the sub-list for extension extendee
-	0,  // [0:5] is the sub-list for field type_name
+	10, // 0: tsnswitch.v1.PutReservationsRequest.reservations:type_name -> tsnswitch.v1.Reservation
+	11, // 1: tsnswitch.v1.StageScheduleRequest.ports:type_name -> tsnswitch.v1.PortGates
+	12, // 2: tsnswitch.v1.StageScheduleRequest.start_by:type_name -> tsnswitch.v1.PTPTime
+	12, // 3: tsnswitch.v1.StageScheduleRequest.base_time:type_name -> tsnswitch.v1.PTPTime
+	12, // 4: tsnswitch.v1.StageScheduleRequest.keep_by:type_name -> tsnswitch.v1.PTPTime
+	12, // 5: tsnswitch.v1.StageScheduleRequest.revert_at:type_name -> tsnswitch.v1.PTPTime
+	11, // 6: tsnswitch.v1.StageScheduleRequest.old_ports:type_name -> tsnswitch.v1.PortGates
+	12, // 7: tsnswitch.v1.TrialScheduleRequest.at:type_name -> tsnswitch.v1.PTPTime
+	12, // 8: tsnswitch.v1.ScheduleStateResponse.base_time:type_name -> tsnswitch.v1.PTPTime
+	13, // 9: tsnswitch.v1.ScheduleStateResponse.ports:type_name -> tsnswitch.v1.PortSchedule
+	8,  // 10: tsnswitch.v1.ScheduleStateResponse.clock:type_name -> tsnswitch.v1.ClockState
+	14, // 11: tsnswitch.v1.ScheduleStateResponse.trial:type_name -> tsnswitch.v1.Trial
+	0,  // 12: tsnswitch.v1.Peer.PutReservations:input_type -> tsnswitch.v1.PutReservationsRequest
+	2,  // 13: tsnswitch.v1.Peer.StageSchedule:input_type -> tsnswitch.v1.StageScheduleRequest
+	3,  // 14: tsnswitch.v1.Peer.CommitSchedule:input_type -> tsnswitch.v1.CommitScheduleRequest
+	5,  // 15: tsnswitch.v1.Peer.AbortSchedule:input_type -> tsnswitch.v1.AbortScheduleRequest
+	4,  // 16: tsnswitch.v1.Peer.TrialSchedule:input_type -> tsnswitch.v1.TrialScheduleRequest
+	6,  // 17: tsnswitch.v1.Peer.GetScheduleState:input_type -> tsnswitch.v1.GetScheduleStateRequest
+	9,  // 18: tsnswitch.v1.Peer.GetNode:input_type -> tsnswitch.v1.GetNodeRequest
+	1,  // 19: tsnswitch.v1.Peer.PutReservations:output_type -> tsnswitch.v1.PutReservationsResponse
+	7,  // 20: tsnswitch.v1.Peer.StageSchedule:output_type -> tsnswitch.v1.ScheduleStateResponse
+	7,  // 21: tsnswitch.v1.Peer.CommitSchedule:output_type -> tsnswitch.v1.ScheduleStateResponse
+	7,  // 22: tsnswitch.v1.Peer.AbortSchedule:output_type -> tsnswitch.v1.ScheduleStateResponse
+	7,  // 23: tsnswitch.v1.Peer.TrialSchedule:output_type -> tsnswitch.v1.ScheduleStateResponse
+	7,  // 24: tsnswitch.v1.Peer.GetScheduleState:output_type -> tsnswitch.v1.ScheduleStateResponse
+	15, // 25: tsnswitch.v1.Peer.GetNode:output_type -> tsnswitch.v1.View
+	19, // [19:26] is the sub-list for method output_type
+	12, // [12:19] is the sub-list for method input_type
+	12, // [12:12] is the sub-list for extension type_name
+	12, // [12:12] is the sub-list for extension extendee
+	0,  // [0:12] is the sub-list for field type_name
 }
 
 func init() { file_tsnswitch_v1_peer_proto_init() }
@@ -524,7 +758,7 @@ func file_tsnswitch_v1_peer_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tsnswitch_v1_peer_proto_rawDesc), len(file_tsnswitch_v1_peer_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   8,
+			NumMessages:   10,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

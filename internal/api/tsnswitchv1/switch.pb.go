@@ -1577,6 +1577,9 @@ type PlanScheduleRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Node          string                 `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
 	CycleTimeNs   int64                  `protobuf:"varint,2,opt,name=cycle_time_ns,json=cycleTimeNs,proto3" json:"cycle_time_ns,omitempty"` // 0: from the streams
+	Replan        bool                   `protobuf:"varint,3,opt,name=replan,proto3" json:"replan,omitempty"`
+	SolutionFile  string                 `protobuf:"bytes,4,opt,name=solution_file,json=solutionFile,proto3" json:"solution_file,omitempty"`
+	Solution      []byte                 `protobuf:"bytes,5,opt,name=solution,proto3" json:"solution,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1625,11 +1628,37 @@ func (x *PlanScheduleRequest) GetCycleTimeNs() int64 {
 	return 0
 }
 
+func (x *PlanScheduleRequest) GetReplan() bool {
+	if x != nil {
+		return x.Replan
+	}
+	return false
+}
+
+func (x *PlanScheduleRequest) GetSolutionFile() string {
+	if x != nil {
+		return x.SolutionFile
+	}
+	return ""
+}
+
+func (x *PlanScheduleRequest) GetSolution() []byte {
+	if x != nil {
+		return x.Solution
+	}
+	return nil
+}
+
 type ApplyScheduleRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Node          string                 `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
 	CycleTimeNs   int64                  `protobuf:"varint,2,opt,name=cycle_time_ns,json=cycleTimeNs,proto3" json:"cycle_time_ns,omitempty"`
-	LeadTimeNs    int64                  `protobuf:"varint,3,opt,name=lead_time_ns,json=leadTimeNs,proto3" json:"lead_time_ns,omitempty"` // from commit to base time; 0: configured
+	LeadTimeNs    int64                  `protobuf:"varint,3,opt,name=lead_time_ns,json=leadTimeNs,proto3" json:"lead_time_ns,omitempty"`    // from stage to base time; 0: configured
+	ConfirmNs     int64                  `protobuf:"varint,4,opt,name=confirm_ns,json=confirmNs,proto3" json:"confirm_ns,omitempty"`         // rolled back unless confirmed within; 0: by itself
+	Accept        bool                   `protobuf:"varint,5,opt,name=accept,proto3" json:"accept,omitempty"`                                // although it worsens streams
+	Replan        bool                   `protobuf:"varint,6,opt,name=replan,proto3" json:"replan,omitempty"`                                // move streams that are scheduled already
+	SolutionFile  string                 `protobuf:"bytes,7,opt,name=solution_file,json=solutionFile,proto3" json:"solution_file,omitempty"` // its name, for messages
+	Solution      []byte                 `protobuf:"bytes,8,opt,name=solution,proto3" json:"solution,omitempty"`                             // qbv-solution/1 to start instead of a plan of our own
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1683,6 +1712,41 @@ func (x *ApplyScheduleRequest) GetLeadTimeNs() int64 {
 		return x.LeadTimeNs
 	}
 	return 0
+}
+
+func (x *ApplyScheduleRequest) GetConfirmNs() int64 {
+	if x != nil {
+		return x.ConfirmNs
+	}
+	return 0
+}
+
+func (x *ApplyScheduleRequest) GetAccept() bool {
+	if x != nil {
+		return x.Accept
+	}
+	return false
+}
+
+func (x *ApplyScheduleRequest) GetReplan() bool {
+	if x != nil {
+		return x.Replan
+	}
+	return false
+}
+
+func (x *ApplyScheduleRequest) GetSolutionFile() string {
+	if x != nil {
+		return x.SolutionFile
+	}
+	return ""
+}
+
+func (x *ApplyScheduleRequest) GetSolution() []byte {
+	if x != nil {
+		return x.Solution
+	}
+	return nil
 }
 
 // Progress is a step of a long operation.
@@ -2113,15 +2177,24 @@ const file_tsnswitch_v1_switch_proto_rawDesc = "" +
 	"\x06stream\x18\x02 \x01(\tR\x06stream\"\x16\n" +
 	"\x14RemoveStreamResponse\"J\n" +
 	"\x13ListStreamsResponse\x123\n" +
-	"\astreams\x18\x01 \x03(\v2\x19.tsnswitch.v1.StreamStateR\astreams\"M\n" +
+	"\astreams\x18\x01 \x03(\v2\x19.tsnswitch.v1.StreamStateR\astreams\"\xa6\x01\n" +
 	"\x13PlanScheduleRequest\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\"\n" +
-	"\rcycle_time_ns\x18\x02 \x01(\x03R\vcycleTimeNs\"p\n" +
+	"\rcycle_time_ns\x18\x02 \x01(\x03R\vcycleTimeNs\x12\x16\n" +
+	"\x06replan\x18\x03 \x01(\bR\x06replan\x12#\n" +
+	"\rsolution_file\x18\x04 \x01(\tR\fsolutionFile\x12\x1a\n" +
+	"\bsolution\x18\x05 \x01(\fR\bsolution\"\x80\x02\n" +
 	"\x14ApplyScheduleRequest\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\"\n" +
 	"\rcycle_time_ns\x18\x02 \x01(\x03R\vcycleTimeNs\x12 \n" +
 	"\flead_time_ns\x18\x03 \x01(\x03R\n" +
-	"leadTimeNs\"e\n" +
+	"leadTimeNs\x12\x1d\n" +
+	"\n" +
+	"confirm_ns\x18\x04 \x01(\x03R\tconfirmNs\x12\x16\n" +
+	"\x06accept\x18\x05 \x01(\bR\x06accept\x12\x16\n" +
+	"\x06replan\x18\x06 \x01(\bR\x06replan\x12#\n" +
+	"\rsolution_file\x18\a \x01(\tR\fsolutionFile\x12\x1a\n" +
+	"\bsolution\x18\b \x01(\fR\bsolution\"e\n" +
 	"\bProgress\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x12\n" +
 	"\x04step\x18\x02 \x01(\tR\x04step\x12\x12\n" +
@@ -2143,7 +2216,7 @@ const file_tsnswitch_v1_switch_proto_rawDesc = "" +
 	"\x04kind\x18\x04 \x01(\tR\x04kind\x12\x12\n" +
 	"\x04port\x18\x05 \x01(\rR\x04port\x12\x16\n" +
 	"\x06detail\x18\x06 \x01(\tR\x06detail\x12\x16\n" +
-	"\x06domain\x18\a \x01(\rR\x06domain2\x95\x10\n" +
+	"\x06domain\x18\a \x01(\rR\x06domain2\xc0\x11\n" +
 	"\x06Switch\x12:\n" +
 	"\tGetStatus\x12\x19.tsnswitch.v1.NodeRequest\x1a\x12.tsnswitch.v1.View\x127\n" +
 	"\x06Doctor\x12\x19.tsnswitch.v1.NodeRequest\x1a\x12.tsnswitch.v1.View\x125\n" +
@@ -2173,7 +2246,9 @@ const file_tsnswitch_v1_switch_proto_rawDesc = "" +
 	"\vListStreams\x12\x19.tsnswitch.v1.NodeRequest\x1a!.tsnswitch.v1.ListStreamsResponse\x12C\n" +
 	"\tGetStream\x12\x1b.tsnswitch.v1.StreamRequest\x1a\x19.tsnswitch.v1.StreamState\x12I\n" +
 	"\fPlanSchedule\x12!.tsnswitch.v1.PlanScheduleRequest\x1a\x16.tsnswitch.v1.Schedule\x12Z\n" +
-	"\rApplySchedule\x12\".tsnswitch.v1.ApplyScheduleRequest\x1a#.tsnswitch.v1.ApplyScheduleResponse0\x01\x12@\n" +
+	"\rApplySchedule\x12\".tsnswitch.v1.ApplyScheduleRequest\x1a#.tsnswitch.v1.ApplyScheduleResponse0\x01\x12S\n" +
+	"\x0fConfirmSchedule\x12\x19.tsnswitch.v1.NodeRequest\x1a#.tsnswitch.v1.ApplyScheduleResponse0\x01\x12T\n" +
+	"\x10RollBackSchedule\x12\x19.tsnswitch.v1.NodeRequest\x1a#.tsnswitch.v1.ApplyScheduleResponse0\x01\x12@\n" +
 	"\vGetSchedule\x12\x19.tsnswitch.v1.NodeRequest\x1a\x16.tsnswitch.v1.Schedule\x12F\n" +
 	"\vWatchEvents\x12 .tsnswitch.v1.WatchEventsRequest\x1a\x13.tsnswitch.v1.Event0\x01B0Z.tsnswitch/internal/api/tsnswitchv1;tsnswitchv1b\x06proto3"
 
@@ -2267,41 +2342,45 @@ var file_tsnswitch_v1_switch_proto_depIdxs = []int32{
 	20, // 37: tsnswitch.v1.Switch.GetStream:input_type -> tsnswitch.v1.StreamRequest
 	23, // 38: tsnswitch.v1.Switch.PlanSchedule:input_type -> tsnswitch.v1.PlanScheduleRequest
 	24, // 39: tsnswitch.v1.Switch.ApplySchedule:input_type -> tsnswitch.v1.ApplyScheduleRequest
-	0,  // 40: tsnswitch.v1.Switch.GetSchedule:input_type -> tsnswitch.v1.NodeRequest
-	27, // 41: tsnswitch.v1.Switch.WatchEvents:input_type -> tsnswitch.v1.WatchEventsRequest
-	33, // 42: tsnswitch.v1.Switch.GetStatus:output_type -> tsnswitch.v1.View
-	33, // 43: tsnswitch.v1.Switch.Doctor:output_type -> tsnswitch.v1.View
-	33, // 44: tsnswitch.v1.Switch.Diff:output_type -> tsnswitch.v1.View
-	33, // 45: tsnswitch.v1.Switch.GetKernelText:output_type -> tsnswitch.v1.View
-	33, // 46: tsnswitch.v1.Switch.GetDist:output_type -> tsnswitch.v1.View
-	2,  // 47: tsnswitch.v1.Switch.ListNeighbours:output_type -> tsnswitch.v1.ListNeighboursResponse
-	33, // 48: tsnswitch.v1.Switch.ListDatabase:output_type -> tsnswitch.v1.View
-	33, // 49: tsnswitch.v1.Switch.ListNodes:output_type -> tsnswitch.v1.View
-	5,  // 50: tsnswitch.v1.Switch.ListPaths:output_type -> tsnswitch.v1.ListPathsResponse
-	33, // 51: tsnswitch.v1.Switch.Why:output_type -> tsnswitch.v1.View
-	33, // 52: tsnswitch.v1.Switch.GetTree:output_type -> tsnswitch.v1.View
-	33, // 53: tsnswitch.v1.Switch.ListRecords:output_type -> tsnswitch.v1.View
-	33, // 54: tsnswitch.v1.Switch.ListServices:output_type -> tsnswitch.v1.View
-	33, // 55: tsnswitch.v1.Switch.ListEdge:output_type -> tsnswitch.v1.View
-	33, // 56: tsnswitch.v1.Switch.GetDisjoint:output_type -> tsnswitch.v1.View
-	33, // 57: tsnswitch.v1.Switch.Drain:output_type -> tsnswitch.v1.View
-	33, // 58: tsnswitch.v1.Switch.Ping:output_type -> tsnswitch.v1.View
-	33, // 59: tsnswitch.v1.Switch.Trace:output_type -> tsnswitch.v1.View
-	33, // 60: tsnswitch.v1.Switch.GetTopology:output_type -> tsnswitch.v1.View
-	33, // 61: tsnswitch.v1.Switch.WatchTopology:output_type -> tsnswitch.v1.View
-	33, // 62: tsnswitch.v1.Switch.GetGPTP:output_type -> tsnswitch.v1.View
-	16, // 63: tsnswitch.v1.Switch.GetGPTPHistory:output_type -> tsnswitch.v1.GPTPHistory
-	18, // 64: tsnswitch.v1.Switch.WatchGPTP:output_type -> tsnswitch.v1.GPTPUpdate
-	31, // 65: tsnswitch.v1.Switch.AddStream:output_type -> tsnswitch.v1.StreamState
-	21, // 66: tsnswitch.v1.Switch.RemoveStream:output_type -> tsnswitch.v1.RemoveStreamResponse
-	22, // 67: tsnswitch.v1.Switch.ListStreams:output_type -> tsnswitch.v1.ListStreamsResponse
-	31, // 68: tsnswitch.v1.Switch.GetStream:output_type -> tsnswitch.v1.StreamState
-	32, // 69: tsnswitch.v1.Switch.PlanSchedule:output_type -> tsnswitch.v1.Schedule
-	26, // 70: tsnswitch.v1.Switch.ApplySchedule:output_type -> tsnswitch.v1.ApplyScheduleResponse
-	32, // 71: tsnswitch.v1.Switch.GetSchedule:output_type -> tsnswitch.v1.Schedule
-	28, // 72: tsnswitch.v1.Switch.WatchEvents:output_type -> tsnswitch.v1.Event
-	42, // [42:73] is the sub-list for method output_type
-	11, // [11:42] is the sub-list for method input_type
+	0,  // 40: tsnswitch.v1.Switch.ConfirmSchedule:input_type -> tsnswitch.v1.NodeRequest
+	0,  // 41: tsnswitch.v1.Switch.RollBackSchedule:input_type -> tsnswitch.v1.NodeRequest
+	0,  // 42: tsnswitch.v1.Switch.GetSchedule:input_type -> tsnswitch.v1.NodeRequest
+	27, // 43: tsnswitch.v1.Switch.WatchEvents:input_type -> tsnswitch.v1.WatchEventsRequest
+	33, // 44: tsnswitch.v1.Switch.GetStatus:output_type -> tsnswitch.v1.View
+	33, // 45: tsnswitch.v1.Switch.Doctor:output_type -> tsnswitch.v1.View
+	33, // 46: tsnswitch.v1.Switch.Diff:output_type -> tsnswitch.v1.View
+	33, // 47: tsnswitch.v1.Switch.GetKernelText:output_type -> tsnswitch.v1.View
+	33, // 48: tsnswitch.v1.Switch.GetDist:output_type -> tsnswitch.v1.View
+	2,  // 49: tsnswitch.v1.Switch.ListNeighbours:output_type -> tsnswitch.v1.ListNeighboursResponse
+	33, // 50: tsnswitch.v1.Switch.ListDatabase:output_type -> tsnswitch.v1.View
+	33, // 51: tsnswitch.v1.Switch.ListNodes:output_type -> tsnswitch.v1.View
+	5,  // 52: tsnswitch.v1.Switch.ListPaths:output_type -> tsnswitch.v1.ListPathsResponse
+	33, // 53: tsnswitch.v1.Switch.Why:output_type -> tsnswitch.v1.View
+	33, // 54: tsnswitch.v1.Switch.GetTree:output_type -> tsnswitch.v1.View
+	33, // 55: tsnswitch.v1.Switch.ListRecords:output_type -> tsnswitch.v1.View
+	33, // 56: tsnswitch.v1.Switch.ListServices:output_type -> tsnswitch.v1.View
+	33, // 57: tsnswitch.v1.Switch.ListEdge:output_type -> tsnswitch.v1.View
+	33, // 58: tsnswitch.v1.Switch.GetDisjoint:output_type -> tsnswitch.v1.View
+	33, // 59: tsnswitch.v1.Switch.Drain:output_type -> tsnswitch.v1.View
+	33, // 60: tsnswitch.v1.Switch.Ping:output_type -> tsnswitch.v1.View
+	33, // 61: tsnswitch.v1.Switch.Trace:output_type -> tsnswitch.v1.View
+	33, // 62: tsnswitch.v1.Switch.GetTopology:output_type -> tsnswitch.v1.View
+	33, // 63: tsnswitch.v1.Switch.WatchTopology:output_type -> tsnswitch.v1.View
+	33, // 64: tsnswitch.v1.Switch.GetGPTP:output_type -> tsnswitch.v1.View
+	16, // 65: tsnswitch.v1.Switch.GetGPTPHistory:output_type -> tsnswitch.v1.GPTPHistory
+	18, // 66: tsnswitch.v1.Switch.WatchGPTP:output_type -> tsnswitch.v1.GPTPUpdate
+	31, // 67: tsnswitch.v1.Switch.AddStream:output_type -> tsnswitch.v1.StreamState
+	21, // 68: tsnswitch.v1.Switch.RemoveStream:output_type -> tsnswitch.v1.RemoveStreamResponse
+	22, // 69: tsnswitch.v1.Switch.ListStreams:output_type -> tsnswitch.v1.ListStreamsResponse
+	31, // 70: tsnswitch.v1.Switch.GetStream:output_type -> tsnswitch.v1.StreamState
+	32, // 71: tsnswitch.v1.Switch.PlanSchedule:output_type -> tsnswitch.v1.Schedule
+	26, // 72: tsnswitch.v1.Switch.ApplySchedule:output_type -> tsnswitch.v1.ApplyScheduleResponse
+	26, // 73: tsnswitch.v1.Switch.ConfirmSchedule:output_type -> tsnswitch.v1.ApplyScheduleResponse
+	26, // 74: tsnswitch.v1.Switch.RollBackSchedule:output_type -> tsnswitch.v1.ApplyScheduleResponse
+	32, // 75: tsnswitch.v1.Switch.GetSchedule:output_type -> tsnswitch.v1.Schedule
+	28, // 76: tsnswitch.v1.Switch.WatchEvents:output_type -> tsnswitch.v1.Event
+	44, // [44:77] is the sub-list for method output_type
+	11, // [11:44] is the sub-list for method input_type
 	11, // [11:11] is the sub-list for extension type_name
 	11, // [11:11] is the sub-list for extension extendee
 	0,  // [0:11] is the sub-list for field type_name

@@ -851,6 +851,9 @@ type Schedule struct {
 	CycleTimeNs   int64                  `protobuf:"varint,4,opt,name=cycle_time_ns,json=cycleTimeNs,proto3" json:"cycle_time_ns,omitempty"`
 	Ports         []*PortSchedule        `protobuf:"bytes,5,rep,name=ports,proto3" json:"ports,omitempty"`
 	Streams       []*ScheduledStream     `protobuf:"bytes,6,rep,name=streams,proto3" json:"streams,omitempty"`
+	Trial         *Trial                 `protobuf:"bytes,7,opt,name=trial,proto3" json:"trial,omitempty"`       // its way to being kept
+	Warnings      []*Warning             `protobuf:"bytes,8,rep,name=warnings,proto3" json:"warnings,omitempty"` // of a plan: what it worsens
+	Silent        []string               `protobuf:"bytes,9,rep,name=silent,proto3" json:"silent,omitempty"`     // nodes that may still run another
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -927,6 +930,213 @@ func (x *Schedule) GetStreams() []*ScheduledStream {
 	return nil
 }
 
+func (x *Schedule) GetTrial() *Trial {
+	if x != nil {
+		return x.Trial
+	}
+	return nil
+}
+
+func (x *Schedule) GetWarnings() []*Warning {
+	if x != nil {
+		return x.Warnings
+	}
+	return nil
+}
+
+func (x *Schedule) GetSilent() []string {
+	if x != nil {
+		return x.Silent
+	}
+	return nil
+}
+
+// Trial is how far a change of all gates is at a system.
+type Trial struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Phase         string                 `protobuf:"bytes,2,opt,name=phase,proto3" json:"phase,omitempty"` // staged | committed | started | prepared | confirmed | dropped | reverted
+	RevertAt      *PTPTime               `protobuf:"bytes,3,opt,name=revert_at,json=revertAt,proto3" json:"revert_at,omitempty"`
+	RevertInNs    int64                  `protobuf:"varint,4,opt,name=revert_in_ns,json=revertInNs,proto3" json:"revert_in_ns,omitempty"` // from when this was asked
+	Text          string                 `protobuf:"bytes,5,opt,name=text,proto3" json:"text,omitempty"`                                  // in words
+	Final         bool                   `protobuf:"varint,6,opt,name=final,proto3" json:"final,omitempty"`                               // the vote of this system cannot change
+	Doubt         bool                   `protobuf:"varint,7,opt,name=doubt,proto3" json:"doubt,omitempty"`                               // the outcome is decided and not known here
+	Systems       []string               `protobuf:"bytes,8,rep,name=systems,proto3" json:"systems,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Trial) Reset() {
+	*x = Trial{}
+	mi := &file_tsnswitch_v1_types_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Trial) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Trial) ProtoMessage() {}
+
+func (x *Trial) ProtoReflect() protoreflect.Message {
+	mi := &file_tsnswitch_v1_types_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Trial.ProtoReflect.Descriptor instead.
+func (*Trial) Descriptor() ([]byte, []int) {
+	return file_tsnswitch_v1_types_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *Trial) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *Trial) GetPhase() string {
+	if x != nil {
+		return x.Phase
+	}
+	return ""
+}
+
+func (x *Trial) GetRevertAt() *PTPTime {
+	if x != nil {
+		return x.RevertAt
+	}
+	return nil
+}
+
+func (x *Trial) GetRevertInNs() int64 {
+	if x != nil {
+		return x.RevertInNs
+	}
+	return 0
+}
+
+func (x *Trial) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
+func (x *Trial) GetFinal() bool {
+	if x != nil {
+		return x.Final
+	}
+	return false
+}
+
+func (x *Trial) GetDoubt() bool {
+	if x != nil {
+		return x.Doubt
+	}
+	return false
+}
+
+func (x *Trial) GetSystems() []string {
+	if x != nil {
+		return x.Systems
+	}
+	return nil
+}
+
+// Warning is a stream that a schedule makes worse off.
+type Warning struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	StreamId      string                 `protobuf:"bytes,1,opt,name=stream_id,json=streamId,proto3" json:"stream_id,omitempty"`
+	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	Kind          string                 `protobuf:"bytes,3,opt,name=kind,proto3" json:"kind,omitempty"`      // latency | jitter | lost | slope
+	Before        int64                  `protobuf:"varint,4,opt,name=before,proto3" json:"before,omitempty"` // ns, or kbit/s of a slope
+	After         int64                  `protobuf:"varint,5,opt,name=after,proto3" json:"after,omitempty"`
+	Text          string                 `protobuf:"bytes,6,opt,name=text,proto3" json:"text,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Warning) Reset() {
+	*x = Warning{}
+	mi := &file_tsnswitch_v1_types_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Warning) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Warning) ProtoMessage() {}
+
+func (x *Warning) ProtoReflect() protoreflect.Message {
+	mi := &file_tsnswitch_v1_types_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Warning.ProtoReflect.Descriptor instead.
+func (*Warning) Descriptor() ([]byte, []int) {
+	return file_tsnswitch_v1_types_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *Warning) GetStreamId() string {
+	if x != nil {
+		return x.StreamId
+	}
+	return ""
+}
+
+func (x *Warning) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Warning) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *Warning) GetBefore() int64 {
+	if x != nil {
+		return x.Before
+	}
+	return 0
+}
+
+func (x *Warning) GetAfter() int64 {
+	if x != nil {
+		return x.After
+	}
+	return 0
+}
+
+func (x *Warning) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
 // View is a read-only report. Its JSON is what `tsnctl -o json` prints; the
 // fields are those of the type of the same name in package api.
 type View struct {
@@ -938,7 +1148,7 @@ type View struct {
 
 func (x *View) Reset() {
 	*x = View{}
-	mi := &file_tsnswitch_v1_types_proto_msgTypes[12]
+	mi := &file_tsnswitch_v1_types_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -950,7 +1160,7 @@ func (x *View) String() string {
 func (*View) ProtoMessage() {}
 
 func (x *View) ProtoReflect() protoreflect.Message {
-	mi := &file_tsnswitch_v1_types_proto_msgTypes[12]
+	mi := &file_tsnswitch_v1_types_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -963,7 +1173,7 @@ func (x *View) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use View.ProtoReflect.Descriptor instead.
 func (*View) Descriptor() ([]byte, []int) {
-	return file_tsnswitch_v1_types_proto_rawDescGZIP(), []int{12}
+	return file_tsnswitch_v1_types_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *View) GetJson() string {
@@ -987,7 +1197,7 @@ type Error struct {
 
 func (x *Error) Reset() {
 	*x = Error{}
-	mi := &file_tsnswitch_v1_types_proto_msgTypes[13]
+	mi := &file_tsnswitch_v1_types_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -999,7 +1209,7 @@ func (x *Error) String() string {
 func (*Error) ProtoMessage() {}
 
 func (x *Error) ProtoReflect() protoreflect.Message {
-	mi := &file_tsnswitch_v1_types_proto_msgTypes[13]
+	mi := &file_tsnswitch_v1_types_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1012,7 +1222,7 @@ func (x *Error) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Error.ProtoReflect.Descriptor instead.
 func (*Error) Descriptor() ([]byte, []int) {
-	return file_tsnswitch_v1_types_proto_rawDescGZIP(), []int{13}
+	return file_tsnswitch_v1_types_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Error) GetCode() string {
@@ -1122,14 +1332,34 @@ const file_tsnswitch_v1_types_proto_rawDesc = "" +
 	"\n" +
 	"latency_ns\x18\x04 \x01(\x03R\tlatencyNs\x12$\n" +
 	"\x0emax_latency_ns\x18\x05 \x01(\x03R\fmaxLatencyNs\x12\x16\n" +
-	"\x06reason\x18\x06 \x01(\tR\x06reason\"\xf3\x01\n" +
+	"\x06reason\x18\x06 \x01(\tR\x06reason\"\xe9\x02\n" +
 	"\bSchedule\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
 	"\x05state\x18\x02 \x01(\tR\x05state\x122\n" +
 	"\tbase_time\x18\x03 \x01(\v2\x15.tsnswitch.v1.PTPTimeR\bbaseTime\x12\"\n" +
 	"\rcycle_time_ns\x18\x04 \x01(\x03R\vcycleTimeNs\x120\n" +
 	"\x05ports\x18\x05 \x03(\v2\x1a.tsnswitch.v1.PortScheduleR\x05ports\x127\n" +
-	"\astreams\x18\x06 \x03(\v2\x1d.tsnswitch.v1.ScheduledStreamR\astreams\"\x1a\n" +
+	"\astreams\x18\x06 \x03(\v2\x1d.tsnswitch.v1.ScheduledStreamR\astreams\x12)\n" +
+	"\x05trial\x18\a \x01(\v2\x13.tsnswitch.v1.TrialR\x05trial\x121\n" +
+	"\bwarnings\x18\b \x03(\v2\x15.tsnswitch.v1.WarningR\bwarnings\x12\x16\n" +
+	"\x06silent\x18\t \x03(\tR\x06silent\"\xdd\x01\n" +
+	"\x05Trial\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
+	"\x05phase\x18\x02 \x01(\tR\x05phase\x122\n" +
+	"\trevert_at\x18\x03 \x01(\v2\x15.tsnswitch.v1.PTPTimeR\brevertAt\x12 \n" +
+	"\frevert_in_ns\x18\x04 \x01(\x03R\n" +
+	"revertInNs\x12\x12\n" +
+	"\x04text\x18\x05 \x01(\tR\x04text\x12\x14\n" +
+	"\x05final\x18\x06 \x01(\bR\x05final\x12\x14\n" +
+	"\x05doubt\x18\a \x01(\bR\x05doubt\x12\x18\n" +
+	"\asystems\x18\b \x03(\tR\asystems\"\x90\x01\n" +
+	"\aWarning\x12\x1b\n" +
+	"\tstream_id\x18\x01 \x01(\tR\bstreamId\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x12\n" +
+	"\x04kind\x18\x03 \x01(\tR\x04kind\x12\x16\n" +
+	"\x06before\x18\x04 \x01(\x03R\x06before\x12\x14\n" +
+	"\x05after\x18\x05 \x01(\x03R\x05after\x12\x12\n" +
+	"\x04text\x18\x06 \x01(\tR\x04text\"\x1a\n" +
 	"\x04View\x12\x12\n" +
 	"\x04json\x18\x01 \x01(\tR\x04json\"\x94\x01\n" +
 	"\x05Error\x12\x12\n" +
@@ -1151,7 +1381,7 @@ func file_tsnswitch_v1_types_proto_rawDescGZIP() []byte {
 	return file_tsnswitch_v1_types_proto_rawDescData
 }
 
-var file_tsnswitch_v1_types_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
+var file_tsnswitch_v1_types_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
 var file_tsnswitch_v1_types_proto_goTypes = []any{
 	(*PTPTime)(nil),         // 0: tsnswitch.v1.PTPTime
 	(*Stream)(nil),          // 1: tsnswitch.v1.Stream
@@ -1165,8 +1395,10 @@ var file_tsnswitch_v1_types_proto_goTypes = []any{
 	(*PortSchedule)(nil),    // 9: tsnswitch.v1.PortSchedule
 	(*ScheduledStream)(nil), // 10: tsnswitch.v1.ScheduledStream
 	(*Schedule)(nil),        // 11: tsnswitch.v1.Schedule
-	(*View)(nil),            // 12: tsnswitch.v1.View
-	(*Error)(nil),           // 13: tsnswitch.v1.Error
+	(*Trial)(nil),           // 12: tsnswitch.v1.Trial
+	(*Warning)(nil),         // 13: tsnswitch.v1.Warning
+	(*View)(nil),            // 14: tsnswitch.v1.View
+	(*Error)(nil),           // 15: tsnswitch.v1.Error
 }
 var file_tsnswitch_v1_types_proto_depIdxs = []int32{
 	1,  // 0: tsnswitch.v1.Reservation.stream:type_name -> tsnswitch.v1.Stream
@@ -1182,12 +1414,15 @@ var file_tsnswitch_v1_types_proto_depIdxs = []int32{
 	0,  // 10: tsnswitch.v1.Schedule.base_time:type_name -> tsnswitch.v1.PTPTime
 	9,  // 11: tsnswitch.v1.Schedule.ports:type_name -> tsnswitch.v1.PortSchedule
 	10, // 12: tsnswitch.v1.Schedule.streams:type_name -> tsnswitch.v1.ScheduledStream
-	2,  // 13: tsnswitch.v1.Error.hop:type_name -> tsnswitch.v1.Hop
-	14, // [14:14] is the sub-list for method output_type
-	14, // [14:14] is the sub-list for method input_type
-	14, // [14:14] is the sub-list for extension type_name
-	14, // [14:14] is the sub-list for extension extendee
-	0,  // [0:14] is the sub-list for field type_name
+	12, // 13: tsnswitch.v1.Schedule.trial:type_name -> tsnswitch.v1.Trial
+	13, // 14: tsnswitch.v1.Schedule.warnings:type_name -> tsnswitch.v1.Warning
+	0,  // 15: tsnswitch.v1.Trial.revert_at:type_name -> tsnswitch.v1.PTPTime
+	2,  // 16: tsnswitch.v1.Error.hop:type_name -> tsnswitch.v1.Hop
+	17, // [17:17] is the sub-list for method output_type
+	17, // [17:17] is the sub-list for method input_type
+	17, // [17:17] is the sub-list for extension type_name
+	17, // [17:17] is the sub-list for extension extendee
+	0,  // [0:17] is the sub-list for field type_name
 }
 
 func init() { file_tsnswitch_v1_types_proto_init() }
@@ -1201,7 +1436,7 @@ func file_tsnswitch_v1_types_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tsnswitch_v1_types_proto_rawDesc), len(file_tsnswitch_v1_types_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   14,
+			NumMessages:   16,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

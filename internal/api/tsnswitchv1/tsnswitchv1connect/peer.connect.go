@@ -41,6 +41,8 @@ const (
 	PeerCommitScheduleProcedure = "/tsnswitch.v1.Peer/CommitSchedule"
 	// PeerAbortScheduleProcedure is the fully-qualified name of the Peer's AbortSchedule RPC.
 	PeerAbortScheduleProcedure = "/tsnswitch.v1.Peer/AbortSchedule"
+	// PeerTrialScheduleProcedure is the fully-qualified name of the Peer's TrialSchedule RPC.
+	PeerTrialScheduleProcedure = "/tsnswitch.v1.Peer/TrialSchedule"
 	// PeerGetScheduleStateProcedure is the fully-qualified name of the Peer's GetScheduleState RPC.
 	PeerGetScheduleStateProcedure = "/tsnswitch.v1.Peer/GetScheduleState"
 	// PeerGetNodeProcedure is the fully-qualified name of the Peer's GetNode RPC.
@@ -53,10 +55,12 @@ type PeerClient interface {
 	// All of it is admitted, or none and the old set stays.
 	PutReservations(context.Context, *tsnswitchv1.PutReservationsRequest) (*tsnswitchv1.PutReservationsResponse, error)
 	// A schedule is staged (checked against this system, nothing changed),
-	// then committed with the common base time, or aborted.
+	// then committed, or aborted; TrialSchedule is the rest of its way. See
+	// Trial in package qbv.
 	StageSchedule(context.Context, *tsnswitchv1.StageScheduleRequest) (*tsnswitchv1.ScheduleStateResponse, error)
 	CommitSchedule(context.Context, *tsnswitchv1.CommitScheduleRequest) (*tsnswitchv1.ScheduleStateResponse, error)
 	AbortSchedule(context.Context, *tsnswitchv1.AbortScheduleRequest) (*tsnswitchv1.ScheduleStateResponse, error)
+	TrialSchedule(context.Context, *tsnswitchv1.TrialScheduleRequest) (*tsnswitchv1.ScheduleStateResponse, error)
 	GetScheduleState(context.Context, *tsnswitchv1.GetScheduleStateRequest) (*tsnswitchv1.ScheduleStateResponse, error)
 	GetNode(context.Context, *tsnswitchv1.GetNodeRequest) (*tsnswitchv1.View, error)
 }
@@ -96,6 +100,12 @@ func NewPeerClient(httpClient connect.HTTPClient, baseURL string, opts ...connec
 			connect.WithSchema(peerMethods.ByName("AbortSchedule")),
 			connect.WithClientOptions(opts...),
 		),
+		trialSchedule: connect.NewClient[tsnswitchv1.TrialScheduleRequest, tsnswitchv1.ScheduleStateResponse](
+			httpClient,
+			baseURL+PeerTrialScheduleProcedure,
+			connect.WithSchema(peerMethods.ByName("TrialSchedule")),
+			connect.WithClientOptions(opts...),
+		),
 		getScheduleState: connect.NewClient[tsnswitchv1.GetScheduleStateRequest, tsnswitchv1.ScheduleStateResponse](
 			httpClient,
 			baseURL+PeerGetScheduleStateProcedure,
@@ -117,6 +127,7 @@ type peerClient struct {
 	stageSchedule    *connect.Client[tsnswitchv1.StageScheduleRequest, tsnswitchv1.ScheduleStateResponse]
 	commitSchedule   *connect.Client[tsnswitchv1.CommitScheduleRequest, tsnswitchv1.ScheduleStateResponse]
 	abortSchedule    *connect.Client[tsnswitchv1.AbortScheduleRequest, tsnswitchv1.ScheduleStateResponse]
+	trialSchedule    *connect.Client[tsnswitchv1.TrialScheduleRequest, tsnswitchv1.ScheduleStateResponse]
 	getScheduleState *connect.Client[tsnswitchv1.GetScheduleStateRequest, tsnswitchv1.ScheduleStateResponse]
 	getNode          *connect.Client[tsnswitchv1.GetNodeRequest, tsnswitchv1.View]
 }
@@ -157,6 +168,15 @@ func (c *peerClient) AbortSchedule(ctx context.Context, req *tsnswitchv1.AbortSc
 	return nil, err
 }
 
+// TrialSchedule calls tsnswitch.v1.Peer.TrialSchedule.
+func (c *peerClient) TrialSchedule(ctx context.Context, req *tsnswitchv1.TrialScheduleRequest) (*tsnswitchv1.ScheduleStateResponse, error) {
+	response, err := c.trialSchedule.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
 // GetScheduleState calls tsnswitch.v1.Peer.GetScheduleState.
 func (c *peerClient) GetScheduleState(ctx context.Context, req *tsnswitchv1.GetScheduleStateRequest) (*tsnswitchv1.ScheduleStateResponse, error) {
 	response, err := c.getScheduleState.CallUnary(ctx, connect.NewRequest(req))
@@ -181,10 +201,12 @@ type PeerHandler interface {
 	// All of it is admitted, or none and the old set stays.
 	PutReservations(context.Context, *tsnswitchv1.PutReservationsRequest) (*tsnswitchv1.PutReservationsResponse, error)
 	// A schedule is staged (checked against this system, nothing changed),
-	// then committed with the common base time, or aborted.
+	// then committed, or aborted; TrialSchedule is the rest of its way. See
+	// Trial in package qbv.
 	StageSchedule(context.Context, *tsnswitchv1.StageScheduleRequest) (*tsnswitchv1.ScheduleStateResponse, error)
 	CommitSchedule(context.Context, *tsnswitchv1.CommitScheduleRequest) (*tsnswitchv1.ScheduleStateResponse, error)
 	AbortSchedule(context.Context, *tsnswitchv1.AbortScheduleRequest) (*tsnswitchv1.ScheduleStateResponse, error)
+	TrialSchedule(context.Context, *tsnswitchv1.TrialScheduleRequest) (*tsnswitchv1.ScheduleStateResponse, error)
 	GetScheduleState(context.Context, *tsnswitchv1.GetScheduleStateRequest) (*tsnswitchv1.ScheduleStateResponse, error)
 	GetNode(context.Context, *tsnswitchv1.GetNodeRequest) (*tsnswitchv1.View, error)
 }
@@ -220,6 +242,12 @@ func NewPeerHandler(svc PeerHandler, opts ...connect.HandlerOption) (string, htt
 		connect.WithSchema(peerMethods.ByName("AbortSchedule")),
 		connect.WithHandlerOptions(opts...),
 	)
+	peerTrialScheduleHandler := connect.NewUnaryHandlerSimple(
+		PeerTrialScheduleProcedure,
+		svc.TrialSchedule,
+		connect.WithSchema(peerMethods.ByName("TrialSchedule")),
+		connect.WithHandlerOptions(opts...),
+	)
 	peerGetScheduleStateHandler := connect.NewUnaryHandlerSimple(
 		PeerGetScheduleStateProcedure,
 		svc.GetScheduleState,
@@ -242,6 +270,8 @@ func NewPeerHandler(svc PeerHandler, opts ...connect.HandlerOption) (string, htt
 			peerCommitScheduleHandler.ServeHTTP(w, r)
 		case PeerAbortScheduleProcedure:
 			peerAbortScheduleHandler.ServeHTTP(w, r)
+		case PeerTrialScheduleProcedure:
+			peerTrialScheduleHandler.ServeHTTP(w, r)
 		case PeerGetScheduleStateProcedure:
 			peerGetScheduleStateHandler.ServeHTTP(w, r)
 		case PeerGetNodeProcedure:
@@ -269,6 +299,10 @@ func (UnimplementedPeerHandler) CommitSchedule(context.Context, *tsnswitchv1.Com
 
 func (UnimplementedPeerHandler) AbortSchedule(context.Context, *tsnswitchv1.AbortScheduleRequest) (*tsnswitchv1.ScheduleStateResponse, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("tsnswitch.v1.Peer.AbortSchedule is not implemented"))
+}
+
+func (UnimplementedPeerHandler) TrialSchedule(context.Context, *tsnswitchv1.TrialScheduleRequest) (*tsnswitchv1.ScheduleStateResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("tsnswitch.v1.Peer.TrialSchedule is not implemented"))
 }
 
 func (UnimplementedPeerHandler) GetScheduleState(context.Context, *tsnswitchv1.GetScheduleStateRequest) (*tsnswitchv1.ScheduleStateResponse, error) {

@@ -91,6 +91,10 @@ const (
 	SwitchPlanScheduleProcedure = "/tsnswitch.v1.Switch/PlanSchedule"
 	// SwitchApplyScheduleProcedure is the fully-qualified name of the Switch's ApplySchedule RPC.
 	SwitchApplyScheduleProcedure = "/tsnswitch.v1.Switch/ApplySchedule"
+	// SwitchConfirmScheduleProcedure is the fully-qualified name of the Switch's ConfirmSchedule RPC.
+	SwitchConfirmScheduleProcedure = "/tsnswitch.v1.Switch/ConfirmSchedule"
+	// SwitchRollBackScheduleProcedure is the fully-qualified name of the Switch's RollBackSchedule RPC.
+	SwitchRollBackScheduleProcedure = "/tsnswitch.v1.Switch/RollBackSchedule"
 	// SwitchGetScheduleProcedure is the fully-qualified name of the Switch's GetSchedule RPC.
 	SwitchGetScheduleProcedure = "/tsnswitch.v1.Switch/GetSchedule"
 	// SwitchWatchEventsProcedure is the fully-qualified name of the Switch's WatchEvents RPC.
@@ -132,6 +136,9 @@ type SwitchClient interface {
 	GetStream(context.Context, *tsnswitchv1.StreamRequest) (*tsnswitchv1.StreamState, error)
 	PlanSchedule(context.Context, *tsnswitchv1.PlanScheduleRequest) (*tsnswitchv1.Schedule, error)
 	ApplySchedule(context.Context, *tsnswitchv1.ApplyScheduleRequest) (*connect.ServerStreamForClient[tsnswitchv1.ApplyScheduleResponse], error)
+	// What was applied with a confirm time is kept, or rolled back at once.
+	ConfirmSchedule(context.Context, *tsnswitchv1.NodeRequest) (*connect.ServerStreamForClient[tsnswitchv1.ApplyScheduleResponse], error)
+	RollBackSchedule(context.Context, *tsnswitchv1.NodeRequest) (*connect.ServerStreamForClient[tsnswitchv1.ApplyScheduleResponse], error)
 	GetSchedule(context.Context, *tsnswitchv1.NodeRequest) (*tsnswitchv1.Schedule, error)
 	WatchEvents(context.Context, *tsnswitchv1.WatchEventsRequest) (*connect.ServerStreamForClient[tsnswitchv1.Event], error)
 }
@@ -321,6 +328,18 @@ func NewSwitchClient(httpClient connect.HTTPClient, baseURL string, opts ...conn
 			connect.WithSchema(switchMethods.ByName("ApplySchedule")),
 			connect.WithClientOptions(opts...),
 		),
+		confirmSchedule: connect.NewClient[tsnswitchv1.NodeRequest, tsnswitchv1.ApplyScheduleResponse](
+			httpClient,
+			baseURL+SwitchConfirmScheduleProcedure,
+			connect.WithSchema(switchMethods.ByName("ConfirmSchedule")),
+			connect.WithClientOptions(opts...),
+		),
+		rollBackSchedule: connect.NewClient[tsnswitchv1.NodeRequest, tsnswitchv1.ApplyScheduleResponse](
+			httpClient,
+			baseURL+SwitchRollBackScheduleProcedure,
+			connect.WithSchema(switchMethods.ByName("RollBackSchedule")),
+			connect.WithClientOptions(opts...),
+		),
 		getSchedule: connect.NewClient[tsnswitchv1.NodeRequest, tsnswitchv1.Schedule](
 			httpClient,
 			baseURL+SwitchGetScheduleProcedure,
@@ -338,37 +357,39 @@ func NewSwitchClient(httpClient connect.HTTPClient, baseURL string, opts ...conn
 
 // _switchClient implements SwitchClient.
 type _switchClient struct {
-	getStatus      *connect.Client[tsnswitchv1.NodeRequest, tsnswitchv1.View]
-	doctor         *connect.Client[tsnswitchv1.NodeRequest, tsnswitchv1.View]
-	diff           *connect.Client[tsnswitchv1.NodeRequest, tsnswitchv1.View]
-	getKernelText  *connect.Client[tsnswitchv1.NodeRequest, tsnswitchv1.View]
-	getDist        *connect.Client[tsnswitchv1.NodeRequest, tsnswitchv1.View]
-	listNeighbours *connect.Client[tsnswitchv1.NodeRequest, tsnswitchv1.ListNeighboursResponse]
-	listDatabase   *connect.Client[tsnswitchv1.DatabaseRequest, tsnswitchv1.View]
-	listNodes      *connect.Client[tsnswitchv1.NodeRequest, tsnswitchv1.View]
-	listPaths      *connect.Client[tsnswitchv1.ListPathsRequest, tsnswitchv1.ListPathsResponse]
-	why            *connect.Client[tsnswitchv1.WhyRequest, tsnswitchv1.View]
-	getTree        *connect.Client[tsnswitchv1.TreeRequest, tsnswitchv1.View]
-	listRecords    *connect.Client[tsnswitchv1.RecordsRequest, tsnswitchv1.View]
-	listServices   *connect.Client[tsnswitchv1.NodeRequest, tsnswitchv1.View]
-	listEdge       *connect.Client[tsnswitchv1.NodeRequest, tsnswitchv1.View]
-	getDisjoint    *connect.Client[tsnswitchv1.DisjointRequest, tsnswitchv1.View]
-	drain          *connect.Client[tsnswitchv1.DrainRequest, tsnswitchv1.View]
-	ping           *connect.Client[tsnswitchv1.PingRequest, tsnswitchv1.View]
-	trace          *connect.Client[tsnswitchv1.TraceRequest, tsnswitchv1.View]
-	getTopology    *connect.Client[tsnswitchv1.NodeRequest, tsnswitchv1.View]
-	watchTopology  *connect.Client[tsnswitchv1.NodeRequest, tsnswitchv1.View]
-	getGPTP        *connect.Client[tsnswitchv1.NodeRequest, tsnswitchv1.View]
-	getGPTPHistory *connect.Client[tsnswitchv1.GPTPHistoryRequest, tsnswitchv1.GPTPHistory]
-	watchGPTP      *connect.Client[tsnswitchv1.WatchGPTPRequest, tsnswitchv1.GPTPUpdate]
-	addStream      *connect.Client[tsnswitchv1.AddStreamRequest, tsnswitchv1.StreamState]
-	removeStream   *connect.Client[tsnswitchv1.StreamRequest, tsnswitchv1.RemoveStreamResponse]
-	listStreams    *connect.Client[tsnswitchv1.NodeRequest, tsnswitchv1.ListStreamsResponse]
-	getStream      *connect.Client[tsnswitchv1.StreamRequest, tsnswitchv1.StreamState]
-	planSchedule   *connect.Client[tsnswitchv1.PlanScheduleRequest, tsnswitchv1.Schedule]
-	applySchedule  *connect.Client[tsnswitchv1.ApplyScheduleRequest, tsnswitchv1.ApplyScheduleResponse]
-	getSchedule    *connect.Client[tsnswitchv1.NodeRequest, tsnswitchv1.Schedule]
-	watchEvents    *connect.Client[tsnswitchv1.WatchEventsRequest, tsnswitchv1.Event]
+	getStatus        *connect.Client[tsnswitchv1.NodeRequest, tsnswitchv1.View]
+	doctor           *connect.Client[tsnswitchv1.NodeRequest, tsnswitchv1.View]
+	diff             *connect.Client[tsnswitchv1.NodeRequest, tsnswitchv1.View]
+	getKernelText    *connect.Client[tsnswitchv1.NodeRequest, tsnswitchv1.View]
+	getDist          *connect.Client[tsnswitchv1.NodeRequest, tsnswitchv1.View]
+	listNeighbours   *connect.Client[tsnswitchv1.NodeRequest, tsnswitchv1.ListNeighboursResponse]
+	listDatabase     *connect.Client[tsnswitchv1.DatabaseRequest, tsnswitchv1.View]
+	listNodes        *connect.Client[tsnswitchv1.NodeRequest, tsnswitchv1.View]
+	listPaths        *connect.Client[tsnswitchv1.ListPathsRequest, tsnswitchv1.ListPathsResponse]
+	why              *connect.Client[tsnswitchv1.WhyRequest, tsnswitchv1.View]
+	getTree          *connect.Client[tsnswitchv1.TreeRequest, tsnswitchv1.View]
+	listRecords      *connect.Client[tsnswitchv1.RecordsRequest, tsnswitchv1.View]
+	listServices     *connect.Client[tsnswitchv1.NodeRequest, tsnswitchv1.View]
+	listEdge         *connect.Client[tsnswitchv1.NodeRequest, tsnswitchv1.View]
+	getDisjoint      *connect.Client[tsnswitchv1.DisjointRequest, tsnswitchv1.View]
+	drain            *connect.Client[tsnswitchv1.DrainRequest, tsnswitchv1.View]
+	ping             *connect.Client[tsnswitchv1.PingRequest, tsnswitchv1.View]
+	trace            *connect.Client[tsnswitchv1.TraceRequest, tsnswitchv1.View]
+	getTopology      *connect.Client[tsnswitchv1.NodeRequest, tsnswitchv1.View]
+	watchTopology    *connect.Client[tsnswitchv1.NodeRequest, tsnswitchv1.View]
+	getGPTP          *connect.Client[tsnswitchv1.NodeRequest, tsnswitchv1.View]
+	getGPTPHistory   *connect.Client[tsnswitchv1.GPTPHistoryRequest, tsnswitchv1.GPTPHistory]
+	watchGPTP        *connect.Client[tsnswitchv1.WatchGPTPRequest, tsnswitchv1.GPTPUpdate]
+	addStream        *connect.Client[tsnswitchv1.AddStreamRequest, tsnswitchv1.StreamState]
+	removeStream     *connect.Client[tsnswitchv1.StreamRequest, tsnswitchv1.RemoveStreamResponse]
+	listStreams      *connect.Client[tsnswitchv1.NodeRequest, tsnswitchv1.ListStreamsResponse]
+	getStream        *connect.Client[tsnswitchv1.StreamRequest, tsnswitchv1.StreamState]
+	planSchedule     *connect.Client[tsnswitchv1.PlanScheduleRequest, tsnswitchv1.Schedule]
+	applySchedule    *connect.Client[tsnswitchv1.ApplyScheduleRequest, tsnswitchv1.ApplyScheduleResponse]
+	confirmSchedule  *connect.Client[tsnswitchv1.NodeRequest, tsnswitchv1.ApplyScheduleResponse]
+	rollBackSchedule *connect.Client[tsnswitchv1.NodeRequest, tsnswitchv1.ApplyScheduleResponse]
+	getSchedule      *connect.Client[tsnswitchv1.NodeRequest, tsnswitchv1.Schedule]
+	watchEvents      *connect.Client[tsnswitchv1.WatchEventsRequest, tsnswitchv1.Event]
 }
 
 // GetStatus calls tsnswitch.v1.Switch.GetStatus.
@@ -612,6 +633,16 @@ func (c *_switchClient) ApplySchedule(ctx context.Context, req *tsnswitchv1.Appl
 	return c.applySchedule.CallServerStream(ctx, connect.NewRequest(req))
 }
 
+// ConfirmSchedule calls tsnswitch.v1.Switch.ConfirmSchedule.
+func (c *_switchClient) ConfirmSchedule(ctx context.Context, req *tsnswitchv1.NodeRequest) (*connect.ServerStreamForClient[tsnswitchv1.ApplyScheduleResponse], error) {
+	return c.confirmSchedule.CallServerStream(ctx, connect.NewRequest(req))
+}
+
+// RollBackSchedule calls tsnswitch.v1.Switch.RollBackSchedule.
+func (c *_switchClient) RollBackSchedule(ctx context.Context, req *tsnswitchv1.NodeRequest) (*connect.ServerStreamForClient[tsnswitchv1.ApplyScheduleResponse], error) {
+	return c.rollBackSchedule.CallServerStream(ctx, connect.NewRequest(req))
+}
+
 // GetSchedule calls tsnswitch.v1.Switch.GetSchedule.
 func (c *_switchClient) GetSchedule(ctx context.Context, req *tsnswitchv1.NodeRequest) (*tsnswitchv1.Schedule, error) {
 	response, err := c.getSchedule.CallUnary(ctx, connect.NewRequest(req))
@@ -661,6 +692,9 @@ type SwitchHandler interface {
 	GetStream(context.Context, *tsnswitchv1.StreamRequest) (*tsnswitchv1.StreamState, error)
 	PlanSchedule(context.Context, *tsnswitchv1.PlanScheduleRequest) (*tsnswitchv1.Schedule, error)
 	ApplySchedule(context.Context, *tsnswitchv1.ApplyScheduleRequest, *connect.ServerStream[tsnswitchv1.ApplyScheduleResponse]) error
+	// What was applied with a confirm time is kept, or rolled back at once.
+	ConfirmSchedule(context.Context, *tsnswitchv1.NodeRequest, *connect.ServerStream[tsnswitchv1.ApplyScheduleResponse]) error
+	RollBackSchedule(context.Context, *tsnswitchv1.NodeRequest, *connect.ServerStream[tsnswitchv1.ApplyScheduleResponse]) error
 	GetSchedule(context.Context, *tsnswitchv1.NodeRequest) (*tsnswitchv1.Schedule, error)
 	WatchEvents(context.Context, *tsnswitchv1.WatchEventsRequest, *connect.ServerStream[tsnswitchv1.Event]) error
 }
@@ -846,6 +880,18 @@ func NewSwitchHandler(svc SwitchHandler, opts ...connect.HandlerOption) (string,
 		connect.WithSchema(switchMethods.ByName("ApplySchedule")),
 		connect.WithHandlerOptions(opts...),
 	)
+	_switchConfirmScheduleHandler := connect.NewServerStreamHandlerSimple(
+		SwitchConfirmScheduleProcedure,
+		svc.ConfirmSchedule,
+		connect.WithSchema(switchMethods.ByName("ConfirmSchedule")),
+		connect.WithHandlerOptions(opts...),
+	)
+	_switchRollBackScheduleHandler := connect.NewServerStreamHandlerSimple(
+		SwitchRollBackScheduleProcedure,
+		svc.RollBackSchedule,
+		connect.WithSchema(switchMethods.ByName("RollBackSchedule")),
+		connect.WithHandlerOptions(opts...),
+	)
 	_switchGetScheduleHandler := connect.NewUnaryHandlerSimple(
 		SwitchGetScheduleProcedure,
 		svc.GetSchedule,
@@ -918,6 +964,10 @@ func NewSwitchHandler(svc SwitchHandler, opts ...connect.HandlerOption) (string,
 			_switchPlanScheduleHandler.ServeHTTP(w, r)
 		case SwitchApplyScheduleProcedure:
 			_switchApplyScheduleHandler.ServeHTTP(w, r)
+		case SwitchConfirmScheduleProcedure:
+			_switchConfirmScheduleHandler.ServeHTTP(w, r)
+		case SwitchRollBackScheduleProcedure:
+			_switchRollBackScheduleHandler.ServeHTTP(w, r)
 		case SwitchGetScheduleProcedure:
 			_switchGetScheduleHandler.ServeHTTP(w, r)
 		case SwitchWatchEventsProcedure:
@@ -1045,6 +1095,14 @@ func (UnimplementedSwitchHandler) PlanSchedule(context.Context, *tsnswitchv1.Pla
 
 func (UnimplementedSwitchHandler) ApplySchedule(context.Context, *tsnswitchv1.ApplyScheduleRequest, *connect.ServerStream[tsnswitchv1.ApplyScheduleResponse]) error {
 	return connect.NewError(connect.CodeUnimplemented, errors.New("tsnswitch.v1.Switch.ApplySchedule is not implemented"))
+}
+
+func (UnimplementedSwitchHandler) ConfirmSchedule(context.Context, *tsnswitchv1.NodeRequest, *connect.ServerStream[tsnswitchv1.ApplyScheduleResponse]) error {
+	return connect.NewError(connect.CodeUnimplemented, errors.New("tsnswitch.v1.Switch.ConfirmSchedule is not implemented"))
+}
+
+func (UnimplementedSwitchHandler) RollBackSchedule(context.Context, *tsnswitchv1.NodeRequest, *connect.ServerStream[tsnswitchv1.ApplyScheduleResponse]) error {
+	return connect.NewError(connect.CodeUnimplemented, errors.New("tsnswitch.v1.Switch.RollBackSchedule is not implemented"))
 }
 
 func (UnimplementedSwitchHandler) GetSchedule(context.Context, *tsnswitchv1.NodeRequest) (*tsnswitchv1.Schedule, error) {
