@@ -27,11 +27,10 @@ func testTrial(systems int) Trial {
 // conducts and may end at any time. Nothing that is sent need arrive.
 type trialNet struct {
 	*rand.Rand
-	t       *testing.T
-	at      []Trial
-	now     int64
-	loss    float64
-	history []string
+	t    *testing.T
+	at   []Trial
+	now  int64
+	loss float64
 
 	mayStart, mayKeep []bool // acknowledged to the conductor
 	ended             bool   // the conductor
