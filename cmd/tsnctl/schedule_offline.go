@@ -27,6 +27,7 @@ type offlinePlan struct {
 	budget   config.Duration
 	units    int64
 	seed     uint64
+	mode     string
 	strategy string
 	routes   string
 	paths    int
