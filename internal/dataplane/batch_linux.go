@@ -41,19 +41,14 @@ var errAnswersLost = errors.New("the kernel's answers did not fit the socket's q
 func (c *conn) batch(rs []request) map[int]error {
 	failed := map[int]error{}
 	for first := 0; first < len(rs); {
-		var b []byte
-		next := first
-		for ; next < len(rs) && (next == first || len(b)+len(rs[next].data)+unix.NLMSG_HDRLEN <= batchOctets); next++ {
-			flags := netlink.Request | rs[next].flags
-			b = appendMessage(b, rs[next], flags, uint32(next))
-		}
-		// The flags of the last message, which begins where the one before ended.
-		last := len(b) - align(unix.NLMSG_HDRLEN+len(rs[next-1].data))
-		flags := binary.NativeEndian.Uint16(b[last+6:])
-		binary.NativeEndian.PutUint16(b[last+6:], flags|uint16(netlink.Acknowledge))
+		b, next := pack(rs, first)
 		c.writes += next - first
 		c.sends++
-		if err := c.exchange(b, uint32(next-1), failed); err != nil {
+		err := c.transmit(b)
+		if err == nil {
+			err = c.collect(uint32(next-1), failed)
+		}
+		if err != nil {
 			for i := first; i < len(rs); i++ {
 				failed[i] = err
 			}
@@ -62,6 +57,19 @@ func (c *conn) batch(rs []request) map[int]error {
 		first = next
 	}
 	return failed
+}
+
+// pack is one send of requests from first on; next is the first that does not fit.
+func pack(rs []request, first int) (b []byte, next int) {
+	for next = first; next < len(rs) && (next == first || len(b)+len(rs[next].data)+unix.NLMSG_HDRLEN <= batchOctets); next++ {
+		flags := netlink.Request | rs[next].flags
+		b = appendMessage(b, rs[next], flags, uint32(next))
+	}
+	// The flags of the last message, which begins where the one before ended.
+	last := len(b) - align(unix.NLMSG_HDRLEN+len(rs[next-1].data))
+	flags := binary.NativeEndian.Uint16(b[last+6:])
+	binary.NativeEndian.PutUint16(b[last+6:], flags|uint16(netlink.Acknowledge))
+	return b, next
 }
 
 func align(n int) int { return (n + unix.NLMSG_ALIGNTO - 1) &^ (unix.NLMSG_ALIGNTO - 1) }
@@ -77,8 +85,8 @@ func appendMessage(b []byte, r request, flags netlink.HeaderFlags, seq uint32) [
 	return append(b, make([]byte, align(n)-n)...)
 }
 
-// exchange sends b and reads answers up to that to the request last.
-func (c *conn) exchange(b []byte, last uint32, failed map[int]error) error {
+// transmit sends b; when it returns, the kernel has done what b asks for.
+func (c *conn) transmit(b []byte) error {
 	rc, err := c.SyscallConn()
 	if err != nil {
 		return err
@@ -88,6 +96,15 @@ func (c *conn) exchange(b []byte, last uint32, failed map[int]error) error {
 		return err != unix.EAGAIN && err != unix.EINTR
 	}); werr != nil || err != nil {
 		return fmt.Errorf("sending requests: %w", errors.Join(werr, err))
+	}
+	return nil
+}
+
+// collect reads answers up to that to the request last.
+func (c *conn) collect(last uint32, failed map[int]error) error {
+	rc, err := c.SyscallConn()
+	if err != nil {
+		return err
 	}
 	buf := make([]byte, 1<<16)
 	for done := false; !done; {

@@ -2,6 +2,7 @@ package dataplane
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -294,26 +295,48 @@ func (k *kernel) taprioRequest(p tsn.Port, clock int32, s *Schedule, per perClas
 // replace sends a schedule. At every request software taprio opens all gates
 // until its timer expires next, which is when the entry that runs ends. So
 // another request goes before, for what runs now to begin in a moment: to that
-// moment the timer is set then, with which what ran goes on.
+// moment the timer is set then, with which what ran goes on. If the moment has
+// passed before the kernel was told of it, both are sent again.
 func (k *kernel) replace(o SetSchedule, s *Schedule, per perClass) error {
 	set, err := k.taprioRequest(o.Port, clockTAI, s, per)
 	if err != nil || k.port(o.Port).Offload != OffloadNone || o.Over == nil || o.Over.allOpen(k.classes(o.Port).n) || !o.Over.whole() {
 		return k.c.send(set, err)
 	}
-	least := k.GateLimits(o.Port).MinInterval
 	takes, err := k.rehearse(o)
-	if err != nil {
-		return err
+	inTime := false
+	for tries := 4; err == nil && !inTime && tries >= 0; tries-- {
+		inTime, err = k.replaceAt(o, set, max(4*takes, 2000), tries > 0)
 	}
+	return err
+}
+
+// replaceAt sends set behind a request for what runs to begin in so many ns. It
+// reports whether both surely came before that. If half of the time has passed
+// before it sends, it does not if it may be asked again.
+func (k *kernel) replaceAt(o SetSchedule, set request, in int64, again bool) (inTime bool, err error) {
 	now, err := taiNow()
 	if err != nil {
-		return err
+		return false, err
 	}
-	again, err := k.taprioRequest(o.Port, clockTAI, o.Over.from(now+2*takes, least), perClass{})
+	moment := o.Over.from(now+in, k.GateLimits(o.Port).MinInterval)
+	goOn, err := k.taprioRequest(o.Port, clockTAI, moment, perClass{})
 	if err != nil {
-		return err
+		return false, err
 	}
-	return k.c.batch([]request{again, set})[1]
+	b, _ := pack([]request{goOn, set}, 0)
+	if t, err := taiNow(); err != nil || again && t > now+in/2 {
+		return false, err
+	}
+	k.c.writes += 2
+	if err := k.c.transmit(b); err != nil {
+		return false, err
+	}
+	done, err := taiNow()
+	failed := map[int]error{}
+	if err := errors.Join(err, k.c.collect(1, failed)); err != nil {
+		return false, err
+	}
+	return done < moment.Base, failed[1]
 }
 
 // rehearse returns how long, in ns, the kernel takes for a schedule: it sends

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"os"
 	"runtime"
+	"runtime/debug"
 	"testing"
 	"time"
 
@@ -26,6 +27,7 @@ func TestExact(t *testing.T) {
 	kerneltest.Run(t, needs, func(t *testing.T) {
 		t.Run("GatePhase", precisely(testGatePhase))
 		t.Run("ScheduleSwitch", precisely(testScheduleSwitch))
+		t.Run("ReplaceLive", precisely(testReplaceLive))
 		t.Run("ReplacePending", precisely(testReplacePending))
 		t.Run("TakeBackLate", precisely(testTakeBackLate))
 		t.Run("CreditBased", precisely(testCreditBased))
@@ -34,13 +36,14 @@ func TestExact(t *testing.T) {
 }
 
 // precisely runs a test on one thread that is woken when it asked to be: others
-// allow the kernel 50 us of slack.
+// allow the kernel 50 us of slack, and the garbage collector sleeps now and then.
 func precisely(test func(*testing.T)) func(*testing.T) {
 	return func(t *testing.T) {
 		runtime.LockOSThread() // for good: the thread ends with the test
 		if err := unix.Prctl(unix.PR_SET_TIMERSLACK, 1, 0, 0, 0); err != nil {
 			t.Fatal(err)
 		}
+		defer debug.SetGCPercent(debug.SetGCPercent(-1))
 		test(t)
 	}
 }
@@ -48,15 +51,27 @@ func precisely(test func(*testing.T)) func(*testing.T) {
 // gptpAhead is how far gPTP time is ahead of the gate clock in these tests.
 const gptpAhead = 37_000_012_345
 
-// station is an end station's port p1, and its peer, which stamps what arrives.
+// station is a port with gates, what sends through it, and its peer, which
+// stamps what arrives.
 type station struct {
-	ns     *kerneltest.NetNS
-	k      *dataplane.Kernel
-	tx     [tsn.NumClasses]int // a socket for each class
-	rx     int
-	egress tsn.PortEgress
+	ns      *kerneltest.NetNS
+	k       *dataplane.Kernel
+	tx      [tsn.NumClasses]int // a socket for each class
+	rx      int
+	desired tsn.DesiredState
+	egress  *tsn.PortEgress            // of the port, in desired
+	frame   func(byte, tsn.PCP) []byte // with a serial octet
+	due     []int64                    // when feed sent its frames, gate clock
 }
 
+// priorities are one of each class.
+var priorities = [tsn.NumClasses]tsn.PCP{0, 2, 6, 7}
+
+// untagged is a frame of an end station: in a tagged one from a packet socket
+// newer kernels look for the tag at the wrong place.
+func untagged(n byte, _ tsn.PCP) []byte { return frame(macB, macA, 0, 0, n) }
+
+// newStation is an end station's port p1.
 func newStation(t *testing.T) *station {
 	sw, host := kerneltest.NewNetNS(t), kerneltest.NewNetNS(t)
 	quiet(t, sw)
@@ -68,29 +83,50 @@ func newStation(t *testing.T) *station {
 			ClassMap: tsn.DefaultClassMap, Ports: []dataplane.PortConfig{{Port: 1, Ifname: "p1", Rate: 100 * tsn.Mbps}},
 			PTPToGate: func(_ tsn.Port, t tsn.PTPTime) (int64, error) { return t.NS - gptpAhead, nil },
 		}),
-		rx:     stampingSocket(t, host, "h0"),
-		egress: tsn.PortEgress{Port: 1, ClassMap: tsn.DefaultClassMap},
+		rx:      stampingSocket(t, host, "h0"),
+		desired: tsn.DesiredState{Egress: []tsn.PortEgress{{Port: 1, ClassMap: tsn.DefaultClassMap}}},
+		frame:   untagged,
 	}
-	for c, priority := range [tsn.NumClasses]int{0, 2, 6, 7} {
+	s.egress = &s.desired.Egress[0]
+	for c, priority := range priorities {
 		s.tx[c] = socket(t, sw, "p1")
-		setOption(t, s.tx[c], unix.SO_PRIORITY, priority)
+		setOption(t, s.tx[c], unix.SO_PRIORITY, int(priority))
 		setOption(t, s.tx[c], unix.SO_SNDBUFFORCE, 64<<20) // a closed gate shall not block the sender
 	}
 	s.set(t)
 	return s
 }
 
-// send sends a frame of a class and so many octets, untagged: in a tagged one
-// from a packet socket newer kernels look for the tag at the wrong place.
+// newTransit is port 2 of a bridge, to which a host behind port 1 sends.
+func newTransit(t *testing.T) *station {
+	sw := kerneltest.NewNetNS(t)
+	quiet(t, sw)
+	l := newLabOn(t, sw)
+	cfg := realConfig()
+	cfg.PTPToGate = func(_ tsn.Port, t tsn.PTPTime) (int64, error) { return t.NS - gptpAhead, nil }
+	s := &station{
+		ns: l.sw, k: open(t, l.sw, cfg), rx: stampingSocket(t, l.host[1], "h0"), desired: fabricState(),
+		frame: func(n byte, p tsn.PCP) []byte { return frame(macB, macA, 10, p, n) },
+	}
+	s.egress = &s.desired.Egress[1]
+	for c := range s.tx {
+		s.tx[c] = socket(t, l.host[0], "h0")
+		setOption(t, s.tx[c], unix.SO_SNDBUFFORCE, 64<<20)
+	}
+	s.set(t)
+	return s
+}
+
+// send sends a frame of a class and so many octets.
 func (s *station) send(t *testing.T, c tsn.TrafficClass, octets int) {
 	t.Helper()
-	f := frame(macB, macA, 0, 0, byte(c))
+	f := s.frame(byte(c), priorities[c])
 	send(t, s.tx[c], append(f, make([]byte, octets)...)[:octets])
 }
 
 func (s *station) set(t *testing.T) {
 	t.Helper()
-	set(t, s.k, tsn.DesiredState{Egress: []tsn.PortEgress{s.egress}})
+	set(t, s.k, s.desired)
 }
 
 // start makes list operational. It returns its base time in the gate clock,
@@ -101,7 +137,7 @@ func (s *station) start(t *testing.T, list tsn.GateControlList) int64 {
 	list.BaseTime.NS = base + gptpAhead
 	s.egress.Gates = &list
 	s.set(t)
-	if err := s.k.AwaitOper(bounded(t), 1); err != nil {
+	if err := s.k.AwaitOper(bounded(t), s.egress.Port); err != nil {
 		t.Fatal(err)
 	}
 	sleepUntil(t, base)

@@ -212,10 +212,10 @@ func testLaunchHolds(t *testing.T) {
 	if err := k.AwaitOper(bounded(t), 1); err != nil {
 		t.Fatal(err)
 	}
-	s := &station{rx: socket(t, host, "h0")}
-	for c, priority := range [tsn.NumClasses]int{0, 2, 6, 7} {
+	s := &station{rx: socket(t, host, "h0"), frame: untagged}
+	for c, priority := range priorities {
 		s.tx[c] = socket(t, sw, "p1")
-		setOption(t, s.tx[c], unix.SO_PRIORITY, priority)
+		setOption(t, s.tx[c], unix.SO_PRIORITY, int(priority))
 	}
 	if err := txtime.Enable(s.tx[tsn.ClassScheduled], false); err != nil {
 		t.Fatal(err)
