@@ -60,11 +60,12 @@ func testGates(t *testing.T) {
 		t.Errorf("admin %v, oper %v", e.Admin, e.Oper)
 	}
 	// While it waits it can be replaced, and taken back: to what runs.
-	later := list(base + lead)
+	base += lead
+	later := list(base)
 	later.Entries[0].Gates = 0x8
 	*gate = later
 	set(t, k, d)
-	if e := read(t, k).EgressOf(2); e.Admin == nil || e.Admin.Base != base+lead || len(e.Oper.Entries) != 1 {
+	if e := read(t, k).EgressOf(2); e.Admin == nil || e.Admin.Base != base || len(e.Oper.Entries) != 1 {
 		t.Errorf("replaced: admin %v, oper %v", e.Admin, e.Oper)
 	}
 	*gate = nil
@@ -72,6 +73,7 @@ func testGates(t *testing.T) {
 	if e := read(t, k).EgressOf(2); e.Admin != nil || len(e.Oper.Entries) != 1 {
 		t.Errorf("taken back: admin %v, oper %v", e.Admin, e.Oper)
 	}
+	base = tai(t) + lead
 	*gate = list(base)
 	set(t, k, d)
 	awaitAll(t, k)
