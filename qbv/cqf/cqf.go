@@ -165,7 +165,7 @@ func (s *solver) loads(t int64) int64 { return s.hyper / t * int64(len(s.p.Links
 // be able to execute their windows.
 func (s *solver) fitting(t int64) (*attempt, error) {
 	s.block = map[schedule.LinkID]bool{}
-	for {
+	for range maxReruns { // a link that placed streams overflow stays so
 		a := s.attempt(t)
 		if len(a.placed) == 0 {
 			return a, nil
@@ -176,13 +176,12 @@ func (s *solver) fitting(t int64) (*attempt, error) {
 			return nil, err
 		case len(over) == 0:
 			return a, nil
-		case len(s.block) >= maxReruns:
-			return &attempt{solver: s, cycle: t, why: a.why}, nil
 		}
 		for _, o := range over {
 			s.block[o.Link] = true
 		}
 	}
+	return &attempt{solver: s, cycle: t, why: s.attempt(t).why}, nil
 }
 
 // solution is the best attempt, nil if there was none.

@@ -262,3 +262,17 @@ func BenchmarkSolve(b *testing.B) {
 		}
 	}
 }
+
+// A port that cannot execute what was placed before is an error, not a search without end.
+func TestPlacedOverflow(t *testing.T) {
+	p := line(1, 2)
+	p.Links[0].Scheduled, p.Links[1].Scheduled = 0b1110, 0b1110
+	p.Nodes = append(p.Nodes, schedule.Node{Name: "n3"})
+	p.Links = append(p.Links, p.Links[1])
+	p.Links[2].To, p.Links[2].MaxEntries, p.Links[2].ControlOctets = 3, 1, 125
+	p.Streams[0].Listeners = []schedule.NodeID{3}
+	placed := []schedule.Placement{{Stream: 0, Route: []schedule.LinkID{0, 2}, Starts: []int64{3000, 15_000}, Queues: []tsn.TrafficClass{3, 3}}}
+	if _, err := Solve(p, Options{Placed: placed}); err == nil || !strings.Contains(err.Error(), "link 2 (n1-n3)") {
+		t.Errorf("got %v", err)
+	}
+}
