@@ -3,6 +3,7 @@ package framesim
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	tsn "tsnswitch"
 	"tsnswitch/qbv/schedule"
@@ -67,26 +68,40 @@ type hop struct {
 	parent   int
 	children []int
 	listener int   // index in Stream.Listeners; -1
-	tx, pace int64 // longest frame; distance of two frames
+	tx, pace int64 // longest frame; planned distance of two frames
+	length   int64 // of the window
+
+	// Of a cyclic stream: its queues, and the start of the window in the cycle
+	// in which its talker sends.
+	queues [2]tsn.TrafficClass
+	offset int64
+	depth  int64 // links before
 }
 
 // flow is a placed stream.
 type flow struct {
-	*schedule.Placement
+	stream  int // index in Problem.Streams
 	s       *schedule.Stream
+	route   []schedule.LinkID
+	placed  *schedule.Placement    // or else
+	cyclic  *schedule.CyclicStream // in cycles of
+	time    int64
 	frames  int
-	periods int64 // in a cycle
+	periods int64 // in a cycle of the schedule
 	hops    []hop
 	out     *Stream
 }
 
 // start is the planned start of the first frame of period k, counted on
-// through all cycles, on hop h.
+// through all cycles, on hop h. Cyclic streams are planned as early as margins allow.
 func (f *flow) start(cycle, k int64, h int) int64 {
-	if len(f.Instances) > 0 {
-		return f.Instances[k%f.periods].Starts[h] + k/f.periods*cycle
+	switch {
+	case f.cyclic != nil:
+		return k*f.s.Period + f.cyclic.Start*f.time + f.hops[h].offset
+	case len(f.placed.Instances) > 0:
+		return f.placed.Instances[k%f.periods].Starts[h] + k/f.periods*cycle
 	}
-	return f.Starts[h] + k*f.s.Period
+	return f.placed.Starts[h] + k*f.s.Period
 }
 
 // first is the earliest planned start of period k: a talker may have several ports.
@@ -100,11 +115,23 @@ func (f *flow) first(cycle, k int64) int64 {
 	return first
 }
 
-func (f *flow) queue(k int64, h int) tsn.TrafficClass {
-	if len(f.Instances) > 0 {
-		return f.Instances[k%f.periods].Queues[h]
+// queue is where a frame of period k goes that comes to hop h at a time of its
+// port's clock. A cyclic frame from a talker belongs to the cycle in which it is sent,
+// one that has come from a link to the cycle after that in which it came.
+func (f *flow) queue(k int64, h int, at int64) tsn.TrafficClass {
+	switch {
+	case f.cyclic != nil && f.hops[h].parent < 0:
+		return f.hops[h].queues[(k*(f.s.Period/f.time)+f.cyclic.Start)%2]
+	case f.cyclic != nil:
+		even := at > 0 && (at-1)%(2*f.time) >= f.time // the end of a cycle is its own
+		if even {
+			return f.hops[h].queues[0]
+		}
+		return f.hops[h].queues[1]
+	case len(f.placed.Instances) > 0:
+		return f.placed.Instances[k%f.periods].Queues[h]
 	}
-	return f.Queues[h]
+	return f.placed.Queues[h]
 }
 
 // maxStart bounds planned times.
@@ -121,36 +148,60 @@ func flows(p *schedule.Problem, s *schedule.Solution) ([]flow, error) {
 	if s.Cycle < 1 || s.Cycle > schedule.MaxTime {
 		return nil, fmt.Errorf("a cycle of %d ns is outside 1..%d", s.Cycle, schedule.MaxTime)
 	}
-	out := make([]flow, 0, len(s.Streams))
+	var out []flow
 	for i := range s.Streams {
 		pl := &s.Streams[i]
-		if pl.Stream < 0 || pl.Stream >= len(p.Streams) {
-			return nil, fmt.Errorf("stream index %d does not exist", pl.Stream)
+		out = append(out, flow{stream: pl.Stream, route: pl.Route, placed: pl})
+	}
+	if c := s.Cyclic; c != nil {
+		if c.CycleTime < 1 || c.CycleTime > s.Cycle/2 || s.Cycle%(2*c.CycleTime) != 0 {
+			return nil, fmt.Errorf("two cyclic cycles of %d ns do not divide the cycle of %d ns", c.CycleTime, s.Cycle)
 		}
-		st := &p.Streams[pl.Stream]
-		f := flow{Placement: pl, s: st, frames: max(st.Frames, 1), periods: s.Cycle / st.Period}
-		if reason := f.fault(p, s.Cycle); reason != "" {
-			return nil, fmt.Errorf("stream %d: %s", st.ID, reason)
+		for i := range c.Streams {
+			cs := &c.Streams[i]
+			out = append(out, flow{stream: cs.Stream, route: cs.Route, cyclic: cs, time: c.CycleTime})
 		}
-		f.route(p)
-		out = append(out, f)
+	}
+	for i := range out {
+		if err := out[i].prepare(p, s); err != nil {
+			return nil, err
+		}
 	}
 	return out, nil
 }
 
-func (f *flow) fault(p *schedule.Problem, cycle int64) string {
-	if reason := p.RouteFault(f.s, f.Route); reason != "" {
-		return reason
+func (f *flow) prepare(p *schedule.Problem, s *schedule.Solution) error {
+	if f.stream < 0 || f.stream >= len(p.Streams) {
+		return fmt.Errorf("stream index %d does not exist", f.stream)
 	}
-	switch n := int64(len(f.Instances)); {
-	case cycle%f.s.Period != 0:
-		return fmt.Sprintf("a period of %d ns does not divide the cycle of %d ns", f.s.Period, cycle)
-	case n == 0:
-		return f.timesFault(p, f.Starts, f.Queues)
-	case n != f.periods:
+	f.s = &p.Streams[f.stream]
+	f.frames, f.periods = max(f.s.Frames, 1), s.Cycle/f.s.Period
+	reason := p.RouteFault(f.s, f.route)
+	if reason == "" && s.Cycle%f.s.Period != 0 {
+		reason = fmt.Sprintf("a period of %d ns does not divide the cycle of %d ns", f.s.Period, s.Cycle)
+	}
+	if reason == "" {
+		f.follow(p)
+		if f.cyclic != nil {
+			reason = f.cyclicFault(p, s.Cyclic)
+		} else {
+			reason = f.fault(p)
+		}
+	}
+	if reason != "" {
+		return fmt.Errorf("stream %d: %s", f.s.ID, reason)
+	}
+	return nil
+}
+
+func (f *flow) fault(p *schedule.Problem) string {
+	if len(f.placed.Instances) == 0 {
+		return f.timesFault(p, f.placed.Starts, f.placed.Queues)
+	}
+	if n := int64(len(f.placed.Instances)); n != f.periods {
 		return fmt.Sprintf("%d instances, but %d periods", n, f.periods)
 	}
-	for _, in := range f.Instances {
+	for _, in := range f.placed.Instances {
 		if reason := f.timesFault(p, in.Starts, in.Queues); reason != "" {
 			return reason
 		}
@@ -159,34 +210,58 @@ func (f *flow) fault(p *schedule.Problem, cycle int64) string {
 }
 
 func (f *flow) timesFault(p *schedule.Problem, starts []int64, queues []tsn.TrafficClass) string {
-	if len(starts) != len(f.Route) || len(queues) != len(f.Route) {
-		return fmt.Sprintf("%d starts and %d queues for %d links", len(starts), len(queues), len(f.Route))
+	if len(starts) != len(f.route) || len(queues) != len(f.route) {
+		return fmt.Sprintf("%d starts and %d queues for %d links", len(starts), len(queues), len(f.route))
 	}
 	for h, t := range starts {
-		switch l := &p.Links[f.Route[h]]; {
+		switch l := &p.Links[f.route[h]]; {
 		case t < 0 || t > maxStart:
 			return fmt.Sprintf("a start at %d ns is outside 0..%d", t, maxStart)
 		case int(queues[h]) >= l.Queues:
-			return fmt.Sprintf("queue %d on %s is not there", queues[h], p.LinkName(f.Route[h]))
+			return fmt.Sprintf("queue %d on %s is not there", queues[h], p.LinkName(f.route[h]))
 		}
 	}
 	return ""
 }
 
-func (f *flow) route(p *schedule.Problem) {
-	via := make(map[schedule.NodeID]int, len(f.Route))
-	f.hops = make([]hop, len(f.Route))
-	for h, id := range f.Route {
+// cyclicFault checks a cyclic stream and gives its hops their windows.
+func (f *flow) cyclicFault(p *schedule.Problem, c *schedule.Cyclic) string {
+	if f.s.Period%f.time != 0 || f.cyclic.Start < 0 || f.cyclic.Start >= f.s.Period/f.time {
+		return fmt.Sprintf("cycle %d is not in its period of %d ns, of %d ns each", f.cyclic.Start, f.s.Period, f.time)
+	}
+	for h := range f.hops {
+		x := &f.hops[h]
+		i := slices.IndexFunc(c.Windows, func(w schedule.CyclicWindow) bool { return w.Link == x.link })
+		if i < 0 {
+			return fmt.Sprintf("%s has no cyclic window", p.LinkName(x.link))
+		}
+		w := &c.Windows[i]
+		if w.Offset < 0 || w.Length < 0 || w.Offset > f.time || w.Length > f.time || int(max(w.Queues[0], w.Queues[1])) >= p.Links[x.link].Queues {
+			return fmt.Sprintf("the cyclic window of %s is not within a cycle of %d ns, or its queues are not there", p.LinkName(x.link), f.time)
+		}
+		x.queues, x.length, x.pace = w.Queues, w.Length, 0
+		x.offset = x.depth*f.time + w.Offset + p.SyncError + p.Jitter
+	}
+	return ""
+}
+
+// follow makes the hops of the route.
+func (f *flow) follow(p *schedule.Problem) {
+	via := make(map[schedule.NodeID]int, len(f.route))
+	f.hops = make([]hop, len(f.route))
+	for h, id := range f.route {
 		l := &p.Links[id]
-		tx := l.Rate.TransmitTime(f.s.Size)
-		f.hops[h] = hop{link: id, parent: -1, listener: -1, tx: tx, pace: tx}
+		x := hop{link: id, parent: -1, listener: -1, tx: l.Rate.TransmitTime(f.s.Size)}
+		x.pace = x.tx
 		if parent, ok := via[l.From]; ok {
-			f.hops[h].parent, f.hops[h].pace = parent, max(tx, f.hops[parent].pace)
+			x.parent, x.pace, x.depth = parent, max(x.tx, f.hops[parent].pace), f.hops[parent].depth+1
 			f.hops[parent].children = append(f.hops[parent].children, h)
 		}
+		x.length = int64(f.frames-1)*x.pace + x.tx + 2*(p.SyncError+p.Jitter)
+		f.hops[h] = x
 		via[l.To] = h
 	}
-	f.out = &Stream{Stream: f.Stream}
+	f.out = &Stream{Stream: f.stream}
 	for i, n := range f.s.Listeners {
 		f.hops[via[n]].listener = i
 		f.out.Listeners = append(f.out.Listeners, Listener{Node: n, Best: 1 << 62})

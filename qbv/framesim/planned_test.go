@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"testing"
 
+	"tsnswitch/qbv/cqf"
 	"tsnswitch/qbv/framesim"
 	"tsnswitch/qbv/gatelist"
 	"tsnswitch/qbv/instances"
@@ -107,4 +108,57 @@ func BenchmarkRun(b *testing.B) {
 		b.Error("a frame is late or lost")
 	}
 	b.ReportMetric(float64(res.Events)/b.Elapsed().Seconds()*float64(b.N), "events/s")
+}
+
+// TestCyclicSchedulesHold plays what cyclic queuing and forwarding plans,
+// alone and beside streams with times of their own.
+func TestCyclicSchedulesHold(t *testing.T) {
+	cyclic, placed, exact, mutants, failed, refused := 0, 0, 0, 0, 0, 0
+	for seed := range uint64(150) {
+		r := rand.New(rand.NewPCG(seed, 4))
+		p := schedtest.Problem(r, 2+r.IntN(14))
+		var o cqf.Options
+		if seed%2 == 1 {
+			for l := range p.Links {
+				p.Links[l].Scheduled = 0xe
+			}
+			some := *p
+			some.Streams = p.Streams[:1]
+			s, _, err := synth.Solve(&some, synth.Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			o.Placed = s.Streams
+		}
+		s, err := cqf.Solve(p, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		rep := accept(t, p, s)
+		if !rep.Valid() {
+			t.Fatalf("seed %d: %v", seed, rep.Err())
+		}
+		if placed += len(s.Streams); s.Cyclic != nil {
+			cyclic += len(s.Cyclic.Streams)
+		}
+		if slack := holds(t, fmt.Sprintf("seed %d", seed), p, s, rep); slack < 1000 {
+			exact++
+		}
+		for n := 0; n < 10 && len(s.Gates) > 0; n++ {
+			m := schedtest.Mutate(r, p, s)
+			if rep := accept(t, p, m); rep.Valid() {
+				mutants++
+				holds(t, fmt.Sprintf("seed %d, mutation %d", seed, n), p, m, rep)
+			} else if res, err := framesim.Run(p, m, framesim.Options{}); err != nil || !res.OK() {
+				failed++
+			} else {
+				refused++
+			}
+		}
+	}
+	t.Logf("%d cyclic streams, %d others; within 1 us of the bound in %d schedules of 150", cyclic, placed, exact)
+	t.Logf("of their mutations %d are accepted, %d refused and fail when played, %d refused and do not", mutants, failed, refused)
+	if cyclic < 300 || placed < 50 {
+		t.Error("these are too few")
+	}
 }

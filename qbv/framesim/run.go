@@ -203,7 +203,7 @@ func (w *sim) arrive(now int64, l int32, x frame) {
 			x.ready = max(x.ready, from-w.margin)
 		}
 	}
-	p.queues[f.queue(b.k, int(x.hop))].push(x)
+	p.queues[f.queue(b.k, int(x.hop), now-p.clock)].push(x)
 	w.look(now, l)
 }
 
@@ -276,7 +276,7 @@ func (w *sim) window(f *flow, b *burst, h int, local, tx int64) {
 	if local < from-w.margin {
 		f.out.Early++
 	}
-	if local+tx > from+int64(f.frames-1)*f.hops[h].pace+f.hops[h].tx+w.margin {
+	if local+tx > from-w.margin+f.hops[h].length {
 		f.out.Late++
 	}
 }

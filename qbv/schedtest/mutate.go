@@ -21,6 +21,11 @@ func Clone(s *schedule.Solution) *schedule.Solution {
 			in.Starts, in.Queues = slices.Clone(in.Starts), slices.Clone(in.Queues)
 		}
 	}
+	if s.Cyclic != nil {
+		cy := *s.Cyclic
+		cy.Windows, cy.Streams = slices.Clone(cy.Windows), slices.Clone(cy.Streams)
+		c.Cyclic = &cy
+	}
 	for i := range c.Gates {
 		c.Gates[i].List.Entries = slices.Clone(c.Gates[i].List.Entries)
 	}
@@ -30,6 +35,10 @@ func Clone(s *schedule.Solution) *schedule.Solution {
 // Mutate returns a copy of s with one small change in it. It may be valid.
 func Mutate(r *rand.Rand, p *schedule.Problem, s *schedule.Solution) *schedule.Solution {
 	c := Clone(s)
+	if cy := c.Cyclic; cy != nil && (len(c.Streams) == 0 || r.IntN(2) == 0) {
+		mutateCyclic(r, c)
+		return c
+	}
 	if len(c.Streams) == 0 {
 		return c
 	}
@@ -71,6 +80,25 @@ func Mutate(r *rand.Rand, p *schedule.Problem, s *schedule.Solution) *schedule.S
 		}
 	}
 	return c
+}
+
+// mutateCyclic changes a window, a stream or a list.
+func mutateCyclic(r *rand.Rand, c *schedule.Solution) {
+	w := &c.Cyclic.Windows[r.IntN(len(c.Cyclic.Windows))]
+	cs := &c.Cyclic.Streams[r.IntN(len(c.Cyclic.Streams))]
+	list := c.Gates[r.IntN(len(c.Gates))].List.Entries
+	switch r.IntN(5) {
+	case 0:
+		w.Offset += shift(r)
+	case 1:
+		w.Length += shift(r)
+	case 2:
+		cs.Start += r.Int64N(3) - 1
+	case 3:
+		list[r.IntN(len(list))].Gates ^= 1 << r.IntN(4)
+	case 4:
+		w.Queues[0], w.Queues[1] = w.Queues[1], w.Queues[0]
+	}
 }
 
 func shift(r *rand.Rand) int64 {

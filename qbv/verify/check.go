@@ -17,12 +17,14 @@ const (
 )
 
 // hop is what a stream does on one link, the same in each period (or in one, if
-// its instances differ). Times are ns from the opening of the window.
+// its instances differ); or what the window of all cyclic streams does in each
+// second of their cycles. Times are ns from the opening of the window.
 type hop struct {
-	stream   int32
+	stream   int32 // -1: the cyclic ones
 	link     schedule.LinkID
 	queue    tsn.TrafficClass
 	length   int64 // of the window
+	busy     int64 // of that, frames of full size
 	base     int64 // how long before, at most, the first frame is in the queue, if it left the port before in its window
 	late     int64 // when the last frame is in the queue at the latest
 	short    int64 // transmission of the shortest frame
@@ -57,9 +59,13 @@ type checker struct {
 	byLink  [][]int32 // bursts of each link, by open
 	lists   []*gates  // of each link; nil: none, or none usable
 	scratch []int32   // parents of a route
-	reach   []int32   // placement+1 that reached a node last
+	mark    int32     // of the route in hand
+	reach   []int32   // mark of the route that reached a node last
 	leaf    []int32   // and ended there
 	ends    []end
+
+	cyclics     []*schedule.CyclicStream // those that are there once
+	cyclicLinks []cyclicLink             // of each link; nil: there is no cyclic section
 }
 
 // Check looks at everything that s promises. The error is that of an invalid
@@ -81,6 +87,7 @@ func Check(p *schedule.Problem, s *schedule.Solution) (*Report, error) {
 		return c.report, nil
 	}
 	c.place(placed)
+	c.cyclic()
 	c.sort()
 	c.gateLists()
 	c.early()

@@ -4,6 +4,7 @@
 // and looks at what the frames and the gates do.
 //
 //	Problem, Solution ──> placement.go  bursts: who sends what, where, when
+//	                        │  cyclic.go   the windows that cyclic streams share
 //	                        │  windows.go  overlap, isolation, order of arrival
 //	                        │  lists.go    each list alone: shape, limits, control
 //	                        │  gates.go    lists against windows, guard bands
@@ -44,6 +45,10 @@
 //   - list: a gate control list that its port cannot execute; two lists, or
 //     none at a bridge although other ports have one; what Software forbids
 //   - size: more transmissions or gate entries than are looked at
+//
+// Cyclic streams keep the rules of the same names: causality is that frames come
+// in the cycle in which they were sent, overlap that a window holds what its fullest cycle
+// sends, deadline also that no bound is claimed that is too low.
 //
 // A warning breaks no promise: no gates at all (starts alone are checked, as
 // if every port sent by them), no list at an end station, another scheduled

@@ -40,9 +40,6 @@ func (c *checker) waits(l schedule.LinkID, g *gates, n int) {
 	list := c.byLink[l]
 	b := &c.bursts[list[n]]
 	h := &c.hops[b.hop]
-	if b.parent < 0 {
-		return
-	}
 	arrives, until, lap := max(b.open-c.wait(b), b.open-c.cycle), b.open, int64(0)
 	for until > arrives && c.spend(1) {
 		if n--; n < 0 {
@@ -58,14 +55,14 @@ func (c *checker) waits(l schedule.LinkID, g *gates, n int) {
 			closes = arrives
 		}
 		if t, ok := c.usable(g, h, span{max(closes, arrives), until}); ok {
-			c.bad(c.at(RuleGates, l, mod(t, c.cycle), []int{int(h.stream)}, "gate %d is open while %s waits for its window at %d ns",
-				h.queue, c.streamName(int(h.stream)), b.open))
+			c.bad(c.at(RuleGates, l, mod(t, c.cycle), streamsOf(h), "gate %d is open while frames of %s wait for their window at %d ns",
+				h.queue, c.who(h), b.open))
 			return
 		}
 		until = before.open + lap
 	}
 	if b.lead > 0 {
-		c.warn(c.at(RuleGates, l, mod(b.open-b.lead, c.cycle), []int{int(h.stream)}, "%s may leave %d ns before its window",
-			c.streamName(int(h.stream)), b.lead))
+		c.warn(c.at(RuleGates, l, mod(b.open-b.lead, c.cycle), streamsOf(h), "%s may leave %d ns before its window",
+			c.who(h), b.lead))
 	}
 }

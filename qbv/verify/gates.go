@@ -15,7 +15,7 @@ func (c *checker) window(id schedule.LinkID, g *gates, b *burst) {
 	some, all, n := g.over(b.open, b.open+h.length)
 	bad := func(r Rule, format string, a ...any) {
 		text := fmt.Sprintf(format, a...)
-		c.bad(c.at(r, id, b.open, []int{int(h.stream)}, "the window of %s, %d ns, %s", c.streamName(int(h.stream)), h.length, text))
+		c.bad(c.at(r, id, b.open, streamsOf(h), "the window of %s, %d ns, %s", c.who(h), h.length, text))
 	}
 	switch {
 	case !c.spend(n):
@@ -25,8 +25,8 @@ func (c *checker) window(id schedule.LinkID, g *gates, b *burst) {
 	case some&others != 0:
 		bad(RuleGates, "has gates of other traffic open, %s", some&others)
 	case some&^own != 0:
-		c.warn(c.at(RuleGates, id, b.open, []int{int(h.stream)}, "the window of %s has other scheduled gates open, %s",
-			c.streamName(int(h.stream)), some&^own))
+		c.warn(c.at(RuleGates, id, b.open, streamsOf(h), "the window of %s has other scheduled gates open, %s",
+			c.who(h), some&^own))
 	case g.entire && (n > 1 || mod(b.open, g.cycle)+h.length > g.start[len(g.start)-1]):
 		bad(RuleGates, "is not within one gate entry before the guard entry")
 	}
@@ -47,11 +47,15 @@ func (c *checker) linkFigures(id schedule.LinkID) {
 		return
 	}
 	out := LinkFigures{Link: id}
+	if l := c.cyclicAt(id); l != nil {
+		for _, busy := range l.busy {
+			out.Busy += busy
+		}
+	}
 	l := &c.p.Links[id]
 	for _, i := range c.byLink[id] {
 		h := &c.hops[c.bursts[i].hop]
-		s := &c.p.Streams[h.stream]
-		out.Busy += int64(max(s.Frames, 1)) * l.Rate.TransmitTime(s.Size)
+		out.Busy += h.busy
 		out.Window += h.length
 	}
 	if g != nil {

@@ -132,15 +132,24 @@ func (c *checker) maxSDU(lg *schedule.LinkGates) {
 	if lg.MaxSDU == [tsn.MaxTrafficClasses]int{} {
 		return
 	}
+	if l := c.cyclicAt(lg.Link); l != nil {
+		for _, q := range l.window.Queues {
+			c.tooLong(lg, l.large, q)
+		}
+	}
 	last := int32(-1)
 	for _, i := range c.byLink[lg.Link] {
-		h := &c.hops[c.bursts[i].hop]
-		size, most := c.p.Streams[h.stream].Size, lg.MaxSDU[h.queue]
-		if most != 0 && size > most && h.stream != last {
+		if h := &c.hops[c.bursts[i].hop]; h.stream >= 0 && h.stream != last {
 			last = h.stream
-			c.bad(c.at(RuleGates, lg.Link, -1, []int{int(h.stream)}, "frames of %s have %d octets, queue %d takes %d",
-				c.streamName(int(h.stream)), size, h.queue, most))
+			c.tooLong(lg, int(h.stream), h.queue)
 		}
+	}
+}
+
+func (c *checker) tooLong(lg *schedule.LinkGates, si int, q tsn.TrafficClass) {
+	size, most := c.p.Streams[si].Size, lg.MaxSDU[q]
+	if most != 0 && size > most {
+		c.bad(c.at(RuleGates, lg.Link, -1, []int{si}, "frames of %s have %d octets, queue %d takes %d", c.streamName(si), size, q, most))
 	}
 }
 

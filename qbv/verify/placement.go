@@ -32,6 +32,11 @@ func (c *checker) streams() []*schedule.Placement {
 			out = append(out, &c.s.Streams[i])
 		}
 	}
+	for i := 0; c.s.Cyclic != nil && i < len(c.s.Cyclic.Streams); i++ {
+		if cs := &c.s.Cyclic.Streams[i]; see(cs.Stream, placed) {
+			c.cyclics = append(c.cyclics, cs)
+		}
+	}
 	for _, u := range c.s.Unplaced {
 		see(u.Stream, unplaced)
 	}
@@ -40,8 +45,8 @@ func (c *checker) streams() []*schedule.Placement {
 			c.bad(c.of(RuleStream, si, "is neither placed nor listed as unplaced"))
 		}
 	}
-	c.report.Placed = len(out)
-	c.report.Unplaced = len(c.p.Streams) - len(out)
+	c.report.Placed = len(out) + len(c.cyclics)
+	c.report.Unplaced = len(c.p.Streams) - c.report.Placed
 	return out
 }
 
@@ -55,22 +60,29 @@ func (c *checker) cycleFits(placed []*schedule.Placement) bool {
 		c.bad(whole(RuleCycle, "a cycle of %d ns is outside 1..%d ns", c.cycle, limit))
 		return false
 	}
-	ok, hyper, bursts := true, int64(1), int64(0)
-	for _, pl := range placed {
-		period := c.p.Streams[pl.Stream].Period
+	ok, hyper, bursts := c.cyclicTime()
+	add := func(si int, route []schedule.LinkID) {
+		period := c.p.Streams[si].Period
 		if c.cycle%period != 0 {
-			c.bad(c.of(RuleCycle, pl.Stream, "has a period of %d ns, which does not divide the cycle of %d ns", period, c.cycle))
+			c.bad(c.of(RuleCycle, si, "has a period of %d ns, which does not divide the cycle of %d ns", period, c.cycle))
 			ok = false
-			continue
+			return
 		}
 		hyper = hyper / gcd(hyper, period) * period // divides the cycle
-		bursts += c.cycle / period * int64(len(pl.Route))
-		if bursts > maxBursts {
-			c.bad(whole(RuleSize, "a cycle of %d ns has more than %d transmissions", c.cycle, maxBursts))
-			return false
-		}
+		bursts = min(bursts+c.cycle/period*int64(len(route)), maxBursts+1)
 	}
-	if ok && len(placed) > 0 && hyper != c.cycle && !c.hyperperiodOfAll() {
+	for _, pl := range placed {
+		add(pl.Stream, pl.Route)
+	}
+	for _, cs := range c.cyclics {
+		add(cs.Stream, cs.Route)
+	}
+	if bursts > maxBursts {
+		c.bad(whole(RuleSize, "a cycle of %d ns has more than %d transmissions", c.cycle, maxBursts))
+		return false
+	}
+	c.bursts = make([]burst, 0, bursts)
+	if ok && c.report.Placed > 0 && hyper != c.cycle && !c.hyperperiodOfAll() {
 		c.warn(whole(RuleCycle, "the cycle of %d ns is not the hyperperiod of %d ns", c.cycle, hyper))
 	}
 	return ok
@@ -98,14 +110,8 @@ func gcd(a, b int64) int64 {
 
 // place checks each placement by itself and writes out its bursts.
 func (c *checker) place(placed []*schedule.Placement) {
-	n := int64(0)
 	for _, pl := range placed {
-		n += c.cycle / c.p.Streams[pl.Stream].Period * int64(len(pl.Route))
-	}
-	c.bursts = make([]burst, 0, n) // bounded by cycleFits
-	for n, pl := range placed {
-		s := &c.p.Streams[pl.Stream]
-		if !c.route(int32(n)+1, s, pl) {
+		if !c.route(pl.Stream, pl.Route) {
 			continue
 		}
 		w := newWriter(c, pl)
@@ -120,16 +126,19 @@ func (c *checker) place(placed []*schedule.Placement) {
 
 // route checks that the route is a tree from the talker to exactly the
 // listeners, each link after the one before it, and leaves in c.scratch the
-// index of each link's predecessor. mark is a number not used before.
-func (c *checker) route(mark int32, s *schedule.Stream, pl *schedule.Placement) bool {
+// index of each link's predecessor.
+func (c *checker) route(si int, route []schedule.LinkID) bool {
+	s := &c.p.Streams[si]
+	c.mark++
+	mark := c.mark
 	bad := func(format string, a ...any) bool {
-		c.bad(c.of(RuleRoute, pl.Stream, format, a...))
+		c.bad(c.of(RuleRoute, si, format, a...))
 		return false
 	}
 	c.scratch = c.scratch[:0]
 	via := map[schedule.NodeID]int32{s.Talker: -1}
 	c.reach[s.Talker] = mark
-	for h, id := range pl.Route {
+	for h, id := range route {
 		if id < 0 || int(id) >= len(c.p.Links) {
 			return bad("takes link %d, which does not exist", id)
 		}
@@ -152,12 +161,12 @@ func (c *checker) route(mark int32, s *schedule.Stream, pl *schedule.Placement) 
 		}
 		c.leaf[n] = 0
 	}
-	for _, id := range pl.Route {
+	for _, id := range route {
 		if to := c.p.Links[id].To; c.leaf[to] == mark {
 			return bad("ends at %s, which is no listener", c.p.Nodes[to].Name)
 		}
 	}
-	if s.Routes != nil && !slices.ContainsFunc(s.Routes, func(r []schedule.LinkID) bool { return sameLinks(r, pl.Route) }) {
+	if s.Routes != nil && !slices.ContainsFunc(s.Routes, func(r []schedule.LinkID) bool { return sameLinks(r, route) }) {
 		return bad("takes a route that is none of its own")
 	}
 	return true

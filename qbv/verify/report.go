@@ -3,6 +3,7 @@ package verify
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"tsnswitch/qbv/schedule"
 )
@@ -56,7 +57,7 @@ type Report struct {
 	Gates            bool // there were gate lists to check
 	Transmissions    int  // bursts written out
 
-	Streams []Figures     // of every well-formed placement, in the solution's order
+	Streams []Figures     // of every well-formed placement, in the solution's order, then cyclic ones
 	Links   []LinkFigures // ascending; links that carry streams or have a list
 }
 
@@ -136,6 +137,26 @@ func (c *checker) at(r Rule, l schedule.LinkID, time int64, streams []int, forma
 		text += fmt.Sprintf(" at %d ns", time)
 	}
 	return Fault{Rule: r, Streams: streams, Link: l, Time: time, Text: text + ": " + fmt.Sprintf(format, a...)}
+}
+
+// who names what sends in a window.
+func (c *checker) who(h *hop) string {
+	if h.stream < 0 {
+		return "cyclic streams"
+	}
+	return c.streamName(int(h.stream))
+}
+
+// streamsOf lists the streams of windows, each once; cyclic ones go without number.
+func streamsOf(hops ...*hop) []int {
+	var out []int
+	for _, h := range hops {
+		if h.stream >= 0 && !slices.Contains(out, int(h.stream)) {
+			out = append(out, int(h.stream))
+		}
+	}
+	slices.Sort(out)
+	return out
 }
 
 func (c *checker) streamName(si int) string {

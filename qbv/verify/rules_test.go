@@ -131,7 +131,7 @@ func TestRules(t *testing.T) {
 			func(_ *problem, s *solution) { entry(s, 2, 1).Interval++; entry(s, 2, 2).Interval-- },
 		},
 		{RuleGates, "has gates of other traffic open, CCCCCCoC", func(_ *problem, s *solution) { entry(s, 2, 2).Gates |= 2 }},
-		{RuleGates, "gate 3 is open while stream 9 waits for its window at 5000 ns", func(_ *problem, s *solution) { entry(s, 2, 4).Gates |= 8 }},
+		{RuleGates, "gate 3 is open while frames of stream 9 wait for their window at 5000 ns", func(_ *problem, s *solution) { entry(s, 2, 4).Gates |= 8 }},
 		{RuleGates, "frames of stream 7 (axis) have 125 octets, queue 3 takes 124", func(_ *problem, s *solution) { s.Gates[2].MaxSDU[3] = 124 }},
 		{RuleGuard, "within 200 ns before it", func(_ *problem, s *solution) { entry(s, 2, 0).Interval++; entry(s, 2, 1).Interval-- }},
 		{RuleControl, "control queue 1 is open for 0 ns", func(_ *problem, s *solution) {

@@ -14,17 +14,6 @@ func (c *checker) wait(b *burst) int64 {
 	return w
 }
 
-// pair names the streams of two bursts, each once.
-func pair(a, b *hop) []int {
-	switch {
-	case a.stream == b.stream:
-		return []int{int(a.stream)}
-	case a.stream < b.stream:
-		return []int{int(a.stream), int(b.stream)}
-	}
-	return []int{int(b.stream), int(a.stream)}
-}
-
 // overlap checks that no two windows of a link overlap. If no neighbours do,
 // across the end of the cycle too, none do.
 func (c *checker) overlap(l schedule.LinkID) {
@@ -36,8 +25,8 @@ func (c *checker) overlap(l schedule.LinkID) {
 			next += c.cycle
 		}
 		if ha, hb := &c.hops[a.hop], &c.hops[b.hop]; a.open+ha.length > next {
-			c.bad(c.at(RuleOverlap, l, b.open, pair(ha, hb), "the window of %s begins while that of %s lasts, for %d ns more",
-				c.streamName(int(hb.stream)), c.streamName(int(ha.stream)), a.open+ha.length-next))
+			c.bad(c.at(RuleOverlap, l, b.open, streamsOf(ha, hb), "the window of %s begins while that of %s lasts, for %d ns more",
+				c.who(hb), c.who(ha), a.open+ha.length-next))
 		}
 	}
 }
@@ -78,15 +67,14 @@ func (c *checker) resides(l schedule.LinkID, q *queueState, h *hop, open, wait i
 	if with >= 0 && c.hops[with].stream == h.stream {
 		closes, with = q.other, q.before
 	}
-	name := func(i int32) string { return c.streamName(int(c.hops[i].stream)) }
 	if c.p.Isolation == schedule.IsolateFrames && with >= 0 && closes > arrives {
-		c.bad(c.at(RuleIsolation, l, mod(arrives, c.cycle), pair(&c.hops[with], h), "%s may be in queue %d for %d ns until the window of %s closes",
-			c.streamName(int(h.stream)), h.queue, closes-arrives, name(with)))
+		c.bad(c.at(RuleIsolation, l, mod(arrives, c.cycle), streamsOf(&c.hops[with], h), "%s may be in queue %d for %d ns until the window of %s closes",
+			c.who(h), h.queue, closes-arrives, c.who(&c.hops[with])))
 		return
 	}
 	if q.latecomer >= 0 && q.latest >= arrives {
-		c.bad(c.at(RuleOrder, l, mod(arrives, c.cycle), pair(&c.hops[q.latecomer], h), "%s may come to queue %d %d ns before %s, whose window is earlier",
-			c.streamName(int(h.stream)), h.queue, q.latest-arrives, name(q.latecomer)))
+		c.bad(c.at(RuleOrder, l, mod(arrives, c.cycle), streamsOf(&c.hops[q.latecomer], h), "%s may come to queue %d %d ns before %s, whose window is earlier",
+			c.who(h), h.queue, q.latest-arrives, c.who(&c.hops[q.latecomer])))
 	}
 }
 

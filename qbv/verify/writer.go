@@ -27,6 +27,7 @@ type medium struct {
 	onward          int64 // from the end of a frame until it is in the next queue
 	prop            int64
 	least           int64 // from the start on the first link to the end here, at least
+	depth           int64 // links before
 }
 
 func newWriter(c *checker, pl *schedule.Placement) *writer {
@@ -36,29 +37,33 @@ func newWriter(c *checker, pl *schedule.Placement) *writer {
 		route: pl.Route, parents: c.scratch, ok: true,
 	}
 	w.figures.Stream = w.si
-	w.measure()
+	w.media = measure(c.p, s, w.route, w.parents)
 	w.listeners()
 	return w
 }
 
-func (w *writer) measure() {
-	size := w.s.MinSize
+// measure is how long frames of s take along a route. parents are the
+// predecessors of its links.
+func measure(p *schedule.Problem, s *schedule.Stream, route []schedule.LinkID, parents []int32) []medium {
+	size := s.MinSize
 	if size == 0 {
-		size = w.s.Size
+		size = s.Size
 	}
-	w.media = make([]medium, len(w.route))
-	for h, id := range w.route {
-		l := &w.p.Links[id]
-		m := medium{tx: l.Rate.TransmitTime(w.s.Size), short: l.Rate.TransmitTime(size), prop: l.PropagationDelay}
+	media := make([]medium, len(route))
+	for h, id := range route {
+		l := &p.Links[id]
+		m := medium{tx: l.Rate.TransmitTime(s.Size), short: l.Rate.TransmitTime(size), prop: l.PropagationDelay}
 		m.pace, m.least = m.tx, m.short+m.prop
 		m.onward = m.prop + l.ProcessingDelay
-		if parent := w.parents[h]; parent >= 0 {
-			before := &w.media[parent]
+		if parent := parents[h]; parent >= 0 {
+			before := &media[parent]
 			m.pace = max(m.pace, before.pace)
 			m.least += before.least - before.prop + before.onward
+			m.depth = before.depth + 1
 		}
-		w.media[h] = m
+		media[h] = m
 	}
+	return media
 }
 
 func (w *writer) listeners() {
@@ -194,8 +199,8 @@ func (w *writer) hop(h int, starts []int64, queue tsn.TrafficClass) hop {
 	m := &w.media[h]
 	out := hop{
 		stream: int32(w.si), link: w.route[h], queue: queue, short: m.short, end: w.ends[h],
-		length: w.rest(h) + m.tx + 2*w.margin,
-		late:   w.rest(h) + 2*w.margin,
+		length: w.rest(h) + m.tx + 2*w.margin, busy: w.frames * m.tx,
+		late: w.rest(h) + 2*w.margin,
 	}
 	open := starts[h] - w.margin
 	// Against the latest start of the first frame and the clock that is furthest off.
