@@ -75,6 +75,9 @@ func Ours() Contender {
 // Plain is FirstFit.
 func Plain() Contender {
 	return Contender{"first fit", func(_ context.Context, p *schedule.Problem) Outcome {
+		if len(p.Streams) > beyond["first fit"] {
+			return Outcome{Note: "too many streams for it"}
+		}
 		var s *schedule.Solution
 		cpu := timed(func() { s = FirstFit(p) })
 		return judge(p, s, nil, cpu)
@@ -122,7 +125,7 @@ func anyQueue(p *schedule.Problem) *schedule.Problem {
 }
 
 // beyond is how many streams a method is asked about at most.
-var beyond = map[string]int{"dt": 2000, "ls": 200, "ls_tb": 100, "smt_wa": 80, "smt_pr": 40}
+var beyond = map[string]int{"first fit": 2000, "dt": 2000, "ls": 200, "ls_tb": 100, "smt_wa": 80, "smt_pr": 40}
 
 // Peer is a method of the tsnkit in dir.
 func Peer(dir, method, python string, budget time.Duration) Contender {
