@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"fmt"
+	"slices"
 )
 
 // StreamHandle tells the frames of a stream where they come in: by destination
@@ -85,16 +86,51 @@ func NewStreamFilter(p Port, s Stream) StreamFilter {
 	}
 }
 
-// NewStreamGate opens for the length of a window that begins at phase in each
-// cycle (ns, all of them; phase may be negative or beyond the cycle), and is
-// closed for the rest. A window that is not shorter than the cycle leaves it
-// always open: nil.
-func NewStreamGate(base PTPTime, cycle, phase, window int64) *StreamGate {
-	if window >= cycle {
+// Span is from Start up to End, ns.
+type Span struct{ Start, End int64 }
+
+// NewStreamGate is open in the given spans of each cycle, which may overlap, and
+// begin before or end after it, and closed for the rest. Without any rest, or
+// any span, it is always open: nil.
+func NewStreamGate(base PTPTime, cycle int64, spans ...Span) *StreamGate {
+	spans = foldSpans(cycle, spans)
+	if len(spans) == 0 || spans[0].End-spans[0].Start >= cycle {
 		return nil
 	}
-	return &StreamGate{
-		BaseTime: base.Add(((phase % cycle) + cycle) % cycle), CycleTime: cycle,
-		Entries: []StreamGateEntry{{Open: true, IPV: NoIPV, Interval: window}, {IPV: NoIPV, Interval: cycle - window}},
+	g := &StreamGate{BaseTime: base.Add(spans[0].Start), CycleTime: cycle}
+	for i, s := range spans {
+		next := spans[0].Start + cycle
+		if i+1 < len(spans) {
+			next = spans[i+1].Start
+		}
+		g.Entries = append(g.Entries, StreamGateEntry{Open: true, IPV: NoIPV, Interval: s.End - s.Start}, StreamGateEntry{IPV: NoIPV, Interval: next - s.End})
 	}
+	return g
+}
+
+// foldSpans brings spans to the first cycle and joins them: what is left begins
+// in [0, cycle), ascending and apart; the last may end in the next cycle before
+// the first begins. All of the cycle is one span.
+func foldSpans(cycle int64, spans []Span) (out []Span) {
+	var in []Span
+	for _, s := range spans {
+		if length := s.End - s.Start; length > 0 {
+			start := (s.Start%cycle + cycle) % cycle
+			in = append(in, Span{start, start + min(length, cycle)})
+		}
+	}
+	slices.SortFunc(in, func(a, b Span) int { return cmp.Compare(a.Start, b.Start) })
+	for _, s := range in {
+		if last := len(out) - 1; last >= 0 && s.Start <= out[last].End {
+			out[last].End = max(out[last].End, s.End)
+			continue
+		}
+		out = append(out, s)
+	}
+	// The end of the last may reach into the first of the next cycle, and beyond.
+	for last := len(out) - 1; last > 0 && out[last].End >= out[0].Start+cycle; last = len(out) - 1 {
+		out[last].End = max(out[last].End, out[0].End+cycle)
+		out = out[1:]
+	}
+	return out
 }

@@ -274,9 +274,12 @@ type Reservations struct {
 }
 
 // PortGates is a gate control list for a port; its base time is set by commit.
+// Arrivals are when the talkers of the port's streams send, where they are
+// scheduled: what bridges may hold them to (802.1Qci).
 type PortGates struct {
-	Port  tsn.Port             `json:"port"`
-	Gates *tsn.GateControlList `json:"gates"`
+	Port     tsn.Port             `json:"port"`
+	Gates    *tsn.GateControlList `json:"gates"`
+	Arrivals []Window             `json:"arrivals,omitempty"`
 }
 
 // ScheduleState is one system's part in network-wide schedules.

@@ -122,16 +122,26 @@ func (d *decoder) gates(p *pb.GateControlList) *tsn.GateControlList {
 }
 
 func (d *decoder) portGates(p *pb.PortGates) PortGates {
-	return PortGates{Port: d.port("port", p.GetPort()), Gates: d.gates(p.GetGates())}
+	g := PortGates{Port: d.port("port", p.GetPort()), Gates: d.gates(p.GetGates())}
+	if len(p.GetArrivals()) > 0 {
+		g.Arrivals = mapSlice(p.GetArrivals(), d.window)
+	}
+	return g
+}
+
+func (d *decoder) window(w *pb.Window) Window {
+	return Window{Stream: d.streamID("stream_id", w.GetStreamId()), Start: w.GetStartNs(), End: w.GetEndNs(), FrameStart: w.GetFrameStartNs(), FrameEnd: w.GetFrameEndNs()}
+}
+
+func windowToPB(w Window) *pb.Window {
+	return &pb.Window{StreamId: idText(w.Stream), StartNs: w.Start, EndNs: w.End, FrameStartNs: w.FrameStart, FrameEndNs: w.FrameEnd}
 }
 
 func (d *decoder) portSchedule(p *pb.PortSchedule) PortSchedule {
 	return PortSchedule{
 		PathHop: d.hop(p.GetHop()), Admin: d.gates(p.GetAdmin()), Oper: d.gates(p.GetOper()),
 		ConfigPending: p.GetConfigPending(), Reason: p.GetReason(),
-		Windows: mapSlice(p.GetWindows(), func(w *pb.Window) Window {
-			return Window{Stream: d.streamID("stream_id", w.GetStreamId()), Start: w.GetStartNs(), End: w.GetEndNs(), FrameStart: w.GetFrameStartNs(), FrameEnd: w.GetFrameEndNs()}
-		}),
+		Windows: mapSlice(p.GetWindows(), d.window),
 	}
 }
 
@@ -271,16 +281,14 @@ func gatesToPB(l *tsn.GateControlList) *pb.GateControlList {
 }
 
 func portGatesToPB(p PortGates) *pb.PortGates {
-	return &pb.PortGates{Port: uint32(p.Port), Gates: gatesToPB(p.Gates)}
+	return &pb.PortGates{Port: uint32(p.Port), Gates: gatesToPB(p.Gates), Arrivals: mapSlice(p.Arrivals, windowToPB)}
 }
 
 func portScheduleToPB(p PortSchedule) *pb.PortSchedule {
 	return &pb.PortSchedule{
 		Hop: hopToPB(p.PathHop), Admin: gatesToPB(p.Admin), Oper: gatesToPB(p.Oper),
 		ConfigPending: p.ConfigPending, Reason: p.Reason,
-		Windows: mapSlice(p.Windows, func(w Window) *pb.Window {
-			return &pb.Window{StreamId: idText(w.Stream), StartNs: w.Start, EndNs: w.End, FrameStartNs: w.FrameStart, FrameEndNs: w.FrameEnd}
-		}),
+		Windows: mapSlice(p.Windows, windowToPB),
 	}
 }
 

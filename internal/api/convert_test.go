@@ -132,7 +132,7 @@ func TestConversions(t *testing.T) {
 			StagedID: "a", RunningID: "b", State: anyText.Draw(t, "state"), Base: anyTime(t), Ports: anyPorts(t),
 			Clock: ClockState{Domain: 20, GrandMaster: "g", Now: 3, OffsetBound: 4, Trouble: "t"}, Trial: anyTrial(t),
 		}, scheduleStateToPB, (*decoder).scheduleState)
-		ports := []PortGates{{Port: 1, Gates: &tsn.GateControlList{BaseTime: anyTime(t), CycleTime: 5, Entries: []tsn.GateEntry{{Gates: 3, Interval: 5}}}}, {Port: 2}}
+		ports := []PortGates{{Port: 1, Gates: &tsn.GateControlList{BaseTime: anyTime(t), CycleTime: 5, Entries: []tsn.GateEntry{{Gates: 3, Interval: 5}}}, Arrivals: []Window{{anyID.Draw(t, "stream"), 1, 2, 3, 4}}}, {Port: 2}}
 		roundTrip(t, "stage", StageRequest{
 			ID: anyText.Draw(t, "id"), Systems: []tsn.MAC{{2}, {4}}, StartBy: anyTime(t), Base: tsn.PTPTime{NS: 1}, KeepBy: anyTime(t), RevertAt: anyTime(t),
 			Ports: ports, OldID: "o", Old: ports,

@@ -269,6 +269,9 @@ type QBV struct {
 	LeadTime    Duration `yaml:"leadTime"` // from stage to base time
 	// Filters is what edge ports keep of streams that come in: see FilterOff.
 	Filters string `yaml:"filters"`
+	// FilterMargin is by how much a stream's window is wider for the gate it
+	// comes in by, at both ends.
+	FilterMargin Duration `yaml:"filterMargin"`
 }
 
 // SRP is admission.
@@ -315,7 +318,7 @@ func DefaultDaemon() Daemon {
 			SyncReceiptTimeout: 3, AnnounceReceiptTimeout: 3, AllowedLostResponses: 9, AllowedFaults: 9,
 			Clock: Clock{Kind: "virtual"}, GateOffsetBound: 1e6,
 		},
-		QBV: QBV{GuardOctets: 1542, MaxCycle: 1e9, Offload: "none", LeadTime: 2e9, Filters: FilterOff},
+		QBV: QBV{GuardOctets: 1542, MaxCycle: 1e9, Offload: "none", LeadTime: 2e9, Filters: FilterOff, FilterMargin: 250e3},
 		SRP: SRP{MaxStreams: 512, MaxGroups: 512, MaxOwners: 64, Shares: Shares{75, 75, 75}},
 	}
 }

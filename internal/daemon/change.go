@@ -269,7 +269,7 @@ func gatesAt(s *api.Schedule, system tsn.MAC) []api.PortGates {
 	var lists []api.PortGates
 	for _, port := range s.Ports {
 		if port.System == system {
-			lists = append(lists, api.PortGates{Port: port.Port, Gates: port.Admin})
+			lists = append(lists, api.PortGates{Port: port.Port, Gates: port.Admin, Arrivals: arrivalsAt(s, port)})
 		}
 	}
 	return lists

@@ -312,6 +312,9 @@ func (d *Daemon) run(ctx context.Context, opt Options) error {
 		return err
 	}
 	d.tellUnlocked()
+	d.heldMu.Lock()
+	d.tellStreamGates()
+	d.heldMu.Unlock()
 	d.keys.auth = d.cfg.SPB.Auth
 	d.tellKeys(time.Now())
 	d.control.last = spb.PrepareRestart{Time: int64(d.cfg.SPB.RestartTime)}

@@ -1,11 +1,14 @@
 package daemon
 
 import (
+	"bytes"
 	"fmt"
+	"slices"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"tsnswitch"
+	"tsnswitch/internal/api"
 	"tsnswitch/internal/config"
 	"tsnswitch/internal/dataplane"
 	"tsnswitch/internal/node"
@@ -64,6 +67,56 @@ func wantsFeature(c *config.Daemon, p config.Port, feature string) bool {
 		return p.Launch != nil
 	}
 	return false
+}
+
+// arrivalsAt are the windows in which the talkers of a port's streams send, as
+// far as they are part of the schedule themselves. The talker of a stream is in
+// its id (802.1Q 35.2.2.8.2).
+func arrivalsAt(s *api.Schedule, port api.PortSchedule) (out []api.Window) {
+	leaves := func(id tsn.StreamID) bool {
+		return slices.ContainsFunc(port.Windows, func(w api.Window) bool { return w.Stream == id })
+	}
+	for _, from := range s.Ports {
+		if from.System == port.System {
+			continue
+		}
+		for _, w := range from.Windows {
+			if bytes.Equal(w.Stream[:6], from.System[:]) && leaves(w.Stream) {
+				out = append(out, w)
+			}
+		}
+	}
+	return out
+}
+
+// streamGates are the windows of streams in a schedule, wider by a margin on
+// both sides: for a frame's way here, and until it is looked at.
+func streamGates(h *heldSchedule, margin int64) (out []node.StreamGate) {
+	if h == nil {
+		return nil
+	}
+	for _, p := range h.Ports {
+		if p.Gates == nil {
+			continue
+		}
+		spans := map[tsn.StreamID][]tsn.Span{}
+		for _, w := range p.Arrivals {
+			spans[w.Stream] = append(spans[w.Stream], tsn.Span{Start: w.Start - margin, End: w.End + margin})
+		}
+		for id, s := range spans {
+			out = append(out, node.StreamGate{ID: id, Gate: tsn.NewStreamGate(h.Base.Add(p.Gates.BaseTime.NS), p.Gates.CycleTime, s...)})
+		}
+	}
+	slices.SortFunc(out, func(a, b node.StreamGate) int { return bytes.Compare(a.ID[:], b.ID[:]) })
+	return out
+}
+
+// tellStreamGates tells the control machine when streams come in by the
+// schedule that runs, or is about to. It needs the held lock.
+func (d *Daemon) tellStreamGates() {
+	if d.cfg.QBV.Filters == config.FilterGate {
+		d.control.post(node.SetStreamGates{Gates: streamGates(d.held.Schedule, int64(d.cfg.QBV.FilterMargin))})
+	}
 }
 
 // filterCounts are the stream filters of one port together.

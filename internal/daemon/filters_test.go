@@ -4,7 +4,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"tsnswitch"
+	"tsnswitch/internal/api"
 	"tsnswitch/internal/config"
 	"tsnswitch/internal/dataplane"
 	"tsnswitch/internal/node"
@@ -49,5 +52,36 @@ func TestOnlyPortsFilters(t *testing.T) {
 	d := tsn.DesiredState{Filters: []tsn.StreamFilter{{Port: 1}, {Port: 2}}}
 	if got := onlyPorts(d, []tsn.Port{2}).Filters; len(got) != 1 || got[0].Port != 2 {
 		t.Errorf("%+v", got)
+	}
+}
+
+// The windows of a talker's own port are what the bridge behind it goes by.
+func TestStreamGates(t *testing.T) {
+	talker, bridge := tsn.MAC{2, 0, 0, 0, 0, 0xa}, tsn.MAC{2, 0, 0, 0, 0, 1}
+	id, other := tsn.MakeStreamID(talker, 1), tsn.MakeStreamID(talker, 2)
+	at := func(system tsn.MAC, port tsn.Port, windows ...api.Window) api.PortSchedule {
+		p := api.PortSchedule{Windows: windows, Admin: &tsn.GateControlList{CycleTime: 1_000_000, BaseTime: tsn.PTPTime{NS: 100}}}
+		p.System, p.Port = system, port
+		return p
+	}
+	s := &api.Schedule{Ports: []api.PortSchedule{
+		at(talker, 1, api.Window{Stream: id, Start: 10_000, End: 30_000}, api.Window{Stream: id, Start: 510_000, End: 530_000}, api.Window{Stream: other, Start: 1, End: 2}),
+		at(bridge, 1, api.Window{Stream: id, Start: 40_000, End: 60_000}),
+		at(tsn.MAC{2, 0, 0, 0, 0, 2}, 1, api.Window{Stream: id, Start: 70_000, End: 90_000}),
+	}}
+	lists := gatesAt(s, bridge)
+	if len(lists) != 1 || len(lists[0].Arrivals) != 2 || lists[0].Arrivals[0].Start != 10_000 || lists[0].Arrivals[1].Start != 510_000 {
+		t.Fatalf("%+v", lists)
+	}
+	if a := gatesAt(s, talker)[0].Arrivals; len(a) != 0 {
+		t.Errorf("at the talker itself: %+v", a)
+	}
+	h := &heldSchedule{Base: tsn.PTPTime{NS: 5_000_000}, Ports: lists}
+	want := []node.StreamGate{{ID: id, Gate: tsn.NewStreamGate(tsn.PTPTime{NS: 5_000_100}, 1_000_000, tsn.Span{Start: 9000, End: 31_000}, tsn.Span{Start: 509_000, End: 531_000})}}
+	if d := cmp.Diff(want, streamGates(h, 1000)); d != "" {
+		t.Errorf("-want +got:\n%s", d)
+	}
+	if got := streamGates(nil, 1000); got != nil {
+		t.Errorf("without a schedule: %+v", got)
 	}
 }

@@ -279,6 +279,7 @@ func (d *Daemon) forgetSchedule() {
 	}
 	d.log.Warn("the kernel lost its gates", "schedule", d.held.Schedule.ID)
 	d.held.Schedule = nil
+	d.tellStreamGates()
 	if err := d.heldStore.save(d.held); err != nil {
 		d.log.Warn("state not saved", "err", err)
 	}

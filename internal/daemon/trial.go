@@ -370,8 +370,9 @@ func (d *Daemon) confirmed(id string) {
 	d.networkChanged()
 }
 
-// trialChanged wakes keepTrial.
+// trialChanged wakes keepTrial. It needs the held lock.
 func (d *Daemon) trialChanged() {
+	d.tellStreamGates()
 	select {
 	case d.trialNews <- struct{}{}:
 	default:

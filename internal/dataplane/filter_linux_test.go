@@ -174,7 +174,7 @@ func testStreamGate(t *testing.T) {
 	in := newIngress(t)
 	const cycle, phase, window = 1_000_000, 300_000, 200_000
 	base := tsn.PTPTime{NS: tai(t) + 20_000_000} // realConfig: gate clock time
-	in.d.Filters[0].Gate = tsn.NewStreamGate(base, cycle, phase, window)
+	in.d.Filters[0].Gate = tsn.NewStreamGate(base, cycle, tsn.Span{Start: phase, End: phase + window})
 	in.d.Filters[0].Meter = tsn.FlowMeter{} // this is about the gate alone
 	set(t, in.k, in.d)
 	in.talk(t, 0, 100, 9) // until its base time, here the first window, a gate lets everything pass
@@ -236,7 +236,7 @@ func testStreamFilters(t *testing.T) {
 	unicast := talk[0]
 	unicast.ID[7], unicast.DestinationAddress, unicast.PCP = 9, macC, 3
 	d.Filters = slices.Insert(d.Filters, 1, tsn.NewStreamFilter(1, unicast))
-	d.Filters[0].Gate = tsn.NewStreamGate(tsn.PTPTime{NS: tai(t) + lead}, 1_000_000, 100_000, 50_000)
+	d.Filters[0].Gate = tsn.NewStreamGate(tsn.PTPTime{NS: tai(t) + lead}, 1_000_000, tsn.Span{Start: 100_000, End: 150_000})
 	if _, err := k.Diff(d); err != nil {
 		t.Logf("without gates: %v", err)
 		isErr(t, err, dataplane.ErrNotSupported)

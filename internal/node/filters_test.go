@@ -38,7 +38,7 @@ func TestStreamFilters(t *testing.T) {
 	}
 
 	// Its window comes and goes; that of a stream unknown here does not matter.
-	gate := tsn.NewStreamGate(tsn.PTPTime{NS: 5 * millisecond}, millisecond, -100_000, 200_000)
+	gate := tsn.NewStreamGate(tsn.PTPTime{NS: 5 * millisecond}, millisecond, tsn.Span{Start: -100_000, End: 100_000})
 	b.step(SetStreamGates{Gates: []StreamGate{{ID: unicast.ID, Gate: gate}, {ID: elsewhere.ID, Gate: gate}}})
 	if f := b.want().Filters; f[0].Gate != nil || f[1].Gate != gate || gate.BaseTime.NS != 5*millisecond+900_000 {
 		t.Errorf("filters %+v, gate %+v", f, gate)
@@ -74,7 +74,7 @@ func TestFilterModes(t *testing.T) {
 		b.step(tsn.Timeout{})
 		b.step(tsn.LinkChanged{Port: 1, Up: true, Rate: tsn.Gbps})
 		s := stream(1, groupA, vid)
-		b.step(SetStreamGates{Gates: []StreamGate{{ID: s.ID, Gate: tsn.NewStreamGate(tsn.PTPTime{}, millisecond, 0, 1000)}}})
+		b.step(SetStreamGates{Gates: []StreamGate{{ID: s.ID, Gate: tsn.NewStreamGate(tsn.PTPTime{}, millisecond, tsn.Span{Start: 0, End: 1000})}}})
 		b.step(put(1, tsn.Reservation{Stream: s, Ports: []tsn.Port{1}}))
 		if f := b.want().Filters; len(f) != want || want == 1 && f[0].Gate != nil {
 			t.Errorf("mode %d: %+v", mode, f)

@@ -546,6 +546,7 @@ type PortGates struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Port          uint32                 `protobuf:"varint,1,opt,name=port,proto3" json:"port,omitempty"`
 	Gates         *GateControlList       `protobuf:"bytes,2,opt,name=gates,proto3" json:"gates,omitempty"`
+	Arrivals      []*Window              `protobuf:"bytes,3,rep,name=arrivals,proto3" json:"arrivals,omitempty"` // when the talkers of its streams send
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -590,6 +591,13 @@ func (x *PortGates) GetPort() uint32 {
 func (x *PortGates) GetGates() *GateControlList {
 	if x != nil {
 		return x.Gates
+	}
+	return nil
+}
+
+func (x *PortGates) GetArrivals() []*Window {
+	if x != nil {
+		return x.Arrivals
 	}
 	return nil
 }
@@ -1307,10 +1315,11 @@ const file_tsnswitch_v1_types_proto_rawDesc = "" +
 	"\tbase_time\x18\x01 \x01(\v2\x15.tsnswitch.v1.PTPTimeR\bbaseTime\x12\"\n" +
 	"\rcycle_time_ns\x18\x02 \x01(\x03R\vcycleTimeNs\x125\n" +
 	"\x17cycle_time_extension_ns\x18\x03 \x01(\x03R\x14cycleTimeExtensionNs\x121\n" +
-	"\aentries\x18\x04 \x03(\v2\x17.tsnswitch.v1.GateEntryR\aentries\"T\n" +
+	"\aentries\x18\x04 \x03(\v2\x17.tsnswitch.v1.GateEntryR\aentries\"\x86\x01\n" +
 	"\tPortGates\x12\x12\n" +
 	"\x04port\x18\x01 \x01(\rR\x04port\x123\n" +
-	"\x05gates\x18\x02 \x01(\v2\x1d.tsnswitch.v1.GateControlListR\x05gates\"\x9f\x01\n" +
+	"\x05gates\x18\x02 \x01(\v2\x1d.tsnswitch.v1.GateControlListR\x05gates\x120\n" +
+	"\barrivals\x18\x03 \x03(\v2\x14.tsnswitch.v1.WindowR\barrivals\"\x9f\x01\n" +
 	"\x06Window\x12\x1b\n" +
 	"\tstream_id\x18\x01 \x01(\tR\bstreamId\x12\x19\n" +
 	"\bstart_ns\x18\x02 \x01(\x03R\astartNs\x12\x15\n" +
@@ -1407,22 +1416,23 @@ var file_tsnswitch_v1_types_proto_depIdxs = []int32{
 	0,  // 3: tsnswitch.v1.GateControlList.base_time:type_name -> tsnswitch.v1.PTPTime
 	5,  // 4: tsnswitch.v1.GateControlList.entries:type_name -> tsnswitch.v1.GateEntry
 	6,  // 5: tsnswitch.v1.PortGates.gates:type_name -> tsnswitch.v1.GateControlList
-	2,  // 6: tsnswitch.v1.PortSchedule.hop:type_name -> tsnswitch.v1.Hop
-	6,  // 7: tsnswitch.v1.PortSchedule.admin:type_name -> tsnswitch.v1.GateControlList
-	6,  // 8: tsnswitch.v1.PortSchedule.oper:type_name -> tsnswitch.v1.GateControlList
-	8,  // 9: tsnswitch.v1.PortSchedule.windows:type_name -> tsnswitch.v1.Window
-	0,  // 10: tsnswitch.v1.Schedule.base_time:type_name -> tsnswitch.v1.PTPTime
-	9,  // 11: tsnswitch.v1.Schedule.ports:type_name -> tsnswitch.v1.PortSchedule
-	10, // 12: tsnswitch.v1.Schedule.streams:type_name -> tsnswitch.v1.ScheduledStream
-	12, // 13: tsnswitch.v1.Schedule.trial:type_name -> tsnswitch.v1.Trial
-	13, // 14: tsnswitch.v1.Schedule.warnings:type_name -> tsnswitch.v1.Warning
-	0,  // 15: tsnswitch.v1.Trial.revert_at:type_name -> tsnswitch.v1.PTPTime
-	2,  // 16: tsnswitch.v1.Error.hop:type_name -> tsnswitch.v1.Hop
-	17, // [17:17] is the sub-list for method output_type
-	17, // [17:17] is the sub-list for method input_type
-	17, // [17:17] is the sub-list for extension type_name
-	17, // [17:17] is the sub-list for extension extendee
-	0,  // [0:17] is the sub-list for field type_name
+	8,  // 6: tsnswitch.v1.PortGates.arrivals:type_name -> tsnswitch.v1.Window
+	2,  // 7: tsnswitch.v1.PortSchedule.hop:type_name -> tsnswitch.v1.Hop
+	6,  // 8: tsnswitch.v1.PortSchedule.admin:type_name -> tsnswitch.v1.GateControlList
+	6,  // 9: tsnswitch.v1.PortSchedule.oper:type_name -> tsnswitch.v1.GateControlList
+	8,  // 10: tsnswitch.v1.PortSchedule.windows:type_name -> tsnswitch.v1.Window
+	0,  // 11: tsnswitch.v1.Schedule.base_time:type_name -> tsnswitch.v1.PTPTime
+	9,  // 12: tsnswitch.v1.Schedule.ports:type_name -> tsnswitch.v1.PortSchedule
+	10, // 13: tsnswitch.v1.Schedule.streams:type_name -> tsnswitch.v1.ScheduledStream
+	12, // 14: tsnswitch.v1.Schedule.trial:type_name -> tsnswitch.v1.Trial
+	13, // 15: tsnswitch.v1.Schedule.warnings:type_name -> tsnswitch.v1.Warning
+	0,  // 16: tsnswitch.v1.Trial.revert_at:type_name -> tsnswitch.v1.PTPTime
+	2,  // 17: tsnswitch.v1.Error.hop:type_name -> tsnswitch.v1.Hop
+	18, // [18:18] is the sub-list for method output_type
+	18, // [18:18] is the sub-list for method input_type
+	18, // [18:18] is the sub-list for extension type_name
+	18, // [18:18] is the sub-list for extension extendee
+	0,  // [0:18] is the sub-list for field type_name
 }
 
 func init() { file_tsnswitch_v1_types_proto_init() }

@@ -63,7 +63,7 @@ func filtered(d tsn.DesiredState, gate bool) tsn.DesiredState {
 	d.Filters = []tsn.StreamFilter{tsn.NewStreamFilter(2, s)}
 	s.ID[7], s.DestinationAddress, s.PCP = 2, tsn.MAC{2, 0, 0, 0, 0, 1}, 3
 	if d.Filters = append(d.Filters, tsn.NewStreamFilter(2, s)); gate {
-		d.Filters[0].Gate = tsn.NewStreamGate(tsn.PTPTime{NS: 1_000_000_000}, s.Interval, 300_000, 200_000)
+		d.Filters[0].Gate = tsn.NewStreamGate(tsn.PTPTime{NS: 1_000_000_000}, s.Interval, tsn.Span{Start: 300_000, End: 500_000})
 	}
 	return d
 }
