@@ -311,6 +311,7 @@ func (k *kernel) GateLimits(p tsn.Port) GateLimits {
 		l = l.within(driverGates[k.driver(p)])
 	}
 	l.MinInterval = max(l.MinInterval, k.LinkSpeed(p).TransmitTime(minFrame))
+	l.PerEntry = k.port(p).Offload == OffloadNone && k.probed.missing[FeaturePreemption] != "" // one release apart
 	return l
 }
 

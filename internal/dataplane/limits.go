@@ -18,6 +18,9 @@ type GateLimits struct {
 	// qdisc out that does not fit. A list of at most half as many can always be
 	// replaced by another.
 	ReadBack int
+	// PerEntry: a frame must end within the gate entry in which it begins, even if
+	// the next leaves its gate open. Software taprio before 6.3 works so.
+	PerEntry bool
 	// Table is how many entries the lists of all ports of a device may have.
 	Table int
 }
@@ -59,6 +62,7 @@ func (l GateLimits) within(d GateLimits) GateLimits {
 		MaxCycle:    lower(l.MaxCycle, d.MaxCycle),
 		NoExtension: l.NoExtension || d.NoExtension,
 		ReadBack:    int(lower(int64(l.ReadBack), int64(d.ReadBack))),
+		PerEntry:    l.PerEntry || d.PerEntry,
 		Table:       int(lower(int64(l.Table), int64(d.Table))),
 	}
 }

@@ -265,11 +265,14 @@ func testTxTimeAssist(t *testing.T) {
 	}
 }
 
-// A kernel since 6.3 lowers max-SDU to what the longest window takes. A longer
-// one that was asked for, or none, is still what is wanted.
+// A kernel since 6.3 lowers max-SDU to what the longest window takes at the speed
+// it takes the link to have. A longer one that was asked for, or none, is still
+// what is wanted.
 func testMaxSDU(t *testing.T) {
 	l := newLab(t)
-	k := open(t, l.sw, stationConfig("p1", dataplane.OffloadNone))
+	cfg := stationConfig("p1", dataplane.OffloadNone)
+	cfg.Ports[0].Rate = 100 * tsn.Gbps // so that every frame fits every window
+	k := open(t, l.sw, cfg)
 	d := stationState()
 	set(t, k, d)
 	d.Egress[0].MaxSDU = [8]uint32{0: 1500, 1: 300, 2: 2000}
@@ -287,7 +290,7 @@ func testMaxSDU(t *testing.T) {
 	if r := set(t, k, d); len(r.Applied) != 0 {
 		t.Errorf("steps %v, want none", r.Applied)
 	}
-	again := open(t, l.sw, stationConfig("p1", dataplane.OffloadNone))
+	again := open(t, l.sw, cfg)
 	if set(t, again, d); again.Writes() != 0 {
 		t.Errorf("adoption wrote %d times", again.Writes())
 	}
@@ -297,11 +300,11 @@ func testMaxSDU(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, _ = unix.Write(tx, append(long, make([]byte, 300)...)) // a send may tell that it was dropped
-	open := socket(t, l.sw, "p1")
-	if err := unix.SetsockoptInt(open, unix.SOL_SOCKET, unix.SO_PRIORITY, 7); err != nil {
+	control := socket(t, l.sw, "p1")
+	if err := unix.SetsockoptInt(control, unix.SOL_SOCKET, unix.SO_PRIORITY, 7); err != nil {
 		t.Fatal(err)
 	}
-	send(t, open, frame(macB, macA, 0, 0, 2))
+	send(t, control, frame(macB, macA, 0, 0, 2))
 	if got := receive(t, rx, 2); !slices.Equal(got, []byte{2}) {
 		t.Errorf("frames %v came through, want the short one", got)
 	}
@@ -311,6 +314,12 @@ func testMaxSDU(t *testing.T) {
 	d.Egress[0].MaxSDU[1] = 400
 	if r := set(t, again, d); len(r.Applied) != 1 {
 		t.Errorf("steps %v, want the schedule sent again with another max-SDU", r.Applied)
+	}
+	slow := open(t, l.sw, stationConfig("p1", dataplane.OffloadNone)) // a medium of 1 Gbit/s
+	set(t, slow, d)
+	awaitOne(t, slow)
+	if e := read(t, slow).EgressOf(1); e.MaxSDU != [8]uint32{0: 100 - 38, 1: 100 - 38, 2: 100 - 38} {
+		t.Errorf("max-SDU %v at a tenth of the speed", e.MaxSDU)
 	}
 }
 

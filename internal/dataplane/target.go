@@ -297,6 +297,9 @@ func (t *Target) egressPort(k Backend, e tsn.PortEgress) (errs []error) {
 	if rate == 0 {
 		rate = speed
 	}
+	if pc.Offload != OffloadFull && k.Check(e.Port, FeatureMaxSDU) == nil { // a device knows what fits its windows
+		want.limitSDU(e.Gates.QueueMaxSDU(rate, k.GateLimits(e.Port).PerEntry))
+	}
 	var higher []tsn.Rate
 	for cl := tsn.MaxTrafficClasses - 1; cl >= 0; cl-- {
 		if e.IdleSlope[cl] == 0 {
@@ -321,6 +324,16 @@ func (t *Target) egressPort(k Backend, e tsn.PortEgress) (errs []error) {
 	}
 	t.Egress = append(t.Egress, want)
 	return errs
+}
+
+// limitSDU keeps frames out that fit no window of their class: software would
+// leave them in front of their queue for ever.
+func (e *Egress) limitSDU(fits [tsn.MaxTrafficClasses]uint32) {
+	for c, n := range fits {
+		if n > 0 && (e.MaxSDU[c] == 0 || n < e.MaxSDU[c]) {
+			e.MaxSDU[c] = n
+		}
+	}
 }
 
 // neededBy lists features, beyond those of every port, that a port relies on.

@@ -158,7 +158,7 @@ func (l *lab) refusedList(name string) string {
 	if commit.Err == nil {
 		l.t.Fatal("the board took a list of 80 entries")
 	}
-	return "want 1..63"
+	return "the limit is 63"
 }
 
 // sameText fails with the first line that differs.
