@@ -5,7 +5,7 @@
 #   make demo LAB=twokernels  two kernels with two clocks: gates follow gPTP
 #   make test               all tests, on the real kernel (User-mode Linux where needed)
 #   make check              format, vet, staticcheck, tidy, cross-builds
-#   make bench              benchmarks of the cores
+#   make bench              benchmarks of the cores, and bench-qbv
 #   make soak [SEEDS=2000]  the SPB core in random fabrics with faults, on each kind of board
 #   make mutation           bugs planted in the SPB core: the simulation has to notice each
 #   make bench-scale        500 bridges in virtual time, from a failing link to the last kernel entry
@@ -82,6 +82,7 @@ check:
 
 bench:
 	$(GO) test -run '^$$' -bench . -benchmem ./spb/... ./qbv/... ./srp/... ./gptp/... ./distlink/...
+	$(MAKE) --no-print-directory bench-qbv
 
 SEEDS ?= 2000
 soak:

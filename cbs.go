@@ -2,6 +2,7 @@ package tsn
 
 import (
 	"fmt"
+	"math"
 	"math/bits"
 )
 
@@ -58,6 +59,25 @@ func NewShaper(rate Rate, c ShapedClass, above []ShapedClass, maxOther int) (Sha
 		HiCredit:  ceilMulDiv(uint64(c.IdleSlope), wait, uint64(rate)*uint64(left)),
 		LoCredit:  -ceilMulDiv(uint64(drain), uint64(c.MaxFrame), uint64(rate)),
 	}, nil
+}
+
+// OperIdleSlope is the idle slope while the gate is open that gives a class
+// adminIdleSlope over the whole cycle (802.1Q 8.6.8.2 g):
+//
+//	operIdleSlope = adminIdleSlope * cycle / open
+//
+// rounded up; cycle and open in ns, see GateControlList.OpenTime. It may come
+// out above the port's rate, which NewShaper refuses; a gate that is never open gives 0.
+func OperIdleSlope(admin Rate, cycle, open int64) Rate {
+	switch high, _ := bits.Mul64(uint64(admin), uint64(max(cycle, 0))); {
+	case open <= 0:
+		return 0
+	case open >= cycle:
+		return admin
+	case high >= uint64(open):
+		return math.MaxInt64
+	}
+	return Rate(ceilMulDiv(uint64(admin), uint64(cycle), uint64(open)))
 }
 
 // ceilMulDiv returns a*b/d rounded up. The product has 128 bits; the quotient

@@ -122,3 +122,25 @@ func checkShaper(t *rapid.T, s tsn.Shaper, rate, left tsn.Rate, c tsn.ShapedClas
 		t.Fatalf("%+v at %v", s, rate)
 	}
 }
+
+// 802.1Q 8.6.8.2 f and g.
+func TestOperIdleSlope(t *testing.T) {
+	list := &tsn.GateControlList{CycleTime: 1000, Entries: []tsn.GateEntry{{Gates: 0b01, Interval: 300}, {Gates: 0b11, Interval: 200}, {Gates: 0b10, Interval: 100}}}
+	if a, b := list.OpenTime(0), list.OpenTime(1); a != 500 || b != 200+100+400 {
+		t.Errorf("open for %d and %d ns", a, b)
+	}
+	for _, c := range []struct {
+		admin, want tsn.Rate
+		cycle, open int64
+	}{
+		{8064, 16128, 1000, 500},
+		{10, 34, 1000, 300}, // rounded up
+		{8064, 8064, 1000, 1000},
+		{8064, 0, 1000, 0},
+		{tsn.Gbps, 1<<63 - 1, 1 << 62, 1},
+	} {
+		if got := tsn.OperIdleSlope(c.admin, c.cycle, c.open); got != c.want {
+			t.Errorf("%d of %d ns: %d, want %d", c.open, c.cycle, got, c.want)
+		}
+	}
+}

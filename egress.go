@@ -104,6 +104,22 @@ type LaunchTime struct {
 	Deadline bool
 }
 
+// OpenTime returns how long the gate of c is open in one cycle: GateOpenTime of
+// 802.1Q 8.6.8.2 f, in ns. Time after the last entry keeps its gates.
+func (l *GateControlList) OpenTime(c TrafficClass) (open int64) {
+	left := l.CycleTime
+	for i, e := range l.Entries {
+		interval := min(e.Interval, left)
+		if i+1 == len(l.Entries) {
+			interval = left
+		}
+		if left -= interval; e.Gates.Has(c) {
+			open += interval
+		}
+	}
+	return open
+}
+
 // PortEgress is what one egress port shall do: the composition of what qbv
 // (gates), srp (idle slopes) and the configuration (class map, max SDU) want.
 // The data plane turns it into one root qdisc and a classifier.

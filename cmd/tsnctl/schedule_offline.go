@@ -24,13 +24,14 @@ import (
 // offlinePlan is schedule plan --topo.
 type offlinePlan struct {
 	planFiles
-	budget config.Duration
-	units  int64
-	seed   uint64
-	mode   string
-	routes string
-	paths  int
-	out    string
+	budget   config.Duration
+	units    int64
+	seed     uint64
+	mode     string
+	strategy string
+	routes   string
+	paths    int
+	out      string
 }
 
 func (o *offlinePlan) flags(c *cobra.Command) {
@@ -39,11 +40,12 @@ func (o *offlinePlan) flags(c *cobra.Command) {
 	f.Var(&unit[*config.Duration]{v: &o.budget, name: "duration"}, "budget", "time to search; prints the work units spent")
 	f.Int64Var(&o.units, "units", 0, "work units to search: the same bytes every time (default: some seconds' worth)")
 	f.Uint64Var(&o.seed, "seed", 0, "of the search")
+	f.StringVar(&o.strategy, "strategy", "", "full search, or construct: place once and be done (default full)")
 	f.StringVar(&o.mode, "mode", "auto", "nowait, buffered, auto")
 	f.StringVar(&o.routes, "routes", "k-shortest", "k-shortest, or ect: trees that SPB can install")
 	f.IntVar(&o.paths, "paths", 0, fmt.Sprintf("routes to try of each stream (default %d; of ect all)", synth.DefaultRoutes))
 	f.StringVar(&o.out, "out", "", "write the solution to this file too")
-	for flag, values := range map[string][]string{"mode": {"nowait", "buffered", "auto"}, "routes": {"k-shortest", "ect"}} {
+	for flag, values := range map[string][]string{"mode": {"nowait", "buffered", "auto"}, "routes": {"k-shortest", "ect"}, "strategy": {"full", "construct"}} {
 		_ = c.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
 	}
 }
@@ -55,12 +57,18 @@ func (o *offlinePlan) options(c *cobra.Command) (synth.Options, error) {
 	switch {
 	case !ok:
 		return synth.Options{}, usageError{fmt.Errorf("--mode %s: allowed: nowait, buffered, auto", o.mode)}
+	case o.strategy != "" && o.strategy != "full" && o.strategy != synth.Construct:
+		return synth.Options{}, usageError{fmt.Errorf("--strategy %s: allowed: full, construct", o.strategy)}
 	case o.routes != "k-shortest" && o.routes != "ect":
 		return synth.Options{}, usageError{fmt.Errorf("--routes %s: allowed: k-shortest, ect", o.routes)}
 	case c.Flags().Changed("budget") && o.budget <= 0, c.Flags().Changed("units") && o.units <= 0, o.paths < 0:
 		return synth.Options{}, usageError{fmt.Errorf("--budget, --units and --paths are to be positive")}
 	}
-	return synth.Options{Seed: o.seed, Mode: mode, Routes: synth.RouteChoice{K: o.paths}, Units: o.units}, nil
+	strategy := o.strategy
+	if strategy == "full" {
+		strategy = synth.Full
+	}
+	return synth.Options{Seed: o.seed, Mode: mode, Strategy: strategy, Routes: synth.RouteChoice{K: o.paths}, Units: o.units}, nil
 }
 
 // plannedSchedule is a schedule and what was found out about it.
@@ -168,34 +176,18 @@ func (s *plannedSchedule) prove() error {
 	return nil
 }
 
-// addGates makes the gate lists, if there are none yet. Where a port's limits
-// allow none, the stream of the highest rank among those concerned yields, of
-// equals the last.
+// addGates makes the gate lists, if the planner did not have to: where no limit
+// of a port could be in the way, every port can have its list.
 func (s *plannedSchedule) addGates() error {
-	for s.Gates == nil && len(s.Streams) > 0 {
-		gates, over, err := gatelist.Build(s.problem, s.Streams)
-		if err != nil {
-			return err
-		}
-		if len(over) == 0 {
-			s.Gates = gates
-			return nil
-		}
-		s.yield(over[0])
+	if s.Gates != nil || len(s.Streams) == 0 {
+		return nil
 	}
-	return nil
-}
-
-func (s *plannedSchedule) yield(over gatelist.Overflow) {
-	who := slices.MaxFunc(over.Streams, func(a, b int) int {
-		return cmp.Or(cmp.Compare(s.problem.Streams[a].Rank, s.problem.Streams[b].Rank), cmp.Compare(a, b))
-	})
-	s.Streams = slices.DeleteFunc(s.Streams, func(x schedule.Placement) bool { return x.Stream == who })
-	others := slices.DeleteFunc(slices.Clone(over.Streams), func(i int) bool { return i == who })
-	s.Unplaced = append(s.Unplaced, schedule.Unplaced{
-		Stream: who, Link: over.Link, Blocking: others[:min(8, len(others))], Reason: over.Reason,
-	})
-	slices.SortFunc(s.Unplaced, func(a, b schedule.Unplaced) int { return cmp.Compare(a.Stream, b.Stream) })
+	gates, over, err := gatelist.Build(s.problem, s.Streams)
+	if err == nil && len(over) > 0 {
+		err = fmt.Errorf("%s: %s", s.problem.LinkName(over[0].Link), over[0].Reason)
+	}
+	s.Gates = gates
+	return err
 }
 
 // figures are the worst of each stream's listeners.

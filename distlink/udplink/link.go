@@ -14,6 +14,7 @@ import (
 type Link struct {
 	remote   netip.AddrPort
 	transmit func([]byte)
+	out      *launcher
 	release  func() // gives the socket or the listener's entry back
 	queue    int
 
@@ -54,6 +55,10 @@ func (l *Link) Stats() distlink.Stats {
 	defer l.mu.Unlock()
 	return l.conn.Stats()
 }
+
+// LaunchState counts the datagrams with launch times; of an accepted link, those
+// of all its listener's. The error says why there are none.
+func (l *Link) LaunchState() (LaunchStats, error) { return l.out.state() }
 
 // Send queues messages, whose Data then belongs to the link. It waits while
 // more than the configured queue is unsent. A nil error does not say that the

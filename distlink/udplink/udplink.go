@@ -33,6 +33,9 @@ type Config struct {
 	Priority int    // SO_PRIORITY; 0 leaves the default, 7 needs CAP_NET_ADMIN
 	Device   string // SO_BINDTODEVICE; empty binds to none
 	Queue    int    // octets a Send may leave queued before it waits; 4 MiB
+	// Launch, if not nil, gives datagrams launch times. Those of a listener's
+	// connections share the windows.
+	Launch *Launch
 }
 
 // ErrClosed says that a link was closed by this side.
@@ -114,9 +117,14 @@ func Dial(ctx context.Context, address string, cfg Config) (*Link, error) {
 	}
 	conn := c.(*net.UDPConn)
 	cfg.window(conn)
+	out, err := newLauncher(conn, cfg)
+	if err != nil {
+		_ = conn.Close()
+		return nil, fmt.Errorf("distlink dial %s: %w", address, err)
+	}
 	l := newLink(distlink.NewClient(cfg.Config, newID()), cfg, conn.RemoteAddr().(*net.UDPAddr).AddrPort(),
-		func(b []byte) { _, _ = conn.Write(b) }, // a datagram not sent is a datagram lost
-		func() { _ = conn.Close() })
+		func(b []byte) { out.write(b, netip.AddrPort{}) }, func() { _ = conn.Close() })
+	l.out = out
 	go l.readSocket(conn)
 	l.step(tsn.Timeout{})
 	select {
@@ -148,6 +156,7 @@ func (l *Link) readSocket(conn *net.UDPConn) {
 // Listener accepts connections on one UDP socket.
 type Listener struct {
 	conn   *net.UDPConn
+	out    *launcher
 	cfg    Config
 	door   *distlink.Listener
 	accept chan *Link
@@ -175,10 +184,15 @@ func Listen(ctx context.Context, address string, cfg Config) (*Listener, error) 
 	}
 	conn := pc.(*net.UDPConn)
 	cfg.window(conn)
+	out, err := newLauncher(conn, cfg)
+	if err != nil {
+		_ = conn.Close()
+		return nil, fmt.Errorf("distlink listen %s: %w", address, err)
+	}
 	var secret [32]byte
 	_, _ = rand.Read(secret[:])
 	l := &Listener{
-		conn: conn, cfg: cfg, door: distlink.NewListener(cfg.Config, secret, newID),
+		conn: conn, out: out, cfg: cfg, door: distlink.NewListener(cfg.Config, secret, newID),
 		accept: make(chan *Link, acceptBacklog), done: make(chan struct{}),
 		links: map[uint64]*Link{}, inits: map[initKey]*Link{},
 	}
@@ -195,6 +209,10 @@ func (l *Listener) Stats() distlink.ListenerStats {
 	defer l.mu.Unlock()
 	return l.door.Stats()
 }
+
+// LaunchState counts the datagrams with launch times of all connections. The
+// error says why there are none.
+func (l *Listener) LaunchState() (LaunchStats, error) { return l.out.state() }
 
 // Accept returns the next connection.
 func (l *Listener) Accept() (*Link, error) {
@@ -268,15 +286,16 @@ func (l *Listener) newLinks(effects []tsn.Effect) {
 	for _, e := range effects {
 		switch e := e.(type) {
 		case distlink.Reply:
-			_, _ = l.conn.WriteToUDPAddrPort(e.Data, e.To)
+			l.out.write(e.Data, e.To)
 		case distlink.Accept:
 			id, key := e.Conn.ID(), initKey{e.From, e.Conn.RemoteID()}
-			link := newLink(e.Conn, l.cfg, e.From, func(b []byte) { _, _ = l.conn.WriteToUDPAddrPort(b, e.From) }, func() {
+			link := newLink(e.Conn, l.cfg, e.From, func(b []byte) { l.out.write(b, e.From) }, func() {
 				l.mu.Lock()
 				defer l.mu.Unlock()
 				delete(l.links, id)
 				delete(l.inits, key)
 			})
+			link.out = l.out
 			l.links[id], l.inits[key] = link, link
 			select {
 			case l.accept <- link:

@@ -44,6 +44,7 @@ var may = map[string][]string{
 	"qbv/schedule":      {""},
 	"qbv/gatelist":      {"", "qbv/schedule"},
 	"qbv/cqf":           {"", "qbv/schedule", "qbv/gatelist"},
+	"qbv/srbound":       {""},
 	"qbv/format":        {"", "qbv/schedule"},
 	"qbv/instances":     {"", "qbv/schedule"},
 	"qbv/schedtest":     {"", "qbv/schedule"},
@@ -90,7 +91,7 @@ var may = map[string][]string{
 	},
 
 	"internal/gptptest": {},
-	"internal/qbvbench": {"", "qbv/schedule", "qbv/format", "qbv/instances", "qbv/gatelist", "qbv/synth", "qbv/verify"},
+	"internal/qbvbench": {"", "qbv/schedule", "qbv/format", "qbv/instances", "qbv/synth", "qbv/verify"},
 
 	"internal/kerneltest":        {"", "internal/kerneltest/uml"},
 	"internal/kerneltest/uml":    {"internal/kerneltest/kernel"},
@@ -116,6 +117,7 @@ var cores = []string{
 	"qbv/format",
 	"qbv/gatelist",
 	"qbv/cqf",
+	"qbv/srbound",
 	"qbv/instances",
 	"qbv/verify",
 	"qbv/synth", "srp", "srp/mrp", "distlink", "internal/node",

@@ -42,9 +42,10 @@
 //   - With full offload a list is told as running from when the driver took it,
 //     and the one before is forgotten. What waits is known by the device's clock.
 //   - Under txtime-assist the first frame after its base time takes a new list
-//     over. Without one it waits on, and nothing is lost: no frame, no window.
-//     Where the kernel launches, etf lets frames go early by its delta, and the
-//     base time sent makes up for that; one that it is late for it drops.
+//     over; if another list comes before that, the kernel forgets it and goes on
+//     with the one before, for which the root is made anew. Where the kernel
+//     launches, etf lets frames go early by its delta, and the base time sent
+//     makes up for that; a frame that it is late for it drops.
 //   - The devices of igb and igc serve their lowest queue first, in hardware.
 //   - Grafting a child qdisc into a live taprio, or taking the interface down,
 //     may stop its timer: gates stay as they are. The schedule is therefore

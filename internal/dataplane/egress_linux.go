@@ -60,7 +60,7 @@ func (k *kernel) readEgress(p PortConfig, qs []qdisc) (Egress, error) {
 // overdue reports an admin schedule that should have started long ago. One
 // with a base time in the past starts within a cycle of being sent.
 func (k *kernel) overdue(p tsn.Port, e *Egress) bool {
-	if e.Admin == nil || k.port(p).Offload == OffloadTxTime || time.Since(k.sentAt[p]) < overdueAfter {
+	if e.Admin == nil || time.Since(k.sentAt[p]) < overdueAfter {
 		return false
 	}
 	now, err := k.GateNow(p)
@@ -163,18 +163,7 @@ func (k *kernel) installRoot(ctx context.Context, p tsn.Port) error {
 		}
 	}
 	delete(k.stepped, p)
-	pc, cl := k.port(p), k.classes(p)
-	root, all := cl.root(k.cfg.ClassMap, pc), AllOpen(cl.n)
-	err = k.c.setQdisc(netlink.Create|netlink.Replace, index, rootHandle, netlinkRoot, "taprio", func(ae *netlink.AttributeEncoder) {
-		cl.encodeTaprio(ae, root, false, all, perClass{})
-	})
-	if pc.Offload == OffloadFull && lacks(err) {
-		return k.refuse(p, FeatureOffload, err.Error())
-	}
-	if err == nil && pc.Offload == OffloadTxTime {
-		err = k.graftLaunch(pc)
-	}
-	if err != nil {
+	if err := k.makeRoot(k.port(p), AllOpen(k.classes(p).n)); err != nil {
 		return err
 	}
 	k.before[p] = nil
@@ -183,6 +172,22 @@ func (k *kernel) installRoot(ctx context.Context, p tsn.Port) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
 	return poll(ctx, func() (bool, error) { return k.operational(p) })
+}
+
+// makeRoot makes a taprio where there is none.
+func (k *kernel) makeRoot(p PortConfig, s *Schedule) error {
+	cl := k.classes(p.Port)
+	root := cl.root(k.cfg.ClassMap, p)
+	err := k.c.setQdisc(netlink.Create|netlink.Replace, k.index(p.Port), rootHandle, netlinkRoot, "taprio", func(ae *netlink.AttributeEncoder) {
+		cl.encodeTaprio(ae, root, false, s, perClass{})
+	})
+	switch {
+	case p.Offload == OffloadFull && lacks(err):
+		return k.refuse(p.Port, FeatureOffload, err.Error())
+	case err == nil && p.Offload == OffloadTxTime:
+		return k.graftLaunch(p)
+	}
+	return err
 }
 
 // sent remembers the link's history, to see later that it was down.
@@ -251,6 +256,9 @@ func (k *kernel) setSchedule(o SetSchedule) error {
 		per.Preemptible = &o.Preemptible
 	}
 	ran := k.running(pc)
+	if err := k.takeOver(pc); err != nil {
+		return fmt.Errorf("the schedule before: %w", err)
+	}
 	sched.Base += k.early(pc)
 	if err := k.replace(o, &sched, per); err != nil {
 		return k.judgeSchedule(o, err)

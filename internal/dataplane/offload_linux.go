@@ -38,10 +38,17 @@ func (k *kernel) fill(e *Egress, t taprioState, p PortConfig) {
 	e.Root, e.Oper, e.Admin = "", k.launched(t.Oper, p), k.launched(t.Admin, p)
 	e.MaxSDU, e.Preemptible = t.MaxSDU, t.Preemptible
 	e.dropParked()
-	if p.Offload == OffloadFull {
+	waits := e.Admin != nil
+	switch p.Offload {
+	case OffloadFull:
 		e.Oper, e.Admin = k.waiting(p.Port, e.Oper)
+		waits = e.Admin != nil
+	case OffloadTxTime:
+		if k.begun(p.Port, e.Admin) {
+			e.Oper, e.Admin = e.Admin, nil
+		}
 	}
-	if sent, known := k.sdu[p.Port]; known && e.Admin != nil {
+	if sent, known := k.sdu[p.Port]; known && waits {
 		e.MaxSDU = sent // newer kernels tell what the running list has
 		return
 	}
@@ -50,6 +57,30 @@ func (k *kernel) fill(e *Egress, t taprioState, p PortConfig) {
 			e.SDUCap[c] = e.Oper.sduCap(c, k.LinkSpeed(p.Port), k.links[p.Ifname].maxMTU)
 		}
 	}
+}
+
+// begun reports whether the base time of a schedule has come. Under txtime-assist
+// any frame follows it from then on: the first one makes it the running one.
+func (k *kernel) begun(p tsn.Port, s *Schedule) bool {
+	now, err := k.GateNow(p)
+	return err == nil && s != nil && s.Base <= now
+}
+
+// takeOver makes a schedule that has begun, and that no frame has made the running
+// one, the running one. Another in its place would leave the port with the one
+// before, until that begins. Only a new root does it; nothing waits in the old one.
+func (k *kernel) takeOver(p PortConfig) error {
+	if p.Offload != OffloadTxTime {
+		return nil
+	}
+	t, err := rootState(k.c, k.classes(p.Port), k.index(p.Port))
+	if err != nil || !k.begun(p.Port, k.launched(t.Admin, p)) {
+		return err
+	}
+	if err := k.c.delQdisc(k.index(p.Port), netlinkRoot); err != nil {
+		return err
+	}
+	return k.makeRoot(p, t.Admin)
 }
 
 // launched undoes what early did to the base time.

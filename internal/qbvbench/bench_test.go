@@ -37,8 +37,8 @@ func BenchmarkCompare(b *testing.B) {
 	if *tsnkit == "" {
 		b.Log("no tsnkit to compare with: name a checkout with TSNKIT=dir (its methods want python3 with networkx, pandas, numpy and z3)")
 	} else {
-		if err := exec.Command(*python, "-c", "import networkx, pandas, numpy, z3").Run(); err != nil {
-			b.Fatalf("%s lacks networkx, pandas, numpy or z3: %v", *python, err)
+		if text, err := exec.Command(*python, "-c", "import networkx, pandas, numpy, z3").CombinedOutput(); err != nil {
+			b.Fatalf("%s with networkx, pandas, numpy and z3: %v\n%s", *python, err, text)
 		}
 		for method := range strings.SplitSeq(*peers, ",") {
 			contenders = append(contenders, Peer(*tsnkit, method, *python, *budget))

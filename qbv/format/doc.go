@@ -36,6 +36,13 @@
 // number is written as one, any other as a string; where two links go
 // the same way, the first end is "node:port", the egress port.
 //
+// Streams of cyclic queuing and forwarding, if there are such, are in
+//
+//	"cyclic":{"cycle_ns":T,"windows":[{"link":[u,v],"queues":[q,q],"offset_ns":T,"length_ns":T},...],
+//	          "streams":[{"id":0,"route":[[u,v],...],"start":N,"latency_ns":T,"best_ns":T},...]}
+//
+// where start counts cycles, and in no other place.
+//
 // Further members are ignored when read. Written are: "status" (complete or
 // partial), "of" (number of streams asked for), "seed", "units", "mode"; with each stream "name",
 // and if they are known "latency_ns" and "jitter_ns" (worst cases); with gates "base_ns" and "max_sdu"

@@ -173,6 +173,12 @@ func (r *reader) member(name string) error {
 		return array(r, r.stream)
 	case "gates":
 		return array(r, r.gate)
+	case "cyclic":
+		var in *cyclicIn
+		if err := r.value(&in); err != nil || in == nil {
+			return err
+		}
+		return r.cyclic(in)
 	case "unscheduled":
 		return array(r, r.unplaced)
 	}
@@ -252,6 +258,23 @@ type unplacedIn struct {
 	Reason, Remedy string
 }
 
+type cyclicIn struct {
+	Cycle   int64 `json:"cycle_ns"`
+	Windows []struct {
+		Link   []node
+		Queues []int64
+		Offset int64 `json:"offset_ns"`
+		Length int64 `json:"length_ns"`
+	}
+	Streams []struct {
+		ID    *int
+		Route [][]node
+		Start int64
+		Worst int64 `json:"latency_ns"`
+		Best  int64 `json:"best_ns"`
+	}
+}
+
 func (r *reader) link(ends []node) (schedule.LinkID, error) {
 	if len(ends) != 2 {
 		return 0, fmt.Errorf("a link of %d nodes; two are wanted", len(ends))
@@ -289,12 +312,8 @@ func (r *reader) stream(in streamIn) error {
 		return err
 	}
 	x := schedule.Placement{Stream: i}
-	for _, ends := range in.Route {
-		l, err := r.link(ends)
-		if err != nil {
-			return fmt.Errorf("stream %d: route: %w", *in.ID, err)
-		}
-		x.Route = append(x.Route, l)
+	if x.Route, err = r.route(*in.ID, in.Route); err != nil {
+		return err
 	}
 	if (in.Frames == nil) == (in.Starts == nil) {
 		return fmt.Errorf("stream %d: has to have starts or frames", *in.ID)
@@ -313,6 +332,52 @@ func (r *reader) stream(in streamIn) error {
 		x.Instances = append(x.Instances, schedule.Instance{K: *f.K, Starts: f.Starts, Queues: queues})
 	}
 	r.s.Streams = append(r.s.Streams, x)
+	return nil
+}
+
+func (r *reader) route(id int, in [][]node) ([]schedule.LinkID, error) {
+	var out []schedule.LinkID
+	for _, ends := range in {
+		l, err := r.link(ends)
+		if err != nil {
+			return nil, fmt.Errorf("stream %d: route: %w", id, err)
+		}
+		out = append(out, l)
+	}
+	return out, nil
+}
+
+func (r *reader) cyclic(in *cyclicIn) error {
+	c := &schedule.Cyclic{CycleTime: in.Cycle}
+	for _, x := range in.Windows {
+		l, err := r.link(x.Link)
+		if err != nil {
+			return fmt.Errorf("cyclic: windows: %w", err)
+		}
+		w := schedule.CyclicWindow{Link: l, Offset: x.Offset, Length: x.Length}
+		if len(x.Queues) != len(w.Queues) {
+			return r.mismatch("cyclic: the window of link [%s,%s] has %d queues; two are wanted", x.Link[0], x.Link[1], len(x.Queues))
+		}
+		for i, q := range x.Queues {
+			if q < 0 || q >= tsn.MaxTrafficClasses {
+				return r.mismatch("cyclic: queue %d is outside 0..%d", q, tsn.MaxTrafficClasses-1)
+			}
+			w.Queues[i] = tsn.TrafficClass(q)
+		}
+		c.Windows = append(c.Windows, w)
+	}
+	for _, x := range in.Streams {
+		i, err := r.index(x.ID)
+		if err != nil {
+			return fmt.Errorf("cyclic: %w", err)
+		}
+		route, err := r.route(*x.ID, x.Route)
+		if err != nil {
+			return fmt.Errorf("cyclic: %w", err)
+		}
+		c.Streams = append(c.Streams, schedule.CyclicStream{Stream: i, Route: route, Start: x.Start, Worst: x.Worst, Best: x.Best})
+	}
+	r.s.Cyclic = c
 	return nil
 }
 
@@ -393,6 +458,10 @@ func (r *reader) finish() *schedule.Solution {
 	slices.SortFunc(r.s.Streams, func(a, b schedule.Placement) int { return a.Stream - b.Stream })
 	slices.SortFunc(r.s.Unplaced, func(a, b schedule.Unplaced) int { return a.Stream - b.Stream })
 	slices.SortFunc(r.s.Gates, func(a, b schedule.LinkGates) int { return int(a.Link - b.Link) })
+	if c := r.s.Cyclic; c != nil {
+		slices.SortFunc(c.Windows, func(a, b schedule.CyclicWindow) int { return int(a.Link - b.Link) })
+		slices.SortFunc(c.Streams, func(a, b schedule.CyclicStream) int { return a.Stream - b.Stream })
+	}
 	for i := range r.s.Unplaced {
 		slices.Sort(r.s.Unplaced[i].Blocking)
 	}

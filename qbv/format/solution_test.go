@@ -80,6 +80,53 @@ func TestForeignSolution(t *testing.T) {
 	}
 }
 
+const cyclicJSON = `{"format":"qbv-solution/1","instance":"x","cycle_ns":800000,"status":"complete","of":3,
+"streams":[
+{"id":0,"route":[[0,1],[1,2]],"starts":[0,2800],"queues":[7,7]}],
+"gates":[],
+"cyclic":{"cycle_ns":100000,"windows":[
+{"link":[0,1],"queues":[6,5],"offset_ns":4000,"length_ns":50000},
+{"link":[2,1],"queues":[0,0],"offset_ns":0,"length_ns":10}],
+"streams":[
+{"id":5,"route":[[0,1],[1,2],[1,3]],"start":2,"latency_ns":254000,"best_ns":90000},
+{"id":6,"route":[[2,1],[1,0]],"start":0,"latency_ns":5,"best_ns":4}]},
+"unscheduled":[]}
+`
+
+// Cyclic queuing and forwarding has a section of its own.
+func TestCyclic(t *testing.T) {
+	p := problem(t)
+	s, m, err := ReadSolution("s.json", []byte(cyclicJSON), p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := &schedule.Cyclic{
+		CycleTime: 100000,
+		Windows: []schedule.CyclicWindow{
+			{Link: 0, Queues: [2]tsn.TrafficClass{6, 5}, Offset: 4000, Length: 50000},
+			{Link: 3, Length: 10},
+		},
+		Streams: []schedule.CyclicStream{
+			{Stream: 1, Route: []schedule.LinkID{0, 2, 4}, Start: 2, Worst: 254000, Best: 90000},
+			{Stream: 2, Route: []schedule.LinkID{3, 1}, Worst: 5, Best: 4},
+		},
+	}
+	if !reflect.DeepEqual(s.Cyclic, want) {
+		t.Errorf("got %+v", s.Cyclic)
+	}
+	if got := string(WriteSolution(p, s, m)); got != cyclicJSON {
+		t.Errorf("got  %s\nwant %s", got, cyclicJSON)
+	}
+	for from, to := range map[string]string{
+		`[6,5]`: `[6]`, `[0,0]`: `[0,8]`, `"id":5`: `"id":0`, `"id":6`: `"id":7`, `{"link":[2,1]`: `{"link":[2,9]`, `[[2,1],[1,0]]`: `[[2,1],[9,0]]`,
+	} {
+		_, _, err := ReadSolution("s.json", []byte(strings.Replace(cyclicJSON, from, to, 1)), p)
+		if e := (*Error)(nil); !errors.As(err, &e) || !e.Mismatch || !strings.Contains(err.Error(), "cyclic") {
+			t.Errorf("%s -> %s: %v", from, to, err)
+		}
+	}
+}
+
 // Two cables between the same bridges: the egress port tells which.
 func TestParallelLinks(t *testing.T) {
 	p := &schedule.Problem{
@@ -144,6 +191,7 @@ func TestReadSolutionErrors(t *testing.T) {
 func FuzzReadSolution(f *testing.F) {
 	f.Add([]byte(solutionJSON))
 	f.Add([]byte(`{"format":"qbv-solution/1","cycle_ns":1,"streams":[{"id":6,"route":[[2,1]],"starts":[5],"queues":[7]}]}`))
+	f.Add([]byte(cyclicJSON))
 	p := problem(f)
 	f.Fuzz(func(t *testing.T, data []byte) {
 		s, m, err := ReadSolution("f", data, p)

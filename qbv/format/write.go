@@ -48,14 +48,24 @@ func WriteSolution(p *schedule.Problem, s *schedule.Solution, m Meta) []byte {
 	})
 	w.raw("],\n\"gates\":[")
 	each(w, upTo(len(s.Gates)), func(i int) { w.gates(&s.Gates[i]) })
-	w.raw("],\n\"unscheduled\":[")
+	if s.Cyclic != nil {
+		w.raw("],\n\"cyclic\":")
+		w.cyclic(s.Cyclic)
+		w.raw(",\n\"unscheduled\":[")
+	} else {
+		w.raw("],\n\"unscheduled\":[")
+	}
 	each(w, byID(s.Unplaced, func(i int) int { return p.Streams[s.Unplaced[i].Stream].ID }), func(i int) { w.unplaced(&s.Unplaced[i]) })
 	w.raw("]}\n")
 	return w.b
 }
 
 func status(p *schedule.Problem, s *schedule.Solution) string {
-	if len(s.Streams) < len(p.Streams) {
+	n := len(s.Streams)
+	if s.Cyclic != nil {
+		n += len(s.Cyclic.Streams)
+	}
+	if n < len(p.Streams) {
 		return "partial"
 	}
 	return "complete"
@@ -121,11 +131,7 @@ func (w *writer) link(l schedule.LinkID) {
 
 // placement leaves its object open.
 func (w *writer) placement(x *schedule.Placement) {
-	s := &w.p.Streams[x.Stream]
-	w.raw(`{"id":`).num(int64(s.ID))
-	if s.Name != "" {
-		w.raw(`,"name":`).str(s.Name)
-	}
+	w.stream(x.Stream)
 	w.raw(`,"route":`)
 	list(w, x.Route, w.link)
 	if x.Instances == nil {
@@ -162,12 +168,37 @@ func (w *writer) gates(g *schedule.LinkGates) {
 	w.raw("}")
 }
 
-func (w *writer) unplaced(u *schedule.Unplaced) {
-	s := &w.p.Streams[u.Stream]
+func (w *writer) cyclic(c *schedule.Cyclic) {
+	w.raw(`{"cycle_ns":`).num(c.CycleTime).raw(`,"windows":[`)
+	each(w, upTo(len(c.Windows)), func(i int) {
+		x := &c.Windows[i]
+		w.raw(`{"link":`)
+		w.link(x.Link)
+		w.raw(`,"queues":[`).num(int64(x.Queues[0])).raw(",").num(int64(x.Queues[1]))
+		w.raw(`],"offset_ns":`).num(x.Offset).raw(`,"length_ns":`).num(x.Length).raw("}")
+	})
+	w.raw("],\n\"streams\":[")
+	each(w, byID(c.Streams, func(i int) int { return w.p.Streams[c.Streams[i].Stream].ID }), func(i int) {
+		x := &c.Streams[i]
+		w.stream(x.Stream)
+		w.raw(`,"route":`)
+		list(w, x.Route, w.link)
+		w.raw(`,"start":`).num(x.Start).raw(`,"latency_ns":`).num(x.Worst).raw(`,"best_ns":`).num(x.Best).raw("}")
+	})
+	w.raw("]}")
+}
+
+// stream leaves its object open.
+func (w *writer) stream(i int) {
+	s := &w.p.Streams[i]
 	w.raw(`{"id":`).num(int64(s.ID))
 	if s.Name != "" {
 		w.raw(`,"name":`).str(s.Name)
 	}
+}
+
+func (w *writer) unplaced(u *schedule.Unplaced) {
+	w.stream(u.Stream)
 	if u.Link >= 0 {
 		w.raw(`,"link":`)
 		w.link(u.Link)
