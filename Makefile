@@ -103,10 +103,11 @@ bench-converge: $(BIN)/umlrun
 TSNKIT ?=
 BUDGET ?= 150s
 SETS ?= A,B,C,X
+ONLY ?=
 PEERS ?= dt,ls,ls_tb,smt_wa,smt_pr
 bench-qbv:
 	$(GO) test ./internal/qbvbench -run '^$$' -bench Compare -benchtime 1x -timeout 0 -v \
-	  -tsnkit "$(TSNKIT)" -budget $(BUDGET) -sets $(SETS) -peers $(PEERS)
+	  -tsnkit "$(TSNKIT)" -budget $(BUDGET) -sets $(SETS) -only "$(ONLY)" -peers $(PEERS)
 
 bench-gptp:
 	$(GO) test ./internal/gptptest -run '^$$' -bench BesidePtp4l -benchtime 1x -timeout 30m

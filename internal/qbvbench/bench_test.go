@@ -6,6 +6,7 @@ import (
 	"flag"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -17,6 +18,7 @@ var (
 	tsnkit  = flag.String("tsnkit", "", "checkout of tsnkit to compare with")
 	budget  = flag.Duration("budget", 150*time.Second, "CPU time of each of its methods for each problem")
 	setList = flag.String("sets", "A,B,C,X", "sets of problems")
+	only    = flag.String("only", "", "names of the problems to run, of all in the sets")
 	peers   = flag.String("peers", "dt,ls,ls_tb,smt_wa,smt_pr", "methods of tsnkit")
 	python  = flag.String("python", "/usr/bin/python3", "with networkx, pandas, numpy, z3")
 )
@@ -27,6 +29,10 @@ func specs() (out []instances.Spec) {
 		if all[name] != nil {
 			out = append(out, all[name]()...)
 		}
+	}
+	if *only != "" {
+		names := strings.Split(*only, ",")
+		out = slices.DeleteFunc(out, func(s instances.Spec) bool { return !slices.Contains(names, s.Name()) })
 	}
 	return out
 }

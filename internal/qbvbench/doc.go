@@ -2,7 +2,7 @@
 // fit, and against those methods of tsnkit that need no licence, on the same
 // problems (qbv/instances), all output checked by qbv/verify.
 //
-//	make bench-qbv [TSNKIT=dir] [BUDGET=150s] [SETS=A,B,C,X] [PEERS=dt,ls,ls_tb,smt_wa,smt_pr]
+//	make bench-qbv [TSNKIT=dir] [BUDGET=150s] [SETS=A,B,C,X] [ONLY=B-ring-9-40-1,...] [PEERS=dt,ls,ls_tb,smt_wa,smt_pr]
 //
 // TSNKIT is a checkout with tsnkit/ in it; its methods want python3 with
 // networkx, pandas, numpy and z3. BUDGET is CPU time for each method and
