@@ -99,7 +99,7 @@ func TestCyclicSchedulesHold(t *testing.T) {
 		var o cqf.Options
 		if seed%2 == 1 {
 			for l := range p.Links {
-				p.Links[l].Scheduled = 0xe
+				p.Links[l].Scheduled, p.Links[l].MaxSDU = 0xe, [8]int{}
 			}
 			some := *p
 			some.Streams = p.Streams[:1]

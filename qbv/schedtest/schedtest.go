@@ -47,6 +47,15 @@ func link(r *rand.Rand) schedule.Link {
 	l := schedule.Link{Queues: 4, Scheduled: []tsn.GateMask{0x4, 0x6, 0xc}[r.IntN(3)], ProcessingDelay: r.Int64N(3000)}
 	if r.IntN(2) == 0 {
 		l.GuardOctets = 84 + r.IntN(1459)
+		switch l.GuardOctets % 4 {
+		case 0:
+			l.Preemptible = 0x3
+		case 1:
+			l.MaxSDU[0] = 1542
+			if !l.Scheduled.Has(1) {
+				l.MaxSDU[1] = 400
+			}
+		}
 	}
 	if r.IntN(2) == 0 {
 		l.Control, l.ControlOctets = 0, 1542

@@ -137,10 +137,15 @@ func (c *checker) maxSDU(lg *schedule.LinkGates) {
 			c.tooLong(lg, l.large, q)
 		}
 	}
-	last := int32(-1)
+	type use struct {
+		stream int32
+		queue  tsn.TrafficClass
+	}
+	seen := map[use]bool{}
 	for _, i := range c.byLink[lg.Link] {
-		if h := &c.hops[c.bursts[i].hop]; h.stream >= 0 && h.stream != last {
-			last = h.stream
+		h := &c.hops[c.bursts[i].hop]
+		if u := (use{h.stream, h.queue}); h.stream >= 0 && !seen[u] {
+			seen[u] = true
 			c.tooLong(lg, int(h.stream), h.queue)
 		}
 	}
