@@ -1,13 +1,9 @@
 // Package qbv opens and closes the gates: the gate control model of IEEE
 // 802.1Q (clauses 8.6.8.4 and 8.6.9, "Qbv"), the administrative state machine
-// of each port, and the synthesis of a network's gate control lists.
+// of each port, and one system's part in a change of all of them. Schedules
+// of a network are found in qbv/synth and checked in qbv/verify; what comes
+// here is gate control lists.
 //
-//	Problem{links, streams with paths}
-//	        │ Plan            pure, deterministic, spends work units
-//	        ▼
-//	Schedule ── Verify (shares no code with Plan)     Gantt, GanttSVG: pictures
-//	        │ one GateControlList per egress port, offsets from a common base
-//	        ▼
 //	Stage, Commit, Abort, ┐                  ┌─> GatesChanged{port, whole list}
 //	Restore, Clock (gPTP) ┤  Instance        ├─> VerifyGates{port}: read the kernel back
 //	Applied, ReadBack ────┤  (tsn.Machine)   ├─> Result{request id, typed error}
@@ -21,12 +17,5 @@
 //	            from Admin to Oper, confirmed by reading the kernel back
 //	trial.go    one system's part in a change of the whole network: two votes,
 //	            and how everybody comes to the same end
-//	problem.go  the planner's input and output
-//	plan.go     no-wait first fit; explain.go says why not; gates.go turns
-//	            windows into gate entries
-//	verify.go   the independent checker
-//	gantt.go    the picture as text; ganttsvg.go as SVG
-//
-// Not here: waiting in queues between hops, routing, frame preemption
-// (802.1Qbu), per-stream filtering (802.1Qci).
+//	gantt.go    a Chart as text; ganttsvg.go as SVG
 package qbv

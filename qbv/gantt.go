@@ -44,7 +44,7 @@ const (
 // columns: one row per port and class, and a list of the streams. In a row of
 // the scheduled class a letter is the stream that has the window, in the others
 // # is open and + is open for a part of that column; . is closed everywhere.
-func Gantt(s *Schedule, labels Labels, only ...tsn.Hop) string {
+func Gantt(s *Chart, labels Labels, only ...tsn.Hop) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "one cycle of %s, a column is %s; # open, + partly, . closed\n", duration(s.CycleTime), duration(ceil(s.CycleTime, ganttColumns)))
 	shown := map[tsn.StreamID]bool{}
@@ -67,7 +67,7 @@ func Gantt(s *Schedule, labels Labels, only ...tsn.Hop) string {
 
 func letter(i int) byte { return ganttLetters[i%len(ganttLetters)] }
 
-func ganttPort(b *strings.Builder, s *Schedule, p PortSchedule, labels Labels, shown map[tsn.StreamID]bool) {
+func ganttPort(b *strings.Builder, s *Chart, p ChartPort, labels Labels, shown map[tsn.StreamID]bool) {
 	label := clip(labels.hop(p.Hop), ganttLabel-3)
 	for c := tsn.ClassControl; ; c-- {
 		row := make([]byte, ganttColumns)
@@ -126,7 +126,7 @@ func entryAt(l *tsn.GateControlList, t int64) (tsn.GateEntry, int64) {
 
 // occurrences calls f with each window of a slot in one cycle of the schedule,
 // bounded so that a picture of a long cycle stays a picture.
-func occurrences(s *Schedule, interval int64, from, to int64, f func(from, to int64)) {
+func occurrences(s *Chart, interval int64, from, to int64, f func(from, to int64)) {
 	const most = 4096
 	at := mod(from, interval)
 	for n := 0; at < s.CycleTime && n < most; n++ {
@@ -136,7 +136,7 @@ func occurrences(s *Schedule, interval int64, from, to int64, f func(from, to in
 }
 
 // ganttStreams writes each stream's letter over its windows.
-func ganttStreams(row []byte, s *Schedule, hop tsn.Hop, shown map[tsn.StreamID]bool) {
+func ganttStreams(row []byte, s *Chart, hop tsn.Hop, shown map[tsn.StreamID]bool) {
 	for i, st := range s.Streams {
 		for _, slot := range st.Slots {
 			if slot.Hop != hop {

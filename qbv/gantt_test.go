@@ -2,6 +2,7 @@ package qbv
 
 import (
 	"bytes"
+	"encoding/json"
 	"encoding/xml"
 	"errors"
 	"flag"
@@ -38,18 +39,31 @@ func golden(t *testing.T, name string, got []byte) {
 }
 
 func lineLabels() Labels {
-	m := mesh{3, 1}
-	l := Labels{Systems: map[tsn.MAC]string{}, Streams: map[tsn.StreamID]string{}}
-	for x, n := range []string{"sw1", "sw2", "sw3"} {
-		l.Systems[m.bridge(x, 0)] = n
+	return Labels{
+		Systems: map[tsn.MAC]string{
+			{2, 0, 0, 0, 0, 1}: "sw1", {2, 0, 0, 0, 0, 2}: "sw2", {2, 0, 0, 0, 0, 3}: "sw3",
+			{2, 0, 0, 0, 0x10, 0}: "hostA", {2, 0, 0, 0, 0x10, 2}: "hostB",
+		},
+		Streams: map[tsn.StreamID]string{tsn.MakeStreamID(tsn.MAC{2, 0, 0, 0, 0x10, 0}, 1): "A to B <plain>"},
 	}
-	l.Systems[m.host(0, 0)], l.Systems[m.host(2, 0)] = "hostA", "hostB"
-	l.Streams[tsn.MakeStreamID(m.host(0, 0), 1)] = "A to B <plain>"
-	return l
+}
+
+// lineChart is a schedule of two streams on a line of three bridges.
+func lineChart(t *testing.T) *Chart {
+	t.Helper()
+	b, err := os.ReadFile("testdata/line.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var c Chart
+	if err := json.Unmarshal(b, &c); err != nil {
+		t.Fatal(err)
+	}
+	return &c
 }
 
 func TestGantt(t *testing.T) {
-	s := mustPlan(t, line())
+	s := lineChart(t)
 	got := Gantt(s, lineLabels())
 	golden(t, "line.txt", []byte(got))
 	for n, l := range strings.Split(got, "\n") {
@@ -64,7 +78,7 @@ func TestGantt(t *testing.T) {
 }
 
 func TestGanttSVG(t *testing.T) {
-	s := mustPlan(t, line())
+	s := lineChart(t)
 	var b bytes.Buffer
 	if err := GanttSVG(&b, s, lineLabels()); err != nil {
 		t.Fatal(err)
@@ -83,7 +97,7 @@ func TestGanttSVG(t *testing.T) {
 }
 
 func TestGanttEmpty(t *testing.T) {
-	s := mustPlan(t, Problem{})
+	s := &Chart{}
 	if err := GanttSVG(io.Discard, s, Labels{}); err != nil || Gantt(s, Labels{}) == "" {
 		t.Error(err)
 	}

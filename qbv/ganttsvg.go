@@ -26,7 +26,7 @@ var svgColours = []string{"#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9",
 // port, its guard bands, the streams' windows in their colours with the frames
 // inside them, a tick where each frame is due at the listener, a time axis and
 // a legend. It returns the error of w.
-func GanttSVG(w io.Writer, s *Schedule, labels Labels) error {
+func GanttSVG(w io.Writer, s *Chart, labels Labels) error {
 	g := &svg{s: s, labels: labels, scale: float64(svgWidth-svgLeft-svgRight) / float64(max(s.CycleTime, 1))}
 	bottom := svgTop + svgRow*len(s.Ports)
 	height := bottom + 40 + svgLegend*len(s.Streams) + 10
@@ -48,7 +48,7 @@ func GanttSVG(w io.Writer, s *Schedule, labels Labels) error {
 
 type svg struct {
 	b      strings.Builder
-	s      *Schedule
+	s      *Chart
 	labels Labels
 	scale  float64
 }
@@ -69,7 +69,7 @@ func (g *svg) bar(y, height int, from, to int64, style string) {
 	}
 }
 
-func (g *svg) port(y int, p PortSchedule) {
+func (g *svg) port(y int, p ChartPort) {
 	g.printf(`<text x="%d" y="%d" text-anchor="end">%s</text>`+"\n", svgLeft-8, y+18, html.EscapeString(clip(g.labels.hop(p.Hop), 24)))
 	g.gates(y, p)
 	for i, st := range g.s.Streams {
@@ -93,7 +93,7 @@ func (g *svg) port(y int, p PortSchedule) {
 }
 
 // gates draws what the gate control list says, over the whole cycle.
-func (g *svg) gates(y int, p PortSchedule) {
+func (g *svg) gates(y int, p ChartPort) {
 	const most = 1 << 14
 	for at, n := int64(0), 0; at < g.s.CycleTime && n < most; n++ {
 		e, length := entryAt(&p.List, at)
@@ -124,7 +124,7 @@ func (g *svg) axis(y int) {
 	}
 }
 
-func (g *svg) legend(y, i int, st StreamSchedule) {
+func (g *svg) legend(y, i int, st ChartStream) {
 	g.printf(`<rect x="%d" y="%d" width="14" height="12" fill="%s"/>`, svgLeft, y-11, svgColours[i%len(svgColours)])
 	g.printf(`<text x="%d" y="%d">%s: every %s, from %s, at the listener within %s of %s allowed</text>`+"\n", svgLeft+22, y,
 		html.EscapeString(g.labels.stream(st.Stream)), duration(st.Stream.Interval), duration(st.InjectionOffset),

@@ -1,15 +1,15 @@
 package main
 
 import (
-	"context"
 	"errors"
+	"slices"
 
 	"github.com/spf13/cobra"
 
 	"tsnswitch"
 	"tsnswitch/internal/api"
 	"tsnswitch/internal/config"
-	"tsnswitch/qbv"
+	"tsnswitch/qbv/schedule"
 )
 
 func (a *app) plan() *cobra.Command {
@@ -128,106 +128,33 @@ func (f *fabric) ends(name string) []string {
 	return out
 }
 
-// planOffline computes the schedule of a network file.
-func planOffline(file string) (*api.Schedule, error) {
-	net, err := config.LoadNetwork(file)
-	if err != nil {
-		return nil, err
+// pathRoutes lets each stream take the paths that the bridges of its network
+// file choose, and no others.
+func (f *fabric) pathRoutes(p *schedule.Problem) error {
+	type end struct {
+		system tsn.MAC
+		port   tsn.Port
 	}
-	f, err := newFabric(net)
-	if err != nil {
-		return nil, err
+	links := map[end]schedule.LinkID{}
+	for i, l := range p.Links {
+		links[end{p.Nodes[l.From].System, l.FromPort}] = schedule.LinkID(i)
 	}
-	p, err := f.problem()
-	if err != nil {
-		return nil, err
-	}
-	s, err := qbv.Plan(p)
-	var no *qbv.Infeasible
-	if errors.As(err, &no) {
-		e := &api.Error{Code: api.CodeRefused, Text: no.Error(), Stream: no.Stream}
-		if no.Link != (tsn.Hop{}) {
-			e.Hop = f.label(no.Link)
-		}
-		return nil, e
-	}
-	if err != nil {
-		return nil, err
-	}
-	return f.scheduleView(s), nil
-}
-
-// problem puts the network in the planner's terms. Streams outside the
-// scheduled class are shaped, not gated: they are not planned.
-func (f *fabric) problem() (qbv.Problem, error) {
-	def := config.DefaultDaemon().QBV
-	p := qbv.Problem{
-		GuardOctets: int(def.GuardOctets), Jitter: int64(def.Jitter),
-		MinInterval: int64(def.MinInterval), MaxCycle: int64(def.MaxCycle),
-	}
-	for _, l := range f.net.Links {
-		for _, e := range [][2]config.End{{l.A, l.B}, {l.B, l.A}} {
-			from, to := f.net.Node(e[0].Node), f.net.Node(e[1].Node)
-			p.Links = append(p.Links, qbv.Link{
-				From: tsn.Hop{System: from.SystemID, Port: e[0].Port}, To: to.SystemID, Rate: l.Rate.Rate(),
-				PropagationDelay: int64(l.Prop), ProcessingDelay: int64(to.Proc), MaxEntries: from.GateLimit,
-			})
-		}
-	}
-	for i, s := range f.net.TSNStreams() {
-		if tsn.DefaultClassMap[s.PCP] != tsn.ClassScheduled {
-			continue
-		}
-		hops, err := f.path(s.VID, f.net.Streams[i].From, f.net.Streams[i].To.String())
-		if err != nil {
-			return p, err
-		}
-		p.Streams = append(p.Streams, qbv.StreamPath{Stream: s, Path: hops})
-	}
-	return p, nil
-}
-
-func (f *fabric) scheduleView(s *qbv.Schedule) *api.Schedule {
-	out := &api.Schedule{State: api.SchedulePlanned, CycleTime: s.CycleTime}
-	windows := map[tsn.Hop][]api.Window{}
-	for _, x := range s.Streams {
-		out.Streams = append(out.Streams, api.ScheduledStream{
-			ID: x.Stream.ID, Name: x.Stream.Name, Scheduled: true, Latency: x.WorstLatency, MaxLatency: x.Stream.MaxLatency,
-		})
-		for _, slot := range x.Slots {
-			// As the chart is drawn: from the start of the port's cycle.
-			start := slot.Start % x.Stream.Interval
-			windows[slot.Hop] = append(windows[slot.Hop], api.Window{Stream: x.Stream.ID, Start: start, End: start + slot.End - slot.Start})
-		}
-	}
-	for i := range s.Ports {
-		p := &s.Ports[i]
-		out.Ports = append(out.Ports, api.PortSchedule{PathHop: f.label(p.Hop), Admin: &p.List, Windows: windows[p.Hop]})
-	}
-	return out
-}
-
-// planFrom is schedule plan: offline if there is a file.
-func (a *app) planFrom(file *string, ask func(context.Context, api.Switch) (*api.Schedule, error)) func(*cobra.Command, []string) error {
-	return func(c *cobra.Command, args []string) error {
-		if *file == "" {
-			return a.call(func(ctx context.Context, sw api.Switch, _ []string) error {
-				s, err := ask(ctx, sw)
-				if err != nil {
-					return err
-				}
-				return show(a, s, printSchedule)
-			})(c, args)
-		}
-		if c.Flags().Changed("cycle") {
-			return usageError{errors.New("--cycle is for a daemon; offline the cycle comes from the streams")}
-		}
-		return offline(func() error {
-			s, err := planOffline(*file)
+	for i := range p.Streams {
+		s := &p.Streams[i]
+		spec := &f.net.Streams[s.ID]
+		var route []schedule.LinkID
+		for _, to := range spec.To {
+			hops, err := f.path(f.net.TSNStreams()[s.ID].VID, spec.From, to)
 			if err != nil {
 				return err
 			}
-			return show(a, s, printSchedule)
-		})(c, args)
+			for _, h := range hops {
+				if l := links[end{h.System, h.Port}]; !slices.Contains(route, l) {
+					route = append(route, l)
+				}
+			}
+		}
+		s.Routes = [][]schedule.LinkID{route}
 	}
+	return p.Validate()
 }

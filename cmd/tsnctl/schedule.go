@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -20,7 +21,7 @@ func (a *app) schedule() *cobra.Command {
 
 func (a *app) schedulePlan() *cobra.Command {
 	var cycle config.Duration
-	var file string
+	var r api.PlanRequest
 	var off offlinePlan
 	c := &cobra.Command{
 		Use: "plan [--topo FILE [--streams FILE] | --network FILE]", Short: "Compute a schedule; change nothing",
@@ -32,17 +33,25 @@ func (a *app) schedulePlan() *cobra.Command {
 			"  tsnctl schedule plan --network lab/ring4.yaml -o json", Args: cobra.NoArgs,
 	}
 	c.RunE = func(c *cobra.Command, args []string) error {
-		if off.topo == "" {
-			return a.planFrom(&file, func(ctx context.Context, sw api.Switch) (*api.Schedule, error) {
-				return sw.PlanSchedule(ctx, api.PlanRequest{CycleTime: int64(cycle)})
+		switch {
+		case off.topo == "" && off.network == "":
+			return a.call(func(ctx context.Context, sw api.Switch, _ []string) error {
+				r.CycleTime = int64(cycle)
+				s, err := sw.PlanSchedule(ctx, r)
+				if err != nil {
+					return err
+				}
+				return show(a, s, printSchedule)
 			})(c, args)
-		}
-		if c.Flags().Changed("cycle") {
-			return usageError{errors.New("--cycle is for a daemon; offline the cycle comes from the streams")}
+		case c.Flags().Changed("cycle"), r.Replan:
+			return usageError{errors.New("--cycle and --replan are for a daemon; offline the cycle comes from the streams")}
+		case off.network != "" && c.Flags().Changed("routes"):
+			return usageError{errors.New("--routes is for --topo; with --network the bridges choose")}
 		}
 		return a.planOfflineFiles(c, &off)
 	}
-	networkFlag(c, &file)
+	networkFlag(c, &off.network)
+	c.Flags().BoolVar(&r.Replan, "replan", false, "streams that are scheduled already may move")
 	off.flags(c)
 	c.MarkFlagsMutuallyExclusive("network", "topo")
 	c.MarkFlagsMutuallyExclusive("budget", "units")
@@ -52,7 +61,8 @@ func (a *app) schedulePlan() *cobra.Command {
 
 const schedulePlanHelp = `Computes routes, transmission times and gate lists. Nothing changes anywhere.
 
-Without a file: of the streams that the daemon knows.
+Without a file: of the streams that the daemon knows. Those that are scheduled
+stay as they are, unless --replan lets them move; what gets worse is listed.
 
 --topo FILE [--streams FILE] asks no daemon. The files are a network file
 (YAML, its streams in it or in a file of their own), or tsnkit's pair of CSV
@@ -69,29 +79,86 @@ time, and the streams are planned on those.`
 func (a *app) scheduleApply() *cobra.Command {
 	var cycle, lead, confirm config.Duration
 	var r api.ApplyRequest
+	var files planFiles
 	c := &cobra.Command{
-		Use: "apply", Short: "Compute a schedule and start it on every node",
-		Long: `Computes the schedule, stages it at every system, starts it everywhere at one
-base time and reads the gates back. If a system refuses, or the clocks do not
-agree, nothing changes anywhere. If it is not seen to run everywhere, all go
-back to what ran before.
-
-With --confirm, all go back after that time unless "tsnctl schedule confirm"
-reaches every system before. That holds if daemons or this program end.`,
-		Example: "  tsnctl schedule apply\n  tsnctl schedule apply --confirm 60s\n  tsnctl schedule apply --lead 5s", Args: cobra.NoArgs,
-		RunE: a.call(func(ctx context.Context, sw api.Switch, _ []string) error {
+		Use: "apply [--solution FILE [--topo FILE [--streams FILE]]]", Short: "Compute a schedule and start it on every node",
+		Long: scheduleApplyHelp,
+		Example: "  tsnctl schedule apply\n  tsnctl schedule apply --confirm 60s\n  tsnctl schedule apply --replan --yes\n" +
+			"  tsnctl schedule apply --solution s.json --topo net.yaml --confirm 60s", Args: cobra.NoArgs,
+	}
+	c.RunE = func(c *cobra.Command, args []string) error {
+		if err := a.solution(c, &r.PlanRequest, &files); err != nil {
+			return err
+		}
+		return a.call(func(ctx context.Context, sw api.Switch, _ []string) error {
 			r.CycleTime, r.LeadTime, r.Confirm = int64(cycle), int64(lead), int64(confirm)
 			return a.scheduleSteps(func(progress func(api.Progress)) (*api.Schedule, error) {
 				return sw.ApplySchedule(ctx, r, progress)
 			})
-		}),
+		})(c, args)
 	}
-	c.Flags().Var(&unit[*config.Duration]{v: &cycle, name: "duration"}, "cycle", "cycle time (default: from the streams)")
-	c.Flags().Var(&unit[*config.Duration]{v: &lead, name: "duration"}, "lead", "from stage to base time (default: configured)")
-	c.Flags().Var(&unit[*config.Duration]{v: &confirm, name: "duration"}, "confirm", "roll back unless confirmed within this time, 5s at least")
-	c.Flags().BoolVar(&r.Accept, "yes", false, "start it although it makes a stream worse off")
-	c.Flags().BoolVar(&r.Replan, "replan", false, "move streams that are scheduled already")
+	f := c.Flags()
+	f.Var(&unit[*config.Duration]{v: &cycle, name: "duration"}, "cycle", "cycle time (default: from the streams)")
+	f.Var(&unit[*config.Duration]{v: &lead, name: "duration"}, "lead", "from stage to base time (default: configured)")
+	f.Var(&unit[*config.Duration]{v: &confirm, name: "duration"}, "confirm", "roll back unless confirmed within this time, 5s at least")
+	f.BoolVar(&r.Accept, "yes", false, "start it although it makes a stream worse off")
+	f.BoolVar(&r.Replan, "replan", false, "streams that are scheduled already may move")
+	f.StringVar(&r.File, "solution", "", "start this schedule (qbv-solution/1) instead of one of our own")
+	f.StringVar(&files.topo, "topo", "", "check the solution against this topology first")
+	f.StringVar(&files.streams, "streams", "", "and these streams (default: the topology file's)")
+	for _, flag := range []string{"solution", "topo", "streams"} {
+		_ = c.MarkFlagFilename(flag, "json", "yaml", "yml", "csv")
+	}
 	return patient(c)
+}
+
+const scheduleApplyHelp = `Computes the schedule, stages it at every system, starts it everywhere at one
+base time and reads the gates back. If a system refuses, or the clocks do not
+agree, nothing changes anywhere. If it is not seen to run everywhere, all go
+back to what ran before.
+
+Streams that are scheduled already keep their windows, unless --replan lets
+them move. What makes a stream worse off is started only with --yes.
+
+With --confirm, all go back after that time unless "tsnctl schedule confirm"
+reaches every system before. That holds if daemons or this program end.
+
+--solution FILE starts a schedule made elsewhere. Its nodes have the names of
+the fabric's, its streams those of "tsnctl stream list" (without names, its ids
+count them in that order). It is checked as ours are, and refused if a route is
+not the path that SPB has: only ECT trees can be started.`
+
+// solution reads a schedule made elsewhere, and checks it against the files
+// that it was made for, if they are given.
+func (a *app) solution(c *cobra.Command, r *api.PlanRequest, f *planFiles) error {
+	if r.File == "" {
+		if f.topo != "" || f.streams != "" {
+			return usageError{errors.New("--topo and --streams are for --solution")}
+		}
+		return nil
+	}
+	var err error
+	if r.Solution, err = os.ReadFile(r.File); err != nil {
+		return failure{fmt.Errorf("solution: %w", err)}
+	}
+	if f.topo == "" {
+		return nil
+	}
+	n, err := f.read()
+	if err != nil {
+		return asFailure(err)
+	}
+	if n.csv {
+		n.anyQueue()
+	}
+	v, err := verifySolution(r.File, r.Solution, n.problem)
+	if err != nil {
+		return failure{err}
+	}
+	if !v.Valid {
+		return failure{&api.Error{Code: api.CodeRefused, Text: fmt.Sprintf("%s does not hold: %s: %s (tsnctl schedule verify has all)", r.File, v.Faults[0].Rule, v.Faults[0].Text)}}
+	}
+	return nil
 }
 
 func (a *app) scheduleConfirm() *cobra.Command {

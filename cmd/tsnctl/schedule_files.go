@@ -36,6 +36,7 @@ func (f *planFiles) flags(c *cobra.Command) {
 type network struct {
 	problem *schedule.Problem
 	csv     bool
+	file    *config.Network  // nil of CSV
 	bridges []spb.PlanBridge // of every node
 	metric  func(schedule.LinkID) uint32
 }
@@ -123,7 +124,7 @@ func (f *planFiles) readYAML(topo, streams []byte) (*network, error) {
 	if p.Name == "" {
 		p.Name = stem(f.topo)
 	}
-	n := &network{problem: p, metric: func(l schedule.LinkID) uint32 { return net.Links[l/2].Metric }} // two directions each
+	n := &network{problem: p, file: net, metric: func(l schedule.LinkID) uint32 { return net.Links[l/2].Metric }} // two directions each
 	for _, x := range net.Nodes {
 		n.bridges = append(n.bridges, spb.PlanBridge{SystemID: x.SystemID, Priority: x.Priority})
 	}
@@ -139,7 +140,7 @@ func (n *network) anyQueue() {
 
 // limits are constraints given on the command line instead of in the files.
 type limits struct {
-	guard, control, sdu  config.Size
+	guard, control       config.Size
 	sync, jitter, least  config.Duration
 	entries              int
 	kept                 []int
@@ -151,7 +152,6 @@ func (l *limits) flags(c *cobra.Command) {
 	f := c.Flags()
 	f.Var(&unit[*config.Size]{v: &l.guard, name: "size"}, "guard", "longest frame in the way of a window, on the medium")
 	f.BoolVar(&l.preemption, "preemption", false, "of such a frame only what cannot be cut is in the way")
-	f.Var(&unit[*config.Size]{v: &l.sdu, name: "size"}, "max-sdu", "longest frame of other traffic but control; ports drop longer ones")
 	f.Var(&unit[*config.Duration]{v: &l.sync, name: "duration"}, "sync-error", "largest difference of two clocks")
 	f.Var(&unit[*config.Duration]{v: &l.jitter, name: "duration"}, "jitter", "by how much a transmission may be early or late")
 	f.Var(&unit[*config.Duration]{v: &l.least, name: "duration"}, "min-interval", "shortest gate entry")
@@ -162,6 +162,10 @@ func (l *limits) flags(c *cobra.Command) {
 	f.BoolVar(&l.software, "software", false, "ports run software taprio")
 	_ = c.RegisterFlagCompletionFunc("isolation", cobra.FixedCompletions([]string{"frame", "order"}, cobra.ShellCompDirectiveNoFileComp))
 }
+
+// uncut is what of a frame in the way cannot be cut: 127 octets (802.3 99.4.4)
+// with preamble and gap.
+const uncut = 127 + 20
 
 // apply changes what was given.
 func (l *limits) apply(c *cobra.Command, p *schedule.Problem) error {
@@ -194,8 +198,11 @@ func (l *limits) applyLink(given func(string) bool, k *schedule.Link) {
 	if given("guard") {
 		k.GuardOctets = int(l.guard)
 	}
-	if l.preemption && k.GuardOctets == 0 && !given("guard") {
-		k.GuardOctets = tsn.MaxFrameOctets
+	if l.preemption {
+		if k.GuardOctets == 0 && !given("guard") {
+			k.GuardOctets = tsn.MaxFrameOctets
+		}
+		k.GuardOctets = min(k.GuardOctets, uncut)
 	}
 	if given("min-interval") {
 		k.MinInterval = int64(l.least)
@@ -212,19 +219,8 @@ func (l *limits) applyLink(given func(string) bool, k *schedule.Link) {
 			k.Scheduled &^= 1 << q
 		}
 	}
-	others := tsn.GateMask(1<<k.Queues - 1)
 	if k.ControlOctets > 0 {
 		k.Scheduled &^= 1 << k.Control
-		others &^= 1 << k.Control
-	}
-	others &^= k.Scheduled
-	if l.preemption {
-		k.Preemptible = others
-	}
-	for q := range tsn.TrafficClass(k.Queues) {
-		if given("max-sdu") && others.Has(q) {
-			k.MaxSDU[q] = int(l.sdu)
-		}
 	}
 	if given("software") {
 		k.Software = l.software
@@ -321,6 +317,18 @@ func treeRoute(s *schedule.Stream, parent []int32, link map[[2]schedule.NodeID]s
 		route = append(route, branch...)
 	}
 	return route
+}
+
+// pathRoutes runs the bridges of a network file and takes the paths they choose.
+func (n *network) pathRoutes() error {
+	if n.file == nil {
+		return usageError{errors.New("--network takes a network file (.yaml); CSV files have no bridges to run: use --topo")}
+	}
+	f, err := newFabric(n.file)
+	if err != nil {
+		return err
+	}
+	return f.pathRoutes(n.problem)
 }
 
 // badFile reports whether err is about what a file says.

@@ -27,6 +27,35 @@ import (
 // Two bridges on a real kernel, from the first hello to what a bad day brings.
 // The parts build on each other: one boot of the guest, one network.
 func TestBridges(t *testing.T) {
+	runSite(t, func(s *site) []part {
+		return []part{
+			{"bring-up", s.testBringUp},
+			{"keys", s.testKeys},
+			{"operator", s.testOperator},
+			{"stream", s.testStream},
+			{"schedule", s.testSchedule},
+			{"second daemon", s.testSecondDaemon},
+			{"wrong order", s.testWrongOrder},
+			{"abort after commit", s.testTakeBack},
+			{"full disk", s.testFullDisk},
+			{"bad frames", s.testBadFrames},
+			{"restart", func(t *testing.T) { s.testRestart(t, syscall.SIGTERM) }},
+			{"restart after a kill", func(t *testing.T) { s.testRestart(t, syscall.SIGKILL) }},
+			{"hot plug", s.testHotPlug},
+			{"edge loop", s.testEdgeLoop},
+			{"lost kernel", s.testLostKernel},
+		}
+	})
+}
+
+// part is a part of a test, in the order of the day.
+type part struct {
+	name string
+	test func(*testing.T)
+}
+
+// runSite runs parts on two bridges in one guest, until one fails.
+func runSite(t *testing.T, parts func(*site) []part) {
 	if testing.Short() {
 		t.Skip("boots a kernel")
 	}
@@ -41,31 +70,8 @@ func TestBridges(t *testing.T) {
 		s.smallState(t)
 		s.b1.start(t)
 		s.b2.start(t)
-		for _, part := range []struct {
-			name string
-			test func(*testing.T)
-		}{
-			{"bring-up", s.testBringUp},
-			{"keys", s.testKeys},
-			{"operator", s.testOperator},
-			{"stream", s.testStream},
-			{"schedule", s.testSchedule},
-			{"second daemon", s.testSecondDaemon},
-			{"wrong order", s.testWrongOrder},
-			{"abort after commit", s.testTakeBack},
-			{"committed by one", s.testHalfCommit},
-			{"not confirmed", s.testNotConfirmed},
-			{"confirmed", s.testConfirmed},
-			{"not restarted", s.testNotRestarted},
-			{"full disk", s.testFullDisk},
-			{"bad frames", s.testBadFrames},
-			{"restart", func(t *testing.T) { s.testRestart(t, syscall.SIGTERM) }},
-			{"restart after a kill", func(t *testing.T) { s.testRestart(t, syscall.SIGKILL) }},
-			{"hot plug", s.testHotPlug},
-			{"edge loop", s.testEdgeLoop},
-			{"lost kernel", s.testLostKernel},
-		} {
-			if !t.Run(part.name, part.test) {
+		for _, p := range parts(s) {
+			if !t.Run(p.name, p.test) {
 				break
 			}
 		}

@@ -18,6 +18,45 @@ import (
 	"tsnswitch/internal/api"
 )
 
+// A schedule on two real bridges that is not committed by both, not confirmed,
+// confirmed, rolled back; daemons are killed meanwhile.
+func TestConfirm(t *testing.T) {
+	runSite(t, func(s *site) []part {
+		return []part{
+			{"bring-up", s.testBringUp},
+			{"stream", s.testStream},
+			{"schedule", s.testSchedule},
+			{"committed by one", s.testHalfCommit},
+			{"not confirmed", s.testNotConfirmed},
+			{"confirmed", s.testConfirmed},
+			{"solution", s.testSolution},
+			{"not restarted", s.testNotRestarted},
+		}
+	})
+}
+
+// A schedule of the one stream that was made elsewhere starts if it holds.
+func (s *site) testSolution(t *testing.T) {
+	const solution = `{"format":"qbv-solution/1","instance":"x","cycle_ns":10000000,"streams":[{"id":7,"name":"one",
+		"route":[["h1","b1"],["b1","b2"],["b2","h2"]],"starts":[%d,3000000,4000000],"queues":[2,2,2]}],"gates":[]}`
+	apply := func(start int) (*api.Schedule, error) {
+		r := api.PlanRequest{File: "s.json", Solution: fmt.Appendf(nil, solution, start)}
+		return s.b1.client.ApplySchedule(t.Context(), api.ApplyRequest{PlanRequest: r, Accept: true}, nil)
+	}
+	if _, err := apply(2_990_000); api.ErrorCode(err) != api.CodeRefused || !strings.Contains(err.Error(), "does not hold") {
+		t.Errorf("%v", err)
+	}
+	r, err := apply(2_000_000)
+	if err != nil {
+		t.Fatalf("%v\n%s", err, s.b1.log)
+	}
+	if len(r.Ports) != 2 || r.Ports[0].Windows[0].FrameStart != 3_000_000 || r.Ports[1].Windows[0].FrameStart != 4_000_000 {
+		t.Errorf("%+v", r)
+	}
+	s.b1.ends(t, r.ID)
+	s.b2.ends(t, r.ID)
+}
+
 // tryOut applies a schedule with a time to confirm in.
 func (s *site) tryOut(t *testing.T, confirm int64) (before string, r *api.Schedule) {
 	t.Helper()

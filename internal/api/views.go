@@ -35,6 +35,8 @@ type PortStatus struct {
 	// Reserved is the sum of stream bandwidth that leaves by the port.
 	Reserved tsn.Rate `json:"reservedKbps"`
 	Gated    bool     `json:"gated"`
+	// Offload: the device runs the gates, not the kernel.
+	Offload bool `json:"gateOffload,omitempty"`
 }
 
 // SPBStatus counts what IS-IS-SPB knows. LSDBDigest is equal on two nodes

@@ -51,6 +51,7 @@ var may = map[string][]string{
 	"qbv/verify":        {"", "qbv/schedule"},
 	"qbv/synth":         {"", "qbv/schedule", "qbv/instances", "qbv/gatelist", "qbv/verify", "qbv/schedtest"},
 	"qbv/framesim":      {"", "qbv/schedule"},
+	"internal/pathplan": {"", "qbv/schedule", "qbv/synth", "qbv/gatelist", "qbv/verify", "qbv/framesim"},
 	"srp":               {""},
 	"srp/mrp":           {""},
 	"distlink":          {""},
@@ -86,7 +87,7 @@ var may = map[string][]string{
 	},
 	"internal/sim/spbsim": {"", "spb", "spb/isispdu", "internal/dataplane", "internal/dataplane/fake"},
 	"internal/daemon": {
-		"", "spb", "gptp", "qbv", "srp", "internal/node", "internal/nodeconfig", "internal/dataplane", "internal/link",
+		"", "spb", "gptp", "qbv", "qbv/schedule", "qbv/format", "qbv/synth", "internal/pathplan", "srp", "internal/node", "internal/nodeconfig", "internal/dataplane", "internal/link",
 		"internal/record", "internal/gptplog", "internal/ndproxy", "internal/config", "internal/api", "internal/api/tsnswitchv1", "internal/api/tsnswitchv1/tsnswitchv1connect",
 	},
 
@@ -100,7 +101,7 @@ var may = map[string][]string{
 
 	"cmd/tsnswitchd": {"", "internal/config", "internal/daemon"},
 	"cmd/tsnctl": {
-		"", "spb", "gptp", "qbv", "qbv/schedule", "qbv/format", "qbv/synth", "qbv/gatelist", "qbv/cqf", "qbv/verify", "qbv/framesim", "srp", "internal/config", "internal/nodeconfig", "internal/node", "internal/record", "internal/gptplog", "internal/plot",
+		"", "spb", "gptp", "qbv", "qbv/schedule", "qbv/format", "qbv/synth", "qbv/gatelist", "qbv/verify", "qbv/framesim", "srp", "internal/config", "internal/nodeconfig", "internal/node", "internal/record", "internal/gptplog", "internal/plot",
 		"internal/api", "internal/api/tsnswitchv1", "internal/api/tsnswitchv1/tsnswitchv1connect",
 	},
 	"lab/twokernels": {"", "internal/api", "internal/config", "internal/kerneltest/uml"},
@@ -122,6 +123,7 @@ var cores = []string{
 	"qbv/verify",
 	"qbv/synth", "srp", "srp/mrp", "distlink", "internal/node",
 	"qbv/framesim",
+	"internal/pathplan",
 	"srp", "distlink", "internal/node",
 }
 

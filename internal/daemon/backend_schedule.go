@@ -22,7 +22,7 @@ func (d *Daemon) PlanSchedule(ctx context.Context, r api.PlanRequest) (*api.Sche
 		return nil, err
 	}
 	defer unlock()
-	p, err := d.conductor.compute(ctx, r.CycleTime)
+	p, err := d.conductor.compute(ctx, r, func(string, string, string, ...any) {})
 	if err != nil {
 		return nil, err
 	}

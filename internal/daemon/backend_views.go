@@ -183,7 +183,7 @@ func (d *Daemon) portStatus(s *snapshot, sched *api.ScheduleState) []api.PortSta
 	var out []api.PortStatus
 	for _, p := range d.cfg.Ports {
 		l := d.links[p.Port]
-		ps := api.PortStatus{Port: p.Port, Ifname: p.Ifname, Role: p.Role, Up: l.Up, Rate: tsn.Rate(p.Rate)}
+		ps := api.PortStatus{Port: p.Port, Ifname: p.Ifname, Role: p.Role, Up: l.Up, Rate: tsn.Rate(p.Rate), Offload: d.cfg.OffloadOf(p) == config.OffloadFull}
 		if ps.Rate == 0 {
 			ps.Rate = l.Rate
 		}

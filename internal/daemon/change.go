@@ -75,7 +75,10 @@ func (c *conductor) apply(ctx context.Context, r api.ApplyRequest, progress func
 	if err := c.settled(ctx); err != nil {
 		return nil, err
 	}
-	p, err := c.compute(ctx, r.CycleTime)
+	p, err := c.compute(ctx, r.PlanRequest, say)
+	if err == nil {
+		err = accepted(p.result.Warnings, r.Accept)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -86,6 +89,7 @@ func (c *conductor) apply(ctx context.Context, r api.ApplyRequest, progress func
 		}
 	}
 	say(c.name, "plan", "%d of %d streams fit, %d ports, cycle %v", scheduled, len(p.result.Streams), len(p.result.Ports), time.Duration(p.result.CycleTime))
+	p.result.Warnings = nil // they have been accepted
 	c.include(ctx, p)
 	if err := c.begin(ctx, p, r, say); err != nil {
 		return nil, err

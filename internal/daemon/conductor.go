@@ -3,13 +3,14 @@ package daemon
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"tsnswitch"
 	"tsnswitch/internal/api"
-	"tsnswitch/qbv"
+	"tsnswitch/internal/pathplan"
+	"tsnswitch/qbv/synth"
 )
 
 // A conductor computes the schedule of the whole network and starts it at
@@ -27,6 +28,10 @@ type conductor struct {
 	// streams lists every stream of the fabric with the path it is reserved on.
 	streams func(context.Context) ([]api.StreamState, error)
 	plan    planSettings
+	// links lists the whole fabric, vids its Base VIDs: for schedules made
+	// elsewhere.
+	links func(context.Context) ([]fabricLink, error)
+	vids  []tsn.VID
 }
 
 // planSettings are the planner's constants of this network, in ns and octets.
@@ -43,74 +48,175 @@ type planSettings struct {
 
 // planned is a plan and what it was made from.
 type planned struct {
-	schedule *qbv.Schedule // nil: no stream fits, or there is none
-	result   *api.Schedule
-	systems  []tsn.MAC // that take part
-	made     conducted // what is remembered beside the result
+	plan    *pathplan.Plan // nil: there is no stream to plan
+	result  *api.Schedule
+	systems []tsn.MAC // that take part
+	made    conducted // what is remembered beside the result
 }
 
-// compute makes a plan for the streams that are reserved now. Streams that do
+// compute makes a plan for the streams that are reserved now. Those that are
+// scheduled already keep their windows, unless the request lets them move. Streams that do
 // not fit are left out, and say why. It changes nothing.
-func (c *conductor) compute(ctx context.Context, cycle int64) (*planned, error) {
+func (c *conductor) compute(ctx context.Context, r api.PlanRequest, say telling) (*planned, error) {
 	streams, err := c.streams(ctx)
 	if err != nil {
 		return nil, err
 	}
 	p := &planned{result: &api.Schedule{State: api.SchedulePlanned}, made: conducted{Planned: plannable(streams)}}
-	refuse := func(s api.StreamState, why string) {
+	todo := p.split(streams)
+	if len(r.Solution) > 0 {
+		err = c.foreign(ctx, p, r, todo)
+	} else {
+		err = c.search(ctx, p, r, todo, say)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if cycle := p.result.CycleTime; r.CycleTime != 0 && cycle != 0 && r.CycleTime != cycle {
+		return nil, api.Errorf(api.CodeRefused, "a cycle of %d ns was asked for, the intervals of the streams make one of %d ns", r.CycleTime, cycle)
+	}
+	slices.SortFunc(p.result.Streams, func(a, b api.ScheduledStream) int { return bytes.Compare(a.ID[:], b.ID[:]) })
+	p.result.Warnings = c.warnings(p, streams)
+	return p, nil
+}
+
+// split returns the streams to plan; the others are in the result, with why not.
+func (p *planned) split(streams []api.StreamState) (todo []api.StreamState) {
+	for _, s := range streams {
+		why := ""
+		switch {
+		case len(s.Path) == 0:
+			why = "not reserved: " + s.Reason
+		case !scheduledClass(s.Stream):
+			why = fmt.Sprintf("priority %d is shaped, not scheduled", s.Stream.PCP)
+		default:
+			todo = append(todo, s)
+			continue
+		}
 		p.result.Streams = append(p.result.Streams, api.ScheduledStream{
 			ID: s.Stream.ID, Name: s.Stream.Name, MaxLatency: s.Stream.MaxLatency, Reason: why,
 		})
 	}
-	var todo []api.StreamState
-	for _, s := range streams {
-		switch {
-		case len(s.Path) == 0:
-			refuse(s, "not reserved: "+s.Reason)
-		case !scheduledClass(s.Stream):
-			refuse(s, fmt.Sprintf("priority %d is shaped, not scheduled", s.Stream.PCP))
-		default:
-			todo = append(todo, s)
-		}
-	}
-	problem, labels, err := c.problem(ctx, todo)
-	if err != nil {
-		return nil, err
-	}
-	for len(todo) > 0 {
-		problem.Streams = problem.Streams[:0]
-		for _, s := range todo {
-			problem.Streams = append(problem.Streams, qbv.StreamPath{Stream: s.Stream, Path: hopsOf(s.Path)})
-		}
-		p.schedule, err = qbv.Plan(problem)
-		if err == nil {
-			break
-		}
-		p.schedule = nil
-		out := leaveOut(err, todo)
-		refuse(todo[out], err.Error())
-		todo = slices.Delete(todo, out, out+1)
-	}
-	if p.schedule != nil {
-		if cycle != 0 && cycle != p.schedule.CycleTime {
-			return nil, api.Errorf(api.CodeRefused, "a cycle of %d ns was asked for, the intervals of the streams make one of %d ns", cycle, p.schedule.CycleTime)
-		}
-		p.fill(labels)
-	}
-	slices.SortFunc(p.result.Streams, func(a, b api.ScheduledStream) int { return bytes.Compare(a.ID[:], b.ID[:]) })
-	return p, nil
+	return todo
 }
 
-// leaveOut chooses the stream to do without: the one the planner names, or
-// else the last.
-func leaveOut(err error, todo []api.StreamState) int {
-	var no *qbv.Infeasible
-	if errors.As(err, &no) {
-		if i := slices.IndexFunc(todo, func(s api.StreamState) bool { return s.Stream.ID == no.Stream }); i >= 0 {
-			return i
+// The search: how much of it at most, and how much at a time, so that it can
+// be called off. A unit is some 10 ns.
+const (
+	searchUnits = 100_000_000
+	searchStep  = 1_000_000
+	searchTells = 2 * time.Second // and then every second
+)
+
+// search plans the streams on the paths that they are reserved on.
+func (c *conductor) search(ctx context.Context, p *planned, r api.PlanRequest, todo []api.StreamState, say telling) error {
+	if len(todo) == 0 {
+		return nil
+	}
+	net, err := c.network(ctx, todo)
+	if err != nil {
+		return err
+	}
+	running := pathplan.Running{}
+	if m := c.mem.Conductor; m != nil && !r.Replan {
+		running = m.Running
+	}
+	pl, moved, err := net.Planner(running, synth.Options{})
+	if err != nil {
+		return api.Errorf(api.CodeInternal, "%w", err)
+	}
+	if moved {
+		say(c.name, "plan", "what runs cannot stay as it is: all is planned anew")
+	}
+	start := time.Now()
+	for told, done, left := start, false, searchUnits; !done && left > 0; left -= searchStep {
+		if err := ctx.Err(); err != nil {
+			return api.Errorf(api.CodeCanceled, "while planning: %w", err)
+		}
+		done = pl.Run(searchStep)
+		if now := time.Now(); now.Sub(start) >= searchTells && now.Sub(told) >= time.Second {
+			told = now
+			say(c.name, "plan", "%d of %d streams placed, %d work units", pl.Spent().Placed, len(todo), pl.Spent().Units)
 		}
 	}
-	return len(todo) - 1
+	if p.plan, err = net.Prove(pl.Solution()); err != nil {
+		return api.Errorf(api.CodeInternal, "%w", err)
+	}
+	p.fill(ctx, c.topo)
+	return nil
+}
+
+// network is the ports and links of every path, as their systems say.
+func (c *conductor) network(ctx context.Context, streams []api.StreamState) (*pathplan.Net, error) {
+	ports := c.ports()
+	var links []pathplan.Link
+	var paths []pathplan.Stream
+	seen := map[tsn.Hop]bool{}
+	for _, s := range streams {
+		paths = append(paths, pathplan.Stream{Stream: s.Stream, Path: hopsOf(s.Path)})
+		for i, h := range s.Path {
+			if seen[h.Hop] {
+				continue
+			}
+			seen[h.Hop] = true
+			to := s.Stream.Listener
+			if i+1 < len(s.Path) {
+				to = s.Path[i+1].System
+			}
+			l, err := ports.link(ctx, h.Hop, to)
+			if err != nil {
+				return nil, err
+			}
+			links = append(links, l)
+		}
+	}
+	net, err := pathplan.New(c.settings(), func(m tsn.MAC) string { return c.nameOf(ctx, m) }, links, paths)
+	if err != nil {
+		return nil, api.Errorf(api.CodeInternal, "%w", err)
+	}
+	return net, nil
+}
+
+func (c *conductor) settings() pathplan.Settings {
+	return pathplan.Settings{
+		GuardOctets: c.plan.GuardOctets, SyncError: c.plan.SyncError, Jitter: c.plan.Jitter,
+		MinInterval: c.plan.MinInterval, MaxCycle: c.plan.MaxCycle,
+	}
+}
+
+// portTable asks each system once for its ports.
+type portTable struct {
+	c      *conductor
+	status map[tsn.MAC]*api.Status
+}
+
+func (c *conductor) ports() *portTable { return &portTable{c, map[tsn.MAC]*api.Status{}} }
+
+// port is what a system says of a port.
+func (t *portTable) port(ctx context.Context, h tsn.Hop) (api.PortStatus, error) {
+	st := t.status[h.System]
+	if st == nil {
+		peer, err := t.c.peers.Peer(ctx, h.System)
+		if err == nil {
+			st, err = peer.Node(ctx)
+		}
+		if err != nil {
+			return api.PortStatus{}, within(err, "ask %s for its ports", t.c.nameOf(ctx, h.System))
+		}
+		t.status[h.System] = st
+	}
+	i := slices.IndexFunc(st.Ports, func(p api.PortStatus) bool { return p.Port == h.Port })
+	if i < 0 {
+		return api.PortStatus{}, api.Errorf(api.CodeInternal, "%s has no port %d, but a stream leaves there", st.Node, h.Port)
+	}
+	return st.Ports[i], nil
+}
+
+func (t *portTable) link(ctx context.Context, h tsn.Hop, to tsn.MAC) (pathplan.Link, error) {
+	p, err := t.port(ctx, h)
+	return pathplan.Link{
+		From: h, To: to, Rate: p.Rate, ProcessingDelay: t.c.plan.ProcessingDelay, MaxEntries: t.c.plan.MaxEntries, Software: !p.Offload,
+	}, err
 }
 
 func hopsOf(path []api.PathHop) []tsn.Hop {
@@ -121,73 +227,28 @@ func hopsOf(path []api.PathHop) []tsn.Hop {
 	return hops
 }
 
-// problem collects the links of every path, with the rates their systems say.
-func (c *conductor) problem(ctx context.Context, streams []api.StreamState) (qbv.Problem, map[tsn.Hop]api.PathHop, error) {
-	pr := qbv.Problem{
-		GuardOctets: c.plan.GuardOctets, SyncError: c.plan.SyncError, Jitter: c.plan.Jitter,
-		MinInterval: c.plan.MinInterval, MaxCycle: c.plan.MaxCycle,
-		// A talker may send less than it reserved: distlink does most of the time.
-		ShortFrames: true,
-	}
-	labels := map[tsn.Hop]api.PathHop{}
-	status := map[tsn.MAC]*api.Status{}
-	for _, s := range streams {
-		for i, h := range s.Path {
-			if _, known := labels[h.Hop]; known {
-				continue
-			}
-			st := status[h.System]
-			if st == nil {
-				peer, err := c.peers.Peer(ctx, h.System)
-				if err != nil {
-					return pr, nil, err
-				}
-				if st, err = peer.Node(ctx); err != nil {
-					return pr, nil, within(err, "ask %s for its ports", h.Node)
-				}
-				status[h.System] = st
-			}
-			to := s.Stream.Listener
-			if i+1 < len(s.Path) {
-				to = s.Path[i+1].System
-			}
-			j := slices.IndexFunc(st.Ports, func(p api.PortStatus) bool { return p.Port == h.Port })
-			if j < 0 {
-				return pr, nil, api.Errorf(api.CodeInternal, "%s has no port %d, but stream %s leaves there", st.Node, h.Port, s.Stream.ID)
-			}
-			pr.Links = append(pr.Links, qbv.Link{
-				From: h.Hop, To: to, Rate: st.Ports[j].Rate,
-				ProcessingDelay: c.plan.ProcessingDelay, MaxEntries: c.plan.MaxEntries,
-			})
-			labels[h.Hop] = api.PathHop{Hop: h.Hop, Node: st.Node, Ifname: st.Ports[j].Ifname}
-		}
-	}
-	return pr, labels, nil
-}
-
 // fill turns the plan into what people and systems are shown.
-func (p *planned) fill(labels map[tsn.Hop]api.PathHop) {
-	p.result.CycleTime = p.schedule.CycleTime
-	for _, ps := range p.schedule.Ports {
-		list := ps.List
-		port := api.PortSchedule{PathHop: labels[ps.Hop], Admin: &list}
-		for _, s := range p.schedule.Streams {
-			for _, slot := range s.Slots {
-				if slot.Hop == ps.Hop {
-					port.Windows = append(port.Windows, api.Window{
-						Stream: s.Stream.ID, Start: slot.Open, End: slot.Close, FrameStart: slot.Start, FrameEnd: slot.End,
-					})
-				}
-			}
+func (p *planned) fill(ctx context.Context, topo topology) {
+	p.result.CycleTime = p.plan.Solution.Cycle
+	p.made.Running = p.plan.Running()
+	for _, port := range p.plan.Ports() {
+		if port.Hop.Port == tsn.NoPort {
+			continue // of a talker that gates nothing
 		}
-		p.result.Ports = append(p.result.Ports, port)
-		if !slices.Contains(p.systems, ps.Hop.System) {
-			p.systems = append(p.systems, ps.Hop.System)
+		out := api.PortSchedule{PathHop: topo.Label(ctx, port.Hop), Admin: &port.List}
+		for _, w := range port.Windows {
+			out.Windows = append(out.Windows, api.Window{
+				Stream: w.Stream, Start: w.Open, End: w.Close, FrameStart: w.Start, FrameEnd: w.End,
+			})
+		}
+		p.result.Ports = append(p.result.Ports, out)
+		if !slices.Contains(p.systems, port.Hop.System) {
+			p.systems = append(p.systems, port.Hop.System)
 		}
 	}
-	for _, s := range p.schedule.Streams {
+	for _, o := range p.plan.Outcomes() {
 		p.result.Streams = append(p.result.Streams, api.ScheduledStream{
-			ID: s.Stream.ID, Name: s.Stream.Name, Scheduled: true, Latency: s.WorstLatency, MaxLatency: s.Stream.MaxLatency,
+			ID: o.Stream.ID, Name: o.Stream.Name, Scheduled: o.Placed, Latency: o.Latency, MaxLatency: o.Stream.MaxLatency, Reason: o.Reason,
 		})
 	}
 }

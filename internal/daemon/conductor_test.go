@@ -133,7 +133,7 @@ func TestConductorLeavesOut(t *testing.T) {
 	if d := cmp.Diff([]string{"1 true", "2 false", "3 false", "4 false"}, got); d != "" {
 		t.Error(d)
 	}
-	for i, want := range []string{"", "needs 40720 ns along its path", "shaped", "not reserved: no path"} {
+	for i, want := range []string{"", "takes 40720 ns on its fastest route", "shaped", "not reserved: no path"} {
 		if why := r.Streams[i].Reason; (why == "") != (want == "") || !strings.Contains(why, want) {
 			t.Errorf("stream %d: reason %q, want %q in it", i+1, why, want)
 		}
@@ -146,10 +146,10 @@ func TestConductorLeavesOut(t *testing.T) {
 func TestConductorCycle(t *testing.T) {
 	s := newStand(t, 1)
 	s.want = []api.StreamState{reserved(1, 1)}
-	if _, err := s.compute(t.Context(), 3*ms); api.ErrorCode(err) != api.CodeRefused || !strings.Contains(err.Error(), "1000000 ns") {
+	if _, err := s.compute(t.Context(), api.PlanRequest{CycleTime: 3 * ms}, quietly); api.ErrorCode(err) != api.CodeRefused || !strings.Contains(err.Error(), "1000000 ns") {
 		t.Errorf("%v", err)
 	}
-	if p, err := s.compute(t.Context(), ms); err != nil || p.result.State != api.SchedulePlanned || len(s.f.took()) > 0 {
+	if p, err := s.compute(t.Context(), api.PlanRequest{CycleTime: ms}, quietly); err != nil || p.result.State != api.SchedulePlanned || len(s.f.took()) > 0 {
 		t.Errorf("%v", err)
 	}
 }
@@ -219,7 +219,7 @@ func TestConductorWithoutTime(t *testing.T) {
 func TestConductorCompares(t *testing.T) {
 	s := newStand(t, 1, 2)
 	s.want = []api.StreamState{reserved(1, 1, 2)}
-	p, err := s.compute(t.Context(), 0)
+	p, err := s.compute(t.Context(), api.PlanRequest{CycleTime: 0}, quietly)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -56,7 +56,7 @@ type fakeFabric struct {
 func newFabric(systems ...byte) *fakeFabric {
 	f := &fakeFabric{paths: map[tsn.MAC][]tsn.Hop{}, peers: map[tsn.MAC]*fakePeer{}}
 	for _, n := range systems {
-		f.peers[sys(n)] = &fakePeer{fabric: f, n: n, held: map[string]api.Reservations{}, refuse: map[string]error{}, clock: api.ClockState{GrandMaster: "gm"}}
+		f.peers[sys(n)] = &fakePeer{fabric: f, n: n, system: sys(n), held: map[string]api.Reservations{}, refuse: map[string]error{}, clock: api.ClockState{GrandMaster: "gm"}}
 	}
 	return f
 }
@@ -72,7 +72,7 @@ func (f *fakeFabric) Path(ctx context.Context, _ tsn.VID, _, to tsn.MAC) ([]tsn.
 }
 
 func (f *fakeFabric) Label(_ context.Context, h tsn.Hop) api.PathHop {
-	return api.PathHop{Hop: h, Node: fmt.Sprintf("b%d", h.System[5])}
+	return api.PathHop{Hop: h, Node: fmt.Sprintf("%c%d", "bh"[h.System[3]], h.System[5])}
 }
 
 func (f *fakeFabric) Peer(_ context.Context, s tsn.MAC) (api.Peer, error) {
@@ -90,6 +90,7 @@ func (f *fakeFabric) took() (log []string) { log, f.log = f.log, nil; return log
 type fakePeer struct {
 	fabric  *fakeFabric
 	n       byte
+	system  tsn.MAC
 	unknown bool             // gone from the link-state database
 	dead    bool             // does nothing by itself
 	refuse  map[string]error // by call: "dry", "put", "stage", "commit", "abort", "state", "node", steps of a trial
@@ -157,7 +158,7 @@ func (p *fakePeer) StageSchedule(_ context.Context, r api.StageRequest) (*api.Sc
 	p.trial = qbv.Trial{
 		ID: r.ID, Systems: r.Systems, StartBy: r.StartBy, Base: r.Base, KeepBy: r.KeepBy, RevertAt: r.RevertAt, Phase: qbv.TrialStaged,
 	}
-	if err := p.trial.Validate(sys(p.n)); err != nil {
+	if err := p.trial.Validate(p.system); err != nil {
 		return nil, err
 	}
 	p.before, p.old = p.running, r.OldID
@@ -189,7 +190,7 @@ func (p *fakePeer) TrialSchedule(_ context.Context, r api.TrialRequest) (*api.Sc
 		case api.TrialAdvance:
 			return t.Advance(p.now(), r.At)
 		}
-		t, a := t.Ask(sys(p.n), p.now())
+		t, a := t.Ask(p.system, p.now())
 		p.answer = &a
 		return t, nil
 	})
@@ -240,7 +241,7 @@ func (p *fakePeer) due() {
 			if o == p || o.refuse["ask"] != nil || p.refuse["ask"] != nil || o.trial.ID != p.trial.ID {
 				continue
 			}
-			t, a := o.trial.Ask(sys(o.n), p.now())
+			t, a := o.trial.Ask(o.system, p.now())
 			o.trial, answers = t, append(answers, a)
 		}
 		p.trial = p.trial.Count(p.now(), answers)
@@ -270,7 +271,7 @@ func (p *fakePeer) state() *api.ScheduleState {
 	s := &api.ScheduleState{RunningID: p.running, State: api.ScheduleRunning, Base: p.base, Clock: p.clock}
 	s.Clock.Now += p.fabric.now
 	for _, g := range p.gates[p.running] {
-		s.Ports = append(s.Ports, api.PortSchedule{PathHop: api.PathHop{Hop: tsn.Hop{System: sys(p.n), Port: g.Port}}, Oper: g.Gates})
+		s.Ports = append(s.Ports, api.PortSchedule{PathHop: api.PathHop{Hop: tsn.Hop{System: p.system, Port: g.Port}}, Oper: g.Gates})
 	}
 	if t := p.trial; t.ID != "" {
 		s.Trial = &api.Trial{ID: t.ID, Phase: string(t.Phase), RevertAt: t.RevertAt, Systems: t.Systems, Text: t.Text(p.now())}

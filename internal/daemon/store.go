@@ -10,6 +10,7 @@ import (
 
 	"tsnswitch"
 	"tsnswitch/internal/api"
+	"tsnswitch/internal/pathplan"
 )
 
 // What must survive a restart is what others were promised. All else is
@@ -45,6 +46,8 @@ type conducted struct {
 	CycleTime int64         `json:"cycleTimeNs"` // as asked for; 0 is the planner's choice
 	LeadTime  int64         `json:"leadTimeNs"`
 	Schedule  *api.Schedule `json:"schedule"`
+	// Running is what of it the next plan keeps as it is.
+	Running pathplan.Running `json:"running"`
 	// Planned are the streams it was planned for, ascending id.
 	Planned []plannedStream `json:"planned,omitempty"`
 	// Left are systems that may still run windows of an older schedule,

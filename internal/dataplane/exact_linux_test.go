@@ -31,7 +31,6 @@ func TestExact(t *testing.T) {
 		t.Run("ReplacePending", precisely(testReplacePending))
 		t.Run("TakeBackLate", precisely(testTakeBackLate))
 		t.Run("CreditBased", precisely(testCreditBased))
-		t.Run("ShapedAndGated", precisely(testShapedAndGated))
 		t.Run("ForwardedExactly", precisely(testForwardedExactly))
 	})
 }

@@ -9,8 +9,10 @@ import (
 	"tsnswitch"
 	"tsnswitch/internal/config"
 	"tsnswitch/internal/dataplane/fake"
+	"tsnswitch/internal/pathplan"
 	"tsnswitch/internal/sim"
 	"tsnswitch/qbv"
+	"tsnswitch/qbv/synth"
 	"tsnswitch/srp"
 )
 
@@ -26,7 +28,7 @@ func (l *lab) nodeOf(system tsn.MAC) string {
 }
 
 // paths are the hops of each stream, beginning with the talker's own port.
-func (l *lab) paths() (out []qbv.StreamPath) {
+func (l *lab) paths() (out []pathplan.Stream) {
 	l.t.Helper()
 	for _, s := range l.cfg.TSNStreams() {
 		bridge := l.Node(l.edgeOf(l.nodeOf(s.Talker)).Node)
@@ -34,14 +36,14 @@ func (l *lab) paths() (out []qbv.StreamPath) {
 		if err != nil {
 			l.t.Fatal(err)
 		}
-		out = append(out, qbv.StreamPath{Stream: s, Path: append([]tsn.Hop{{System: s.Talker, Port: 1}}, hops...)})
+		out = append(out, pathplan.Stream{Stream: s, Path: append([]tsn.Hop{{System: s.Talker, Port: 1}}, hops...)})
 	}
 	return out
 }
 
 // reserve does what the owner of the streams does: every system on their ways
 // gets the whole set it has to hold.
-func (l *lab) reserve(streams []qbv.StreamPath) {
+func (l *lab) reserve(streams []pathplan.Stream) {
 	l.t.Helper()
 	sets := map[string][]tsn.Reservation{}
 	for _, s := range streams {
@@ -72,35 +74,52 @@ func (l *lab) answered(ns int64, answers []*sim.Answer) {
 }
 
 // plan schedules the streams of the scheduled class.
-func (l *lab) plan(streams []qbv.StreamPath) *qbv.Schedule {
+func (l *lab) plan(streams []pathplan.Stream) *pathplan.Plan {
 	l.t.Helper()
-	p := qbv.Problem{SyncError: microsecond, ShortFrames: true}
-	for _, s := range streams {
-		if tsn.DefaultClassMap[s.Stream.PCP] == tsn.ClassScheduled {
-			p.Streams = append(p.Streams, s)
-		}
-	}
+	var links []pathplan.Link
 	for _, k := range l.cfg.Links {
 		for _, d := range [2][2]config.End{{k.A, k.B}, {k.B, k.A}} {
-			p.Links = append(p.Links, qbv.Link{
+			links = append(links, pathplan.Link{
 				From: tsn.Hop{System: l.mac(d[0].Node), Port: d[0].Port}, To: l.mac(d[1].Node), Rate: tsn.Rate(k.Rate),
-				PropagationDelay: int64(k.Prop), ProcessingDelay: int64(l.cfg.Node(d[1].Node).Proc), MaxEntries: 63,
+				PropagationDelay: int64(k.Prop), ProcessingDelay: int64(l.cfg.Node(d[1].Node).Proc), MaxEntries: 63, Software: true,
 			})
 		}
 	}
-	s, err := qbv.Plan(p)
+	streams = slices.DeleteFunc(slices.Clone(streams), func(s pathplan.Stream) bool {
+		return tsn.DefaultClassMap[s.Stream.PCP] != tsn.ClassScheduled
+	})
+	net, err := pathplan.New(pathplan.Settings{GuardOctets: tsn.MaxFrameOctets, SyncError: microsecond}, l.nodeOf, links, streams)
 	if err != nil {
 		l.t.Fatal(err)
 	}
-	return s
+	p, err := net.Search(pathplan.Running{}, synth.Options{}, 10_000_000)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	for _, o := range p.Outcomes() {
+		if !o.Placed {
+			l.t.Fatal(o.Reason)
+		}
+	}
+	return p
+}
+
+// lists are those of one system: what its Stage takes.
+func lists(p *pathplan.Plan, system tsn.MAC) (out []qbv.PortList) {
+	for _, port := range p.Ports() {
+		if port.Hop.System == system {
+			out = append(out, qbv.PortList{Port: port.Hop.Port, List: &port.List})
+		}
+	}
+	return out
 }
 
 // start stages the lists everywhere and commits them at one base time.
-func (l *lab) start(id string, s *qbv.Schedule) (base tsn.PTPTime) {
+func (l *lab) start(id string, s *pathplan.Plan) (base tsn.PTPTime) {
 	l.t.Helper()
 	var answers []*sim.Answer
 	for _, x := range l.cfg.Nodes {
-		if lists := s.Lists(x.SystemID); len(lists) > 0 {
+		if lists := lists(s, x.SystemID); len(lists) > 0 {
 			answers = append(answers, l.Ask(x.Name, func(rid uint64) tsn.Event { return qbv.Stage{RequestID: rid, ID: id, Lists: lists} }))
 		}
 	}
@@ -110,7 +129,7 @@ func (l *lab) start(id string, s *qbv.Schedule) (base tsn.PTPTime) {
 	base = now.Add(second)
 	answers = nil
 	for _, x := range l.cfg.Nodes {
-		if len(s.Lists(x.SystemID)) > 0 {
+		if len(lists(s, x.SystemID)) > 0 {
 			answers = append(answers, l.Ask(x.Name, func(rid uint64) tsn.Event { return qbv.Commit{RequestID: rid, ID: id, Base: base} }))
 		}
 	}
@@ -154,7 +173,7 @@ func TestScheduleStartsTogether(t *testing.T) {
 				t.Errorf("the restart of b2 changed its kernel %d times", got)
 			}
 			for _, p := range b2.Control.QBV.Status().Ports {
-				if p.ConfigPending || p.GateEnabled != (len(s.Lists(l.mac("b2"))) > 0 && hasList(s, l.mac("b2"), p.Port)) {
+				if p.ConfigPending || p.GateEnabled != (len(lists(s, l.mac("b2"))) > 0 && hasList(s, l.mac("b2"), p.Port)) {
 					t.Errorf("after its restart b2 says %+v", p)
 				}
 			}
@@ -162,19 +181,19 @@ func TestScheduleStartsTogether(t *testing.T) {
 	}
 }
 
-func hasList(s *qbv.Schedule, system tsn.MAC, port tsn.Port) bool {
-	return slices.ContainsFunc(s.Lists(system), func(p qbv.PortList) bool { return p.Port == port })
+func hasList(s *pathplan.Plan, system tsn.MAC, port tsn.Port) bool {
+	return slices.ContainsFunc(lists(s, system), func(p qbv.PortList) bool { return p.Port == port })
 }
 
 // running: every kernel took over its lists within a microsecond of every
 // other, in true time, and Oper is the plan.
-func (l *lab) running(s *qbv.Schedule, base tsn.PTPTime) {
+func (l *lab) running(s *pathplan.Plan, base tsn.PTPTime) {
 	l.t.Helper()
 	first, last, n := tsn.Never, tsn.Instant(0), 0
 	for _, d := range l.Nodes() {
-		lists := s.Lists(l.mac(d.Name))
+		here := lists(s, l.mac(d.Name))
 		for _, p := range d.Control.QBV.Status().Ports {
-			i := slices.IndexFunc(lists, func(x qbv.PortList) bool { return x.Port == p.Port })
+			i := slices.IndexFunc(here, func(x qbv.PortList) bool { return x.Port == p.Port })
 			if i < 0 {
 				continue
 			}
@@ -197,8 +216,8 @@ func (l *lab) running(s *qbv.Schedule, base tsn.PTPTime) {
 			}
 		}
 	}
-	if n != len(s.Ports) || n == 0 {
-		l.t.Fatalf("%d ports run, %d are planned", n, len(s.Ports))
+	if n != len(s.Ports()) || n == 0 {
+		l.t.Fatalf("%d ports run, %d are planned", n, len(s.Ports()))
 	}
 	l.t.Logf("%d ports started within %d ns", n, last.Sub(first))
 	if last.Sub(first) > 100 {
@@ -208,9 +227,9 @@ func (l *lab) running(s *qbv.Schedule, base tsn.PTPTime) {
 
 // checkGroup: frames of the group stream leave by the listener's port only,
 // and its shaper is on every port of its way.
-func (l *lab) checkGroup(streams []qbv.StreamPath) {
+func (l *lab) checkGroup(streams []pathplan.Stream) {
 	l.t.Helper()
-	i := slices.IndexFunc(streams, func(s qbv.StreamPath) bool { return s.Stream.DestinationAddress.IsGroup() })
+	i := slices.IndexFunc(streams, func(s pathplan.Stream) bool { return s.Stream.DestinationAddress.IsGroup() })
 	s := streams[i]
 	from, to := l.nodeOf(s.Stream.Talker), l.nodeOf(s.Stream.Listener)
 	r, err := l.Plane().Send(from, sim.Frame{Src: s.Stream.Talker, Dst: s.Stream.DestinationAddress, VID: s.Stream.VID})

@@ -222,8 +222,8 @@ func (s *space) sendPaced(ctx context.Context, to netip.AddrPort, count, priorit
 }
 
 // planOf gives a schedule read from a daemon the form pictures are drawn from.
-func planOf(a *api.Schedule) *qbv.Schedule {
-	q := &qbv.Schedule{CycleTime: a.CycleTime}
+func planOf(a *api.Schedule) *qbv.Chart {
+	q := &qbv.Chart{CycleTime: a.CycleTime}
 	slots := map[tsn.StreamID][]qbv.Slot{}
 	for _, p := range a.Ports {
 		list := p.Oper
@@ -235,7 +235,7 @@ func planOf(a *api.Schedule) *qbv.Schedule {
 		}
 		zero := *list
 		zero.BaseTime = tsn.PTPTime{}
-		q.Ports = append(q.Ports, qbv.PortSchedule{Hop: p.Hop, List: zero})
+		q.Ports = append(q.Ports, qbv.ChartPort{Hop: p.Hop, List: zero})
 		for _, w := range p.Windows {
 			slots[w.Stream] = append(slots[w.Stream], qbv.Slot{Hop: p.Hop, Start: w.FrameStart, End: w.FrameEnd, Open: w.Start, Close: w.End})
 		}
@@ -247,7 +247,7 @@ func planOf(a *api.Schedule) *qbv.Schedule {
 			continue
 		}
 		slices.SortFunc(path, func(x, y qbv.Slot) int { return cmp.Compare(x.Open, y.Open) })
-		q.Streams = append(q.Streams, qbv.StreamSchedule{
+		q.Streams = append(q.Streams, qbv.ChartStream{
 			Stream:          tsn.Stream{ID: st.ID, Name: st.Name, Interval: a.CycleTime, MaxLatency: st.MaxLatency},
 			InjectionOffset: path[0].Open, WorstLatency: st.Latency, Slots: path,
 		})
@@ -257,7 +257,7 @@ func planOf(a *api.Schedule) *qbv.Schedule {
 			}
 		}
 	}
-	slices.SortStableFunc(q.Ports, func(x, y qbv.PortSchedule) int { return cmp.Compare(place[x.Hop], place[y.Hop]) })
+	slices.SortStableFunc(q.Ports, func(x, y qbv.ChartPort) int { return cmp.Compare(place[x.Hop], place[y.Hop]) })
 	return q
 }
 
