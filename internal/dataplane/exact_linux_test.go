@@ -31,6 +31,7 @@ func TestExact(t *testing.T) {
 		t.Run("ReplacePending", precisely(testReplacePending))
 		t.Run("TakeBackLate", precisely(testTakeBackLate))
 		t.Run("CreditBased", precisely(testCreditBased))
+		t.Run("ShapedAndGated", precisely(testShapedAndGated))
 		t.Run("ForwardedExactly", precisely(testForwardedExactly))
 	})
 }

@@ -42,7 +42,7 @@ func Plan(have State, t *Target) (ops []Op, refused []error) {
 		}
 	}
 	for i, w := range t.Egress {
-		e, err := planEgress(*have.EgressOf(w.Port), w, t.Classes, t.Gates[i], t.Tol)
+		e, err := planEgress(*have.EgressOf(w.Port), w, t.shaping[w.Port], t.Classes, t.Gates[i], t.Tol)
 		for _, o := range e {
 			do(o)
 		}
@@ -161,7 +161,7 @@ func planAdd(have *State, t *Target, do func(Op)) {
 
 // planEgress works on one port. Shapers come before gates, because grafting
 // one may stop the schedule, which is then sent again.
-func planEgress(have, want Egress, n int, g GateTarget, tol int64) (ops []Op, err error) {
+func planEgress(have, want Egress, sh shaping, n int, g GateTarget, tol int64) (ops []Op, err error) {
 	if !have.Rooted {
 		ops = append(ops, InstallRoot{want.Port, n})
 		have = Egress{Port: have.Port, Rooted: true, Classifier: have.Classifier, MACMerge: have.MACMerge, Oper: AllOpen(n)}
@@ -172,6 +172,7 @@ func planEgress(have, want Egress, n int, g GateTarget, tol int64) (ops []Op, er
 	if !have.Classifier {
 		ops = append(ops, InstallClassifier{want.Port})
 	}
+	want.Shapers = sh.between(have.Oper, want.Admin)
 	shapers, grafted := planClasses(have, want)
 	why := ""
 	if grafted {

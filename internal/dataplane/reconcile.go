@@ -76,7 +76,7 @@ func reconcile(ctx context.Context, k Backend, d tsn.DesiredState, m *memory, cl
 		}
 		m.valid = false
 		// A schedule may have begun just before it was to be taken back.
-		overtaken := again && errors.Is(err, errDiffers)
+		overtaken := again && (errors.Is(err, errDiffers) || errors.As(err, new(*DifferenceError)))
 		if !remembered && !overtaken || errors.Is(err, ErrInvalid) || ctx.Err() != nil {
 			return r, err
 		}

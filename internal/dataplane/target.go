@@ -1,6 +1,7 @@
 package dataplane
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -17,6 +18,7 @@ type Target struct {
 	Filters []FilterTarget            // by port, then stream; State.Filters is not used
 	Classes int
 	Tol     int64 // phase tolerance, ns
+	shaping map[tsn.Port]shaping
 }
 
 // GateTarget is what Plan needs to know of time on one port.
@@ -26,8 +28,9 @@ type GateTarget struct {
 	ReadBack int
 	// Offloaded: the device has the gates.
 	Offloaded bool
-	// Err says why base times cannot be computed; a port that needs a new
-	// schedule is then refused, everything else goes on.
+	// Err says why base times cannot be computed, or what else is against the
+	// list; a port that needs a new schedule is then refused, everything else
+	// goes on.
 	Err error
 }
 
@@ -42,7 +45,7 @@ const (
 // NewTarget validates a desired state against the configuration and what the
 // kernel can do, and converts base times. Every fault found is reported.
 func NewTarget(k Backend, d tsn.DesiredState) (*Target, error) {
-	t := &Target{Classes: k.Config().ClassMap.Classes(), Tol: k.Config().tolerance()}
+	t := &Target{Classes: k.Config().ClassMap.Classes(), Tol: k.Config().tolerance(), shaping: map[tsn.Port]shaping{}}
 	errs := slices.Concat(t.bridge(k, d.Bridge), t.egress(k, d.Egress), t.filters(k, d.Filters))
 	if len(errs) > 0 {
 		return nil, errors.Join(errs...)
@@ -258,6 +261,9 @@ func (t *Target) convert(k Backend, i int, d []tsn.PortEgress) {
 			continue
 		}
 		e.Admin.Base = base
+		if _, err := t.shaping[e.Port].under(e.Admin); err != nil {
+			g.Err = &LimitError{e.Port, err.Error()}
+		}
 	}
 }
 
@@ -292,36 +298,16 @@ func (t *Target) egressPort(k Backend, e tsn.PortEgress) (errs []error) {
 			want.Admin.Entries = append(want.Admin.Entries, tsn.GateEntry{Gates: g.Gates & allGates(n), Interval: g.Interval})
 		}
 	}
-	speed := k.LinkSpeed(e.Port)
-	rate := pc.Rate
-	if rate == 0 {
-		rate = speed
-	}
+	sh := shaping{idle: e.IdleSlope, speed: k.LinkSpeed(e.Port), offload: pc.Offload == OffloadFull}
+	sh.rate = cmp.Or(pc.Rate, sh.speed)
 	if pc.Offload != OffloadFull && k.Check(e.Port, FeatureMaxSDU) == nil { // a device knows what fits its windows
-		want.limitSDU(e.Gates.QueueMaxSDU(rate, k.GateLimits(e.Port).PerEntry))
+		want.limitSDU(e.Gates.QueueMaxSDU(sh.rate, k.GateLimits(e.Port).PerEntry))
 	}
-	var higher []tsn.Rate
-	for cl := tsn.MaxTrafficClasses - 1; cl >= 0; cl-- {
-		if e.IdleSlope[cl] == 0 {
-			continue
-		}
-		s, err := NewShaper(e.IdleSlope[cl], rate, speed, higher)
-		switch {
-		case cl >= n:
-			err = invalid("port %d class %d: the class map has %d classes", e.Port, cl, n)
-		case err != nil:
-			err = invalid("port %d class %d: %v", e.Port, cl, err)
-		case pc.Offload == OffloadTxTime:
-			err = &UnsupportedError{FeatureCBS, e.Port, "under txtime-assist every class has an etf, and a class has a shaper or an etf, never both"}
-		case len(higher) == 0:
-			err = k.Check(e.Port, FeatureCBS)
-		}
-		if err != nil {
-			errs = append(errs, err)
-		}
-		higher = append(higher, e.IdleSlope[cl])
-		want.Shapers[cl] = s
+	errs = append(errs, checkShapers(k, e, pc, n)...)
+	if _, err := sh.under(); err != nil {
+		errs = append(errs, invalid("port %d %v", e.Port, err))
 	}
+	t.shaping[e.Port] = sh
 	t.Egress = append(t.Egress, want)
 	return errs
 }
@@ -334,6 +320,23 @@ func (e *Egress) limitSDU(fits [tsn.MaxTrafficClasses]uint32) {
 			e.MaxSDU[c] = n
 		}
 	}
+}
+
+func checkShapers(k Backend, e tsn.PortEgress, pc PortConfig, n int) (errs []error) {
+	for cl, slope := range e.IdleSlope {
+		switch {
+		case slope == 0:
+		case cl >= n:
+			errs = append(errs, invalid("port %d class %d: the class map has %d classes", e.Port, cl, n))
+		case pc.Offload == OffloadTxTime:
+			errs = append(errs, &UnsupportedError{FeatureCBS, e.Port, "under txtime-assist every class has an etf, and a class has a shaper or an etf, never both"})
+		default:
+			if err := k.Check(e.Port, FeatureCBS); err != nil {
+				errs = append(errs, err)
+			}
+		}
+	}
+	return errs
 }
 
 // neededBy lists features, beyond those of every port, that a port relies on.
