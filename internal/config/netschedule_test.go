@@ -138,3 +138,25 @@ func TestScheduleErrors(t *testing.T) {
 		}
 	}
 }
+
+// Whatever the files say, it is an error with file and line, or a problem.
+func FuzzScheduleProblem(f *testing.F) {
+	f.Add([]byte(planned), []byte("streams:\n  - {name: x, from: d1, to: d2, every: 2ms, size: 100B}\n"))
+	f.Add([]byte(planned), []byte("streams: [{name: x, from: d1, to: [d2, plc], every: 1s, size: 1500B, frames: 1024, release: [0s, 1ms]}]\n"))
+	f.Fuzz(func(t *testing.T, topo, streams []byte) {
+		n, err := ParseNetwork("net.yaml", topo)
+		if err != nil {
+			return
+		}
+		if _, err := n.ScheduleProblem(); err != nil && !strings.Contains(err.Error(), "stream") && !strings.Contains(err.Error(), "link") {
+			t.Errorf("%v\n%s", err, topo)
+		}
+		if err := n.LoadStreams("s.yaml", streams); err != nil {
+			if !strings.HasPrefix(err.Error(), "s.yaml:") {
+				t.Errorf("%v\n%s", err, streams)
+			}
+			return
+		}
+		_, _ = n.ScheduleProblem()
+	})
+}
