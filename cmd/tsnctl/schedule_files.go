@@ -140,7 +140,7 @@ func (n *network) anyQueue() {
 
 // limits are constraints given on the command line instead of in the files.
 type limits struct {
-	guard, control       config.Size
+	guard, control, sdu  config.Size
 	sync, jitter, least  config.Duration
 	entries              int
 	kept                 []int
@@ -152,6 +152,7 @@ func (l *limits) flags(c *cobra.Command) {
 	f := c.Flags()
 	f.Var(&unit[*config.Size]{v: &l.guard, name: "size"}, "guard", "longest frame in the way of a window, on the medium")
 	f.BoolVar(&l.preemption, "preemption", false, "of such a frame only what cannot be cut is in the way")
+	f.Var(&unit[*config.Size]{v: &l.sdu, name: "size"}, "max-sdu", "longest frame of other traffic but control; ports drop longer ones")
 	f.Var(&unit[*config.Duration]{v: &l.sync, name: "duration"}, "sync-error", "largest difference of two clocks")
 	f.Var(&unit[*config.Duration]{v: &l.jitter, name: "duration"}, "jitter", "by how much a transmission may be early or late")
 	f.Var(&unit[*config.Duration]{v: &l.least, name: "duration"}, "min-interval", "shortest gate entry")
@@ -162,10 +163,6 @@ func (l *limits) flags(c *cobra.Command) {
 	f.BoolVar(&l.software, "software", false, "ports run software taprio")
 	_ = c.RegisterFlagCompletionFunc("isolation", cobra.FixedCompletions([]string{"frame", "order"}, cobra.ShellCompDirectiveNoFileComp))
 }
-
-// uncut is what of a frame in the way cannot be cut: 127 octets (802.3 99.4.4)
-// with preamble and gap.
-const uncut = 127 + 20
 
 // apply changes what was given.
 func (l *limits) apply(c *cobra.Command, p *schedule.Problem) error {
@@ -198,11 +195,8 @@ func (l *limits) applyLink(given func(string) bool, k *schedule.Link) {
 	if given("guard") {
 		k.GuardOctets = int(l.guard)
 	}
-	if l.preemption {
-		if k.GuardOctets == 0 && !given("guard") {
-			k.GuardOctets = tsn.MaxFrameOctets
-		}
-		k.GuardOctets = min(k.GuardOctets, uncut)
+	if l.preemption && k.GuardOctets == 0 && !given("guard") {
+		k.GuardOctets = tsn.MaxFrameOctets
 	}
 	if given("min-interval") {
 		k.MinInterval = int64(l.least)
@@ -219,8 +213,19 @@ func (l *limits) applyLink(given func(string) bool, k *schedule.Link) {
 			k.Scheduled &^= 1 << q
 		}
 	}
+	others := tsn.GateMask(1<<k.Queues - 1)
 	if k.ControlOctets > 0 {
 		k.Scheduled &^= 1 << k.Control
+		others &^= 1 << k.Control
+	}
+	others &^= k.Scheduled
+	if l.preemption {
+		k.Preemptible = others
+	}
+	for q := range tsn.TrafficClass(k.Queues) {
+		if given("max-sdu") && others.Has(q) {
+			k.MaxSDU[q] = int(l.sdu)
+		}
 	}
 	if given("software") {
 		k.Software = l.software

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"tsnswitch/internal/config"
+	"tsnswitch/qbv/cqf"
 	"tsnswitch/qbv/format"
 	"tsnswitch/qbv/framesim"
 	"tsnswitch/qbv/gatelist"
@@ -42,22 +43,26 @@ func (o *offlinePlan) flags(c *cobra.Command) {
 	f.Int64Var(&o.units, "units", 0, "work units to search: the same bytes every time (default: some seconds' worth)")
 	f.Uint64Var(&o.seed, "seed", 0, "of the search")
 	f.StringVar(&o.strategy, "strategy", "", "full search, or construct: place once and be done (default full)")
-	f.StringVar(&o.mode, "mode", "auto", "nowait, buffered, auto")
+	f.StringVar(&o.mode, "mode", "auto", "nowait, buffered, auto; cqf: 802.1Qch; mixed: auto, and cqf for the rest")
 	f.StringVar(&o.routes, "routes", "k-shortest", "k-shortest, or ect: trees that SPB can install")
 	f.IntVar(&o.paths, "paths", 0, fmt.Sprintf("routes to try of each stream (default %d; of ect all)", synth.DefaultRoutes))
 	f.StringVar(&o.out, "out", "", "write the solution to this file too")
-	for flag, values := range map[string][]string{"mode": {"nowait", "buffered", "auto"}, "routes": {"k-shortest", "ect"}, "strategy": {"full", "construct"}} {
+	for flag, values := range map[string][]string{"mode": {"nowait", "buffered", "auto", "cqf", "mixed"}, "routes": {"k-shortest", "ect"}, "strategy": {"full", "construct"}} {
 		_ = c.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
 	}
 }
 
-var modes = map[string]synth.Mode{"nowait": synth.NoWait, "buffered": synth.Buffered, "auto": synth.Auto}
+// modes are those of --mode: of cqf all streams are cyclic, of mixed those that
+// find no place otherwise.
+var modes = map[string]synth.Mode{
+	"nowait": synth.NoWait, "buffered": synth.Buffered, "auto": synth.Auto, "mixed": synth.Auto, "cqf": synth.Auto,
+}
 
 func (o *offlinePlan) options(c *cobra.Command) (synth.Options, error) {
 	mode, ok := modes[o.mode]
 	switch {
 	case !ok:
-		return synth.Options{}, usageError{fmt.Errorf("--mode %s: allowed: nowait, buffered, auto", o.mode)}
+		return synth.Options{}, usageError{fmt.Errorf("--mode %s: allowed: nowait, buffered, auto, cqf, mixed", o.mode)}
 	case o.strategy != "" && o.strategy != "full" && o.strategy != synth.Construct:
 		return synth.Options{}, usageError{fmt.Errorf("--strategy %s: allowed: full, construct", o.strategy)}
 	case o.routes != "k-shortest" && o.routes != "ect":
@@ -107,7 +112,7 @@ func (a *app) planOfflineFiles(c *cobra.Command, o *offlinePlan) error {
 			}
 		}
 	}
-	s, err := a.search(c.Context(), n.problem, options, time.Duration(o.budget))
+	s, err := a.find(c.Context(), n.problem, options, o)
 	if err != nil {
 		return failure{err}
 	}
@@ -124,6 +129,44 @@ func asFailure(err error) error {
 		return err
 	}
 	return failure{err}
+}
+
+// find is search, with cyclic queuing and forwarding where the mode has it.
+func (a *app) find(ctx context.Context, p *schedule.Problem, options synth.Options, o *offlinePlan) (*plannedSchedule, error) {
+	if o.mode == "cqf" {
+		s, err := cqf.Solve(p, cqf.Options{})
+		return &plannedSchedule{problem: p, Solution: s, meta: format.Meta{Instance: p.Name, Units: -1}}, err
+	}
+	s, err := a.search(ctx, p, options, time.Duration(o.budget))
+	if err == nil && o.mode == "mixed" && len(s.Unplaced) > 0 {
+		err = s.cyclicRest()
+	}
+	return s, err
+}
+
+// cyclicRest lets streams without a place share the windows of cyclic queuing.
+// What finds none there either keeps the reason it has.
+func (s *plannedSchedule) cyclicRest() error {
+	c, err := cqf.Solve(s.problem, cqf.Options{Placed: s.Streams})
+	if err != nil || c.Cyclic == nil {
+		return err
+	}
+	for i, u := range c.Unplaced {
+		if k := slices.IndexFunc(s.Unplaced, func(x schedule.Unplaced) bool { return x.Stream == u.Stream }); k >= 0 {
+			c.Unplaced[i] = s.Unplaced[k]
+		}
+	}
+	s.Solution = c
+	return nil
+}
+
+// placed is how many streams have a place.
+func (s *plannedSchedule) placed() int {
+	n := len(s.Streams)
+	if s.Cyclic != nil {
+		n += len(s.Cyclic.Streams)
+	}
+	return n
 }
 
 // search runs the planner: until it is done, the units are spent, or the budget
@@ -171,7 +214,7 @@ func (s *plannedSchedule) prove() error {
 		return fmt.Errorf("the schedule found does not hold, which is a fault of this program: %w", report.Err())
 	}
 	s.report = report
-	s.meta.Figures = figures(report)
+	s.meta.Figures = figures(report)[:len(s.Streams)]
 	played, err := framesim.Run(s.problem, s.Solution, framesim.Options{Seed: s.meta.Seed})
 	if err != nil {
 		return err
@@ -231,7 +274,7 @@ func (a *app) showPlan(s *plannedSchedule, file string) error {
 			return failure{p.err}
 		}
 	}
-	if len(s.Streams) < len(s.problem.Streams) {
+	if s.placed() < len(s.problem.Streams) {
 		return verdict{}
 	}
 	return nil
@@ -242,13 +285,18 @@ const shown = 40
 
 func (s *plannedSchedule) print(p *page) {
 	marked := ""
-	if n := len(s.problem.Streams) - len(s.Streams); n > 0 {
+	if n := len(s.problem.Streams) - s.placed(); n > 0 {
 		marked = fmt.Sprintf("; INCOMPLETE, %d do not fit", n)
 	}
-	p.printf("%s: %d of %s scheduled, cycle %s, %s%s", dash(s.meta.Instance), len(s.Streams),
+	p.printf("%s: %d of %s scheduled, cycle %s, %s%s", dash(s.meta.Instance), s.placed(),
 		plural(len(s.problem.Streams), "stream", "streams"), dur(s.Cycle), plural(len(s.Gates), "gate list", "gate lists"), marked)
-	p.printf("%d work units, seed %d; checked: %d transmissions, no fault; simulated: %d frames, none late",
-		s.meta.Units, s.meta.Seed, s.report.Transmissions, s.played.Frames)
+	if s.meta.Units >= 0 {
+		p.printf("%d work units, seed %d", s.meta.Units, s.meta.Seed)
+	}
+	p.printf("checked: %d transmissions, no fault; simulated: %d frames, none late", s.report.Transmissions, s.played.Frames)
+	if s.Cyclic != nil {
+		p.printf("%s by cyclic queuing and forwarding, cycle time %s", plural(len(s.Cyclic.Streams), "stream", "streams"), dur(s.Cyclic.CycleTime))
+	}
 	s.printStreams(p)
 	for _, u := range s.Unplaced {
 		p.blank()
@@ -259,19 +307,21 @@ func (s *plannedSchedule) print(p *page) {
 // printStreams lists the placed streams, those with the least to spare first if
 // there are many.
 func (s *plannedSchedule) printStreams(p *page) {
-	order := make([]int, len(s.Streams))
-	for i := range order {
-		order[i] = i
+	routes := s.routesOf()
+	order := slices.Clone(s.report.Streams)
+	bound := figures(s.report)
+	at := map[int]format.Figures{}
+	for i, x := range order {
+		at[x.Stream] = bound[i]
 	}
-	left := func(i int) int64 { return s.problem.Streams[s.Streams[i].Stream].Deadline - s.meta.Figures[i].Latency }
+	left := func(x verify.Figures) int64 { return s.problem.Streams[x.Stream].Deadline - at[x.Stream].Latency }
 	if len(order) > shown {
-		slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(left(a), left(b)) })
+		slices.SortStableFunc(order, func(a, b verify.Figures) int { return cmp.Compare(left(a), left(b)) })
 	}
 	t := table{head: []string{">ID", "~STREAM", ">HOPS", ">LATENCY", ">LIMIT", ">JITTER", "ROUTE"}}
-	for _, i := range order[:min(shown, len(order))] {
-		x := &s.Streams[i]
-		st, f := &s.problem.Streams[x.Stream], s.meta.Figures[i]
-		t.row(st.ID, dash(st.Name), len(x.Route), dur(f.Latency), dur(st.Deadline), dur(f.Jitter), routeText(s.problem, x.Route))
+	for _, x := range order[:min(shown, len(order))] {
+		st, route := &s.problem.Streams[x.Stream], routes[x.Stream]
+		t.row(st.ID, dash(st.Name), len(route), dur(at[x.Stream].Latency), dur(st.Deadline), dur(at[x.Stream].Jitter), routeText(s.problem, route))
 	}
 	if len(t.rows) > 0 {
 		p.blank()
@@ -280,6 +330,20 @@ func (s *plannedSchedule) printStreams(p *page) {
 	if more := len(order) - shown; more > 0 {
 		p.printf("and %d more with more time to spare; -o json has all", more)
 	}
+}
+
+// routesOf are the routes by stream.
+func (s *plannedSchedule) routesOf() map[int][]schedule.LinkID {
+	out := map[int][]schedule.LinkID{}
+	for _, x := range s.Streams {
+		out[x.Stream] = x.Route
+	}
+	if s.Cyclic != nil {
+		for _, x := range s.Cyclic.Streams {
+			out[x.Stream] = x.Route
+		}
+	}
+	return out
 }
 
 // routeText is the nodes of a path, or the links of a tree.

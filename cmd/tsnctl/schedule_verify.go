@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -141,12 +140,13 @@ func verifySolution(file string, data []byte, p *schedule.Problem) (*verificatio
 	if err == nil {
 		v.simulated(p, played)
 	}
+	worst := worstPlayed(played)
 	for _, x := range r.Streams {
 		st := &p.Streams[x.Stream]
 		for _, l := range x.Listeners {
 			v.Streams = append(v.Streams, verifiedBound{
 				ID: st.ID, Name: st.Name, Listener: p.Nodes[l.Node].Name, Latency: l.Latency, Deadline: st.Deadline,
-				Jitter: l.Jitter, Simulated: worstPlayed(played, x.Stream, l.Node), LastProcessing: l.Latency+l.Processing <= st.Deadline,
+				Jitter: l.Jitter, Simulated: worst[[2]int{x.Stream, int(l.Node)}], LastProcessing: l.Latency+l.Processing <= st.Deadline,
 			})
 		}
 	}
@@ -172,22 +172,19 @@ func (v *verification) simulated(p *schedule.Problem, r *framesim.Result) {
 	v.Valid = v.FaultCount == 0
 }
 
-// worstPlayed is the worst latency of a stream at a listener; 0 if it was not
-// played.
-func worstPlayed(r *framesim.Result, stream int, at schedule.NodeID) int64 {
+// worstPlayed are the worst latencies when it was played, by stream and
+// listener.
+func worstPlayed(r *framesim.Result) map[[2]int]int64 {
+	out := map[[2]int]int64{}
 	if r == nil {
-		return 0
+		return out
 	}
-	i, ok := slices.BinarySearchFunc(r.Streams, stream, func(s framesim.Stream, i int) int { return s.Stream - i })
-	if !ok {
-		return 0
-	}
-	for _, l := range r.Streams[i].Listeners {
-		if l.Node == at {
-			return l.Worst
+	for _, s := range r.Streams {
+		for _, l := range s.Listeners {
+			out[[2]int{s.Stream, int(l.Node)}] = l.Worst
 		}
 	}
-	return 0
+	return out
 }
 
 func findings(p *schedule.Problem, list []verify.Fault) []finding {

@@ -101,7 +101,7 @@ var may = map[string][]string{
 
 	"cmd/tsnswitchd": {"", "internal/config", "internal/daemon"},
 	"cmd/tsnctl": {
-		"", "spb", "gptp", "qbv", "qbv/schedule", "qbv/format", "qbv/synth", "qbv/gatelist", "qbv/verify", "qbv/framesim", "srp", "internal/config", "internal/nodeconfig", "internal/node", "internal/record", "internal/gptplog", "internal/plot",
+		"", "spb", "gptp", "qbv", "qbv/schedule", "qbv/format", "qbv/synth", "qbv/gatelist", "qbv/cqf", "qbv/verify", "qbv/framesim", "srp", "internal/config", "internal/nodeconfig", "internal/node", "internal/record", "internal/gptplog", "internal/plot",
 		"internal/api", "internal/api/tsnswitchv1", "internal/api/tsnswitchv1/tsnswitchv1connect",
 	},
 	"lab/twokernels": {"", "internal/api", "internal/config", "internal/kerneltest/uml"},

@@ -16,11 +16,6 @@ const (
 	InOrder       = "order"
 )
 
-// uncutOctets is the longest part of a preemptible frame that has to be sent
-// whole: a fragment of 64 octets is not cut, nor one that leaves less than 64
-// (802.3 99.4.4); with preamble and gap.
-const uncutOctets = 64 + 63 + 8 + 12
-
 func (n *Network) checkQBV(d *document) {
 	q := n.QBV
 	within(d, "qbv.jitter", q.Jitter, 0, 1e9)
@@ -28,6 +23,7 @@ func (n *Network) checkQBV(d *document) {
 	within(d, "qbv.guard", q.Guard, 0, 1<<16)
 	within(d, "qbv.minInterval", q.MinInterval, 0, 1e9)
 	within(d, "qbv.maxCycle", q.MaxCycle, 1, schedule.DefaultMaxCycle)
+	checkMaxSDU(d, "qbv.maxSdu", q.MaxSDU, tsn.MaxTrafficClasses)
 	d.oneOf("qbv.isolation", q.Isolation, IsolateFrames, InOrder)
 	checkQueues(d, "qbv", q.Queues, q.Scheduled)
 	within(d, "qbv.control.queue", q.Control.Queue, 0, max(q.Queues-1, 0))
@@ -146,21 +142,31 @@ func (n *Network) direction(l *Link, a, b End, nodes map[string]schedule.NodeID)
 	if q.Software && out.MinInterval == 0 {
 		out.MinInterval = out.Rate.TransmitTime(60) // software taprio takes none shorter
 	}
+	others := tsn.GateMask(1<<queues-1) &^ out.Scheduled
 	if c := tsn.TrafficClass(q.Control.Queue); q.Control.Size > 0 && int(c) < queues && !out.Scheduled.Has(c) {
 		out.Control, out.ControlOctets = c, int(q.Control.Size)
+		others &^= 1 << c // gPTP is in it: nothing may interrupt its frames
+	}
+	if q.Preemption {
+		out.Preemptible = others
+	}
+	for c, s := range q.MaxSDU[:min(len(q.MaxSDU), queues)] {
+		if s > 0 && !out.Scheduled.Has(tsn.TrafficClass(c)) {
+			out.MaxSDU[c] = int(s) + sduOverhead
+		}
 	}
 	return out
 }
 
+// sduOverhead is what a frame on the medium is longer than the octets behind
+// its Ethernet header, of which a tag is one part.
+const sduOverhead = tsn.FrameOverhead - 4
+
 func (n *Network) guard(l *Link) Size {
-	g := n.QBV.Guard
 	if l.Guard != nil {
-		g = *l.Guard
+		return *l.Guard
 	}
-	if n.QBV.Preemption {
-		g = min(g, uncutOctets)
-	}
-	return g
+	return n.QBV.Guard
 }
 
 func (n *Network) stream(id int, s StreamSpec, nodes map[string]schedule.NodeID) schedule.Stream {

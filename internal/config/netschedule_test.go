@@ -25,7 +25,7 @@ streams:
   - {name: axis, from: plc, to: [d1, d2], every: 1ms, size: 128B, minSize: 64B, within: 300us, jitter: 10us, release: [0s, 500us], rank: 2}
   - {name: log, from: d1, to: plc, every: 10ms, size: 1000B, pcp: 3}
   - {name: back, from: d1, to: plc, every: 1ms, size: 46B, frames: 2}
-qbv: {jitter: 1us, syncError: 500ns, isolation: order, preemption: true, software: false, minInterval: 2us}
+qbv: {jitter: 1us, syncError: 500ns, isolation: order, preemption: true, maxSdu: [1000B], software: false, minInterval: 2us}
 `
 
 func TestScheduleProblem(t *testing.T) {
@@ -41,11 +41,12 @@ func TestScheduleProblem(t *testing.T) {
 	link := func(from, to schedule.NodeID, port tsn.Port, proc int64, limit int) schedule.Link {
 		return schedule.Link{
 			From: from, To: to, FromPort: port, Rate: tsn.Gbps, PropagationDelay: 100, ProcessingDelay: proc, Queues: 4, Scheduled: 4,
-			GuardOctets: 147, Control: 3, ControlOctets: 1542, MaxEntries: limit, MinInterval: 2000,
+			GuardOctets: 1542, Preemptible: 0b0011, MaxSDU: [8]int{1038}, Control: 3, ControlOctets: 1542, MaxEntries: limit, MinInterval: 2000,
 		}
 	}
 	slow := func(l schedule.Link) schedule.Link {
 		l.Rate, l.PropagationDelay, l.GuardOctets, l.Queues, l.Scheduled = 100*tsn.Mbps, 50, 0, 8, 0x60
+		l.Preemptible = 0x97
 		return l
 	}
 	want := &schedule.Problem{
@@ -126,6 +127,7 @@ func TestScheduleErrors(t *testing.T) {
 		"net.yaml:9: links[1].scheduled[1]: 8 is outside 0..7":              {"[5, 6]", "[5, 8]"},
 		"net.yaml:9: links[1].scheduled: 0 is outside 1..8":                 {"[5, 6]", "[]"},
 		"net.yaml:9: links[1].guard: 70000B is outside":                     {"guard: 0B", "guard: 70000B"},
+		"net.yaml:15: qbv.maxSdu[0]: 70000B is outside":                     {"[1000B]", "[70000B]"},
 		"net.yaml:15: qbv.queues: 9 is outside 1..8":                        {"software: false", "queues: 9"},
 		"net.yaml:15: qbv.control.queue: 4 is outside 0..3":                 {"software: false", "control: {queue: 4}"},
 		`net.yaml:9: links[1].scheduled[0]: "high" is not a whole number`:   {"[5, 6]", "[high]"},

@@ -167,7 +167,8 @@ type NetworkQBV struct {
 	// Of plans only; a daemon has its own.
 	SyncError   Duration       `yaml:"syncError"`      // largest difference of two clocks; added too
 	Guard       Size           `yaml:"guard"`          // longest frame in the way of a window, on the medium
-	Preemption  bool           `yaml:"preemption"`     // of that frame only what cannot be cut
+	Preemption  bool           `yaml:"preemption"`     // only what cannot be cut of it, but all of a control frame
+	MaxSDU      []Size         `yaml:"maxSdu,flow"`    // longest frame of each queue of other traffic behind its Ethernet header; 0: any
 	Isolation   string         `yaml:"isolation"`      // of streams in one queue: frame, order
 	Software    bool           `yaml:"software"`       // ports run software taprio
 	MinInterval Duration       `yaml:"minInterval"`    // of a gate entry; 0: one minimum frame

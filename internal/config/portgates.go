@@ -67,15 +67,19 @@ func (c *Daemon) checkGates(d *document, key string, p Port) {
 	if p.LaunchDelta != 0 && offload != OffloadTxTime {
 		d.bad(key+".launchDelta", "is for txtime-assist; offload is %s here", offload)
 	}
-	if n := len(p.MaxSDU); n > tsn.NumClasses {
-		d.bad(key+".maxSdu", "has %d values; there are %d classes", n, tsn.NumClasses)
-	}
-	for c, s := range p.MaxSDU {
-		within(d, fmt.Sprintf("%s.maxSdu[%d]", key, c), s, 0, maxFrameOctets)
-	}
+	checkMaxSDU(d, key+".maxSdu", p.MaxSDU, tsn.NumClasses)
 	c.checkLaunch(d, key, p)
 	if p.Preemption != nil {
 		p.Preemption.check(d, key+".preemption", offload)
+	}
+}
+
+func checkMaxSDU(d *document, key string, sizes []Size, classes int) {
+	if n := len(sizes); n > classes {
+		d.bad(key, "has %d values; there are %d classes", n, classes)
+	}
+	for c, s := range sizes {
+		within(d, fmt.Sprintf("%s[%d]", key, c), s, 0, maxFrameOctets)
 	}
 }
 

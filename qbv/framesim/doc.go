@@ -18,7 +18,7 @@
 // Every queue outside Link.Scheduled of a port with a list always has frames.
 // They are not events: when a scheduled frame is about to go, the port
 // finds the worst frame that could have begun before. Where there is a guard
-// band that frame is of GuardOctets and does not care whether its gate closes;
+// band that frame is as long as its queue's guard and does not care whether its gate closes;
 // and there, too, frames of maximum size go if they end before their gate closes.
 //
 // In each round the clock of every node is wrong by 0..SyncError. A talker hands over a

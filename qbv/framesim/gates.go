@@ -21,10 +21,9 @@ type openings struct {
 	list  []opening
 }
 
-// gateList is a gate control list, by queue and for all other traffic together.
+// gateList is a gate control list, by queue.
 type gateList struct {
 	queue [tsn.MaxTrafficClasses]openings
-	other openings
 }
 
 func newGateList(l *schedule.Link, list *tsn.GateControlList) (*gateList, error) {
@@ -42,7 +41,6 @@ func newGateList(l *schedule.Link, list *tsn.GateControlList) (*gateList, error)
 	for q := range g.queue {
 		g.queue[q] = collect(list, 1<<q, l.Software)
 	}
-	g.other = collect(list, ^l.Scheduled, false)
 	return g, nil
 }
 

@@ -93,13 +93,14 @@ func (p *port) inTheWay(q int, t, idle int64) int64 {
 	}
 	until := t
 	for other := p.Queues - 1; other >= 0; other-- {
-		if !p.Scheduled.Has(tsn.TrafficClass(other)) {
-			until = max(until, p.blocked(&p.gates.queue[other], other > q, t, idle))
+		if p.Scheduled.Has(tsn.TrafficClass(other)) {
+			continue
 		}
-	}
-	last, ok := p.gates.other.before(t)
-	if ok && p.GuardOctets > 0 && last >= idle {
-		until = max(until, last+p.Rate.TransmitTime(p.GuardOctets))
+		until = max(until, p.blocked(&p.gates.queue[other], other > q, t, idle))
+		guard := p.Guard(tsn.TrafficClass(other))
+		if last, ok := p.gates.queue[other].before(t); ok && guard > 0 && last >= idle {
+			until = max(until, last+p.Rate.TransmitTime(guard))
+		}
 	}
 	return until
 }

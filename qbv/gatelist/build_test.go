@@ -128,6 +128,14 @@ func TestLists(t *testing.T) {
 			"guard band, over the end of the cycle too", func(p *schedule.Problem, _ []schedule.Placement) { p.Links[1].GuardOctets = 200 },
 			"base 0 cycle 10000 00/1000 08/1000 03/400 00/1600 04/1000 03/4400 00/600",
 		},
+		{
+			"queues with guards of their own", func(p *schedule.Problem, pl []schedule.Placement) {
+				pl[1].Queues = []tsn.TrafficClass{3, 4}
+				l := &p.Links[1]
+				l.Queues, l.Scheduled, l.GuardOctets, l.Preemptible = 5, 0b11000, 250, 0b100
+				l.MaxSDU[1] = 50
+			}, "base 0 cycle 10000 02/600 00/400 08/1000 06/824 02/776 00/400 10/1000 07/4000 06/824 02/176",
+		},
 		{"a window directly after another needs no guard", func(p *schedule.Problem, pl []schedule.Placement) {
 			p.Links[1].GuardOctets = 25
 			pl[1].Starts = []int64{1000, 2000}
@@ -232,5 +240,10 @@ func TestMaxSDU(t *testing.T) {
 	g, _, err := BuildLink(p, 1, placed)
 	if want := [8]int{625 + 125, 625 + 125, 125, 125}; err != nil || g.MaxSDU != want {
 		t.Errorf("got %v %v, want %v", g.MaxSDU, err, want)
+	}
+	p.Links[1].MaxSDU = [8]int{300, 1000}
+	g, _, err = BuildLink(p, 1, placed)
+	if want := [8]int{300, 625 + 125, 125, 125}; err != nil || g.MaxSDU != want {
+		t.Errorf("with limits of the link: got %v %v, want %v", g.MaxSDU, err, want)
 	}
 }

@@ -17,10 +17,25 @@ type step struct {
 	guard int64
 }
 
-// steps are those of link l: all queues that are not scheduled, then none.
-func steps(l *schedule.Link) []step {
-	others := tsn.GateMask(1<<l.Queues-1) &^ l.Scheduled
-	return []step{{others, l.Rate.TransmitTime(l.GuardOctets)}, {}}
+// steps are those of link l: the gate of a queue that is not scheduled closes
+// for its guard before a window.
+func steps(l *schedule.Link) (out []step) {
+	open := tsn.GateMask(1<<l.Queues-1) &^ l.Scheduled
+	for open != 0 {
+		longest, first := 0, tsn.GateMask(0) // to close
+		for q := range tsn.TrafficClass(l.Queues) {
+			switch g := l.Guard(q); {
+			case !open.Has(q):
+			case first == 0 || g > longest:
+				longest, first = g, 1<<q
+			case g == longest:
+				first |= 1 << q
+			}
+		}
+		out = append(out, step{open, l.Rate.TransmitTime(longest)})
+		open &^= first
+	}
+	return append(out, step{})
 }
 
 // none is the queue of a cell without window.
@@ -134,7 +149,7 @@ func waiting(ws []window, cycle int64) (left, right []int64) {
 // fromZero turns cells that begin within the cycle and run over its end into
 // cells that begin at 0.
 func fromZero(in []cell, cycle int64) []cell {
-	at, there := slices.BinarySearchFunc(in, cycle, func(c cell, t int64) int { return cmp.Compare(c.start, t) })
+	at, there := slices.BinarySearchFunc(in, cycle, byStart)
 	out := make([]cell, 0, len(in)+1)
 	if !there && in[0].start > 0 {
 		over := in[at-1]
@@ -148,9 +163,11 @@ func fromZero(in []cell, cycle int64) []cell {
 	return out
 }
 
+func byStart(c cell, t int64) int { return cmp.Compare(c.start, t) }
+
 // split makes t the start of a cell.
 func split(in []cell, t int64) []cell {
-	at, there := slices.BinarySearchFunc(in, t, func(c cell, t int64) int { return cmp.Compare(c.start, t) })
+	at, there := slices.BinarySearchFunc(in, t, byStart)
 	if there {
 		return in
 	}

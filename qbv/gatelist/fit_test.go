@@ -2,6 +2,7 @@ package gatelist
 
 import (
 	"fmt"
+	"math/bits"
 	"math/rand/v2"
 	"testing"
 
@@ -20,6 +21,9 @@ func randomBuilder(r *rand.Rand) *builder {
 	l := octetLink()
 	l.MinInterval = r.Int64N(5)
 	l.GuardOctets = r.IntN(7)
+	if r.IntN(3) == 0 {
+		l.MaxSDU[r.IntN(2)] = 1 + r.IntN(5)
+	}
 	l.Software = r.IntN(4) == 0
 	if r.IntN(3) == 0 {
 		l.Control, l.ControlOctets = 1, 1+r.IntN(9)
@@ -48,19 +52,24 @@ func randomBuilder(r *rand.Rand) *builder {
 type wish struct {
 	window tsn.GateMask // the only gate that is open; 0: no window
 	shut   tsn.GateMask // scheduled gates that are not
-	others bool         // may be open
+	others tsn.GateMask // may be open
 }
 
 func wishes(b *builder) []wish {
 	out := make([]wish, b.cycle)
-	guard := b.link.Rate.TransmitTime(b.link.GuardOctets)
 	for t := range out {
-		out[t].others = true
+		out[t].others = othersMask
 	}
 	at := func(t int64) *wish { return &out[((t%b.cycle)+b.cycle)%b.cycle] }
 	for _, w := range b.ws {
-		for t := w.open - guard; t < w.close; t++ {
-			at(t).others = false
+		for q := range 2 {
+			guard := int64(b.link.GuardOctets)
+			if m := int64(b.link.MaxSDU[q]); m > 0 {
+				guard = min(guard, m)
+			}
+			for t := w.open - guard; t < w.close; t++ {
+				at(t).others &^= 1 << q
+			}
 		}
 		for t := w.open; t < w.close; t++ {
 			at(t).window = 1 << w.queue
@@ -102,7 +111,7 @@ func checkList(b *builder, entries []tsn.GateEntry) error {
 			return fmt.Errorf("at %d: gates %s in a window of %s", t, g, w.window)
 		case g&w.shut != 0:
 			return fmt.Errorf("at %d: gates %s let a frame out early (%s)", t, g, w.shut)
-		case !w.others && g&othersMask != 0 || g&othersMask != 0 && g&^othersMask != 0:
+		case g&othersMask&^w.others != 0 || g&othersMask != 0 && g&^othersMask != 0:
 			return fmt.Errorf("at %d: gates %s in a guard band or window", t, g)
 		}
 	}
@@ -115,19 +124,29 @@ func checkList(b *builder, entries []tsn.GateEntry) error {
 	return nil
 }
 
+// lossAt is what gates g lose in a ns: 2 for each kind of other queue that need
+// not be closed, 1 for a scheduled gate without need. Queues with the same
+// guard are of a kind.
+func lossAt(b *builder, g tsn.GateMask, w wish) int64 {
+	if w.window != 0 {
+		return 0
+	}
+	loss := 2 * int64(bits.OnesCount8(uint8(w.others&^g)))
+	if b.link.Guard(0) == b.link.Guard(1) {
+		loss /= 2
+	}
+	if g&^othersMask != 0 {
+		loss++
+	}
+	return loss
+}
+
 func lossOf(b *builder, entries []tsn.GateEntry) (loss int64) {
 	t := int64(0)
 	ws := wishes(b)
 	for _, e := range entries {
 		for range e.Interval {
-			if ws[t].window == 0 {
-				if e.Gates&othersMask == 0 && ws[t].others {
-					loss += 2
-				}
-				if e.Gates&^othersMask != 0 {
-					loss++
-				}
-			}
+			loss += lossAt(b, e.Gates, ws[t])
 			t++
 		}
 	}
@@ -139,21 +158,17 @@ func lossOf(b *builder, entries []tsn.GateEntry) (loss int64) {
 func bruteForce(b *builder, most int) []int64 {
 	ws, c := wishes(b), int(b.cycle)
 	settings := []tsn.GateMask{othersMask, 0, 1 << 2, 1 << 3}
+	switch g0, g1 := b.link.Guard(0), b.link.Guard(1); {
+	case g0 < g1:
+		settings = append(settings, 1<<0)
+	case g0 > g1:
+		settings = append(settings, 1<<1)
+	}
 	cost := func(g tsn.GateMask, w wish) int64 {
-		switch {
-		case w.window != 0 && g != w.window, g&w.shut != 0, g == othersMask && !w.others:
+		if w.window != 0 && g != w.window || g&w.shut != 0 || g&othersMask&^w.others != 0 {
 			return -1
-		case w.window != 0 || g == othersMask:
-			return 0
 		}
-		loss := int64(0)
-		if w.others {
-			loss = 2
-		}
-		if g != 0 {
-			loss++
-		}
-		return loss
+		return lossAt(b, g, w)
 	}
 	least := int(max(b.link.MinInterval, 1))
 	best := make([][]int64, most+1)

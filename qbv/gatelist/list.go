@@ -135,10 +135,16 @@ func (b *builder) list() ([]tsn.GateEntry, *Overflow) {
 		return nil, o
 	}
 	entries := b.exact()
-	if b.fits(entries) {
-		return entries, nil
+	if !b.fits(entries) {
+		var over *Overflow
+		if entries, over = b.fit(); over != nil {
+			return nil, over
+		}
 	}
-	return b.fit()
+	if open := longestOpen(entries, b.link.Control, b.link.Software); b.link.ControlOctets > 0 && open < b.controlTime() {
+		return nil, b.noControl(open)
+	}
+	return entries, nil
 }
 
 func (b *builder) minInterval() int64 { return max(b.link.MinInterval, 1) }
@@ -199,42 +205,51 @@ func (b *builder) fits(entries []tsn.GateEntry) bool {
 }
 
 // keepControl marks the time that control traffic keeps in every cycle: where
-// its gate can be open longest.
+// its gate can be open longest. Where a frame has to fit one entry, other gates
+// do not close meanwhile, or are closed before.
 func (b *builder) keepControl() *Overflow {
 	if b.link.ControlOctets == 0 {
 		return nil
 	}
-	need := b.link.Rate.TransmitTime(b.link.ControlOctets)
-	from, length := b.longestControl()
-	if length < need {
-		return b.overflow(0, nil, "the control frame needs %d ns at a stretch, the windows leave %d", need, length)
+	from, length := b.longestControl(b.link.Software)
+	if length < b.controlTime() {
+		from, length = b.longestControl(false)
 	}
-	b.keep(from+min((length-need)/2, b.minInterval()), need)
+	if length < b.controlTime() {
+		return b.noControl(length)
+	}
+	b.keep(from+min((length-b.controlTime())/2, b.minInterval()), b.controlTime())
 	return nil
 }
 
-func (b *builder) controlOpen(c *cell) bool {
-	return c.queue == none && b.steps[c.step].gates.Has(b.link.Control)
+func (b *builder) controlTime() int64 { return b.link.Rate.TransmitTime(b.link.ControlOctets) }
+
+func (b *builder) noControl(length int64) *Overflow {
+	return b.overflow(0, nil, "the control frame needs %d ns at a stretch, the windows leave %d", b.controlTime(), length)
 }
 
 // longestControl finds the longest time in which the control gate may be
-// open; in hardware it may run over the end of the cycle.
-func (b *builder) longestControl() (from, length int64) {
+// open, with no change of other gates if they are to be the same; in hardware it may
+// run over the end of the cycle.
+func (b *builder) longestControl(same bool) (from, length int64) {
 	n, run := len(b.cells), int64(0)
 	rounds := 2 * n
 	if b.link.Software {
 		rounds = n
 	}
+	var before tsn.GateMask
 	for i := range rounds {
 		c := &b.cells[i%n]
-		if !b.controlOpen(c) || b.link.Software && c.start == b.lastEntry() {
+		gates, end := c.gates(b.steps), b.end(i%n)
+		open := c.queue == none && gates.Has(b.link.Control)
+		if !open || b.link.Software && c.start == b.lastEntry() || same && gates != before {
 			run = 0
 		}
-		if !b.controlOpen(c) {
+		if before = gates; !open {
 			continue
 		}
-		if run += b.end(i%n) - c.start; run > length {
-			from, length = b.end(i%n)-run, run
+		if run += end - c.start; run > length {
+			from, length = end-run, run
 		}
 	}
 	return from, min(length, b.cycle)
@@ -251,9 +266,16 @@ func (b *builder) keep(from, length int64) {
 	if from+length < b.cycle {
 		b.cells = split(b.cells, from+length)
 	}
-	for i := range b.cells {
-		if c := &b.cells[i]; c.start >= from && c.start < from+length {
-			c.keep = true
+	first, _ := slices.BinarySearchFunc(b.cells, from, byStart)
+	end, _ := slices.BinarySearchFunc(b.cells, from+length, byStart)
+	last := uint8(0)
+	for i := range b.cells[first:end] {
+		b.cells[first+i].keep = true
+		last = max(last, b.cells[first+i].step)
+	}
+	for i := range b.cells[first:end] {
+		if b.link.Software {
+			b.cells[first+i].step = last
 		}
 	}
 }

@@ -5,13 +5,16 @@ import (
 	"tsnswitch/qbv/schedule"
 )
 
-// maxSDU is, for each queue, the longest frame that its longest opening lets
-// through, where that is shorter than a maximum frame.
+// maxSDU is, for each queue, the link's own limit, or the longest frame that the
+// longest opening of its gate lets through where that is shorter than a maximum frame.
 func maxSDU(l *schedule.Link, entries []tsn.GateEntry) (out [tsn.MaxTrafficClasses]int) {
 	for q := range l.Queues {
+		out[q] = l.MaxSDU[q]
 		ns := longestOpen(entries, tsn.TrafficClass(q), l.Software)
 		if ns > 0 && ns < l.Rate.TransmitTime(tsn.MaxFrameOctets) {
-			out[q] = octets(l.Rate, ns)
+			if n := octets(l.Rate, ns); out[q] == 0 || n < out[q] {
+				out[q] = n
+			}
 		}
 	}
 	return out

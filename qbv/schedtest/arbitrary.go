@@ -72,9 +72,42 @@ func (b *bytes) spoil(p *schedule.Problem, s *schedule.Solution) {
 		s.Cycle = b.time(1_000_000)
 	case 11:
 		s.Unplaced = append(s.Unplaced, schedule.Unplaced{Stream: b.n(10)})
+	case 12:
+		b.spoilCyclic(p, s)
 	default:
 		b.spoilPlacement(s)
 		b.spoilGates(s)
+	}
+}
+
+// spoilCyclic makes a cyclic section of the placements, and then changes it.
+func (b *bytes) spoilCyclic(p *schedule.Problem, s *schedule.Solution) {
+	if s.Cyclic == nil {
+		s.Cyclic = &schedule.Cyclic{CycleTime: s.Cycle / int64(2+b.n(8))}
+		for l := range p.Links {
+			w := schedule.CyclicWindow{Link: schedule.LinkID(l), Queues: [2]tsn.TrafficClass{2, 3}, Length: b.time(20_000)}
+			s.Cyclic.Windows = append(s.Cyclic.Windows, w)
+		}
+		for _, pl := range s.Streams {
+			s.Cyclic.Streams = append(s.Cyclic.Streams, schedule.CyclicStream{Stream: pl.Stream, Route: pl.Route})
+		}
+		s.Streams, s.Gates = nil, nil
+		return
+	}
+	w := &s.Cyclic.Windows[b.n(len(s.Cyclic.Windows))]
+	switch b.n(5) {
+	case 0:
+		w.Offset, w.Length = b.time(50_000), b.time(50_000)
+	case 1:
+		w.Queues[0] = tsn.TrafficClass(b.n(10))
+	case 2:
+		w.Link = schedule.LinkID(b.n(30) - 1)
+	case 3:
+		s.Cyclic.CycleTime = b.time(100_000)
+	case 4:
+		for i := range s.Cyclic.Streams {
+			s.Cyclic.Streams[i].Start = b.time(8)
+		}
 	}
 }
 

@@ -44,7 +44,7 @@
 //     two streams in one queue do not overlap; with InOrder they may, but then the frames
 //     leave in the order of arrival, whatever the margins do.
 //   - In a window only the gate of its queue is open; gates outside
-//     Link.Scheduled are closed already for the time of GuardOctets before it.
+//     Link.Scheduled are closed already for the time of their Guard before it.
 //   - The gate of a queue is closed while a frame waits in it for a later window.
 //
 // # Cyclic queuing and forwarding

@@ -52,9 +52,14 @@ type Link struct {
 	Queues    int          // of From's port, 1..8
 	Scheduled tsn.GateMask // the queues that scheduled streams may use
 	// GuardOctets is the longest frame of any other queue that may be in the way
-	// when a window opens; 0: no guard band. With preemption it is what is
-	// left of a frame that cannot be cut.
+	// when a window opens; 0: no guard band. See Guard for single queues.
 	GuardOctets int
+	// Preemptible are the queues of other traffic whose frames are cut when a
+	// window opens (802.1Q 6.7.2).
+	Preemptible tsn.GateMask
+	// MaxSDU is the longest frame that each queue of other traffic may send, in
+	// octets on the medium; 0: no limit. The port drops longer ones.
+	MaxSDU [tsn.MaxTrafficClasses]int
 	// Control is a queue that must be able to send a frame of ControlOctets in
 	// every cycle of the port. ControlOctets 0: there is none.
 	Control       tsn.TrafficClass
@@ -66,6 +71,24 @@ type Link struct {
 	// MinInterval, no window reaches into it or over the end of the cycle, and a
 	// control frame fits within one entry.
 	Software bool
+}
+
+// UncutOctets is the longest part of a preemptible frame that has to be sent
+// whole: a fragment of 64 octets is not cut, nor one that leaves less than 64
+// (802.3 99.4.4); with preamble and gap.
+const UncutOctets = 64 + 63 + 8 + 12
+
+// Guard is how much of a frame of queue q may be in the way when a window opens,
+// in octets: at most GuardOctets, MaxSDU, and what preemption leaves.
+func (l *Link) Guard(q tsn.TrafficClass) int {
+	g := l.GuardOctets
+	if l.MaxSDU[q] > 0 {
+		g = min(g, l.MaxSDU[q])
+	}
+	if l.Preemptible.Has(q) {
+		g = min(g, UncutOctets)
+	}
+	return g
 }
 
 // Stream is a talker's demand. Its number in the Problem is its index; ID is

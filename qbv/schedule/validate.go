@@ -2,6 +2,7 @@ package schedule
 
 import (
 	"fmt"
+	"slices"
 
 	tsn "tsnswitch"
 )
@@ -89,6 +90,10 @@ func (p *Problem) linkFault(l *Link) string {
 		return fmt.Sprintf("the queues for scheduled streams (%s) are none or not there: it has %d", l.Scheduled, l.Queues)
 	case outside(int64(l.GuardOctets), 0, 1<<16) || outside(int64(l.ControlOctets), 0, 1<<16) || l.MaxEntries < 0:
 		return "guard, control frame or list limit is out of range"
+	case slices.ContainsFunc(l.MaxSDU[:], func(n int) bool { return outside(int64(n), 0, 1<<16) }):
+		return "a max-SDU is out of range"
+	case l.ControlOctets > 0 && all.Has(l.Control) && l.MaxSDU[l.Control] > 0 && l.ControlOctets > l.MaxSDU[l.Control]:
+		return fmt.Sprintf("control frames of %d octets are longer than their queue's max-SDU of %d", l.ControlOctets, l.MaxSDU[l.Control])
 	case l.ControlOctets > 0 && (!all.Has(l.Control) || l.Scheduled.Has(l.Control)):
 		return fmt.Sprintf("control queue %d is not there or is a scheduled one", l.Control)
 	}

@@ -28,6 +28,8 @@ func TestValidate(t *testing.T) {
 		"0 queues":                            func(p *Problem) { p.Links[0].Queues = 0 },
 		"none or not there":                   func(p *Problem) { p.Links[0].Queues = 7 },
 		"control queue 7":                     func(p *Problem) { p.Links[0].Control, p.Links[0].ControlOctets = 7, 64 },
+		"a max-SDU is out of range":           func(p *Problem) { p.Links[0].MaxSDU[2] = -1 },
+		"longer than their queue's max-SDU":   func(p *Problem) { p.Links[0].ControlOctets, p.Links[0].MaxSDU[0] = 64, 63 },
 		"stream 0: is there twice":            func(p *Problem) { p.Streams = append(p.Streams, p.Streams[0]) },
 		"is named twice":                      func(p *Problem) { p.Streams[0].Listeners = []NodeID{2, 2} },
 		"release window":                      func(p *Problem) { p.Streams[0].Release = [2]int64{5, 1e6} },
@@ -43,6 +45,17 @@ func TestValidate(t *testing.T) {
 		spoil(p)
 		if err := p.Validate(); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want %q", err, want)
+		}
+	}
+}
+
+// Guard is the least of what may be in the way.
+func TestGuard(t *testing.T) {
+	l := Link{GuardOctets: 1542, Preemptible: 0b0011}
+	l.MaxSDU = [8]int{0, 100, 300, 2000}
+	for q, want := range []int{UncutOctets, 100, 300, 1542, 1542} {
+		if got := l.Guard(tsn.TrafficClass(q)); got != want {
+			t.Errorf("queue %d: %d octets, want %d", q, got, want)
 		}
 	}
 }

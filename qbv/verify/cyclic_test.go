@@ -94,7 +94,7 @@ func TestCyclicRules(t *testing.T) {
 		}},
 		{RuleGates, "gate 2 is open while frames of cyclic streams wait for their window at 5200 ns", func(_ *problem, s *solution) { s.Gates[2].List.Entries[2].Gates |= 4 }},
 		{RuleGates, "frames of stream 7 (axis) have 125 octets, queue 2 takes 124", func(_ *problem, s *solution) { s.Gates[2].MaxSDU[2] = 124 }},
-		{RuleGuard, "the window of cyclic streams, 1000 ns, has gates of other traffic open", func(_ *problem, s *solution) { s.Gates[2].List.Entries[3].Gates |= 1 }},
+		{RuleGuard, "the window of cyclic streams, 1000 ns, has gate 0 of other traffic open", func(_ *problem, s *solution) { s.Gates[2].List.Entries[3].Gates |= 1 }},
 	} {
 		p, s := cyclicTwo()
 		c.spoil(p, s)

@@ -40,7 +40,7 @@
 //   - order: frames of one queue arrive in an order that is not that of their windows
 //   - gates: a window without its gate; a queue of other traffic open in a
 //     window; a gate that lets a waiting frame go; a frame longer than its queue's max-SDU
-//   - guard: a queue of other traffic open within GuardOctets before a window
+//   - guard: a queue of other traffic open within its guard before a window
 //   - control: no room for the control frame
 //   - list: a gate control list that its port cannot execute; two lists, or
 //     none at a bridge although other ports have one; what Software forbids

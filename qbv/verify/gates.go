@@ -30,13 +30,14 @@ func (c *checker) window(id schedule.LinkID, g *gates, b *burst) {
 	case g.entire && (n > 1 || mod(b.open, g.cycle)+h.length > g.start[len(g.start)-1]):
 		bad(RuleGates, "is not within one gate entry before the guard entry")
 	}
-	guard := l.Rate.TransmitTime(l.GuardOctets)
-	if guard == 0 {
-		return
-	}
-	before, _, n := g.over(b.open-guard, b.open)
-	if c.spend(n) && before&others != 0 {
-		bad(RuleGuard, "has gates of other traffic open within %d ns before it, %s", guard, before&others)
+	for q := range tsn.TrafficClass(l.Queues) {
+		guard := l.Rate.TransmitTime(l.Guard(q))
+		if guard == 0 || l.Scheduled.Has(q) {
+			continue
+		}
+		if before, _, n := g.over(b.open-guard, b.open); c.spend(n) && before.Has(q) {
+			bad(RuleGuard, "has gate %d of other traffic open within %d ns before it", q, guard)
+		}
 	}
 }
 
