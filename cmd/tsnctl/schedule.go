@@ -148,10 +148,7 @@ func (a *app) solution(c *cobra.Command, r *api.PlanRequest, f *planFiles) error
 	if err != nil {
 		return asFailure(err)
 	}
-	if n.csv {
-		n.anyQueue()
-	}
-	v, err := verifySolution(r.File, r.Solution, n.problem)
+	v, err := verifySolution(r.File, r.Solution, n.problem, n.csv)
 	if err != nil {
 		return failure{err}
 	}

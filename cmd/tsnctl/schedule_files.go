@@ -131,10 +131,33 @@ func (f *planFiles) readYAML(topo, streams []byte) (*network, error) {
 	return n, nil
 }
 
-// anyQueue lets streams use all queues.
-func (n *network) anyQueue() {
-	for i := range n.problem.Links {
-		n.problem.Links[i].Scheduled = tsn.GateMask(1<<n.problem.Links[i].Queues - 1)
+// ownQueues makes the queues that s uses on a link those for scheduled
+// streams: in all others there may be other traffic.
+func ownQueues(p *schedule.Problem, s *schedule.Solution) {
+	used := make([]tsn.GateMask, len(p.Links))
+	use := func(route []schedule.LinkID, queues []tsn.TrafficClass) {
+		for h := range min(len(route), len(queues)) {
+			if l := route[h]; l >= 0 && int(l) < len(used) {
+				used[l] |= 1 << queues[h]
+			}
+		}
+	}
+	for i := range s.Streams {
+		pl := &s.Streams[i]
+		use(pl.Route, pl.Queues)
+		for k := range pl.Instances {
+			use(pl.Route, pl.Instances[k].Queues)
+		}
+	}
+	if s.Cyclic != nil {
+		for _, w := range s.Cyclic.Windows {
+			use([]schedule.LinkID{w.Link, w.Link}, w.Queues[:])
+		}
+	}
+	for l := range used {
+		if own := used[l] & (1<<p.Links[l].Queues - 1); own != 0 {
+			p.Links[l].Scheduled = own
+		}
 	}
 }
 

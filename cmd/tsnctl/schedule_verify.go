@@ -20,7 +20,8 @@ scheduler. Then the schedule is played frame by frame, with clocks, talkers and
 other traffic as bad as may be.
 
 With CSV files a solution may use every queue, also queue 0, which plan keeps
-for other traffic, unless --keep-queues says otherwise.
+for other traffic, unless --keep-queues says otherwise; the queues that it
+does not use on a link are those of other traffic there.
 
 Exit status: 0 it holds, 3 it does not (or does not fit the files), 1 a file
 cannot be read, 2 the command line is wrong.`
@@ -96,14 +97,11 @@ func (a *app) verifyFiles(c *cobra.Command, f *planFiles, file string) error {
 	if err != nil {
 		return asFailure(err)
 	}
-	if n.csv && !c.Flags().Changed("keep-queues") {
-		n.anyQueue()
-	}
 	data, err := os.ReadFile(file)
 	if err != nil {
 		return failure{fmt.Errorf("solution: %w", err)}
 	}
-	v, err := verifySolution(file, data, n.problem)
+	v, err := verifySolution(file, data, n.problem, n.csv && !c.Flags().Changed("keep-queues"))
 	if err != nil {
 		return failure{err}
 	}
@@ -117,8 +115,8 @@ func (a *app) verifyFiles(c *cobra.Command, f *planFiles, file string) error {
 }
 
 // verifySolution checks a file. A solution that does not fit the problem is
-// an invalid one, not an error.
-func verifySolution(file string, data []byte, p *schedule.Problem) (*verification, error) {
+// an invalid one, not an error. With anyQueue it may use the queues it likes.
+func verifySolution(file string, data []byte, p *schedule.Problem, anyQueue bool) (*verification, error) {
 	v := &verification{Of: len(p.Streams), Faults: []finding{}, Warnings: []finding{}, Streams: []verifiedBound{}}
 	s, _, err := format.ReadSolution(file, data, p)
 	var misfit *format.Error
@@ -128,6 +126,9 @@ func verifySolution(file string, data []byte, p *schedule.Problem) (*verificatio
 	}
 	if err != nil {
 		return nil, err
+	}
+	if anyQueue {
+		ownQueues(p, s)
 	}
 	r, err := verify.Check(p, s)
 	if err != nil {
