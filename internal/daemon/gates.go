@@ -90,6 +90,9 @@ func (d *Daemon) readBack(port tsn.Port) {
 		return
 	}
 	d.control.post(qbv.ReadBack{Port: port, Oper: oper, Admin: admin})
+	if e.Admin == nil && e.Shapers != [tsn.MaxTrafficClasses]dataplane.Shaper{} {
+		d.applier.poke() // until now they did for the schedule before as well
+	}
 }
 
 // gateList converts a kernel's schedule to gPTP time; one that never closes a

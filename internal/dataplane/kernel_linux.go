@@ -49,7 +49,9 @@ func (k *Kernel) Close() error {
 
 // Set makes the kernel equal to d; see Reconcile. Setting the same again
 // changes nothing, except that the schedule of a port whose link went down and
-// up is sent again: call Forget and Set after such an event.
+// up is sent again: call Forget and Set after such an event. Another exception
+// is the first Set after a schedule has begun: shapers, which until then did for
+// the one before as well, are made right for the new one.
 //
 // A Set plans from what the last one has read back. Forget makes the next one
 // look at the whole kernel first.

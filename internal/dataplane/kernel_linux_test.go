@@ -47,6 +47,7 @@ func TestKernel(t *testing.T) {
 		t.Run("Ring", testRing)
 		t.Run("ForwardedClass", testForwardedClass)
 		t.Run("Gates", testGates)
+		t.Run("Windows", testWindows)
 		t.Run("ServiceOrder", testServiceOrder)
 		t.Run("LinkDown", testLinkDown)
 		t.Run("ManyEntries", testManyEntries)
@@ -207,6 +208,7 @@ func testRandomWalk(t *testing.T) {
 		awaitAll(t, k)
 		s := read(t, k)
 		checkEqual(t, s, d)
+		set(t, k, d) // shapers need do for the schedules before no more
 		n := k.Writes()
 		set(t, k, d)
 		if k.Writes() != n {
