@@ -290,8 +290,6 @@ func (k *kernel) Check(p tsn.Port, feature string) error {
 	switch feature {
 	case FeatureOffload:
 		return k.checkOffload(p)
-	case FeaturePreemption:
-		return k.checkPreemption(p)
 	case FeatureMACMerge:
 		return k.checkMACMerge(p)
 	case FeatureQueues:

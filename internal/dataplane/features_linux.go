@@ -15,7 +15,7 @@ func (k *Kernel) Features() []Feature {
 	var out []Feature
 	check := func(p tsn.Port, names ...string) {
 		for _, n := range names {
-			out = append(out, feature(p, n, k.k.Check(p, n)))
+			out = append(out, feature(p, n, check(&k.k, k.k.port(p), n)))
 		}
 	}
 	if k.k.cfg.Bridge != "" {

@@ -131,18 +131,11 @@ func (k *kernel) checkOffload(p tsn.Port) error {
 	return nil
 }
 
-func (k *kernel) checkPreemption(p tsn.Port) error {
-	if o := k.port(p).Offload; o != OffloadFull {
-		return &UnsupportedError{FeaturePreemption, p, fmt.Sprintf("only a device in full offload interrupts frames; offload is %s here", o)}
-	}
-	return nil
-}
-
 func (k *kernel) checkMACMerge(p tsn.Port) error {
 	_, err := k.mm.get(k.cfg.ifname(p))
 	switch {
 	case lacks(err):
-		return &UnsupportedError{FeatureMACMerge, p, "the interface has no MAC merge sublayer: " + err.Error()}
+		return &UnsupportedError{FeatureMACMerge, p, "the interface has no MAC merge sublayer"}
 	case err != nil:
 		return &UnsupportedError{FeatureMACMerge, p, err.Error()}
 	}

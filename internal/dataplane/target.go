@@ -284,7 +284,7 @@ func (t *Target) egressPort(k Backend, e tsn.PortEgress) (errs []error) {
 		want.MACMerge = *pc.Preemption
 	}
 	for _, f := range neededBy(e, pc) {
-		if err := k.Check(e.Port, f); err != nil {
+		if err := check(k, pc, f); err != nil {
 			errs = append(errs, err)
 		}
 	}
@@ -328,15 +328,32 @@ func checkShapers(k Backend, e tsn.PortEgress, pc PortConfig, n int) (errs []err
 		case slope == 0:
 		case cl >= n:
 			errs = append(errs, invalid("port %d class %d: the class map has %d classes", e.Port, cl, n))
-		case pc.Offload == OffloadTxTime:
-			errs = append(errs, &UnsupportedError{FeatureCBS, e.Port, "under txtime-assist every class has an etf, and a class has a shaper or an etf, never both"})
 		default:
-			if err := k.Check(e.Port, FeatureCBS); err != nil {
+			if err := check(k, pc, FeatureCBS); err != nil {
 				errs = append(errs, err)
 			}
 		}
 	}
 	return errs
+}
+
+// excluded says why a port that runs its gates in one mode cannot have a feature,
+// whatever kernel and device could; "" if it can.
+func (p PortConfig) excluded(feature string) string {
+	switch {
+	case feature == FeatureCBS && p.Offload == OffloadTxTime:
+		return "under txtime-assist every class has an etf, and a class has a shaper or an etf, never both"
+	case feature == FeaturePreemption && p.Offload != OffloadFull:
+		return fmt.Sprintf("only a device in full offload interrupts frames; offload is %s here", p.Offload)
+	}
+	return ""
+}
+
+func check(k Backend, p PortConfig, feature string) error {
+	if why := p.excluded(feature); why != "" {
+		return &UnsupportedError{feature, p.Port, why}
+	}
+	return k.Check(p.Port, feature)
 }
 
 // neededBy lists features, beyond those of every port, that a port relies on.
