@@ -12,6 +12,7 @@ import (
 	"tsnswitch/qbv/gatelist"
 	"tsnswitch/qbv/schedtest"
 	"tsnswitch/qbv/schedule"
+	"tsnswitch/qbv/verify"
 )
 
 // gatesAt is the setting of a list at time t.
@@ -32,7 +33,6 @@ type frame struct {
 	index  int // within its period
 	hop    int // in the route
 	born   int64
-	start  int64 // true time at which the first frame of its period began
 	comes  int64 // true time at which it is in the queue
 }
 
@@ -145,6 +145,50 @@ func TestSimulation(t *testing.T) {
 	}
 	if t.Logf("%d streams admitted, %d refused", admitted, refused); admitted < 500 || refused < 100 {
 		t.Errorf("%d admitted and %d refused are too few to mean something", admitted, refused)
+	}
+}
+
+// Beside streams that have times of their own or alone, it passes the verifier.
+func TestPassesTheVerifier(t *testing.T) {
+	r := rand.New(rand.NewPCG(5, 5))
+	cyclic, mixed := 0, 0
+	for n := range 150 {
+		p := schedtest.Problem(r, 4+r.IntN(16))
+		var placed []schedule.Placement
+		queues := func(m tsn.GateMask) {
+			for i := range p.Links {
+				p.Links[i].Scheduled = m
+			}
+		}
+		if n%2 == 0 {
+			queues(0b1000)
+			p.Isolation = schedule.IsolateFrames
+			placed = schedtest.Place(r, p, func(s *schedule.Solution) bool {
+				s.Gates = nil
+				rep, err := verify.Check(p, s)
+				return err == nil && rep.FaultCount == 0
+			}).Streams
+			placed = slices.DeleteFunc(placed, func(pl schedule.Placement) bool { return pl.Stream%2 > 0 })
+			queues(0b1110)
+			if _, over, _ := gatelist.Build(p, placed); len(over) > 0 {
+				placed = nil // no schedule to begin with
+			}
+		}
+		s, err := Solve(p, Options{Placed: placed})
+		if err != nil {
+			t.Fatalf("case %d: %v", n, err)
+		}
+		rep, err := verify.Check(p, s)
+		if err != nil || rep.FaultCount > 0 {
+			t.Fatalf("case %d: %v %v\n%+v", n, err, rep.Faults, s.Cyclic)
+		}
+		if s.Cyclic != nil {
+			cyclic++
+			mixed += min(len(placed), 1)
+		}
+	}
+	if t.Logf("%d schedules, %d beside placed streams", cyclic, mixed); cyclic < 50 || mixed < 20 {
+		t.Error("too few to mean something")
 	}
 }
 
