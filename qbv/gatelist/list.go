@@ -56,21 +56,11 @@ func BuildCyclic(p *schedule.Problem, placed []schedule.Placement, c *schedule.C
 // BuildLink makes the list of link l alone, of those of placed that use it: of
 // one at least. The result is the same as Build's. p must be valid.
 func BuildLink(p *schedule.Problem, l schedule.LinkID, placed []schedule.Placement) (schedule.LinkGates, *Overflow, error) {
-	var us []Use
-	add := func(on schedule.LinkID, u Use) {
-		if on == l {
-			us = append(us, u)
-		}
-	}
-	for i := range placed {
-		if !slices.Contains(placed[i].Route, l) {
-			continue
-		}
-		if err := uses(p, &placed[i], nil, add); err != nil {
-			return schedule.LinkGates{}, nil, err
-		}
-	}
-	if len(us) == 0 {
+	us, err := usesOf(p, l, placed)
+	switch {
+	case err != nil:
+		return schedule.LinkGates{}, nil, err
+	case len(us) == 0:
 		return schedule.LinkGates{}, nil, fmt.Errorf("%s carries no scheduled stream", p.LinkName(l))
 	}
 	return build(p, l, us)

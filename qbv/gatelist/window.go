@@ -88,6 +88,23 @@ func Uses(p *schedule.Problem, placed []schedule.Placement, c *schedule.Cyclic) 
 	return out, cyclicUses(p, c, add)
 }
 
+// usesOf lists the windows on link l.
+func usesOf(p *schedule.Problem, l schedule.LinkID, placed []schedule.Placement) (out []Use, err error) {
+	add := func(on schedule.LinkID, u Use) {
+		if on == l {
+			out = append(out, u)
+		}
+	}
+	for i := range placed {
+		if slices.Contains(placed[i].Route, l) {
+			if err := uses(p, &placed[i], nil, add); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return out, nil
+}
+
 // uses calls add for each link that pl uses, and each of its instances.
 func uses(p *schedule.Problem, pl *schedule.Placement, scratch []hop, add func(schedule.LinkID, Use)) error {
 	if pl.Stream < 0 || pl.Stream >= len(p.Streams) {
