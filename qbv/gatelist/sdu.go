@@ -9,7 +9,9 @@ import (
 // longest opening of its gate lets through where that is shorter than a maximum frame.
 func maxSDU(l *schedule.Link, entries []tsn.GateEntry) (out [tsn.MaxTrafficClasses]int) {
 	for q := range l.Queues {
-		out[q] = l.MaxSDU[q]
+		if !l.Scheduled.Has(tsn.TrafficClass(q)) {
+			out[q] = l.MaxSDU[q]
+		}
 		ns := longestOpen(entries, tsn.TrafficClass(q), l.Software)
 		if ns > 0 && ns < l.Rate.TransmitTime(tsn.MaxFrameOctets) {
 			if n := octets(l.Rate, ns); out[q] == 0 || n < out[q] {
