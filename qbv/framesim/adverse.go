@@ -25,12 +25,12 @@ type adverse struct {
 }
 
 // rounds are the first ones; later ones are random in all.
-var rounds = []struct{ clocks, talkers, hold, size nature }{
-	{exact, exact, exact, exact},
-	{random, least, exact, least},
-	{random, most, most, exact},
-	{random, most, exact, exact},
-	{random, least, most, random},
+var rounds = []struct{ ends, bridges, talkers, hold, size nature }{
+	{exact, exact, exact, exact, exact},
+	{least, most, least, most, exact},  // what takes longest
+	{most, least, most, exact, least},  // and shortest
+	{most, least, most, most, exact},   // latest in the queues of bridges
+	{least, most, least, exact, least}, // and earliest
 }
 
 func newAdverse(p *schedule.Problem, seed uint64, round int) *adverse {
@@ -38,13 +38,17 @@ func newAdverse(p *schedule.Problem, seed uint64, round int) *adverse {
 		r: rand.New(rand.NewPCG(seed, uint64(round))), p: p, clocks: make([]int64, len(p.Nodes)),
 		talkers: random, hold: random, size: random,
 	}
-	clocks := random
+	ends, bridges := random, random
 	if round < len(rounds) {
 		is := rounds[round]
-		clocks, a.talkers, a.hold, a.size = is.clocks, is.talkers, is.hold, is.size
+		ends, bridges, a.talkers, a.hold, a.size = is.ends, is.bridges, is.talkers, is.hold, is.size
 	}
 	for n := range a.clocks {
-		a.clocks[n] = a.between(clocks, 0, 0, p.SyncError)
+		kind := ends
+		if p.Nodes[n].Bridge {
+			kind = bridges
+		}
+		a.clocks[n] = a.between(kind, 0, 0, p.SyncError)
 	}
 	return a
 }

@@ -21,7 +21,8 @@
 // band that frame is as long as its queue's guard and does not care whether its gate closes;
 // and there, too, frames of maximum size go if they end before their gate closes.
 //
-// In each round the clock of every node is wrong by 0..SyncError. A talker hands over a
+// In each round the clock of every node is wrong by 0..SyncError; the first rounds are the
+// corners at which latencies and arrivals are extreme. A talker hands over a
 // frame between the opening of its window and Jitter after its planned
 // start. A bridge may hold a frame back until Jitter after its planned start
 // there. Frames have MinSize..Size octets. In some rounds some talkers are silent for a period.

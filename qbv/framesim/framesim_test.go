@@ -55,7 +55,9 @@ func TestNeverWorseThanTheVerifierSays(t *testing.T) {
 			exact++
 		}
 	}
-	t.Logf("the bound was met exactly in %d of 500 schedules", exact)
+	if t.Logf("the bound was met exactly in %d of 500 schedules", exact); exact < 450 {
+		t.Error("the bounds are loose, or the rounds are mild")
+	}
 }
 
 // TestMutationsHoldOrAreRefused changes valid schedules at random: what the
