@@ -123,6 +123,9 @@ func (n *Network) Stop(name string) {
 // says how it would forward, as in the daemon.
 const startupHold = 3 * nsPerSecond
 
+// Stopped reports whether a node is down.
+func (d *Node) Stopped() bool { return d.stopped }
+
 // Start begins a new life of a stopped node: new machines, that remember what
 // a daemon keeps on disk, over the kernel as the last life left it.
 func (n *Network) Start(name string) error {

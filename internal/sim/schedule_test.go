@@ -76,6 +76,12 @@ func (l *lab) answered(ns int64, answers []*sim.Answer) {
 // plan schedules the streams of the scheduled class.
 func (l *lab) plan(streams []pathplan.Stream) *pathplan.Plan {
 	l.t.Helper()
+	return l.planWith(streams, 0)
+}
+
+// planWith is plan for transmissions that may be early or late.
+func (l *lab) planWith(streams []pathplan.Stream, jitter int64) *pathplan.Plan {
+	l.t.Helper()
 	var links []pathplan.Link
 	for _, k := range l.cfg.Links {
 		for _, d := range [2][2]config.End{{k.A, k.B}, {k.B, k.A}} {
@@ -88,7 +94,7 @@ func (l *lab) plan(streams []pathplan.Stream) *pathplan.Plan {
 	streams = slices.DeleteFunc(slices.Clone(streams), func(s pathplan.Stream) bool {
 		return tsn.DefaultClassMap[s.Stream.PCP] != tsn.ClassScheduled
 	})
-	net, err := pathplan.New(pathplan.Settings{GuardOctets: tsn.MaxFrameOctets, SyncError: microsecond}, l.nodeOf, links, streams)
+	net, err := pathplan.New(pathplan.Settings{GuardOctets: tsn.MaxFrameOctets, SyncError: microsecond, Jitter: jitter}, l.nodeOf, links, streams)
 	if err != nil {
 		l.t.Fatal(err)
 	}
