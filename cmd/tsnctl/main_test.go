@@ -157,7 +157,6 @@ var commands = map[string]string{
 	"schedule-confirm": "schedule confirm",
 	"schedule-back":    "schedule rollback",
 	"schedule-show":    "schedule show",
-	"schedule-offline": "schedule plan --network ../../lab/line3.yaml",
 	"help-verify":      "schedule verify --help",
 	"help-plan":        "schedule plan --help",
 	"plan-paths":       "plan paths --network ../../lab/ring4.yaml",

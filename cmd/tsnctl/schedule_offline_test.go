@@ -11,6 +11,7 @@ import (
 // JSON.
 func TestScheduleOutput(t *testing.T) {
 	for line, want := range map[string]int{
+		"plan --network ../../lab/line3.yaml":                            exitOK,
 		"plan --topo ../../lab/line3.yaml":                               exitOK,
 		"plan --topo testdata/full.yaml":                                 exitVerdict,
 		"verify --topo testdata/full.yaml --solution testdata/full.json": exitVerdict,
