@@ -11,6 +11,10 @@
 //
 // A schedule counts as found if it is valid: with the deadline as qbv/schedule
 // has it, or, in the second figure, counting the last link's processing too.
+// Not counted as found, but told, is what is right but for isolation ("loose"):
+// tsnkit's methods that let frames wait take a queue as free when a frame
+// begins to leave it.
+//
 // Times are CPU, without loading the problem and without making gate control
 // lists; ours have the choice of routes in them, which theirs, but for ls, do not.
 // What our lists take is told in a line of its own.

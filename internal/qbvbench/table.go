@@ -23,7 +23,7 @@ func Compare(ctx context.Context, w io.Writer, specs []instances.Spec, contender
 			fmt.Fprintf(w, "%-22s %-10s %-8s %12s  %s\n", p.Name, c.Name, word(o), o.CPU.Round(10*time.Microsecond), o.Note)
 		}
 	}
-	fmt.Fprintf(w, "\n%-4s %-10s %9s %7s %7s %12s  %-26s %s\n", "set", "method", "found/ran", "strict", "invalid", "CPU median",
+	fmt.Fprintf(w, "\n%-4s %-10s %9s %6s %5s %7s %11s  %-26s %s\n", "set", "method", "found/ran", "strict", "loose", "invalid", "CPU median",
 		"CPU / ours, median (range)", "only it")
 	for _, set := range sets(specs) {
 		for k, c := range contenders {
@@ -56,6 +56,8 @@ func word(o Outcome) string {
 		return "strict"
 	case o.Valid:
 		return "valid"
+	case o.Loose:
+		return "loose"
 	case o.Claims:
 		return "INVALID"
 	}
@@ -73,7 +75,7 @@ func sets(specs []instances.Spec) (out []string) {
 }
 
 func line(set, name string, specs []instances.Spec, outcomes [][]Outcome, k int) string {
-	var ran, found, strict, invalid int
+	var ran, found, strict, loose, invalid int
 	var cpu, ratio []float64
 	var only []string
 	for i, spec := range specs {
@@ -84,14 +86,16 @@ func line(set, name string, specs []instances.Spec, outcomes [][]Outcome, k int)
 		ran += count(o.Ran)
 		found += count(o.Valid)
 		strict += count(o.Strict)
-		invalid += count(o.Claims && !o.Valid)
-		if o.Valid {
+		loose += count(o.Loose)
+		invalid += count(o.Claims && !o.Valid && !o.Loose)
+		solved := o.Valid || o.Loose
+		if solved {
 			cpu = append(cpu, o.CPU.Seconds())
 		}
-		if o.Valid && ours.Valid {
+		if solved && ours.Valid {
 			ratio = append(ratio, o.CPU.Seconds()/ours.CPU.Seconds())
 		}
-		if o.Valid && !ours.Valid {
+		if solved && !ours.Valid {
 			only = append(only, spec.Name())
 		}
 	}
@@ -105,7 +109,7 @@ func line(set, name string, specs []instances.Spec, outcomes [][]Outcome, k int)
 		slices.Sort(ratio)
 		times = fmt.Sprintf("%.1f (%.1f..%.1f)", ratio[len(ratio)/2], ratio[0], ratio[len(ratio)-1])
 	}
-	return fmt.Sprintf("%-4s %-10s %9s %7d %7d %12s  %-26s %v", set, name, fmt.Sprintf("%d/%d", found, ran), strict, invalid, median, times, only)
+	return fmt.Sprintf("%-4s %-10s %9s %6d %5d %7d %11s  %-26s %v", set, name, fmt.Sprintf("%d/%d", found, ran), strict, loose, invalid, median, times, only)
 }
 
 func count(is bool) int {
