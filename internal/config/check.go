@@ -313,7 +313,7 @@ func (q QBV) check(d *document) {
 	within(d, "qbv.jitter", q.Jitter, 0, 10e6)
 	within(d, "qbv.minInterval", q.MinInterval, 0, 10e6)
 	within(d, "qbv.maxCycle", q.MaxCycle, 10e3, 10e9)
-	d.oneOf("qbv.offload", q.Offload, OffloadNone, OffloadTxTime, OffloadFull)
+	d.oneOf("qbv.offload", q.Offload, OffloadNone, OffloadTxTime, OffloadFull, OffloadUngated)
 	within(d, "qbv.filterMargin", q.FilterMargin, 0, 100e6)
 	d.oneOf("qbv.filters", q.Filters, FilterOff, FilterPolice, FilterGate)
 	within(d, "qbv.leadTime", q.LeadTime, 100e6, 60e9)

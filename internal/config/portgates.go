@@ -12,6 +12,7 @@ const (
 	OffloadNone    = "none"          // the kernel, by its clock
 	OffloadTxTime  = "txtime-assist" // the kernel gives each frame its launch time
 	OffloadFull    = "full"          // the device, by its PTP clock
+	OffloadUngated = "ungated"       // nobody: shapers and launch times alone
 	maxFrameOctets = 16384
 )
 
@@ -58,7 +59,7 @@ func (p Port) Preemptible() (out [tsn.MaxTrafficClasses]bool) {
 func (c *Daemon) checkGates(d *document, key string, p Port) {
 	offload := c.OffloadOf(p)
 	if p.Offload != "" {
-		d.oneOf(key+".offload", p.Offload, OffloadNone, OffloadTxTime, OffloadFull)
+		d.oneOf(key+".offload", p.Offload, OffloadNone, OffloadTxTime, OffloadFull, OffloadUngated)
 	}
 	if offload == OffloadFull && c.GPTP.Clock.Kind != "phc" {
 		d.bad(key+".offload", "is full: the device's gates go by its PTP clock, which gPTP follows only with gptp.clock.kind phc")
@@ -66,6 +67,9 @@ func (c *Daemon) checkGates(d *document, key string, p Port) {
 	within(d, key+".launchDelta", p.LaunchDelta, 0, 10e6)
 	if p.LaunchDelta != 0 && offload != OffloadTxTime {
 		d.bad(key+".launchDelta", "is for txtime-assist; offload is %s here", offload)
+	}
+	if offload == OffloadUngated && len(p.MaxSDU) > 0 {
+		d.bad(key+".maxSdu", "needs gates; offload is ungated here")
 	}
 	checkMaxSDU(d, key+".maxSdu", p.MaxSDU, tsn.NumClasses)
 	c.checkLaunch(d, key, p)

@@ -90,6 +90,7 @@ func dataplaneConfig(c *config.Daemon, w *clockwork) dataplane.Config {
 // offloads are the words of ports[].offload.
 var offloads = map[string]dataplane.Offload{
 	config.OffloadNone: dataplane.OffloadNone, config.OffloadTxTime: dataplane.OffloadTxTime, config.OffloadFull: dataplane.OffloadFull,
+	config.OffloadUngated: dataplane.Ungated,
 }
 
 func portConfig(c *config.Daemon, p config.Port) dataplane.PortConfig {

@@ -85,3 +85,15 @@ func TestStreamGates(t *testing.T) {
 		t.Errorf("without a schedule: %+v", got)
 	}
 }
+
+// A port without gates takes no list, and part in a schedule of other ports.
+func TestUngatedPort(t *testing.T) {
+	d := &Daemon{cfg: &config.Daemon{Name: "b1", Ports: []config.Port{{Port: 1}, {Port: 2, Offload: config.OffloadUngated}}}}
+	gates := &tsn.GateControlList{}
+	if lists, err := d.lists([]api.PortGates{{Port: 1, Gates: gates}}); err != nil || len(lists) != 2 || lists[0].List != gates || lists[1].List != nil {
+		t.Errorf("%+v, %v", lists, err)
+	}
+	if _, err := d.lists([]api.PortGates{{Port: 2, Gates: gates}}); err == nil || !strings.Contains(err.Error(), "ungated") {
+		t.Errorf("%v", err)
+	}
+}

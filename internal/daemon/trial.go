@@ -129,6 +129,9 @@ func (d *Daemon) lists(ports []api.PortGates) ([]qbv.PortList, error) {
 		if i < 0 {
 			return nil, api.Errorf(api.CodeNotFound, "%s has no port %d", d.cfg.Name, g.Port)
 		}
+		if g.Gates != nil && d.cfg.OffloadOf(d.cfg.Ports[i]) == config.OffloadUngated {
+			return nil, api.Errorf(api.CodeRefused, "%s: port %d is configured to be ungated (offload)", d.cfg.Name, g.Port)
+		}
 		out[i].List = g.Gates
 	}
 	return out, nil

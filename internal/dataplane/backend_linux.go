@@ -62,7 +62,7 @@ func (k *kernel) classes(p tsn.Port) classes {
 	switch {
 	case reversed(k.driver(p)):
 		cl.order = LowestFirst
-	case k.port(p).Offload == OffloadFull:
+	case k.port(p).Offload == OffloadFull, k.port(p).Offload == Ungated:
 		cl.order = HighestFirst
 	}
 	return cl

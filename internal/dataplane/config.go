@@ -21,10 +21,14 @@ const (
 	OffloadTxTime
 	// OffloadFull (flags 2): the device runs the list, on its PTP hardware clock.
 	OffloadFull
+	// Ungated: nobody. The root is mqprio, for a port that never has gates: it
+	// has shapers and launch times alone. Which class goes first is then the
+	// device's choice, who has a queue for each.
+	Ungated
 )
 
 func (o Offload) String() string {
-	return [...]string{"none", "txtime-assist", "full"}[min(o, OffloadFull)]
+	return [...]string{"none", "txtime-assist", "full", "ungated"}[min(o, Ungated)]
 }
 
 // PortConfig binds a bridge port number to an interface. Offload and what
@@ -191,6 +195,7 @@ const (
 	FeatureCBS           = "cbs"
 	FeatureClassifier    = "classifier"
 	FeatureMaxSDU        = "max-sdu"
+	FeatureMQPrio        = "mqprio"
 	FeatureStreamFilter  = "stream-filter" // flower and police
 	FeatureStreamGate    = "stream-gate"   // act_gate
 	FeatureTimestamping  = "time-stamping"

@@ -76,6 +76,9 @@
 //     frames leave in the wrong class. Let a VLAN device add the tag.
 //   - On ingress police compares a frame with its mtu with the header of 14 octets
 //     (without the tag), and takes from its bucket what follows the header.
+//   - taprio looks at launch times too: a frame whose time is in no window of its
+//     class is dropped without a report. A software etf then lets it go as the
+//     window opens, or delta before its time, whichever is later.
 //   - A stream gate has no pending list: until its base time it lets everything
 //     pass, also when it replaces one that runs. The meter behind it goes on.
 //   - The credit of cbs goes on rising while the class's gate is shut, up to

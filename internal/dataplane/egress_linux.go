@@ -21,7 +21,10 @@ func (k *kernel) readEgress(p PortConfig, qs []qdisc) (Egress, error) {
 			continue
 		}
 		e.Root = q.kind
-		if q.kind != "taprio" {
+		if p.Offload == Ungated && k.ungated(p.Port, q) {
+			e.Root, e.Rooted, e.Ungated, e.Oper = "", true, true, AllOpen(k.cfg.ClassMap.Classes())
+		}
+		if q.kind != "taprio" || p.Offload == Ungated {
 			continue
 		}
 		cl := k.classes(p.Port)
@@ -126,7 +129,7 @@ func (k *kernel) parent(p tsn.Port, c tsn.TrafficClass) uint32 {
 
 // cbsParent is where the cbs of a class hangs.
 func (k *kernel) cbsParent(p tsn.Port, c tsn.TrafficClass) uint32 {
-	if k.port(p).Offload == OffloadFull {
+	if o := k.port(p).Offload; o == OffloadFull || o == Ungated {
 		return k.parent(p, c)
 	}
 	return uint32(prioHandle+int(c)<<16) | 1
@@ -174,10 +177,13 @@ func (k *kernel) installRoot(ctx context.Context, p tsn.Port) error {
 	return poll(ctx, func() (bool, error) { return k.operational(p) })
 }
 
-// makeRoot makes a taprio where there is none.
+// makeRoot makes a root where there is none: a taprio, or without gates a mqprio.
 func (k *kernel) makeRoot(p PortConfig, s *Schedule) error {
 	cl := k.classes(p.Port)
 	root := cl.root(k.cfg.ClassMap, p)
+	if p.Offload == Ungated {
+		return k.c.setMQPrio(k.index(p.Port), root)
+	}
 	err := k.c.setQdisc(netlink.Create|netlink.Replace, k.index(p.Port), rootHandle, netlinkRoot, "taprio", func(ae *netlink.AttributeEncoder) {
 		cl.encodeTaprio(ae, root, false, s, perClass{})
 	})

@@ -16,7 +16,7 @@ import (
 // (802.1Qci) let pass: exactly, since there nothing is ever late.
 func TestFilters(t *testing.T) {
 	needs := kerneltest.Needs{
-		OwnKernel: true, TimeTravel: true, Taprio: true, Flower: true, VLANFiltering: true, ActGate: true, ETF: true, CBS: true,
+		OwnKernel: true, TimeTravel: true, Taprio: true, Flower: true, VLANFiltering: true, ActGate: true, ETF: true, CBS: true, MQPrio: true,
 		Timeout: time.Minute,
 	}
 	kerneltest.Run(t, needs, func(t *testing.T) {
@@ -26,6 +26,7 @@ func TestFilters(t *testing.T) {
 		t.Run("MaxSDU", precisely(testFilterMaxSDU))
 		t.Run("Gate", precisely(testStreamGate))
 		t.Run("GateOctets", precisely(testGateOctets))
+		t.Run("Ungated", precisely(testUngated))
 		t.Run("LaunchSet", testLaunchSet)
 		t.Run("LaunchOrder", precisely(testLaunchOrder))
 		t.Run("LaunchDeadline", precisely(testLaunchDeadline))

@@ -53,6 +53,7 @@ type (
 	InstallRoot struct {
 		Port    tsn.Port
 		Classes int
+		Ungated bool // mqprio instead
 	}
 	// InstallClassifier gives tagged frames the skb priority of their PCP.
 	InstallClassifier struct{ Port tsn.Port }
@@ -186,7 +187,7 @@ func (o DelMDB) Do(s *State) {
 // Do leaves a running all-open schedule and nothing else.
 func (o InstallRoot) Do(s *State) {
 	e := s.EgressOf(o.Port)
-	*e = Egress{Port: o.Port, Rooted: true, Classifier: e.Classifier, Hook: e.Hook, MACMerge: e.MACMerge, Oper: AllOpen(o.Classes)}
+	*e = Egress{Port: o.Port, Rooted: true, Classifier: e.Classifier, Hook: e.Hook, Ungated: o.Ungated, MACMerge: e.MACMerge, Oper: AllOpen(o.Classes)}
 }
 
 // Do sets the classifier.
@@ -305,6 +306,9 @@ func mdbText(c *Config, e GroupPort) string {
 
 // Text prints the op.
 func (o InstallRoot) Text(c *Config) string {
+	if o.Ungated {
+		return fmt.Sprintf("tc qdisc replace dev %s root mqprio num_tc %d hw 0", c.ifname(o.Port), o.Classes)
+	}
 	return fmt.Sprintf("tc qdisc replace dev %s root taprio num_tc %d all-open", c.ifname(o.Port), o.Classes)
 }
 

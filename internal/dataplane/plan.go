@@ -163,8 +163,8 @@ func planAdd(have *State, t *Target, do func(Op)) {
 // one may stop the schedule, which is then sent again.
 func planEgress(have, want Egress, sh shaping, n int, g GateTarget, tol int64) (ops []Op, err error) {
 	if !have.Rooted {
-		ops = append(ops, InstallRoot{want.Port, n})
-		have = Egress{Port: have.Port, Rooted: true, Classifier: have.Classifier, MACMerge: have.MACMerge, Oper: AllOpen(n)}
+		ops = append(ops, InstallRoot{want.Port, n, want.Ungated})
+		have = Egress{Port: have.Port, Rooted: true, Ungated: want.Ungated, Classifier: have.Classifier, MACMerge: have.MACMerge, Oper: AllOpen(n)}
 	}
 	if have.MACMerge != want.MACMerge {
 		ops = append(ops, SetMACMerge{want.Port, want.MACMerge})
@@ -174,6 +174,9 @@ func planEgress(have, want Egress, sh shaping, n int, g GateTarget, tol int64) (
 	}
 	want.Shapers = sh.between(have.Oper, want.Admin)
 	shapers, grafted := planClasses(have, want)
+	if want.Ungated {
+		return append(ops, shapers...), nil
+	}
 	why := ""
 	if grafted {
 		why = "a shaper was grafted"

@@ -80,6 +80,8 @@ func (p *probed) run() error {
 	note(FeatureLaunchTime, c.setQdisc(netlink.Create|netlink.Replace, a, softHandle, netlinkRoot, "etf", encodeETF(launchETF(PortConfig{}, false))))
 	cl := classes{n: 2}
 	root := cl.root(tsn.ClassMap{7: 1}, PortConfig{})
+	note(FeatureMQPrio, c.setMQPrio(a, root))
+	_ = c.delQdisc(a, netlinkRoot) // taprio does not replace it
 	closed := &Schedule{Cycle: AllOpenCycle, Entries: []tsn.GateEntry{{Interval: AllOpenCycle}}}
 	err = c.setQdisc(netlink.Create|netlink.Replace, a, rootHandle, netlinkRoot, "taprio", func(ae *netlink.AttributeEncoder) {
 		cl.encodeTaprio(ae, root, false, closed, perClass{})

@@ -70,6 +70,7 @@ type Egress struct {
 	// Root describes any other root qdisc in the way, "" if it is the default.
 	Root        string
 	Classifier  bool
+	Ungated     bool // the root is mqprio, as Offload Ungated wants it
 	Hook        bool // the port has the qdisc that filters hang on
 	Oper, Admin *Schedule
 	Shapers     [tsn.MaxTrafficClasses]Shaper

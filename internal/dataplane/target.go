@@ -273,12 +273,17 @@ func (t *Target) egressPort(k Backend, e tsn.PortEgress) (errs []error) {
 	if e.ClassMap != c.ClassMap {
 		errs = append(errs, invalid("port %d: the class map is fixed at start and cannot be changed", e.Port))
 	}
-	for _, f := range []string{FeatureTaprio, FeatureQueues, FeatureClassifier} {
+	pc, _ := c.port(e.Port)
+	root := FeatureTaprio
+	if pc.Offload == Ungated {
+		root = FeatureMQPrio
+		errs = append(errs, checkUngated(e)...)
+	}
+	for _, f := range []string{root, FeatureQueues, FeatureClassifier} {
 		if err := k.Check(e.Port, f); err != nil {
 			errs = append(errs, err)
 		}
 	}
-	pc, _ := c.port(e.Port)
 	want := Egress{Port: e.Port, Rooted: true, Classifier: true, MaxSDU: e.MaxSDU, Preemptible: e.Preemptible, Admin: AllOpen(n)}
 	if pc.Preemption != nil {
 		want.MACMerge = *pc.Preemption
@@ -289,7 +294,7 @@ func (t *Target) egressPort(k Backend, e tsn.PortEgress) (errs []error) {
 		}
 	}
 	errs = append(errs, checkPreemption(e, pc)...)
-	want.Launch = e.Launch
+	want.Launch, want.Ungated = e.Launch, pc.Offload == Ungated
 	errs = append(errs, checkLaunch(e, pc, n)...)
 	if e.Gates != nil {
 		errs = append(errs, checkGates(k, e.Port, e.Gates)...)
@@ -369,6 +374,18 @@ func neededBy(e tsn.PortEgress, pc PortConfig) (names []string) {
 	need(e.Preemptible != [tsn.MaxTrafficClasses]bool{}, FeaturePreemption)
 	need(pc.Preemption != nil, FeatureMACMerge)
 	return names
+}
+
+// checkUngated refuses what only taprio has.
+func checkUngated(e tsn.PortEgress) (errs []error) {
+	refuse := func(wanted bool, what string) {
+		if wanted {
+			errs = append(errs, invalid("port %d: %s, and the port is configured to be ungated", e.Port, what))
+		}
+	}
+	refuse(e.Gates != nil, "gates")
+	refuse(e.MaxSDU != [tsn.MaxTrafficClasses]uint32{}, "max-sdu")
+	return errs
 }
 
 func checkLaunch(e tsn.PortEgress, pc PortConfig, n int) (errs []error) {

@@ -64,12 +64,16 @@ func (e *Egress) text(b *strings.Builder, c *Config) {
 		fmt.Fprintf(b, "qdisc dev %s root %s\n", dev, root)
 		return
 	}
-	fmt.Fprintf(b, "qdisc dev %s root taprio num_tc %d", dev, c.ClassMap.Classes())
-	if pc, _ := c.port(e.Port); pc.Offload != OffloadNone {
+	kind := "taprio"
+	if e.Ungated {
+		kind = "mqprio"
+	}
+	fmt.Fprintf(b, "qdisc dev %s root %s num_tc %d", dev, kind, c.ClassMap.Classes())
+	if pc, _ := c.port(e.Port); pc.Offload != OffloadNone && !e.Ungated {
 		fmt.Fprintf(b, " offload %s", pc.Offload)
 	}
 	b.WriteByte('\n')
-	if e.Oper != nil {
+	if e.Oper != nil && !e.Ungated {
 		fmt.Fprintf(b, "  oper %s\n", e.Oper)
 	}
 	if e.Admin != nil {
