@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"tsnswitch/qbv/schedule"
+	"tsnswitch/qbv/verify"
 )
 
 // use is one time that a stream has a link or a queue to itself.
@@ -126,8 +127,21 @@ func mustSolve(t testing.TB, p *schedule.Problem, o Options) *schedule.Solution 
 	if err != nil {
 		t.Fatal(err)
 	}
+	mustHold(t, p, s)
+	return s
+}
+
+// mustHold checks a solution twice over.
+func mustHold(t testing.TB, p *schedule.Problem, s *schedule.Solution) {
+	t.Helper()
 	if err := check(p, s); err != nil {
 		t.Fatalf("%s: %v", p.Name, err)
 	}
-	return s
+	r, err := verify.Check(p, s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Err(); err != nil {
+		t.Fatalf("%s: %v", p.Name, err)
+	}
 }

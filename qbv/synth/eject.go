@@ -29,7 +29,7 @@ const heavy = int64(1) << 40
 const maxEdges = 1 << 15
 
 // cheapest finds the start on l, without waiting, with the lightest streams in
-// the way: it goes through all starts and keeps count of who is.
+// the way.
 func (s *search) cheapest(i int, l *layout) push {
 	best := push{lay: l, cost: heavy}
 	first, last := s.window(i, l)
@@ -37,33 +37,12 @@ func (s *search) cheapest(i int, l *layout) push {
 	for h := range l.hops {
 		x := &l.hops[h]
 		for _, it := range s.st.ports[x.link].windows.items {
-			s.collect(i, it, x.start-s.pl.m.margin, x.window, first, last)
+			s.collect(i, it, x.start-x.lies, x.window, first, last)
 		}
 	}
-	slices.SortFunc(s.edges, func(a, b edge) int { return cmp.Or(cmp.Compare(a.at, b.at), cmp.Compare(a.delta, b.delta)) })
+	slices.SortFunc(s.edges, func(a, b edge) int { return cmp.Compare(a.at, b.at) })
 	s.st.units += int64(len(s.edges))
-	cost, ties := int64(0), 0
-	for n := -1; n < len(s.edges); n++ {
-		at := first
-		if n >= 0 {
-			e := s.edges[n]
-			cost += s.count(i, e)
-			at = e.at
-			if n+1 < len(s.edges) && s.edges[n+1].at == at {
-				continue
-			}
-		} else if len(s.edges) > 0 && s.edges[0].at <= first {
-			continue
-		}
-		if at > last {
-			continue
-		}
-		if cost < best.cost {
-			best.cost, best.start, ties = cost, at, 1
-		} else if ties++; cost == best.cost && s.r.IntN(ties) == 0 {
-			best.start = at
-		}
-	}
+	s.sweep(i, first, last, &best)
 	for _, e := range s.edges {
 		if e.stream >= 0 {
 			s.seen[e.stream] = 0
@@ -73,6 +52,34 @@ func (s *search) cheapest(i int, l *layout) push {
 		s.name(i, &best)
 	}
 	return best
+}
+
+// sweep goes through all starts and keeps count of who is in the way. Of the
+// lightest stretches it takes one end: in the middle it would waste room.
+func (s *search) sweep(i int, first, last int64, best *push) {
+	cost, ties := int64(0), 0
+	for n, at := 0, first; at <= last; {
+		for n < len(s.edges) && s.edges[n].at <= at {
+			cost += s.count(i, s.edges[n])
+			n++
+		}
+		next := last + 1
+		if n < len(s.edges) {
+			next = min(next, s.edges[n].at)
+		}
+		if cost < best.cost {
+			best.cost, ties = cost, 0
+		}
+		if cost == best.cost {
+			if ties++; s.r.IntN(ties) == 0 {
+				best.start = at
+				if s.r.IntN(2) == 0 {
+					best.start = next - 1
+				}
+			}
+		}
+		at = next
+	}
 }
 
 // window is the part of the release window that is looked at.
@@ -133,10 +140,10 @@ func (s *search) name(i int, p *push) {
 	}
 	for h := range p.lay.hops {
 		x := &p.lay.hops[h]
-		s.st.ports[x.link].windows.meets(m, class, p.start+x.start-m.margin, x.window, &s.st.units, add)
+		s.st.ports[x.link].windows.meets(m, class, p.start+x.start-x.lies, x.window, &s.st.units, add)
 		if !s.st.plain(x.link) {
 			q := s.lightest(class, x, p.start)
-			s.st.residences(x.link)[q].meets(m, class, p.start+x.start-x.lead, x.window-m.margin+x.lead, &s.st.units, add)
+			s.st.residences(x.link)[q].meets(m, class, p.start+x.start-x.lead, x.window-x.lies+x.lead, &s.st.units, add)
 		}
 	}
 	p.cost = 0
@@ -157,7 +164,7 @@ func (s *search) lightest(class int32, x *hop, at int64) tsn.TrafficClass {
 		if !s.st.queues(x.link).Has(tsn.TrafficClass(q)) {
 			continue
 		}
-		t.meets(s.pl.m, class, at+x.start-x.lead, x.window-s.pl.m.margin+x.lead, &s.st.units, func(v int32) { cost += s.weight[v] })
+		t.meets(s.pl.m, class, at+x.start-x.lead, x.window-x.lies+x.lead, &s.st.units, func(v int32) { cost += s.weight[v] })
 		if cost < least {
 			best, least = tsn.TrafficClass(q), cost
 		}

@@ -57,8 +57,9 @@ func (pl *Planner) adopt(at *schedule.Placement) error {
 			out.runs = append(out.runs, run{x.Starts, x.Queues})
 		}
 	}
-	for _, r := range out.runs {
-		if err := pl.st.accepts(out, r); err != nil {
+	if err := pl.st.accepts(out); err != nil {
+		out.lay.bare(pl.m) // somebody else's schedule may know better
+		if err := pl.st.accepts(out); err != nil {
 			return err
 		}
 	}
@@ -68,8 +69,17 @@ func (pl *Planner) adopt(at *schedule.Placement) error {
 	return nil
 }
 
-// accepts says whether a run has its windows to itself.
-func (st *state) accepts(at *placing, r run) (err error) {
+// accepts says whether a placing has its windows to itself.
+func (st *state) accepts(at *placing) error {
+	for _, r := range at.runs {
+		if err := st.acceptsRun(at, r); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (st *state) acceptsRun(at *placing, r run) (err error) {
 	if len(r.starts) != len(at.lay.hops) || len(r.queues) != len(at.lay.hops) {
 		return fmt.Errorf("%d starts and %d queues on %d links", len(r.starts), len(r.queues), len(at.lay.hops))
 	}
@@ -78,7 +88,7 @@ func (st *state) accepts(at *placing, r run) (err error) {
 		if int(r.queues[h]) >= st.m.p.Links[x.link].Queues || max(r.starts[h], -r.starts[h]) > never>>8 {
 			return fmt.Errorf("queue %d or start %d is out of range", r.queues[h], r.starts[h])
 		}
-		st.ports[x.link].windows.meets(st.m, at.class, r.starts[h]-st.m.margin, x.window, &st.units, func(other int32) {
+		st.ports[x.link].windows.meets(st.m, at.class, r.starts[h]-x.lies, x.window, &st.units, func(other int32) {
 			if other >= 0 {
 				err = fmt.Errorf("meets stream %d on %s", st.m.p.Streams[other].ID, st.m.p.LinkName(x.link))
 			} else {

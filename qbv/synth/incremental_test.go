@@ -68,9 +68,7 @@ func TestAddAndRemove(t *testing.T) {
 			movedAll += len(moved)
 			now := pl.Problem()
 			after := pl.Solution()
-			if err := check(now, after); err != nil {
-				t.Fatalf("seed %d: %v", seed, err)
-			}
+			mustHold(t, now, after)
 			at := places(now, after)
 			delete(at, id)
 			for other, place := range before {

@@ -21,7 +21,8 @@ type hop struct {
 	dur      int64 // from the first frame's start to the last one's end
 	step     int64 // from a start until the frame can start on the next link
 	lead     int64 // from the start of the residence to the arrival of an early frame's planned time
-	window   int64 // length of the gate window, from start-margin
+	lies     int64 // how long before a start the link is taken
+	window   int64 // and for how long: the gate window, and what must be shut before it
 	tail     int64 // from a start to the last octet's arrival, margins included
 	proc     int64 // ProcessingDelay of the link
 	beyond   int64 // the most that start + tail becomes at a listener behind
@@ -51,7 +52,12 @@ func (m *model) lay(i int, route []schedule.LinkID) *layout {
 			gains[h] += tx - link.Rate.TransmitTime(s.MinSize)
 		}
 		x.dur = (frames-1)*paces[h] + tx
-		x.window = max(x.dur+2*m.margin, link.MinInterval)
+		x.lies = m.margin
+		if x.lead > m.margin && link.MinInterval > 1 {
+			// A gate that is shut for frames that may be early is so for an entry.
+			x.lies += max(link.MinInterval, x.lead-m.margin)
+		}
+		x.window = x.lies - m.margin + max(x.dur+2*m.margin, link.MinInterval)
 		x.tail = x.dur + link.PropagationDelay + 2*m.margin
 		x.listener = contains(s.Listeners, link.To)
 	}
@@ -93,4 +99,22 @@ func contains(list []schedule.NodeID, n schedule.NodeID) bool {
 		}
 	}
 	return false
+}
+
+// path says that each hop follows the one before.
+func (l *layout) path() bool {
+	for h := range l.hops {
+		if int(l.hops[h].parent) != h-1 {
+			return false
+		}
+	}
+	return true
+}
+
+// bare takes no more of the links than the windows.
+func (l *layout) bare(m *model) {
+	for h := range l.hops {
+		x := &l.hops[h]
+		x.lies, x.window = m.margin, x.dur+2*m.margin
+	}
 }

@@ -60,14 +60,16 @@ func (m *model) build(placed []schedule.Placement) ([]schedule.LinkGates, []gate
 }
 
 // repair limits the links whose lists overflow with the best schedule, and
-// begins anew. It reports whether there was something to repair.
+// begins anew. It reports whether there is anything to do.
 func (pl *Planner) repair() bool {
-	if pl.repaired >= repairs || !pl.m.limited() {
+	if pl.repaired > repairs || !pl.m.limited() {
 		return false
 	}
 	placed, _ := pl.placements(pl.best.at)
 	_, over := pl.m.build(placed)
-	if len(over) == 0 {
+	if pl.repaired == repairs || len(over) == 0 {
+		pl.repaired = repairs + 1
+		pl.refill()
 		return false
 	}
 	pl.repaired++
@@ -78,6 +80,32 @@ func (pl *Planner) repair() bool {
 	pl.best, pl.search = nil, nil
 	pl.begin(0)
 	return true
+}
+
+// refill takes out of the best schedule what makes lists impossible, and tries
+// all that is left out once more, without limits on the number of windows:
+// those were a guess, and the lists themselves have the last word.
+func (pl *Planner) refill() {
+	if pl.m.limits == nil {
+		return
+	}
+	for i := range pl.m.limits {
+		pl.m.limits[i].windows = 0
+	}
+	s := &schedule.Solution{}
+	s.Streams, _ = pl.placements(pl.best.at)
+	at := slices.Clone(pl.best.at)
+	for _, no := range pl.settle(s) {
+		at[no.Stream] = nil
+	}
+	st := pl.rebuild(at)
+	for i := range at {
+		before := slices.Clone(st.at)
+		if at[i] == nil && pl.place(st, i) && pl.impossible(before) != nil {
+			st.remove(i)
+		}
+	}
+	pl.best = &found{at: slices.Clone(st.at), score: pl.score(st.at)}
 }
 
 // tighten limits a link more than before: first it has one queue and room for

@@ -93,7 +93,7 @@ func (pl *placing) resides(m *model, r, h int) (from, to int64) {
 	if x.parent >= 0 {
 		from = starts[x.parent] + pl.lay.hops[x.parent].step
 	}
-	return from - x.lead, starts[h] - m.margin + x.window
+	return from - x.lead, starts[h] - x.lies + x.window
 }
 
 // commit places stream i.
@@ -113,7 +113,7 @@ func (st *state) add(i int, pl *placing, r run) {
 	for h := range pl.lay.hops {
 		x := &pl.lay.hops[h]
 		p := &st.ports[x.link]
-		p.windows.add(st.m, item{int32(i), pl.class, r.starts[h] - st.m.margin, x.window})
+		p.windows.add(st.m, item{int32(i), pl.class, r.starts[h] - x.lies, x.window})
 		if p.queues != nil {
 			st.reside(p, i, pl, n, h)
 		}
@@ -200,7 +200,7 @@ func (st *state) free(x *hop, class int32, at int64) int64 {
 	if !st.admits(x, class) {
 		return never
 	}
-	later, _ := p.windows.wait(st.m, class, at+x.start-st.m.margin, x.window, &st.units)
+	later, _ := p.windows.wait(st.m, class, at+x.start-x.lies, x.window, &st.units)
 	if later >= never || st.plain(x.link) {
 		return later
 	}
@@ -221,6 +221,15 @@ func (st *state) admits(x *hop, class int32) bool {
 	return st.ports[x.link].count+often/st.m.periods[class] <= st.m.limits[x.link].windows
 }
 
+func (st *state) admitsAll(l *layout, class int32) bool {
+	for h := range l.hops {
+		if !st.admits(&l.hops[h], class) {
+			return false
+		}
+	}
+	return true
+}
+
 // queues are those that streams may use on a link.
 func (st *state) queues(id schedule.LinkID) tsn.GateMask {
 	mask := st.m.p.Links[id].Scheduled
@@ -235,7 +244,7 @@ func (st *state) plain(id schedule.LinkID) bool { return !st.m.early && st.ports
 
 // inQueue is free for one queue.
 func (st *state) inQueue(x *hop, class int32, at int64, q int) int64 {
-	later, _ := st.residences(x.link)[q].wait(st.m, class, at+x.start-x.lead, x.window-st.m.margin+x.lead, &st.units)
+	later, _ := st.residences(x.link)[q].wait(st.m, class, at+x.start-x.lead, x.window-x.lies+x.lead, &st.units)
 	return later
 }
 

@@ -1,6 +1,7 @@
 package synth
 
 import (
+	"cmp"
 	"math/rand/v2"
 	"slices"
 )
@@ -16,18 +17,24 @@ type search struct {
 	todo   []int
 	weight []int64
 	r      *rand.Rand
-	stale  int // moves since the best was found
-	since  int // moves since the last shake
+	found  int64 // units when the best was found
+	since  int   // moves since the last shake
+	wild   bool  // until the next one streams are put anywhere more often
 	seen   []int32
 	edges  []edge
 	spare  func(victims []int) bool // whether they may be pushed; nil: all may
 }
 
-// Moves without success until the search is over, and until it is shaken.
+// Units without success until the search is over, or until periods are placed
+// for themselves.
 const (
-	patience = 20_000
-	shakeAt  = 300
+	patience = 50_000_000
+	strictly = 3_000_000
 )
+
+// shakeAt is after how many moves without success the search is shaken, the
+// sooner the fewer streams there are.
+const shakeAt = 300
 
 func newSearch(pl *Planner) *search {
 	s := &search{pl: pl, weight: make([]int64, len(pl.m.p.Streams)), r: rand.New(rand.NewPCG(pl.o.Seed, 1)), seen: make([]int32, len(pl.m.p.Streams))}
@@ -66,40 +73,64 @@ func (pl *Planner) rebuild(at []*placing) *state {
 // start begins from the best schedule.
 func (s *search) start() *search {
 	s.reset()
+	s.found = s.pl.units()
 	s.pl.relax(s.st, s.todo)
 	return s
+}
+
+// over says that it is no use to search on. There is less patience where
+// limits were set to links, which may well be too strict, and where all that
+// could be better is that no stream is placed period by period.
+func (s *search) over() bool {
+	most := int64(patience)
+	unplaced := s.pl.best.score[:len(s.pl.ranks)]
+	switch {
+	case s.pl.repaired > 0:
+		most /= 100
+	case slices.Max(unplaced) == 0:
+		most /= 10
+	}
+	return len(s.todo) == 0 || s.pl.units()-s.found > most
 }
 
 // step makes one move. It reports whether there is anything left to do.
 func (s *search) step() bool {
 	s.st.units++
-	if s.stale++; s.stale > patience || len(s.todo) == 0 {
+	if s.over() {
 		return false
 	}
-	if s.since++; s.since > shakeAt {
+	if s.since++; s.since > min(shakeAt, 3*len(s.weight)) {
 		s.shake()
 	}
 	n := s.next()
 	i := s.todo[n]
 	s.todo = slices.Delete(s.todo, n, n+1)
-	if !s.pl.place(s.st, i) && !s.eject(i) {
+	if !s.scatter(i) && !s.pl.place(s.st, i) && !s.loosely(i) && !s.swap(i) && !s.eject(i) {
 		s.todo = append(s.todo, i)
 		s.weight[i]++
 		return true
 	}
 	if s.pl.keep(s.st) {
-		s.stale, s.since = 0, 0
+		s.found, s.since = s.pl.units(), 0
 		s.pl.relax(s.st, s.todo)
 	}
 	return !s.pl.best.perfect()
 }
 
-// next is the index in todo of the stream with the highest rank, of those the heaviest.
+// next is the index in todo of a stream with the highest rank: of those the
+// heaviest, or any.
 func (s *search) next() int {
-	best := 0
+	best, ties, any := 0, 0, s.r.IntN(2) == 0
 	rank := func(n int) int { return s.pl.m.p.Streams[s.todo[n]].Rank }
 	for n := range s.todo {
-		if rank(n) > rank(best) || rank(n) == rank(best) && s.weight[s.todo[n]] > s.weight[s.todo[best]] {
+		switch c := cmp.Compare(rank(n), rank(best)); {
+		case c > 0:
+			best, ties = n, 1
+		case c == 0 && any:
+			if ties++; s.r.IntN(ties) == 0 {
+				best = n
+			}
+		case c == 0 && s.weight[s.todo[n]] > s.weight[s.todo[best]]:
 			best = n
 		}
 	}
@@ -109,6 +140,7 @@ func (s *search) next() int {
 // shake takes some streams out of the best schedule.
 func (s *search) shake() {
 	s.reset()
+	s.wild = s.r.IntN(3) == 0
 	var placed []int
 	for i, at := range s.st.at {
 		if at != nil {
@@ -123,6 +155,96 @@ func (s *search) shake() {
 	}
 }
 
+// scatter now and then puts stream i anywhere it is free, not where it is free
+// first: else the same streams would always come to lie in the same order.
+func (s *search) scatter(i int) bool {
+	l := s.pl.layout(s.st, i, 0)
+	chance := 8
+	if s.wild {
+		chance = 3
+	}
+	switch s.r.IntN(chance) {
+	case 0:
+		return s.pl.o.Mode != NoWait && s.behind(i, l)
+	case 1:
+		if s.st.admitsAll(l, s.pl.m.class[i]) {
+			p := s.cheapest(i, l)
+			return p.cost == 0 && s.take(i, &p)
+		}
+	}
+	return false
+}
+
+// behind puts stream i right behind some other on some link, waiting if it has
+// to although it might have a place without.
+func (s *search) behind(i int, l *layout) bool {
+	demand := &s.pl.m.p.Streams[i]
+	first, last := releases(demand)
+	x := &l.hops[s.r.IntN(len(l.hops))]
+	if on := s.st.ports[x.link].windows.items; len(on) > 0 {
+		it := on[s.r.IntN(len(on))]
+		at := it.at + it.length + x.lies - x.start
+		if it.class >= 0 {
+			period := s.pl.m.periods[it.class]
+			at += s.r.Int64N(demand.Period) / period * period
+		}
+		first = max(first, mod(at, demand.Period))
+	}
+	if first > last {
+		return false
+	}
+	r, found := s.st.waitingRun(l, s.pl.m.class[i], first, last, demand.Deadline, l.strict <= demand.Deadline)
+	if found {
+		s.st.commit(i, &placing{l, s.pl.m.class[i], []run{r}})
+	}
+	return found
+}
+
+// take places stream i where a push has made room.
+func (s *search) take(i int, p *push) bool {
+	r, blocked := s.st.run(p.lay, s.pl.m.class[i], p.start, p.start)
+	if blocked >= 0 {
+		return false
+	}
+	s.st.commit(i, &placing{p.lay, s.pl.m.class[i], []run{r}})
+	return true
+}
+
+// loosely places each period of stream i for itself, once strict periods have
+// not succeeded for long.
+func (s *search) loosely(i int) bool {
+	return s.pl.units()-s.found > strictly && s.spare == nil && s.pl.any(s.st, i, func(l *layout) bool { return s.pl.singly(s.st, i, l) })
+}
+
+// swaps is how many streams are tried to be swapped for one.
+const swaps = 4
+
+// swap places stream i, waiting if it has to, where some lighter stream is.
+func (s *search) swap(i int) bool {
+	if s.spare != nil || s.r.IntN(2) == 0 {
+		return false
+	}
+	l := s.pl.layout(s.st, i, 0)
+	for range swaps {
+		on := s.st.ports[l.hops[s.r.IntN(len(l.hops))].link].windows.items
+		if len(on) == 0 {
+			continue
+		}
+		v := int(on[s.r.IntN(len(on))].stream)
+		if v < 0 || s.weight[v] > s.weight[i] || s.pl.m.p.Streams[v].Rank > s.pl.m.p.Streams[i].Rank {
+			continue
+		}
+		at := s.st.remove(v)
+		if s.pl.place(s.st, i) {
+			s.todo = append(s.todo, v)
+			s.weight[i]++
+			return true
+		}
+		s.st.commit(v, at)
+	}
+	return false
+}
+
 // eject gives stream i the place that pushes the lightest streams away.
 func (s *search) eject(i int) bool {
 	best := push{cost: heavy}
@@ -130,6 +252,9 @@ func (s *search) eject(i int) bool {
 		l := s.pl.layout(s.st, i, n)
 		if l == nil || n > 0 && l.strict > s.pl.m.p.Streams[i].Deadline {
 			break
+		}
+		if !s.st.admitsAll(l, s.pl.m.class[i]) {
+			continue
 		}
 		if p := s.cheapest(i, l); p.cost < best.cost || p.cost == best.cost && p.cost < heavy && s.r.IntN(2) == 0 {
 			best = p
@@ -143,10 +268,5 @@ func (s *search) eject(i int) bool {
 		s.todo = append(s.todo, v)
 	}
 	s.weight[i]++
-	r, blocked := s.st.run(best.lay, s.pl.m.class[i], best.start, best.start)
-	if blocked >= 0 {
-		return false
-	}
-	s.st.commit(i, &placing{best.lay, s.pl.m.class[i], []run{r}})
-	return true
+	return s.take(i, &best)
 }

@@ -196,34 +196,36 @@ func (pl *Planner) run(st *state, i int, l *layout) bool {
 
 // placeWithin tries all layouts.
 func (pl *Planner) placeWithin(st *state, i int, strict bool) bool {
-	fits := func(l *layout) bool {
-		return strict && l.strict <= pl.m.p.Streams[i].Deadline || !strict && l.strict > l.need
-	}
+	deadline := pl.m.p.Streams[i].Deadline
+	run := func(l *layout) bool { return strict == (l.strict <= deadline) && pl.run(st, i, l) }
 	wait := func(l *layout) bool {
-		at := st.waiting(i, l, pl.m.p.Streams[i].Deadline, strict)
+		if l.strict > deadline && strict || l.strict == l.need && !strict {
+			return false
+		}
+		at := st.waiting(i, l, deadline, strict)
 		if at != nil {
 			st.commit(i, at)
 		}
 		return at != nil
 	}
-	for n := 0; ; n++ {
-		l := pl.layout(st, i, n)
-		if l == nil {
-			break
-		}
-		if fits(l) && (pl.run(st, i, l) || pl.o.Mode == Buffered && wait(l)) {
-			return true
-		}
+	eager := func(l *layout) bool { return run(l) || wait(l) }
+	switch pl.o.Mode {
+	case NoWait:
+		return pl.any(st, i, run)
+	case Buffered:
+		return pl.any(st, i, eager)
 	}
-	if pl.o.Mode != Auto {
-		return false
-	}
+	return pl.any(st, i, run) || pl.any(st, i, wait)
+}
+
+// any tries f with all layouts until it succeeds.
+func (pl *Planner) any(st *state, i int, f func(l *layout) bool) bool {
 	for n := 0; ; n++ {
 		l := pl.layout(st, i, n)
 		if l == nil {
 			return false
 		}
-		if fits(l) && wait(l) {
+		if f(l) {
 			return true
 		}
 	}

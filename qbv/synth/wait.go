@@ -18,7 +18,17 @@ type waiter struct {
 	first, last int64
 	steps       int64      // left
 	hops        []choiceAt // parallel to l.hops
+	failed      [][]dead   // of each hop; nil: the route is no path
 }
+
+// dead is what a hop was begun with in vain.
+type dead struct {
+	lo, hi int64 // of the hop before
+	latest int64
+}
+
+// maxDead bounds what is remembered for a hop.
+const maxDead = 64
 
 // choiceAt is what is chosen for a hop.
 type choiceAt struct {
@@ -27,22 +37,32 @@ type choiceAt struct {
 }
 
 // waitSteps bounds one search.
-const waitSteps = 20_000
+const waitSteps = 1000
 
 // waiting finds a place for stream i on l in which frames may wait, with a
 // latency of at most limit, counting the last ProcessingDelay or not.
 func (st *state) waiting(i int, l *layout, limit int64, strict bool) *placing {
-	w := &st.wait
-	*w = waiter{st: st, l: l, class: st.m.class[i], limit: limit, strict: strict, steps: waitSteps, hops: append(w.hops[:0], make([]choiceAt, len(l.hops))...)}
-	w.first, w.last = releases(&st.m.p.Streams[i])
-	var r run
-	before := w.steps
-	found := w.hop(0, w.last, &r)
-	st.units += before - w.steps
+	first, last := releases(&st.m.p.Streams[i])
+	r, found := st.waitingRun(l, st.m.class[i], first, last, limit, strict)
 	if !found {
 		return nil
 	}
-	return &placing{l, w.class, []run{r}}
+	return &placing{l, st.m.class[i], []run{r}}
+}
+
+// waitingRun does that for starts from first to last that repeat with a class.
+func (st *state) waitingRun(l *layout, class int32, first, last, limit int64, strict bool) (r run, found bool) {
+	w := &st.wait
+	*w = waiter{
+		st: st, l: l, class: class, limit: limit, strict: strict, first: first, last: last,
+		steps: waitSteps, hops: append(w.hops[:0], make([]choiceAt, len(l.hops))...),
+	}
+	if l.path() {
+		w.failed = make([][]dead, len(l.hops))
+	}
+	found = w.hop(0, last, &r)
+	st.units += waitSteps - w.steps
+	return r, found
 }
 
 // beyond is the latency that remains of the no-wait one at and behind a hop.
@@ -59,7 +79,7 @@ func (w *waiter) hop(h int, latest int64, out *run) bool {
 	if h == len(w.l.hops) {
 		return w.settle(out)
 	}
-	if !w.st.admits(&w.l.hops[h], w.class) {
+	if !w.st.admits(&w.l.hops[h], w.class) || w.hopeless(h, latest) {
 		return false
 	}
 	scheduled, fresh := w.st.queues(w.l.hops[h].link), false
@@ -70,6 +90,24 @@ func (w *waiter) hop(h int, latest int64, out *run) bool {
 		}
 		fresh = fresh || len(queues[q].items) == 0
 		if w.queue(h, &queues[q], tsn.TrafficClass(q), latest, out) {
+			return true
+		}
+	}
+	if w.failed != nil && h > 0 && len(w.failed[h]) < maxDead {
+		w.failed[h] = append(w.failed[h], dead{w.hops[h-1].lo, w.hops[h-1].hi, latest})
+	}
+	return false
+}
+
+// hopeless says that hop h failed before with as much freedom: on a path all
+// that follows depends on when the hop before may start, and the first.
+func (w *waiter) hopeless(h int, latest int64) bool {
+	if w.failed == nil || h == 0 {
+		return false
+	}
+	up := &w.hops[h-1]
+	for _, f := range w.failed[h] {
+		if up.lo >= f.lo && up.hi <= f.hi && latest <= f.latest {
 			return true
 		}
 	}
@@ -88,7 +126,7 @@ func (w *waiter) queue(h int, queue *timeline, q tsn.TrafficClass, latest int64,
 	}
 	for t := at; w.steps > 0; {
 		w.steps--
-		later, room := w.st.ports[x.link].windows.wait(m, w.class, t-m.margin, x.window, &w.st.units)
+		later, room := w.st.ports[x.link].windows.wait(m, w.class, t-x.lies, x.window, &w.st.units)
 		if t += later; later >= never || !w.worth(x, t, min(latest, t+room-x.start)) {
 			return false
 		}
@@ -96,7 +134,7 @@ func (w *waiter) queue(h int, queue *timeline, q tsn.TrafficClass, latest int64,
 			return false
 		}
 		arrival := min(until, t)
-		later, beside := queue.wait(m, w.class, arrival-x.lead, t-m.margin+x.window-(arrival-x.lead), &w.st.units)
+		later, beside := queue.wait(m, w.class, arrival-x.lead, t-x.lies+x.window-(arrival-x.lead), &w.st.units)
 		switch {
 		case later > 0 && (later >= never || arrival+later > until):
 			return false // it would be there for longer, and is not free as it is
