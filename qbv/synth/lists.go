@@ -67,6 +67,9 @@ func (pl *Planner) repair() bool {
 	}
 	placed, _ := pl.placements(pl.best.at)
 	_, over := pl.m.build(placed)
+	if len(over) > 0 {
+		placed, over = pl.requeue(placed, over)
+	}
 	if pl.repaired == repairs || len(over) == 0 {
 		pl.repaired = repairs + 1
 		pl.refill()
@@ -80,6 +83,37 @@ func (pl *Planner) repair() bool {
 	pl.best, pl.search = nil, nil
 	pl.begin(0)
 	return true
+}
+
+// requeue gives frames of the best schedule other queues where that makes
+// lists possible, and returns what then is placed and impossible.
+func (pl *Planner) requeue(placed []schedule.Placement, over []gatelist.Overflow) ([]schedule.Placement, []gatelist.Overflow) {
+	changed := false
+	for _, o := range over {
+		other, better, err := gatelist.Requeue(pl.m.p, o.Link, placed)
+		if err == nil && better {
+			placed, changed = other, true
+		}
+	}
+	if !changed {
+		return placed, over
+	}
+	at := slices.Clone(pl.best.at)
+	for _, p := range placed {
+		own := *at[p.Stream]
+		own.runs = []run{{p.Starts, p.Queues}}
+		if p.Instances != nil {
+			own.runs = nil
+		}
+		for _, x := range p.Instances {
+			own.runs = append(own.runs, run{x.Starts, x.Queues})
+		}
+		at[p.Stream] = &own
+	}
+	pl.best = &found{at: at, score: pl.best.score}
+	pl.rebuild(at)
+	_, over = pl.m.build(placed)
+	return placed, over
 }
 
 // refill takes out of the best schedule what makes lists impossible, and tries
