@@ -285,6 +285,8 @@ func testScheduleSwitch(t *testing.T) {
 		{Gates: gates(oldClass) | 1<<tsn.ClassSR, Interval: cycle - least*3/2},
 		{Gates: gates(oldClass), Interval: least * 3 / 2},
 	}}
+	extended := *qbv.ForSoftwareTaprio(&whole, guard)
+	extended.CycleTimeExtension = guard
 	for _, c := range []struct {
 		name  string
 		old   *tsn.GateControlList
@@ -294,6 +296,9 @@ func testScheduleSwitch(t *testing.T) {
 		{"guard of 20 us", qbv.ForSoftwareTaprio(&whole, guard), guard},
 		{"short last entry", qbv.ForSoftwareTaprio(&short, least), least * 3 / 2},
 		{"without a guard", &whole, cycle},
+		// Which ForSoftwareTaprio takes away: the kernel does not prolong the last
+		// entry, but changes at the start of one that could be so.
+		{"cycle time extension", &extended, cycle},
 	} {
 		s := newStation(t)
 		s.start(t, *c.old)
