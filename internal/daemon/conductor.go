@@ -142,7 +142,7 @@ func (c *conductor) search(ctx context.Context, p *planned, r api.PlanRequest, t
 	if p.plan, err = net.Prove(pl.Solution()); err != nil {
 		return api.Errorf(api.CodeInternal, "%w", err)
 	}
-	p.fill(ctx, c.topo)
+	p.fill(ctx, c)
 	return nil
 }
 
@@ -228,14 +228,18 @@ func hopsOf(path []api.PathHop) []tsn.Hop {
 }
 
 // fill turns the plan into what people and systems are shown.
-func (p *planned) fill(ctx context.Context, topo topology) {
+func (p *planned) fill(ctx context.Context, c *conductor) {
+	ports := c.ports()
 	p.result.CycleTime = p.plan.Solution.Cycle
 	p.made.Running = p.plan.Running()
 	for _, port := range p.plan.Ports() {
 		if port.Hop.Port == tsn.NoPort {
 			continue // of a talker that gates nothing
 		}
-		out := api.PortSchedule{PathHop: topo.Label(ctx, port.Hop), Admin: &port.List}
+		out := api.PortSchedule{PathHop: c.topo.Label(ctx, port.Hop), Admin: &port.List}
+		if st, err := ports.port(ctx, port.Hop); err == nil {
+			out.Ifname = st.Ifname // which only its system knows
+		}
 		for _, w := range port.Windows {
 			out.Windows = append(out.Windows, api.Window{
 				Stream: w.Stream, Start: w.Open, End: w.Close, FrameStart: w.Start, FrameEnd: w.End,

@@ -49,7 +49,7 @@ func (c *conductor) foreign(ctx context.Context, p *planned, r api.PlanRequest, 
 	if p.plan, err = net.Prove(s); err != nil {
 		return api.Errorf(api.CodeRefused, "%s: %w", r.File, err)
 	}
-	p.fill(ctx, c.topo)
+	p.fill(ctx, c)
 	return nil
 }
 
