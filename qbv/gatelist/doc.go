@@ -16,5 +16,7 @@
 // stretches entries at the least loss of others' time. A scheduled gate is then
 // open longer than its windows, but only while no frame is in its queue.
 //
+// What the entries do not suffice for, other queues may: see Requeue.
+//
 // Times are ns, sizes octets on the medium.
 package gatelist
