@@ -33,7 +33,10 @@ import (
 // that is known as soon as any of them can be asked. So two systems run different
 // gates only while one of them can reach nobody who knows.
 //
-// A vote to start may be taken back before StartBy (Abort), a vote to keep never.
+// Until the time to vote is over a vote may be taken back, by whoever asked for
+// it and not got all (Abort, Withdraw): a vote to keep is given to a ballot, and stands
+// while one ballot that has it is not withdrawn. So who has got all votes of a ballot
+// knows the outcome at once; everybody else does when votes are final.
 // All times are gPTP times of one domain.
 type Trial struct {
 	ID      string    `json:"id"`
@@ -45,6 +48,8 @@ type Trial struct {
 	RevertAt tsn.PTPTime `json:"revertAt"` // the old lists start again, at the end of a cycle of the new
 
 	Phase TrialPhase `json:"phase"`
+	// Ballots have this system's vote to keep.
+	Ballots []string `json:"ballots,omitempty"`
 	// Barred: this system has said that it will not vote to keep, or knows of another.
 	Barred bool `json:"barred,omitempty"`
 	// Restored: the kernel has the old lists again.
@@ -189,12 +194,15 @@ func (t Trial) drop() Trial {
 	return t
 }
 
-// Prepare votes to keep.
-func (t Trial) Prepare(now tsn.PTPTime) (Trial, error) {
+// maxBallots bounds who may ask for a vote at a time.
+const maxBallots = 8
+
+// Prepare votes to keep, in a ballot: any name that nobody else uses.
+func (t Trial) Prepare(now tsn.PTPTime, ballot string) (Trial, error) {
 	switch {
-	case t.Phase == TrialPrepared && !t.Barred, t.Phase == TrialConfirmed:
+	case t.Phase == TrialConfirmed, t.Phase == TrialPrepared && slices.Contains(t.Ballots, ballot):
 		return t, nil
-	case t.Phase != TrialCommitted && t.Phase != TrialStarted:
+	case t.Phase != TrialCommitted && t.Phase != TrialStarted && t.Phase != TrialPrepared:
 		return t.refuse(RefusedTooLate, "is %s: it cannot be confirmed", t.Phase)
 	case t.Barred:
 		return t.refuse(RefusedTooLate, "is being rolled back")
@@ -203,8 +211,25 @@ func (t Trial) Prepare(now tsn.PTPTime) (Trial, error) {
 	case now.NS >= t.KeepBy.NS:
 		return t.refuse(RefusedTooLate, "could be confirmed until %d ns before it is rolled back, that was %d ns ago",
 			t.RevertAt.NS-t.KeepBy.NS, now.NS-t.KeepBy.NS)
+	case len(t.Ballots) >= maxBallots || len(ballot) > maxStageID:
+		return t.refuse(RefusedBusy, "is being confirmed by %d others", len(t.Ballots))
 	}
-	t.Phase = TrialPrepared
+	t.Phase, t.Ballots = TrialPrepared, append(slices.Clone(t.Ballots), ballot)
+	return t, nil
+}
+
+// Withdraw takes a vote back from a ballot that has not got all of them.
+func (t Trial) Withdraw(now tsn.PTPTime, ballot string) (Trial, error) {
+	i := slices.Index(t.Ballots, ballot)
+	switch {
+	case i < 0 || t.Phase != TrialPrepared:
+		return t, nil
+	case now.NS >= t.KeepBy.NS:
+		return t.refuse(RefusedTooLate, "is %s: too late to take that back", t.Phase)
+	}
+	if t.Ballots = slices.Delete(slices.Clone(t.Ballots), i, i+1); len(t.Ballots) == 0 {
+		t.Phase, t.Ballots = TrialCommitted, nil // that all have is perhaps not known here
+	}
 	return t, nil
 }
 
@@ -266,7 +291,7 @@ func (t Trial) Ask(system tsn.MAC, now tsn.PTPTime) (Trial, TrialAnswer) {
 		}
 		final = now.NS >= t.StartBy.NS
 	case TrialPrepared:
-		final = true
+		final = now.NS >= t.KeepBy.NS
 	case TrialConfirmed, TrialDropped, TrialReverted:
 	}
 	a := TrialAnswer{System: system, Phase: t.Phase, Final: final}
@@ -324,7 +349,10 @@ func (t Trial) Count(now tsn.PTPTime, answers []TrialAnswer) Trial {
 			t, _ = t.Tell(TrialConfirmed)
 			return t
 		case TrialPrepared:
-			start, keep = start+1, keep+1
+			start++ // which it is for good
+			if a.Final {
+				keep++
+			}
 		case TrialStarted:
 			t, _ = t.Tell(TrialStarted)
 		case TrialCommitted:

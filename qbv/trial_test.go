@@ -32,8 +32,17 @@ type trialNet struct {
 	now  int64
 	loss float64
 
-	mayStart, mayKeep []bool // acknowledged to the conductor
-	ended             bool   // the conductor
+	mayStart []bool // acknowledged to the conductor
+	ended    bool   // the conductor
+	ballots  []*ballot
+}
+
+// A ballot is one attempt to confirm; there may be several at a time, by
+// several nodes.
+type ballot struct {
+	name      string
+	acked     []bool
+	withdrawn bool // it does not tell anybody any more
 }
 
 func (n *trialNet) clock(i int) tsn.PTPTime {
@@ -105,17 +114,30 @@ func (n *trialNet) conduct() {
 				n.call(j, func(t Trial) (Trial, error) { return t.Abort(n.clock(j)) })
 			}
 		}
-	case 3:
-		n.mayKeep[i] = n.call(i, func(t Trial) (Trial, error) { return t.Prepare(n.clock(i)) }) || n.mayKeep[i]
-	case 4:
-		if all(n.mayKeep) {
-			n.call(i, func(t Trial) (Trial, error) { return t.Tell(TrialConfirmed) })
-		}
+	case 3, 4:
+		n.confirm(n.ballots[n.IntN(len(n.ballots))], i)
 	case 5:
 		if n.IntN(40) == 0 {
 			n.call(i, Trial.Bar)
 		}
 		n.ended = n.IntN(200) == 0
+	}
+}
+
+// confirm is one call of a ballot: for a vote, with the news, or to take back
+// what it has got.
+func (n *trialNet) confirm(b *ballot, i int) {
+	switch {
+	case b.withdrawn || n.ended:
+	case !slices.Contains(b.acked, false):
+		n.call(i, func(t Trial) (Trial, error) { return t.Tell(TrialConfirmed) })
+	case n.IntN(12) == 0:
+		b.withdrawn = true
+		for j := range n.at {
+			n.call(j, func(t Trial) (Trial, error) { return t.Withdraw(n.clock(j), b.name) })
+		}
+	default:
+		b.acked[i] = n.call(i, func(t Trial) (Trial, error) { return t.Prepare(n.clock(i), b.name) }) || b.acked[i]
 	}
 }
 
@@ -139,7 +161,10 @@ func TestTrialEndsAlike(t *testing.T) {
 		for range systems {
 			n.at = append(n.at, testTrial(systems))
 		}
-		n.mayStart, n.mayKeep = make([]bool, systems), make([]bool, systems)
+		n.mayStart = make([]bool, systems)
+		for i := range 1 + r.IntN(2) {
+			n.ballots = append(n.ballots, &ballot{name: string(rune('a' + i)), acked: make([]bool, systems)})
+		}
 		step := []int64{20, 100, 300}[r.IntN(3)] * 1_000_000
 		for ; n.now < 20_000_000_000; n.now += r.Int64N(step) {
 			if !n.ended {
@@ -196,7 +221,7 @@ func TestTrialTimes(t *testing.T) {
 	if _, err := x.Abort(at(1000)); err == nil {
 		t.Error("a vote was taken back after the time to vote")
 	}
-	if _, err := x.Prepare(at(1999)); err == nil {
+	if _, err := x.Prepare(at(1999), "b"); err == nil {
 		t.Error("kept before it started")
 	}
 	if y := x.Count(at(1000), []TrialAnswer{{trialSystem(0), TrialCommitted, false}}); y.Phase != TrialCommitted {
@@ -208,9 +233,28 @@ func TestTrialTimes(t *testing.T) {
 	if got := x.Text(at(2500)); got != "unconfirmed, reverts in 9 s" {
 		t.Error(got)
 	}
-	must(x.Prepare(at(9999)))
+	must(x.Prepare(at(9999), "b"))
 	if _, err := x.Bar(); err == nil {
 		t.Error("a vote to keep was taken back")
+	}
+	if y := x.Count(at(9999), []TrialAnswer{{trialSystem(0), TrialPrepared, false}}); y.Phase != TrialPrepared {
+		t.Error("a vote that may be taken back was counted")
+	}
+	y, err := x.Prepare(at(9999), "c")
+	if err != nil || len(y.Ballots) != 2 {
+		t.Fatal(err)
+	}
+	for _, ballot := range []string{"b", "none", "c"} {
+		before := y.Phase
+		if y, err = y.Withdraw(at(9999), ballot); err != nil || before != TrialPrepared {
+			t.Fatal(err)
+		}
+	}
+	if y.Phase != TrialCommitted || len(x.Ballots) != 1 {
+		t.Errorf("%+v", y)
+	}
+	if _, err := x.Withdraw(at(10_000), "b"); err == nil {
+		t.Error("a vote was taken back after the time to vote")
 	}
 	due(9999, TrialIdle, 10_000)
 	due(10_000, TrialAsk, 10_500)
@@ -238,7 +282,7 @@ func TestTrialRollBack(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := x.Prepare(at(3)); err == nil {
+	if _, err := x.Prepare(at(3), "b"); err == nil {
 		t.Error("kept although barred")
 	}
 	if _, a := x.Ask(trialSystem(0), at(3)); a.Phase != TrialReverted || !a.Final {

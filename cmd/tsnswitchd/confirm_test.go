@@ -140,8 +140,11 @@ func (s *site) testNotConfirmed(t *testing.T) {
 // One that was killed and is started only after T goes back then; until it
 // is, it is missed.
 func (s *site) testNotRestarted(t *testing.T) {
-	_, r := s.tryOut(t, 5e9)
+	_, r := s.tryOut(t, 8e9)
 	_ = s.b2.end(t, syscall.SIGKILL)
+	if _, err := s.b1.client.ConfirmSchedule(t.Context(), nil); err == nil || !strings.Contains(err.Error(), "not all have agreed") {
+		t.Errorf("confirmed without b2: %v", err)
+	}
 	s.b1.tells(t, "schedule-reverted", r.ID)
 	s.b1.until(t, "misses b2", func(ctx context.Context) error {
 		sched, err := s.b1.client.ShowSchedule(ctx)

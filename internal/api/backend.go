@@ -234,11 +234,14 @@ type TrialRequest struct {
 	ID   string
 	Step string      // TrialPrepare ...
 	At   tsn.PTPTime // of TrialAdvance: when it is rolled back
+	// Ballot is that of TrialPrepare and TrialWithdraw: a name of the caller's.
+	Ballot string
 }
 
 // The steps of a TrialRequest.
 const (
 	TrialPrepare   = "prepare"   // vote to keep it
+	TrialWithdraw  = "withdraw"  // take that back
 	TrialStarted   = "started"   // news: all have committed
 	TrialConfirmed = "confirmed" // news: all have voted to keep it
 	TrialAsk       = "ask"       // tell how far it is, for good where that is decided

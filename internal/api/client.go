@@ -271,7 +271,7 @@ func (c *Client) CommitSchedule(ctx context.Context, id string) (*ScheduleState,
 }
 
 func (c *Client) TrialSchedule(ctx context.Context, r TrialRequest) (*ScheduleState, error) {
-	m, err := c.peer.TrialSchedule(ctx, &pb.TrialScheduleRequest{Id: r.ID, Step: r.Step, At: ptpToPB(r.At)})
+	m, err := c.peer.TrialSchedule(ctx, &pb.TrialScheduleRequest{Id: r.ID, Step: r.Step, At: ptpToPB(r.At), Ballot: r.Ballot})
 	return gotPtr(c, m, err, (*decoder).scheduleState)
 }
 

@@ -264,7 +264,7 @@ func (s *peerServer) CommitSchedule(ctx context.Context, r *pb.CommitScheduleReq
 
 func (s *peerServer) TrialSchedule(ctx context.Context, r *pb.TrialScheduleRequest) (*pb.ScheduleStateResponse, error) {
 	var d decoder
-	req := TrialRequest{ID: r.Id, Step: r.Step, At: d.ptp(r.At)}
+	req := TrialRequest{ID: r.Id, Step: r.Step, At: d.ptp(r.At), Ballot: r.Ballot}
 	return s.schedule(&d, r.Id, func() (*ScheduleState, error) { return s.b.TrialSchedule(ctx, req) })
 }
 

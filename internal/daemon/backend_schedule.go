@@ -110,7 +110,7 @@ func (d *Daemon) openChange() (target, bool) {
 	if c == nil || !c.Open() {
 		return target{}, false
 	}
-	t := target{id: c.ID, systems: c.Systems, base: c.Base, revertAt: c.RevertAt, cycle: 1}
+	t := target{id: c.ID, systems: c.Systems, base: c.Base, keepBy: c.KeepBy, revertAt: c.RevertAt, cycle: 1}
 	for _, p := range c.New.Ports {
 		if p.Gates != nil {
 			t.cycle = max(t.cycle, p.Gates.CycleTime)

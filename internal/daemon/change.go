@@ -29,7 +29,7 @@ import (
 //	   ·                                   ·        base time         · runs
 //	   │ prepare (at once, or when a person confirms)                 │
 //	   ├──────────────────────────────────>│ vote on disk             │
-//	   │   all have                        │                          │
+//	   │   all have, or withdraw           │                          │
 //	   │ confirmed ───────────────────────>│ for good                 │
 //	   ·                                   ·  T, if not all have      ·
 //	                                       │ old lists ──────────────>│ runs what ran before
@@ -95,7 +95,7 @@ func (c *conductor) apply(ctx context.Context, r api.ApplyRequest, progress func
 		return nil, err
 	}
 	if err := c.await(ctx, p, say); err != nil {
-		return nil, err
+		return nil, within(err, "all go back%s", c.in(ctx, p.made.RevertAt))
 	}
 	p.result.State = api.ScheduleRunning
 	if err := c.keep(p.made, p.result); err != nil {
@@ -208,7 +208,7 @@ func (c *conductor) once(ctx context.Context, p *planned, old *conducted, lead, 
 		return false, api.Errorf(api.CodeWrongOrder, "no common base time: %w", err)
 	}
 	part := p.times(now, old, lead, confirm)
-	p.result.Base, p.made.RevertAt, p.result.State = part.Base, part.RevertAt, api.SchedulePending
+	p.result.Base, p.made.KeepBy, p.made.RevertAt, p.result.State = part.Base, part.KeepBy, part.RevertAt, api.SchedulePending
 	say(c.name, "commit", "base time %d ns, in %v", part.Base.NS, time.Duration(part.Base.NS-now.NS).Round(time.Millisecond))
 	if err := c.stage(ctx, p, part, old, say); err != nil {
 		return false, err
@@ -407,30 +407,40 @@ func (c *conductor) await(ctx context.Context, p *planned, say func(node, step, 
 
 // A target is a change that is to be confirmed or rolled back.
 type target struct {
-	id             string
-	systems        []tsn.MAC
-	base, revertAt tsn.PTPTime
-	cycle          int64
+	id                     string
+	systems                []tsn.MAC
+	base, keepBy, revertAt tsn.PTPTime
+	cycle                  int64
 }
 
 // target is what this node conducts.
 func (c *conductor) target() target {
 	m := c.mem.Conductor
-	return target{m.Schedule.ID, m.Systems, m.Schedule.Base, m.RevertAt, m.Schedule.CycleTime}
+	return target{m.Schedule.ID, m.Systems, m.Schedule.Base, m.KeepBy, m.RevertAt, m.Schedule.CycleTime}
 }
 
-// confirm makes all systems vote to keep what they run. It is kept if all
-// have, whether or not they are told.
+// confirm makes all systems vote to keep what they run. If one does not, or
+// does not answer, the others take their votes back, so that all go back
+// at T unless it is confirmed in another attempt.
 func (c *conductor) confirm(ctx context.Context, t target, say telling) error {
-	_, errs := c.everywhere(ctx, t.systems, func(ctx context.Context, _ tsn.MAC, peer api.Peer) (*api.ScheduleState, error) {
-		return peer.TrialSchedule(ctx, api.TrialRequest{ID: t.id, Step: api.TrialPrepare})
-	})
-	for i, err := range errs {
-		node := c.nameOf(ctx, t.systems[i])
-		if err != nil {
-			return within(err, "%s has not agreed to keep %s; try again, or all go back%s", node, t.id, c.in(ctx, t.revertAt))
-		}
-		say(node, "confirm", "will not go back")
+	now, err := c.now(ctx)
+	if err != nil {
+		return api.Errorf(api.CodeWrongOrder, "whether there is time to confirm is not known: %w", err)
+	}
+	ballot := c.name + "/" + strconv.FormatInt(time.Now().UnixNano(), 36)
+	// Half of the time that is left to vote, so that votes can be taken back in
+	// the other: who does not answer must not leave others in doubt.
+	vote, cancel := context.WithTimeout(ctx, time.Duration(t.keepBy.NS-now.NS)/2)
+	err = c.all(vote, t, api.TrialRequest{ID: t.id, Step: api.TrialPrepare, Ballot: ballot})
+	cancel()
+	if err != nil {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+		defer cancel()
+		_ = c.all(ctx, t, api.TrialRequest{ID: t.id, Step: api.TrialWithdraw, Ballot: ballot}) // who is not told asks
+		return within(err, "not all have agreed to keep %s; try again, or all go back%s", t.id, c.in(ctx, t.revertAt))
+	}
+	for _, system := range t.systems {
+		say(c.nameOf(ctx, system), "confirm", "will not go back")
 	}
 	if deaf := c.tell(ctx, t.id, t.systems, api.TrialConfirmed); len(deaf) > 0 {
 		say(c.name, "confirm", "confirmed; %s will ask", strings.Join(deaf, ", "))

@@ -124,21 +124,32 @@ func TestChangeBusy(t *testing.T) {
 	s.all(t, next, qbv.TrialStarted)
 }
 
-// One system cannot be reached when it is confirmed: the others go back too, also those that
-// had agreed already.
+// One system cannot be reached when it is confirmed, or is dead: the others go
+// back too, also those that had agreed already.
 func TestChangeConfirmFails(t *testing.T) {
-	s, old, _ := twice(t)
-	c := s.mem.Conductor
-	s.f.peers[sys(2)].refuse["prepare"] = errLost
-	err := s.confirm(t.Context(), s.target(), quietly)
-	if api.ErrorCode(err) != api.CodeUnavailable || !strings.Contains(err.Error(), "b2 has not agreed") || !strings.Contains(err.Error(), "all go back in 1m0s") {
-		t.Errorf("%v", err)
+	for _, dead := range []bool{false, true} {
+		s, old, next := twice(t)
+		c, b2 := s.mem.Conductor, s.f.peers[sys(2)]
+		b2.refuse["prepare"] = errLost
+		if b2.dead = dead; dead {
+			for _, call := range []string{"ask", "withdraw", "state"} {
+				b2.refuse[call] = errLost
+			}
+		}
+		err := s.confirm(t.Context(), s.target(), quietly)
+		if api.ErrorCode(err) != api.CodeUnavailable || !strings.Contains(err.Error(), "not all have agreed") || !strings.Contains(err.Error(), "b2: no answer") || !strings.Contains(err.Error(), "all go back in 1m0s") {
+			t.Errorf("%v", err)
+		}
+		s.pass(t, c, 62_000)
+		if dead {
+			if b2.running != next {
+				t.Errorf("b2 runs %s", b2.running)
+			}
+			b2.dead, b2.refuse = false, map[string]error{}
+			s.pass(t, c, 63_000)
+		}
+		s.all(t, old, qbv.TrialReverted)
 	}
-	if p := s.f.peers[sys(1)]; p.trial.Phase != qbv.TrialPrepared {
-		t.Errorf("b1 is %s", p.trial.Phase)
-	}
-	s.pass(t, c, 62_000)
-	s.all(t, old, qbv.TrialReverted)
 }
 
 // It can be confirmed again while there is time.
@@ -155,25 +166,20 @@ func TestChangeConfirmAgain(t *testing.T) {
 	s.all(t, next, qbv.TrialConfirmed)
 }
 
-// All have agreed but one answer, or the news, is lost: all keep it, whatever the conductor
-// believed; it learns of it too.
+// All have agreed but the news is lost: all keep it.
 func TestChangeConfirmReachesSome(t *testing.T) {
-	for lose, call := range map[string]string{"an answer": "lost prepare", "the news": "confirmed"} {
+	for lose, systems := range map[string][]byte{"for one": {3}, "for all": {1, 2, 3}} {
 		t.Run(lose, func(t *testing.T) {
 			s, _, next := twice(t)
 			c := s.mem.Conductor
-			s.f.peers[sys(3)].refuse[call] = errLost
-			err := s.confirm(t.Context(), s.target(), quietly)
-			if (err != nil) != (call == "lost prepare") {
-				t.Errorf("%v", err)
+			for _, n := range systems {
+				s.f.peers[sys(n)].refuse["confirmed"] = errLost
+			}
+			if err := s.confirm(t.Context(), s.target(), quietly); err != nil {
+				t.Error(err)
 			}
 			s.pass(t, c, 70_000)
 			s.all(t, next, qbv.TrialConfirmed)
-			if c.Open {
-				if done, err := s.settle(t.Context()); !done || err != nil {
-					t.Errorf("%t %v", done, err)
-				}
-			}
 			if m := s.mem.Conductor; m.Open || m.Schedule.ID != next {
 				t.Errorf("%+v", m)
 			}
@@ -187,8 +193,9 @@ func TestChangeCutOff(t *testing.T) {
 	s, old, next := twice(t)
 	c := s.mem.Conductor
 	s.f.peers[sys(2)].refuse["prepare"] = errLost
-	_ = s.confirm(t.Context(), s.target(), quietly)
 	alone := s.f.peers[sys(3)]
+	alone.refuse["withdraw"] = errLost
+	_ = s.confirm(t.Context(), s.target(), quietly)
 	alone.refuse["ask"] = errLost
 	s.pass(t, c, 65_000)
 	if alone.running != next || s.f.peers[sys(1)].running != old || s.f.peers[sys(2)].running != old {

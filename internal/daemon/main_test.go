@@ -182,7 +182,9 @@ func (p *fakePeer) TrialSchedule(_ context.Context, r api.TrialRequest) (*api.Sc
 	return p.step(r.ID, r.Step, func(t qbv.Trial) (qbv.Trial, error) {
 		switch r.Step {
 		case api.TrialPrepare:
-			return t.Prepare(p.now())
+			return t.Prepare(p.now(), r.Ballot)
+		case api.TrialWithdraw:
+			return t.Withdraw(p.now(), r.Ballot)
 		case api.TrialStarted, api.TrialConfirmed:
 			return t.Tell(qbv.TrialPhase(r.Step))
 		case api.TrialBar:

@@ -59,6 +59,7 @@ type conducted struct {
 	// Confirm is the time a person asked for, 0 if this node confirms it itself.
 	Open     bool        `json:"open,omitempty"`
 	Confirm  int64       `json:"confirmNs,omitempty"`
+	KeepBy   tsn.PTPTime `json:"keepBy"` // it can be confirmed until then
 	RevertAt tsn.PTPTime `json:"revertAt"`
 	Before   *conducted  `json:"before,omitempty"`
 }

@@ -307,7 +307,7 @@ func (d *Daemon) TrialSchedule(ctx context.Context, r api.TrialRequest) (*api.Sc
 	if err != nil {
 		return nil, err
 	}
-	if changed := c.with(t); t.Phase != c.Phase || t.Barred != c.Barred || t.RevertAt != c.RevertAt {
+	if changed := c.with(t); t.Phase != c.Phase || t.Barred != c.Barred || t.RevertAt != c.RevertAt || len(t.Ballots) != len(c.Ballots) {
 		if !t.Open() && t.Phase == qbv.TrialDropped {
 			d.goBack(ctx, changed)
 		} else if err := d.putChange(changed); err != nil {
@@ -338,7 +338,9 @@ func (d *Daemon) trialStep(ctx context.Context, c *heldChange, r api.TrialReques
 		if c.Open() && (st.State != api.ScheduleRunning || st.RunningID != c.ID) {
 			return t, a, api.Errorf(api.CodeWrongOrder, "%s does not run %s: it says %s", d.cfg.Name, c.ID, describe(st))
 		}
-		t, err = c.Prepare(now)
+		t, err = c.Prepare(now, r.Ballot)
+	case api.TrialWithdraw:
+		t, err = c.Withdraw(now, r.Ballot)
 	case api.TrialStarted:
 		t, err = c.Tell(qbv.TrialStarted)
 	case api.TrialConfirmed:

@@ -79,7 +79,7 @@ func (l *trialLab) conduct() {
 		case !l.all("started"):
 			l.call(name, "started", func(t qbv.Trial, _ tsn.PTPTime) (qbv.Trial, error) { return t.Tell(qbv.TrialStarted) })
 		case !l.all("prepare"):
-			l.call(name, "prepare", qbv.Trial.Prepare)
+			l.call(name, "prepare", func(t qbv.Trial, now tsn.PTPTime) (qbv.Trial, error) { return t.Prepare(now, "b") })
 		default:
 			l.call(name, "confirmed", func(t qbv.Trial, _ tsn.PTPTime) (qbv.Trial, error) { return t.Tell(qbv.TrialConfirmed) })
 		}

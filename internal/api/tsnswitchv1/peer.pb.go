@@ -281,8 +281,9 @@ func (x *CommitScheduleRequest) GetId() string {
 type TrialScheduleRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	Step          string                 `protobuf:"bytes,2,opt,name=step,proto3" json:"step,omitempty"` // prepare | started | confirmed | ask | bar | advance
-	At            *PTPTime               `protobuf:"bytes,3,opt,name=at,proto3" json:"at,omitempty"`     // of advance
+	Step          string                 `protobuf:"bytes,2,opt,name=step,proto3" json:"step,omitempty"`     // prepare | withdraw | started | confirmed | ask | bar | advance
+	At            *PTPTime               `protobuf:"bytes,3,opt,name=at,proto3" json:"at,omitempty"`         // of advance
+	Ballot        string                 `protobuf:"bytes,4,opt,name=ballot,proto3" json:"ballot,omitempty"` // of prepare and withdraw
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -336,6 +337,13 @@ func (x *TrialScheduleRequest) GetAt() *PTPTime {
 		return x.At
 	}
 	return nil
+}
+
+func (x *TrialScheduleRequest) GetBallot() string {
+	if x != nil {
+		return x.Ballot
+	}
+	return ""
 }
 
 type AbortScheduleRequest struct {
@@ -647,11 +655,12 @@ const file_tsnswitch_v1_peer_proto_rawDesc = "" +
 	"\x06old_id\x18\b \x01(\tR\x05oldId\x124\n" +
 	"\told_ports\x18\t \x03(\v2\x17.tsnswitch.v1.PortGatesR\boldPorts\"'\n" +
 	"\x15CommitScheduleRequest\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\tR\x02id\"a\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\"y\n" +
 	"\x14TrialScheduleRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04step\x18\x02 \x01(\tR\x04step\x12%\n" +
-	"\x02at\x18\x03 \x01(\v2\x15.tsnswitch.v1.PTPTimeR\x02at\"&\n" +
+	"\x02at\x18\x03 \x01(\v2\x15.tsnswitch.v1.PTPTimeR\x02at\x12\x16\n" +
+	"\x06ballot\x18\x04 \x01(\tR\x06ballot\"&\n" +
 	"\x14AbortScheduleRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\"\x19\n" +
 	"\x17GetScheduleStateRequest\"\xaa\x02\n" +
