@@ -204,21 +204,28 @@ func (pl *Planner) whatIf(i int, s schedule.Stream, without int) (latency int64,
 			try.st.commit(j, at)
 		}
 	}
-	ok = try.place(try.st, i)
+	ok = try.place(try.st, i) || try.placeWithin(try.st, i, false)
 	pl.spent += try.st.units
 	if !ok {
 		return 0, false
 	}
-	return try.st.at[i].latency(), true
+	return try.st.at[i].latency(false), true
 }
 
-// latency is the longest of any listener.
-func (at *placing) latency() (latency int64) {
+// latency is the longest of any listener, with the last ProcessingDelay or
+// without.
+func (at *placing) latency(strict bool) (latency int64) {
 	for _, r := range at.runs {
 		for h := range at.lay.hops {
-			if x := &at.lay.hops[h]; x.listener {
-				latency = max(latency, r.starts[h]+x.tail-r.starts[0])
+			x := &at.lay.hops[h]
+			if !x.listener {
+				continue
 			}
+			n := r.starts[h] + x.tail - r.starts[0]
+			if strict {
+				n += x.proc
+			}
+			latency = max(latency, n)
 		}
 	}
 	return latency

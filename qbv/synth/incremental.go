@@ -99,6 +99,22 @@ func (st *state) acceptsRun(at *placing, r run) (err error) {
 	return err
 }
 
+// join places stream i beside what runs, if the gate control lists allow it.
+func (pl *Planner) join(i int) {
+	before := slices.Clone(pl.st.at)
+	if !pl.fit(i, 0, before) {
+		return
+	}
+	if no := pl.impossible(before); no != nil {
+		no.Stream = i
+		if pl.full == nil {
+			pl.full = map[int]*schedule.Unplaced{}
+		}
+		pl.full[i] = no
+		pl.st.remove(i)
+	}
+}
+
 // Problem is what the planner plans now: streams added are in it, streams
 // removed are not. It is the caller's.
 func (pl *Planner) Problem() *schedule.Problem {
@@ -121,7 +137,7 @@ func (pl *Planner) Add(s schedule.Stream, moveBudget int) (at schedule.Placement
 	before, cycle := slices.Clone(pl.st.at), pl.m.cycle
 	i := pl.grow(s)
 	var no *schedule.Unplaced
-	if pl.place(pl.st, i) || moveBudget > 0 && pl.makeRoom(i, moveBudget) {
+	if pl.fit(i, moveBudget, before) {
 		if no = pl.impossible(before); no == nil {
 			return pl.st.at[i].placement(i), pl.moved(before), nil
 		}
@@ -160,7 +176,7 @@ func (pl *Planner) Remove(id int) bool {
 	}
 	delete(pl.ids, id)
 	pl.shrink()
-	pl.todo = pl.todo[:0]
+	pl.full, pl.todo = nil, pl.todo[:0]
 	for i, at := range pl.st.at {
 		if at == nil {
 			pl.todo = append(pl.todo, i)
@@ -228,6 +244,16 @@ func (pl *Planner) shrink() {
 	pl.choices, pl.st.at = pl.choices[:i], pl.st.at[:i]
 }
 
+// fit places stream i: beside the others, with moves, or as a last resort late
+// by the last ProcessingDelay.
+func (pl *Planner) fit(i, budget int, before []*placing) bool {
+	if pl.place(pl.st, i) || budget > 0 && pl.makeRoom(i, budget) {
+		return true
+	}
+	pl.undo(before)
+	return pl.placeWithin(pl.st, i, false)
+}
+
 // makeRoom places stream i by moving others, no more than budget.
 func (pl *Planner) makeRoom(i, budget int) bool {
 	s := newSearch(pl)
@@ -287,12 +313,36 @@ func (pl *Planner) undo(before []*placing) {
 	}
 }
 
-// impossible says which gate control list has become impossible since before.
-func (pl *Planner) impossible(before []*placing) *schedule.Unplaced {
+// impossible says which gate control list has become impossible since before,
+// nil if none has.
+func (pl *Planner) impossible(before []*placing) (no *schedule.Unplaced) {
 	if !pl.m.limited() {
 		return nil
 	}
-	links := map[schedule.LinkID]bool{}
+	for id, touched := range pl.touched(before) {
+		if !touched {
+			continue
+		}
+		_, over, err := gatelist.BuildLink(pl.m.p, schedule.LinkID(id), pl.on(schedule.LinkID(id)))
+		switch {
+		case err != nil:
+			return &schedule.Unplaced{Link: schedule.LinkID(id), Reason: err.Error()}
+		case over != nil && no != nil:
+			no.Remedy = "" // one longer list would not do
+			return no
+		case over != nil:
+			no = &schedule.Unplaced{Link: schedule.LinkID(id), Blocking: over.Streams[max(len(over.Streams)-maxBlocking, 0):], Reason: over.Reason}
+			if over.Entries > 0 {
+				no.Remedy = fmt.Sprintf("with %d gate entries there it fits", over.Entries)
+			}
+		}
+	}
+	return no
+}
+
+// touched marks the links of streams that are elsewhere than before.
+func (pl *Planner) touched(before []*placing) []bool {
+	links := make([]bool, len(pl.m.p.Links))
 	for j, at := range pl.st.at {
 		if at != nil && (j >= len(before) || before[j] != at) {
 			for _, id := range at.lay.route {
@@ -300,19 +350,7 @@ func (pl *Planner) impossible(before []*placing) *schedule.Unplaced {
 			}
 		}
 	}
-	for id := range pl.st.ports {
-		if !links[schedule.LinkID(id)] {
-			continue
-		}
-		_, over, err := gatelist.BuildLink(pl.m.p, schedule.LinkID(id), pl.on(schedule.LinkID(id)))
-		switch {
-		case err != nil:
-			return &schedule.Unplaced{Link: schedule.LinkID(id), Reason: err.Error()}
-		case over != nil:
-			return &schedule.Unplaced{Link: schedule.LinkID(id), Blocking: over.Streams[max(len(over.Streams)-maxBlocking, 0):], Reason: over.Reason}
-		}
-	}
-	return nil
+	return links
 }
 
 // on lists the placements on a link.

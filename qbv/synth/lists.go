@@ -1,6 +1,7 @@
 package synth
 
 import (
+	"cmp"
 	"slices"
 
 	"tsnswitch/qbv/gatelist"
@@ -133,9 +134,17 @@ func (pl *Planner) refill() {
 		at[no.Stream] = nil
 	}
 	st := pl.rebuild(at)
-	for i := range at {
+	pl.full = map[int]*schedule.Unplaced{}
+	for _, i := range pl.m.sorted([]func(s *schedule.Stream) int64{rank, seldom}) {
+		if at[i] != nil {
+			continue
+		}
 		before := slices.Clone(st.at)
-		if at[i] == nil && pl.place(st, i) && pl.impossible(before) != nil {
+		if !pl.place(st, i) {
+			continue
+		}
+		if no := pl.impossible(before); no != nil {
+			no.Stream, pl.full[i] = i, no
 			st.remove(i)
 		}
 	}
@@ -153,7 +162,7 @@ func (m *model) tighten(o *gatelist.Overflow, placed []schedule.Placement) {
 		x.plain = true
 		if l.ControlOctets > 0 {
 			least := max(l.MinInterval, 1)
-			x.free = max(l.Rate.TransmitTime(l.ControlOctets), least) + max(l.Rate.TransmitTime(l.GuardOctets), least)
+			x.free = max(l.Rate.TransmitTime(l.ControlOctets), least) + max(l.Rate.TransmitTime(l.Guard(l.Control)), least)
 		}
 		return
 	}
@@ -169,9 +178,15 @@ func (m *model) tighten(o *gatelist.Overflow, placed []schedule.Placement) {
 	}
 }
 
-// settle builds the lists of placements and takes streams out, the lowest rank
-// and the latest first, until all are possible. It returns why the ones taken
-// out are.
+// lesser says which of two streams yields to make a list shorter: the one of
+// lower rank, of equals the one with more windows.
+func (m *model) lesser(i, j int) bool {
+	a, b := &m.p.Streams[i], &m.p.Streams[j]
+	return cmp.Or(cmp.Compare(a.Rank, b.Rank), cmp.Compare(a.Period, b.Period), cmp.Compare(j, i)) < 0
+}
+
+// settle builds the lists of placements and takes streams out, the lesser
+// first, until all are possible. It returns why the ones taken out are.
 func (pl *Planner) settle(s *schedule.Solution) (out []schedule.Unplaced) {
 	for {
 		lists, over := pl.m.build(s.Streams)
@@ -188,7 +203,7 @@ func (pl *Planner) settle(s *schedule.Solution) (out []schedule.Unplaced) {
 func (pl *Planner) takeOut(s *schedule.Solution, o *gatelist.Overflow) []schedule.Unplaced {
 	worst := -1
 	for _, i := range o.Streams {
-		if worst < 0 || pl.m.p.Streams[i].Rank <= pl.m.p.Streams[worst].Rank {
+		if worst < 0 || pl.m.lesser(i, worst) {
 			worst = i
 		}
 	}

@@ -48,7 +48,7 @@ func newSearch(pl *Planner) *search {
 func (s *search) reset() {
 	s.st, s.todo, s.since = s.pl.rebuild(s.pl.best.at), s.todo[:0], 0
 	for i, at := range s.pl.best.at {
-		if at != nil && len(at.runs) > 1 {
+		if at != nil && (len(at.runs) > 1 || s.pl.late(i, at)) {
 			s.st.remove(i)
 			at = nil
 		}
@@ -80,7 +80,7 @@ func (s *search) start() *search {
 
 // over says that it is no use to search on. There is less patience where
 // limits were set to links, which may well be too strict, and where all that
-// could be better is that no stream is placed period by period.
+// could be better is that no stream is late or placed period by period.
 func (s *search) over() bool {
 	most := int64(patience)
 	unplaced := s.pl.best.score[:len(s.pl.ranks)]
@@ -88,7 +88,7 @@ func (s *search) over() bool {
 	case s.pl.repaired > 0:
 		most /= 100
 	case slices.Max(unplaced) == 0:
-		most /= 10
+		most /= 5
 	}
 	return len(s.todo) == 0 || s.pl.units()-s.found > most
 }

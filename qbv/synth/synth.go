@@ -82,15 +82,16 @@ type Planner struct {
 	st       *state
 	best     *found
 	search   *search
-	resumed  bool // from a running schedule: nothing placed is moved
-	repaired int  // how often limits were set
-	ids      map[int]int
+	resumed  bool                       // from a running schedule: nothing placed is moved
+	repaired int                        // how often limits were set
+	full     map[int]*schedule.Unplaced // streams that have a place, but no list has
+	ids      map[int]int                // index of each stream ID, once asked for
 }
 
 // found is a schedule and how good it is.
 type found struct {
 	at    []*placing
-	score []int // unplaced streams of each rank, placings that are not strictly periodic
+	score []int // unplaced streams of each rank, late ones, such that are placed singly
 }
 
 // New starts a search.
@@ -137,7 +138,11 @@ func (pl *Planner) step() bool {
 	case len(pl.todo) > 0:
 		i := pl.todo[0]
 		pl.todo = pl.todo[1:]
-		pl.place(pl.st, i)
+		if pl.resumed {
+			pl.join(i)
+		} else {
+			pl.place(pl.st, i)
+		}
 		return true
 	case pl.resumed:
 		return false
@@ -160,8 +165,8 @@ func (pl *Planner) step() bool {
 }
 
 // place finds a place for stream i beside those placed: on the cheapest tree
-// under the load, on the others, with waiting; and first such that hold the
-// deadline with the last ProcessingDelay counted.
+// under the load, on the others, with waiting. It holds the deadline with the
+// last ProcessingDelay counted, unless that is out of the question.
 func (pl *Planner) place(st *state, i int) bool {
 	s := &pl.m.p.Streams[i]
 	st.units++
@@ -173,7 +178,11 @@ func (pl *Planner) place(st *state, i int) bool {
 			return true
 		}
 	}
-	return pl.placeWithin(st, i, true) || pl.placeWithin(st, i, false)
+	if pl.placeWithin(st, i, true) {
+		return true
+	}
+	l := pl.layout(st, i, 0)
+	return l != nil && l.strict > s.Deadline && pl.placeWithin(st, i, false)
 }
 
 // cheapest is the layout along the cheapest tree under the load.
@@ -248,16 +257,28 @@ func (pl *Planner) keep(st *state) bool {
 }
 
 func (pl *Planner) score(at []*placing) []int {
-	score := make([]int, len(pl.ranks)+1)
+	n := len(pl.ranks)
+	score := make([]int, n+2)
 	for i, a := range at {
-		switch {
-		case a == nil:
+		if a == nil {
 			score[slices.Index(pl.ranks, pl.m.p.Streams[i].Rank)]++
-		case len(a.runs) > 1:
-			score[len(pl.ranks)]++
+			continue
+		}
+		if pl.late(i, a) {
+			score[n]++
+		}
+		if len(a.runs) > 1 {
+			score[n+1]++
 		}
 	}
 	return score
+}
+
+// late says that a place holds the deadline, but not with the last
+// ProcessingDelay, and that there could be better ones.
+func (pl *Planner) late(i int, at *placing) bool {
+	deadline := pl.m.p.Streams[i].Deadline
+	return at.latency(true) > deadline && pl.layout(pl.st, i, 0).strict <= deadline
 }
 
 func (f *found) perfect() bool {
@@ -309,6 +330,10 @@ func (pl *Planner) reasons(streams []int) (out []schedule.Unplaced) {
 		}
 	}
 	for n, i := range streams {
+		if no := pl.full[i]; no != nil {
+			out = append(out, *no)
+			continue
+		}
 		out = append(out, pl.explain(st, i, n < maxRemedies))
 	}
 	return out
@@ -348,6 +373,7 @@ var orders = [][]func(s *schedule.Stream) int64{
 }
 
 func rank(s *schedule.Stream) int64   { return -int64(s.Rank) }
+func seldom(s *schedule.Stream) int64 { return -s.Period }
 func period(s *schedule.Stream) int64 { return s.Period }
 func slack(s *schedule.Stream) int64  { return s.Deadline }
 func size(s *schedule.Stream) int64   { return -int64(s.Size) * int64(max(s.Frames, 1)) }
