@@ -227,6 +227,19 @@ func TestApplierBeginsAgain(t *testing.T) {
 	got := a.again(given, a.begun)
 	if b := got.Egress[0].Gates.BaseTime.NS; (b-3*ms)%(7*ms) != 0 || b < now.NS+againLead || b >= now.NS+againLead+7*ms {
 		t.Errorf("begins again at %d", b)
+	} else {
+		// It stays with that until then; and not for longer if time is set back.
+		first := now
+		for _, c := range []struct {
+			now  int64
+			same bool
+		}{{first.NS + 1, true}, {b - 1, true}, {first.NS - 1_000_000*ms, false}} {
+			now.NS = c.now
+			if again := a.again(given, a.begun).Egress[0].Gates.BaseTime.NS; (again == b) != c.same {
+				t.Errorf("at %d it begins at %d, before at %d", c.now, again, b)
+			}
+		}
+		now = first
 	}
 	if got.Egress[1].Gates != nil || got.Egress[2].Gates.BaseTime.NS != 1001*ms || given.Egress[0].Gates.BaseTime.NS != 3*ms {
 		t.Errorf("changed what it must not: %v %v", got, given)
