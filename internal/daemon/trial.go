@@ -224,6 +224,9 @@ func (d *Daemon) CommitSchedule(ctx context.Context, id string) (*api.ScheduleSt
 	err = d.ask(ctx, func(rid uint64) tsn.Event { return qbv.Commit{RequestID: rid, ID: id, Base: c.Base} })
 	if err != nil { // the machine has put back what it changed
 		d.goBack(ctx, c.with(c.Restore()))
+		if now, terr := d.clock.now(); terr == nil && now.NS >= c.StartBy.NS {
+			return nil, api.Errorf(api.CodeWrongOrder, "%s: the kernel did not take it before its base time: %w", d.cfg.Name, err)
+		}
 		return nil, gateError(d.cfg.Name, err)
 	}
 	return d.scheduleState(ctx)
