@@ -211,6 +211,13 @@ func (s *site) testStream(t *testing.T) {
 			t.Errorf("%s has no entry of the stream:\n%s", b.name, text)
 		}
 	}
+	// The bridge of the talker polices it, and no other does.
+	if text := s.b1.text(t); !strings.Contains(text, "dst_mac "+group.String()) || strings.Count(text, "police") != 2 {
+		t.Errorf("b1 does not police the talker:\n%s", text)
+	}
+	if text := s.b2.text(t); strings.Contains(text, "police") {
+		t.Errorf("b2 polices:\n%s", text)
+	}
 	before1, before2 := s.b1.text(t), s.b2.text(t)
 	big := spec("big", 1500)
 	big.Interval, big.MaxLatency = 100_000, 90_000 // 123 Mbit/s

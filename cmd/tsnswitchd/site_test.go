@@ -135,6 +135,7 @@ func (s *site) bridge(t *testing.T, name string) *bridge {
 		}
 	}
 	c.SPB.Auth.Keys = []config.AuthKey{s.siteKey(t, 1, spb.HMACSHA256)}
+	c.QBV.Filters = config.FilterGate
 	if name == "b2" {
 		extra := c.Ports[len(c.Ports)-1]
 		extra.Port, extra.Ifname, extra.Stations = 9, absent, nil
@@ -282,6 +283,7 @@ tc -batch - <<.
 qdisc show
 filter show dev p1 egress
 filter show dev p2 egress
+filter show dev p2 ingress
 .
 ip -br addr show`
 
