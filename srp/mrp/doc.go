@@ -9,6 +9,8 @@
 //	                     and application)
 //
 //	application.go  what the three applications differ in: attribute types, lengths, group address
+//	values.go       what the attributes say: talkers, listeners, domains, VLANs, addresses
+//	frame.go        the Ethernet frame around a PDU
 //	event.go        attribute events and how three or four of them share an octet (10.8.2.10)
 //	pdu.go          the MRPDU (10.8.1), reader and writer
 //	applicant.go    Applicant state machine (table 10-3)
@@ -18,6 +20,9 @@
 //	participant.go  the attributes of a port, timers, indications
 //	transmit.go     one transmit opportunity: which events, packed how
 //	timers.go       presets: the standard's, Avnu ProAV's
+//
+// Not there yet: the Talker and Listener Enhanced attributes of 802.1Qcc (types
+// 5 and 6), which are passed over.
 //
 // Not to be mistaken for the Media Redundancy Protocol (IEC 62439-2), which is
 // what a Linux kernel calls MRP.
