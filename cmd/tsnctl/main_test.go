@@ -157,6 +157,10 @@ var commands = map[string]string{
 	"schedule-confirm": "schedule confirm",
 	"schedule-back":    "schedule rollback",
 	"schedule-show":    "schedule show",
+	"schedule-some":    "schedule show b1:1",
+	"schedule-explain": "schedule explain a-to-b",
+	"schedule-why":     "schedule explain 02-00-00-00-01-01:0002",
+	"schedule-diff":    "schedule diff",
 	"help-verify":      "schedule verify --help",
 	"help-plan":        "schedule plan --help",
 	"plan-paths":       "plan paths --network ../../lab/ring4.yaml",
@@ -311,34 +315,6 @@ func TestNoControlCharacters(t *testing.T) {
 	if strings.ContainsAny(out.String(), "\x1b\x07\u009b") || !strings.Contains(out.String(), "b·[2J··1") {
 		t.Errorf("%q", out.String())
 	}
-}
-
-// The chart counts exactly the open time, whatever the list.
-func TestOpenTimes(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		l := &tsn.GateControlList{}
-		for range rapid.IntRange(1, 10).Draw(t, "entries") {
-			l.Entries = append(l.Entries, tsn.GateEntry{
-				Gates:    tsn.GateMask(rapid.Uint8().Draw(t, "gates")),
-				Interval: rapid.Int64Range(1, 50).Draw(t, "interval"),
-			})
-		}
-		l.CycleTime = rapid.Int64Range(1, 600).Draw(t, "cycle")
-		for c := range tsn.TrafficClass(8) {
-			open := openTimes(l, c)
-			for ns := range l.CycleTime {
-				// 802.1Q 8.6.9.4.5: the last entry holds until the cycle ends.
-				i, left := 0, ns
-				for i < len(l.Entries)-1 && left >= l.Entries[i].Interval {
-					left -= l.Entries[i].Interval
-					i++
-				}
-				if want := l.Entries[i].Gates.Has(c); (overlap(open, ns, ns+1) == 1) != want {
-					t.Fatalf("class %d at %d: open %v of %+v", c, ns, !want, l)
-				}
-			}
-		}
-	})
 }
 
 func TestDur(t *testing.T) {

@@ -9,14 +9,14 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"tsnswitch"
 	"tsnswitch/internal/api"
 	"tsnswitch/internal/config"
 )
 
 func (a *app) schedule() *cobra.Command {
 	return group("schedule", "Plan, start and look at gate schedules",
-		a.schedulePlan(), a.scheduleVerify(), a.scheduleApply(), a.scheduleConfirm(), a.scheduleRollBack(), a.scheduleShow())
+		a.schedulePlan(), a.scheduleVerify(), a.scheduleApply(), a.scheduleConfirm(), a.scheduleRollBack(), a.scheduleShow(),
+		a.scheduleExplain(), a.scheduleDiff())
 }
 
 func (a *app) schedulePlan() *cobra.Command {
@@ -41,7 +41,7 @@ func (a *app) schedulePlan() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				return show(a, s, printSchedule)
+				return show(a, s, a.printSchedule)
 			})(c, args)
 		case c.Flags().Changed("cycle"), r.Replan:
 			return usageError{errors.New("--cycle and --replan are for a daemon; offline the cycle comes from the streams")}
@@ -199,131 +199,5 @@ func (a *app) scheduleSteps(do func(func(api.Progress)) (*api.Schedule, error)) 
 	if !a.json {
 		p.blank()
 	}
-	return show(a, s, printSchedule)
-}
-
-func (a *app) scheduleShow() *cobra.Command {
-	return &cobra.Command{
-		Use: "show", Short: "Show the running schedule as a Gantt chart",
-		Example: "  tsnctl schedule show\n  tsnctl schedule show -o json", Args: cobra.NoArgs,
-		RunE: a.call(func(ctx context.Context, sw api.Switch, _ []string) error {
-			s, err := sw.ShowSchedule(ctx)
-			if err != nil {
-				return err
-			}
-			return show(a, s, printSchedule)
-		}),
-	}
-}
-
-func printSchedule(p *page, s *api.Schedule) {
-	for _, node := range s.Silent {
-		p.wrap("", "  ", node+" has not said how the last change ended: it may run another schedule")
-	}
-	if s.State == api.ScheduleNone {
-		p.printf("no schedule: all gates open")
-		return
-	}
-	p.printf("schedule %s: %s, cycle %s, base %s", dash(s.ID), s.State, dur(s.CycleTime), seconds(s.Base.NS))
-	if s.Trial.Open() {
-		p.wrap("", "  ", s.Trial.Text+" (tsnctl schedule confirm, tsnctl schedule rollback)")
-	}
-	for _, w := range s.Warnings {
-		p.wrap("warning: ", "  ", w.Text)
-	}
-	if len(s.Streams) > 0 {
-		p.blank()
-		t := table{head: []string{"STREAM", "~NAME", "FITS", ">LATENCY", ">LIMIT", "WHY NOT"}}
-		for _, x := range s.Streams {
-			latency := "-"
-			if x.Scheduled {
-				latency = dur(x.Latency)
-			}
-			t.row(x.ID, dash(x.Name), yesNo(x.Scheduled), latency, dur(x.MaxLatency), x.Reason)
-		}
-		p.table(t)
-	}
-	for _, port := range s.Ports {
-		p.blank()
-		printPort(p, port)
-	}
-}
-
-func printPort(p *page, port api.PortSchedule) {
-	list, which := port.Oper, "oper"
-	if list == nil {
-		list, which = port.Admin, "admin"
-	}
-	state := which
-	if port.ConfigPending {
-		state += ", pending"
-	}
-	if port.Reason != "" {
-		state += ": " + port.Reason
-	}
-	p.printf("%s: %s", hopText(port.PathHop), state)
-	if list == nil {
-		p.printf("  all gates open")
-		return
-	}
-	gantt(p, list)
-	for _, w := range port.Windows {
-		p.wrap("  ", "    ", fmt.Sprintf("window %s .. %s for %s", dur(w.Start), dur(w.End), w.Stream))
-	}
-}
-
-// bar is how many columns a cycle has in the chart.
-const bar = 64
-
-// gantt draws one line for each class: # open all the time of that column,
-// + some of it, . closed.
-func gantt(p *page, l *tsn.GateControlList) {
-	cycle := l.CycleTime
-	if cycle <= 0 {
-		return
-	}
-	for c := int(tsn.NumClasses) - 1; c >= 0; c-- {
-		open := openTimes(l, tsn.TrafficClass(c))
-		var b strings.Builder
-		for i := range int64(bar) {
-			from, to := cycle*i/bar, cycle*(i+1)/bar
-			switch n := overlap(open, from, to); {
-			case n == 0:
-				b.WriteByte('.')
-			case n == to-from:
-				b.WriteByte('#')
-			default:
-				b.WriteByte('+')
-			}
-		}
-		p.line(fmt.Sprintf("  class %d |%s|", c, b.String()))
-	}
-	mark := dur(cycle)
-	p.line("           0" + strings.Repeat(" ", max(0, bar-1-len(mark))) + mark)
-}
-
-// openTimes are the [from, to) of a cycle in which class c may send. A cycle
-// longer than the entries ends as the last entry does; a shorter one cuts them.
-func openTimes(l *tsn.GateControlList, c tsn.TrafficClass) [][2]int64 {
-	var out [][2]int64
-	at := int64(0)
-	for i, e := range l.Entries {
-		end := min(at+e.Interval, l.CycleTime)
-		if i == len(l.Entries)-1 {
-			end = l.CycleTime
-		}
-		if e.Gates.Has(c) && end > at {
-			out = append(out, [2]int64{at, end})
-		}
-		at = end
-	}
-	return out
-}
-
-func overlap(open [][2]int64, from, to int64) int64 {
-	n := int64(0)
-	for _, o := range open {
-		n += max(0, min(to, o[1])-max(from, o[0]))
-	}
-	return n
+	return show(a, s, a.printSchedule)
 }

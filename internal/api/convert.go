@@ -130,11 +130,11 @@ func (d *decoder) portGates(p *pb.PortGates) PortGates {
 }
 
 func (d *decoder) window(w *pb.Window) Window {
-	return Window{Stream: d.streamID("stream_id", w.GetStreamId()), Start: w.GetStartNs(), End: w.GetEndNs(), FrameStart: w.GetFrameStartNs(), FrameEnd: w.GetFrameEndNs()}
+	return Window{Stream: d.streamID("stream_id", w.GetStreamId()), Start: w.GetStartNs(), End: w.GetEndNs(), FrameStart: w.GetFrameStartNs(), FrameEnd: w.GetFrameEndNs(), Period: w.GetPeriodNs()}
 }
 
 func windowToPB(w Window) *pb.Window {
-	return &pb.Window{StreamId: idText(w.Stream), StartNs: w.Start, EndNs: w.End, FrameStartNs: w.FrameStart, FrameEndNs: w.FrameEnd}
+	return &pb.Window{StreamId: idText(w.Stream), StartNs: w.Start, EndNs: w.End, FrameStartNs: w.FrameStart, FrameEndNs: w.FrameEnd, PeriodNs: w.Period}
 }
 
 func (d *decoder) portSchedule(p *pb.PortSchedule) PortSchedule {

@@ -81,7 +81,7 @@ func anyPorts(t *rapid.T) []PortSchedule {
 			ConfigPending: rapid.Bool().Draw(t, "pending"), Reason: anyText.Draw(t, "reason"),
 		}
 		for range rapid.IntRange(0, 2).Draw(t, "windows") {
-			p.Windows = append(p.Windows, Window{anyID.Draw(t, "stream"), rapid.Int64().Draw(t, "start"), rapid.Int64().Draw(t, "end"), rapid.Int64().Draw(t, "frameStart"), rapid.Int64().Draw(t, "frameEnd")})
+			p.Windows = append(p.Windows, Window{anyID.Draw(t, "stream"), rapid.Int64().Draw(t, "start"), rapid.Int64().Draw(t, "end"), rapid.Int64().Draw(t, "frameStart"), rapid.Int64().Draw(t, "frameEnd"), rapid.Int64().Draw(t, "period")})
 		}
 		out = append(out, p)
 	}
@@ -132,7 +132,7 @@ func TestConversions(t *testing.T) {
 			StagedID: "a", RunningID: "b", State: anyText.Draw(t, "state"), Base: anyTime(t), Ports: anyPorts(t),
 			Clock: ClockState{Domain: 20, GrandMaster: "g", Now: 3, OffsetBound: 4, Trouble: "t"}, Trial: anyTrial(t),
 		}, scheduleStateToPB, (*decoder).scheduleState)
-		ports := []PortGates{{Port: 1, Gates: &tsn.GateControlList{BaseTime: anyTime(t), CycleTime: 5, Entries: []tsn.GateEntry{{Gates: 3, Interval: 5}}}, Arrivals: []Window{{anyID.Draw(t, "stream"), 1, 2, 3, 4}}}, {Port: 2}}
+		ports := []PortGates{{Port: 1, Gates: &tsn.GateControlList{BaseTime: anyTime(t), CycleTime: 5, Entries: []tsn.GateEntry{{Gates: 3, Interval: 5}}}, Arrivals: []Window{{anyID.Draw(t, "stream"), 1, 2, 3, 4, 6}}}, {Port: 2}}
 		roundTrip(t, "stage", StageRequest{
 			ID: anyText.Draw(t, "id"), Systems: []tsn.MAC{{2}, {4}}, StartBy: anyTime(t), Base: tsn.PTPTime{NS: 1}, KeepBy: anyTime(t), RevertAt: anyTime(t),
 			Ports: ports, OldID: "o", Old: ports,

@@ -327,13 +327,14 @@ type PortSchedule struct {
 
 // Window is when frames of a stream pass a port, from the start of the cycle:
 // the gate is open from Start to End, the frames are planned from FrameStart
-// to FrameEnd.
+// to FrameEnd, and again after each Period.
 type Window struct {
 	Stream     tsn.StreamID `json:"streamId"`
 	Start      int64        `json:"startNs"`
 	End        int64        `json:"endNs"`
 	FrameStart int64        `json:"frameStartNs"`
 	FrameEnd   int64        `json:"frameEndNs"`
+	Period     int64        `json:"periodNs"`
 }
 
 // ScheduledStream is one stream's outcome.

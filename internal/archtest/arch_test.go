@@ -42,6 +42,7 @@ var may = map[string][]string{
 	"gptp":              {"", "gptp/ptpmsg"},
 	"qbv":               {""},
 	"qbv/schedule":      {""},
+	"qbv/gantt":         {""},
 	"qbv/gatelist":      {"", "qbv/schedule"},
 	"qbv/cqf":           {"", "qbv/schedule", "qbv/gatelist"},
 	"qbv/srbound":       {""},
@@ -91,6 +92,8 @@ var may = map[string][]string{
 		"internal/record", "internal/gptplog", "internal/ndproxy", "internal/config", "internal/api", "internal/api/tsnswitchv1", "internal/api/tsnswitchv1/tsnswitchv1connect",
 	},
 
+	"internal/chart": {"", "qbv/gantt", "qbv/gatelist", "qbv/schedule", "qbv/verify", "internal/api", "internal/api/tsnswitchv1", "internal/api/tsnswitchv1/tsnswitchv1connect"},
+
 	"internal/gptptest": {},
 	"internal/qbvbench": {"", "qbv/schedule", "qbv/format", "qbv/instances", "qbv/synth", "qbv/verify"},
 
@@ -101,12 +104,12 @@ var may = map[string][]string{
 
 	"cmd/tsnswitchd": {"", "internal/config", "internal/daemon"},
 	"cmd/tsnctl": {
-		"", "spb", "gptp", "qbv", "qbv/schedule", "qbv/format", "qbv/synth", "qbv/gatelist", "qbv/cqf", "qbv/verify", "qbv/framesim", "srp", "internal/config", "internal/nodeconfig", "internal/node", "internal/record", "internal/gptplog", "internal/plot",
+		"", "spb", "gptp", "qbv", "qbv/schedule", "qbv/format", "qbv/synth", "qbv/gatelist", "qbv/cqf", "qbv/verify", "qbv/framesim", "qbv/gantt", "srp", "internal/config", "internal/nodeconfig", "internal/node", "internal/record", "internal/gptplog", "internal/plot", "internal/chart",
 		"internal/api", "internal/api/tsnswitchv1", "internal/api/tsnswitchv1/tsnswitchv1connect",
 	},
 	"lab/twokernels": {"", "internal/api", "internal/config", "internal/kerneltest/uml"},
 	"lab/demo": {
-		"", "gptp/ptpmsg", "qbv", "internal/config", "internal/api", "internal/kerneltest", "internal/kerneltest/uml",
+		"", "gptp/ptpmsg", "qbv/gantt", "internal/chart", "internal/config", "internal/api", "internal/kerneltest", "internal/kerneltest/uml",
 		"internal/api/tsnswitchv1", "internal/api/tsnswitchv1/tsnswitchv1connect",
 	},
 }
@@ -115,6 +118,7 @@ var may = map[string][]string{
 var cores = []string{
 	"", "spb", "spb/isispdu", "spb/ctlframe", "gptp", "gptp/ptpmsg", "qbv",
 	"qbv/schedule",
+	"qbv/gantt",
 	"qbv/format",
 	"qbv/gatelist",
 	"qbv/cqf",

@@ -242,7 +242,7 @@ func (p *planned) fill(ctx context.Context, c *conductor) {
 		}
 		for _, w := range port.Windows {
 			out.Windows = append(out.Windows, api.Window{
-				Stream: w.Stream, Start: w.Open, End: w.Close, FrameStart: w.Start, FrameEnd: w.End,
+				Stream: w.Stream, Start: w.Open, End: w.Close, FrameStart: w.Start, FrameEnd: w.End, Period: w.Period,
 			})
 		}
 		p.result.Ports = append(p.result.Ports, out)

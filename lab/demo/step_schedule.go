@@ -1,13 +1,11 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net"
 	"net/netip"
-	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -16,8 +14,9 @@ import (
 
 	"tsnswitch"
 	"tsnswitch/internal/api"
+	"tsnswitch/internal/chart"
 	"tsnswitch/internal/config"
-	"tsnswitch/qbv"
+	"tsnswitch/qbv/gantt"
 )
 
 // stepSchedule applies a schedule with tsnctl, reads it back from every kernel
@@ -54,7 +53,7 @@ func (l *lab) apply(ctx context.Context, s *stepReport, all bool) error {
 	}
 	l.schedule = sched
 	var svg strings.Builder
-	if err := qbv.GanttSVG(&svg, planOf(sched), l.labels()); err != nil {
+	if err := gantt.SVG(&svg, chart.Running(sched, nil)); err != nil {
 		return err
 	}
 	l.gantt = svg.String()
@@ -219,52 +218,4 @@ func (s *space) sendPaced(ctx context.Context, to netip.AddrPort, count, priorit
 		}
 	}
 	return nil
-}
-
-// planOf gives a schedule read from a daemon the form pictures are drawn from.
-func planOf(a *api.Schedule) *qbv.Chart {
-	q := &qbv.Chart{CycleTime: a.CycleTime}
-	slots := map[tsn.StreamID][]qbv.Slot{}
-	for _, p := range a.Ports {
-		list := p.Oper
-		if list == nil {
-			list = p.Admin
-		}
-		if list == nil {
-			continue
-		}
-		zero := *list
-		zero.BaseTime = tsn.PTPTime{}
-		q.Ports = append(q.Ports, qbv.ChartPort{Hop: p.Hop, List: zero})
-		for _, w := range p.Windows {
-			slots[w.Stream] = append(slots[w.Stream], qbv.Slot{Hop: p.Hop, Start: w.FrameStart, End: w.FrameEnd, Open: w.Start, Close: w.End})
-		}
-	}
-	place := map[tsn.Hop]int{} // rows of the picture follow the streams' ways
-	for _, st := range a.Streams {
-		path := slots[st.ID]
-		if !st.Scheduled || len(path) == 0 {
-			continue
-		}
-		slices.SortFunc(path, func(x, y qbv.Slot) int { return cmp.Compare(x.Open, y.Open) })
-		q.Streams = append(q.Streams, qbv.ChartStream{
-			Stream:          tsn.Stream{ID: st.ID, Name: st.Name, Interval: a.CycleTime, MaxLatency: st.MaxLatency},
-			InjectionOffset: path[0].Open, WorstLatency: st.Latency, Slots: path,
-		})
-		for _, slot := range path {
-			if _, ok := place[slot.Hop]; !ok {
-				place[slot.Hop] = len(place)
-			}
-		}
-	}
-	slices.SortStableFunc(q.Ports, func(x, y qbv.ChartPort) int { return cmp.Compare(place[x.Hop], place[y.Hop]) })
-	return q
-}
-
-func (l *lab) labels() qbv.Labels {
-	out := qbv.Labels{Systems: map[tsn.MAC]string{}, Streams: map[tsn.StreamID]string{}}
-	for _, n := range l.net.Nodes {
-		out.Systems[n.SystemID] = n.Name
-	}
-	return out
 }

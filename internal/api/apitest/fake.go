@@ -264,8 +264,8 @@ func Schedule(state string) *api.Schedule {
 	s := &api.Schedule{
 		ID: "s-1", State: state, Base: gates.BaseTime, CycleTime: gates.CycleTime,
 		Ports: []api.PortSchedule{
-			{PathHop: PathAB()[0], Admin: gates, Windows: []api.Window{{Stream: id, Start: 2_000_000, End: 2_461_440}}},
-			{PathHop: PathAB()[1], Admin: gates, ConfigPending: true, Reason: "base time not reached"},
+			{PathHop: PathAB()[0], Admin: gates, Windows: []api.Window{{Stream: id, Start: 2_000_000, End: 2_461_440, FrameStart: 2_005_000, FrameEnd: 2_456_440, Period: 10_000_000}}},
+			{PathHop: PathAB()[1], Admin: gates, ConfigPending: true, Reason: "base time not reached", Windows: []api.Window{{Stream: id, Start: 2_600_000, End: 3_061_440, FrameStart: 2_605_000, FrameEnd: 3_056_440, Period: 10_000_000}}},
 		},
 		Streams: []api.ScheduledStream{
 			{ID: id, Name: "a-to-b", Scheduled: true, Latency: 1_260_000, MaxLatency: 8_000_000},

@@ -611,6 +611,7 @@ type Window struct {
 	EndNs         int64                  `protobuf:"varint,3,opt,name=end_ns,json=endNs,proto3" json:"end_ns,omitempty"`
 	FrameStartNs  int64                  `protobuf:"varint,4,opt,name=frame_start_ns,json=frameStartNs,proto3" json:"frame_start_ns,omitempty"`
 	FrameEndNs    int64                  `protobuf:"varint,5,opt,name=frame_end_ns,json=frameEndNs,proto3" json:"frame_end_ns,omitempty"`
+	PeriodNs      int64                  `protobuf:"varint,6,opt,name=period_ns,json=periodNs,proto3" json:"period_ns,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -676,6 +677,13 @@ func (x *Window) GetFrameStartNs() int64 {
 func (x *Window) GetFrameEndNs() int64 {
 	if x != nil {
 		return x.FrameEndNs
+	}
+	return 0
+}
+
+func (x *Window) GetPeriodNs() int64 {
+	if x != nil {
+		return x.PeriodNs
 	}
 	return 0
 }
@@ -1319,14 +1327,15 @@ const file_tsnswitch_v1_types_proto_rawDesc = "" +
 	"\tPortGates\x12\x12\n" +
 	"\x04port\x18\x01 \x01(\rR\x04port\x123\n" +
 	"\x05gates\x18\x02 \x01(\v2\x1d.tsnswitch.v1.GateControlListR\x05gates\x120\n" +
-	"\barrivals\x18\x03 \x03(\v2\x14.tsnswitch.v1.WindowR\barrivals\"\x9f\x01\n" +
+	"\barrivals\x18\x03 \x03(\v2\x14.tsnswitch.v1.WindowR\barrivals\"\xbc\x01\n" +
 	"\x06Window\x12\x1b\n" +
 	"\tstream_id\x18\x01 \x01(\tR\bstreamId\x12\x19\n" +
 	"\bstart_ns\x18\x02 \x01(\x03R\astartNs\x12\x15\n" +
 	"\x06end_ns\x18\x03 \x01(\x03R\x05endNs\x12$\n" +
 	"\x0eframe_start_ns\x18\x04 \x01(\x03R\fframeStartNs\x12 \n" +
 	"\fframe_end_ns\x18\x05 \x01(\x03R\n" +
-	"frameEndNs\"\x8a\x02\n" +
+	"frameEndNs\x12\x1b\n" +
+	"\tperiod_ns\x18\x06 \x01(\x03R\bperiodNs\"\x8a\x02\n" +
 	"\fPortSchedule\x12#\n" +
 	"\x03hop\x18\x01 \x01(\v2\x11.tsnswitch.v1.HopR\x03hop\x123\n" +
 	"\x05admin\x18\x02 \x01(\v2\x1d.tsnswitch.v1.GateControlListR\x05admin\x121\n" +
