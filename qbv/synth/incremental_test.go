@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	tsn "tsnswitch"
 	"tsnswitch/qbv/instances"
@@ -157,25 +158,32 @@ func TestResumeRuns(t *testing.T) {
 	}
 }
 
+// BenchmarkAdd prints how long it takes to add one stream to 2,000 that stay where
+// they are: the middle one, and the slowest of a hundred.
 func BenchmarkAdd(b *testing.B) {
 	spec := instances.SetX()[2]
-	spec.Streams = 2200
+	spec.Streams = 3000
 	p := spec.Problem()
 	later := p.Streams[2000:]
 	p.Streams = p.Streams[:2000:2000]
-	s := mustSolve(b, p, Options{})
-	pl, err := Resume(p, s, Options{})
+	pl, err := Resume(p, mustSolve(b, p, Options{}), Options{})
 	if err != nil {
 		b.Fatal(err)
 	}
-	n := 0
+	var took []time.Duration
 	for b.Loop() {
-		x := later[n%len(later)]
-		if _, _, err := pl.Add(x, 0); err != nil {
+		s := later[len(took)%len(later)]
+		begin := time.Now()
+		_, _, err := pl.Add(s, 0)
+		took = append(took, time.Since(begin))
+		if err != nil {
 			b.Fatal(err)
 		}
-		if n++; n >= len(later)/2 {
-			pl.Remove(later[(n-len(later)/2)%len(later)].ID)
-		}
+		b.StopTimer()
+		pl.Remove(s.ID)
+		b.StartTimer()
 	}
+	slices.Sort(took)
+	b.ReportMetric(float64(took[len(took)/2]), "p50-ns")
+	b.ReportMetric(float64(took[len(took)*99/100]), "p99-ns")
 }

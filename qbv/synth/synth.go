@@ -1,5 +1,3 @@
-// Package synth finds schedules: routes, transmission times and queues for the
-// streams of a schedule.Problem.
 package synth
 
 import (
@@ -309,7 +307,11 @@ func (pl *Planner) placings() []*placing {
 func (pl *Planner) Solution() *schedule.Solution {
 	s := &schedule.Solution{Cycle: pl.m.cycle}
 	var out []int
-	s.Streams, out = pl.placements(pl.placings())
+	at := pl.placings()
+	if !pl.resumed {
+		at = pl.m.spread(at)
+	}
+	s.Streams, out = pl.placements(at)
 	s.Unplaced = append(pl.settle(s), pl.reasons(out)...)
 	slices.SortFunc(s.Unplaced, func(a, b schedule.Unplaced) int { return cmp.Compare(a.Stream, b.Stream) })
 	return s

@@ -55,6 +55,34 @@ func TestSets(t *testing.T) {
 	}
 }
 
+// Where there are queues to spare, streams are apart in them even if a frame is
+// counted from its last octet in.
+func TestSpread(t *testing.T) {
+	for _, spec := range instances.SetA() {
+		if spec.Sizes[0] < 100 {
+			continue // more frames come in within 2 us than there are queues
+		}
+		p := spec.Problem()
+		s := mustSolve(t, p, Options{})
+		queues := map[[2]int][]use{}
+		for _, at := range s.Streams {
+			st := &p.Streams[at.Stream]
+			tx := p.Links[0].Rate.TransmitTime(st.Size)
+			for h := 1; h < len(at.Route); h++ {
+				for k := int64(0); k < s.Cycle; k += st.Period {
+					key := [2]int{int(at.Route[h]), int(at.Queues[h])}
+					queues[key] = append(queues[key], use{at.Starts[h-1] + tx + k, at.Starts[h] + tx + k, at.Stream})
+				}
+			}
+		}
+		for key, uses := range queues {
+			if err := overlap(uses, s.Cycle); err != nil {
+				t.Errorf("%s: link %d, queue %d: %v", p.Name, key[0], key[1], err)
+			}
+		}
+	}
+}
+
 func benchmarkSolve(b *testing.B, spec instances.Spec) {
 	p := spec.Problem()
 	s := mustSolve(b, p, Options{})
