@@ -197,6 +197,10 @@ type Lab struct {
 	Cut       string `yaml:"cut,omitempty"`       // link to cut, by its nodes: b1-b2
 }
 
+// SyncError is what daemons plan with: a schedule that is planned from a file
+// without another value holds for them.
+const SyncError = 1000 // ns
+
 func defaultNetwork() Network {
 	net := func(s string) Prefix { return Prefix{netip.MustParsePrefix(s)} }
 	return Network{
@@ -206,7 +210,7 @@ func defaultNetwork() Network {
 		},
 		GPTP: NetworkGPTP{GateOffsetBound: 1e6, SyncReceiptTimeout: 3},
 		QBV: NetworkQBV{
-			LeadTime: 2e9, Guard: tsn.MaxFrameOctets, Isolation: IsolateFrames, Software: true, MaxCycle: 1e9,
+			LeadTime: 2e9, SyncError: SyncError, Guard: tsn.MaxFrameOctets, Isolation: IsolateFrames, Software: true, MaxCycle: 1e9,
 			Queues: tsn.NumClasses, Scheduled: []int{int(tsn.ClassScheduled)},
 			Control: NetworkControl{Queue: int(tsn.ClassControl), Size: tsn.MaxFrameOctets},
 		},

@@ -65,7 +65,7 @@ const startupHold = 3_000_000_000
 
 func planConfig(c *config.Daemon) planSettings {
 	return planSettings{
-		GuardOctets: int(c.QBV.GuardOctets), SyncError: 1000, Jitter: int64(c.QBV.Jitter),
+		GuardOctets: int(c.QBV.GuardOctets), SyncError: config.SyncError, Jitter: int64(c.QBV.Jitter),
 		MinInterval: int64(c.QBV.MinInterval), MaxCycle: int64(c.QBV.MaxCycle), MaxEntries: 256,
 		LeadTime: int64(c.QBV.LeadTime),
 	}
