@@ -17,5 +17,4 @@
 //	            from Admin to Oper, confirmed by reading the kernel back
 //	trial.go    one system's part in a change of the whole network: two votes,
 //	            and how everybody comes to the same end
-//	gantt.go    a Chart as text; ganttsvg.go as SVG
 package qbv
