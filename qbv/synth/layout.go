@@ -19,6 +19,8 @@ type hop struct {
 	listener bool  // the link ends at a listener
 	start    int64 // after the first start, without waiting
 	dur      int64 // from the first frame's start to the last one's end
+	pace     int64 // from one frame's start to the next
+	gain     int64 // how much earlier a short frame is through
 	step     int64 // from a start until the frame can start on the next link
 	lead     int64 // from the start of the residence to the arrival of an early frame's planned time
 	lies     int64 // how long before a start the link is taken
@@ -33,25 +35,24 @@ type hop struct {
 func (m *model) lay(i int, route []schedule.LinkID) *layout {
 	s := &m.p.Streams[i]
 	l := &layout{route: route, hops: make([]hop, len(route))}
-	paces, gains := make([]int64, len(route)), make([]int64, len(route))
 	frames := int64(max(s.Frames, 1))
 	for h, id := range route {
 		link := &m.p.Links[id]
 		x := &l.hops[h]
 		tx := link.Rate.TransmitTime(s.Size)
 		*x = hop{link: id, parent: l.parent(m, h), step: tx + link.PropagationDelay + link.ProcessingDelay, lead: m.margin, proc: link.ProcessingDelay}
-		paces[h] = tx
+		x.pace = tx
 		if x.parent >= 0 {
 			up := &l.hops[x.parent]
 			x.start = up.start + up.step
-			paces[h] = max(tx, paces[x.parent])
-			x.lead = m.margin + m.p.SyncError + gains[x.parent]
-			gains[h] = gains[x.parent]
+			x.pace = max(tx, up.pace)
+			x.lead = m.margin + m.p.SyncError + up.gain
+			x.gain = up.gain
 		}
 		if s.MinSize > 0 {
-			gains[h] += tx - link.Rate.TransmitTime(s.MinSize)
+			x.gain += tx - link.Rate.TransmitTime(s.MinSize)
 		}
-		x.dur = (frames-1)*paces[h] + tx
+		x.dur = (frames-1)*x.pace + tx
 		x.lies = m.margin
 		if x.lead > m.margin && link.MinInterval > 1 {
 			// A gate that is shut for frames that may be early is so for an entry.

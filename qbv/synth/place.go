@@ -98,22 +98,25 @@ func (pl *placing) resides(m *model, r, h int) (from, to int64) {
 
 // commit places stream i.
 func (st *state) commit(i int, pl *placing) {
-	at := &placing{lay: pl.lay, class: pl.class}
-	for _, r := range pl.runs {
-		st.add(i, at, r)
-	}
 	st.at[i] = pl
+	for n := range pl.runs {
+		st.occupy(i, pl, n)
+	}
 }
 
 // add gives stream i one more period at its place.
 func (st *state) add(i int, pl *placing, r run) {
 	st.at[i] = pl
 	pl.runs = append(pl.runs, r)
-	n := len(pl.runs) - 1
+	st.occupy(i, pl, len(pl.runs)-1)
+}
+
+// occupy takes the time of run n of a place.
+func (st *state) occupy(i int, pl *placing, n int) {
 	for h := range pl.lay.hops {
 		x := &pl.lay.hops[h]
 		p := &st.ports[x.link]
-		p.windows.add(st.m, item{int32(i), pl.class, r.starts[h] - x.lies, x.window})
+		p.windows.add(st.m, item{int32(i), pl.class, pl.runs[n].starts[h] - x.lies, x.window})
 		if p.queues != nil {
 			st.reside(p, i, pl, n, h)
 		}

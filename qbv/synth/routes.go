@@ -107,6 +107,7 @@ const maxSizes = 64
 // union lists the links to all listeners, parent before child.
 func (r *router) union(s *schedule.Stream) (route []schedule.LinkID) {
 	in := func(id schedule.LinkID) bool { return slices.Contains(route, id) }
+	route = make([]schedule.LinkID, 0, 16)
 	for _, n := range s.Listeners {
 		begin := len(route)
 		for id := r.via[n]; id >= 0 && !in(id); id = r.via[r.m.p.Links[id].From] {
