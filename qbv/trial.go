@@ -417,6 +417,8 @@ func (t Trial) Text(now tsn.PTPTime) string {
 		return fmt.Sprintf("reverts in %d s", max(t.RevertAt.NS-now.NS, 0)/1_000_000_000)
 	case t.Phase == TrialCommitted, t.Phase == TrialStarted:
 		return fmt.Sprintf("unconfirmed, reverts in %d s", max(t.RevertAt.NS-now.NS, 0)/1_000_000_000)
+	case t.Phase == TrialPrepared:
+		return "being confirmed"
 	}
 	return string(t.Phase)
 }

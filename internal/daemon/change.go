@@ -14,31 +14,6 @@ import (
 	"tsnswitch/qbv"
 )
 
-// How a conductor changes the gates of all systems at once:
-//
-//	conductor                 each system                         kernel
-//	   │ stage: what runs, what shall, T   │                          │
-//	   ├──────────────────────────────────>│ checks; record on disk   │
-//	   │ its clock, or a refusal           │                          │
-//	   │<──────────────────────────────────┤                          │
-//	   │   all agree on domain, grand master and time, or abort       │
-//	   │ commit                            │                          │
-//	   ├──────────────────────────────────>│ vote on disk ───────────>│ waits for base
-//	   │   all have, or abort              │                          │
-//	   │ started ─────────────────────────>│                          │
-//	   ·                                   ·        base time         · runs
-//	   │ prepare (at once, or when a person confirms)                 │
-//	   ├──────────────────────────────────>│ vote on disk             │
-//	   │   all have, or withdraw           │                          │
-//	   │ confirmed ───────────────────────>│ for good                 │
-//	   ·                                   ·  T, if not all have      ·
-//	                                       │ old lists ──────────────>│ runs what ran before
-//
-// The votes and who may tell their outcome are in qbv.Trial: the conductor is
-// one that asks all and tells all, no more. If it ends between any two arrows
-// the systems come to one end without it: what not all have committed starts
-// nowhere, and what not all have voted to keep runs nowhere after T.
-
 const (
 	// awaitSlack is how long after its base time a schedule may take to be
 	// seen running everywhere before the conductor calls it failed.

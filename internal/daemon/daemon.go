@@ -16,6 +16,34 @@
 // The daemon holds no protocol knowledge: what is decided is decided in a
 // core, or in the keeper and the conductor, which know other daemons only as
 // api.Peer.
+//
+// # A change of all gates
+//
+// A conductor changes the gates of all systems at once, or of none (change.go);
+// trial.go is each system's part. T is when all go back to what they ran before.
+//
+//	conductor                 each system                         kernel
+//	   │ stage: what runs, what shall, T   │                          │
+//	   ├──────────────────────────────────>│ checks; record on disk   │
+//	   │ its clock, or a refusal           │                          │
+//	   │<──────────────────────────────────┤                          │
+//	   │   all agree on domain, grand master and time, or abort       │
+//	   │ commit                            │                          │
+//	   ├──────────────────────────────────>│ vote on disk ───────────>│ waits for base
+//	   │   all have, or abort              │                          │
+//	   │ started ─────────────────────────>│                          │
+//	   ·                                   ·        base time         · runs
+//	   │ prepare (at once, or when a person confirms)                 │
+//	   ├──────────────────────────────────>│ vote on disk             │
+//	   │   all have, or withdraw           │                          │
+//	   │ confirmed ───────────────────────>│ for good                 │
+//	   ·                                   ·  T, if not all have      ·
+//	                                       │ old lists ──────────────>│ runs what ran before
+//
+// The votes and who may tell their outcome are in qbv.Trial: the conductor is
+// one that asks all and tells all, no more. If it ends between any two arrows
+// the systems come to one end without it: what not all have committed starts
+// nowhere, and what not all have voted to keep runs nowhere after T.
 package daemon
 
 import (
