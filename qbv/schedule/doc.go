@@ -40,7 +40,8 @@
 //
 //   - Windows on one link do not overlap, whatever their queues.
 //   - A frame resides in its queue from its earliest arrival (on the first link:
-//     from when its window opens) until its window closes. With IsolateFrames the residences of
+//     from when its window opens) until its window closes, or, without margins, until the last frame
+//     of its period begins to leave. With IsolateFrames the residences of
 //     two streams in one queue do not overlap; with InOrder they may, but then the frames
 //     leave in the order of arrival, whatever the margins do.
 //   - In a window only the gate of its queue is open; gates outside

@@ -24,6 +24,7 @@ type hop struct {
 	link     schedule.LinkID
 	queue    tsn.TrafficClass
 	length   int64 // of the window
+	leaves   int64 // from when on another stream's frame may be in the queue
 	busy     int64 // of that, frames of full size
 	base     int64 // how long before, at most, the first frame is in the queue, if it left the port before in its window
 	late     int64 // when the last frame is in the queue at the latest

@@ -199,7 +199,7 @@ func (c *checker) cyclicLoad(l *cyclicLink) {
 		return
 	}
 	for parity := range 2 {
-		h := hop{stream: -1, link: w.Link, queue: w.Queues[parity], length: w.Length, short: l.short, end: -1, base: t + w.Offset - l.comes}
+		h := hop{stream: -1, link: w.Link, queue: w.Queues[parity], length: w.Length, leaves: w.Length, short: l.short, end: -1, base: t + w.Offset - l.comes}
 		if l.comes == t {
 			h.base = 0
 		}

@@ -119,8 +119,8 @@ func TestRules(t *testing.T) {
 			func(_ *problem, s *solution) { s.Streams[1].Starts = []int64{1500, 3499, 6500} },
 		},
 		{
-			RuleIsolation, "link 2 (a-b) at 3499 ns: stream 9 may be in queue 3 for 1 ns until the window of stream 7 (axis) closes",
-			func(_ *problem, s *solution) { s.Streams[1].Starts[0] = 1999 },
+			RuleIsolation, "link 2 (a-b) at 2499 ns: stream 9 may be in queue 3 1 ns before stream 7 (axis) has left it",
+			func(p *problem, s *solution) { s.Streams[1].Starts[0] = 999; regate(p, s) },
 		},
 		{RuleOrder, "link 2 (a-b) at 2500 ns: stream 9 may come to queue 3 0 ns before stream 7", func(p *problem, s *solution) {
 			p.Isolation = schedule.InOrder
@@ -242,5 +242,23 @@ func TestInvalidProblem(t *testing.T) {
 	}
 	if _, err := Check(nil, s); err == nil {
 		t.Error("no error without a problem")
+	}
+}
+
+// Without margins a frame may come while the one ahead is leaving; with them,
+// the window of that one has to be over.
+func TestBehindTheLast(t *testing.T) {
+	p, s := two()
+	s.Streams[1].Starts[0] = 1999 // there at 3499, stream 7 leaves from 2500 to 3500
+	s.Gates = schedtest.Gates(p, s)
+	if r := check(t, p, s); len(r.Faults) != 0 {
+		t.Errorf("%+v", r.Faults)
+	}
+	p.Jitter = 1
+	p.Streams[0].Deadline += 100
+	p.Streams[1].Deadline += 100
+	s.Gates = schedtest.Gates(p, s)
+	if r := check(t, p, s); !slices.ContainsFunc(r.Faults, func(f Fault) bool { return f.Rule == RuleIsolation }) {
+		t.Errorf("%+v", r.Faults)
 	}
 }

@@ -33,7 +33,7 @@ func (c *checker) overlap(l schedule.LinkID) {
 
 // queueState is what has been seen of one queue so far.
 type queueState struct {
-	closes, other int64 // when the last window closed, and the last of another stream than that
+	leaves, other int64 // when the last burst leaves the queue, and the last of another stream than that
 	last, before  int32 // the hops they belong to; -1: none
 	latest        int64 // when a frame with an earlier window came, at the latest
 	latecomer     int32 // the hop it belongs to
@@ -63,13 +63,13 @@ func (c *checker) residences(l schedule.LinkID) {
 // resides checks a burst against those with earlier windows of its queue.
 func (c *checker) resides(l schedule.LinkID, q *queueState, h *hop, open, wait int64) {
 	arrives := open - wait
-	closes, with := q.closes, q.last
+	leaves, with := q.leaves, q.last
 	if with >= 0 && c.hops[with].stream == h.stream {
-		closes, with = q.other, q.before
+		leaves, with = q.other, q.before
 	}
-	if c.p.Isolation == schedule.IsolateFrames && with >= 0 && closes > arrives {
-		c.bad(c.at(RuleIsolation, l, mod(arrives, c.cycle), streamsOf(&c.hops[with], h), "%s may be in queue %d for %d ns until the window of %s closes",
-			c.who(h), h.queue, closes-arrives, c.who(&c.hops[with])))
+	if c.p.Isolation == schedule.IsolateFrames && with >= 0 && leaves > arrives {
+		c.bad(c.at(RuleIsolation, l, mod(arrives, c.cycle), streamsOf(&c.hops[with], h), "%s may be in queue %d %d ns before %s has left it",
+			c.who(h), h.queue, leaves-arrives, c.who(&c.hops[with])))
 		return
 	}
 	if q.latecomer >= 0 && q.latest >= arrives {
@@ -82,9 +82,9 @@ func (c *checker) resides(l schedule.LinkID, q *queueState, h *hop, open, wait i
 func (q *queueState) add(hops []hop, i int32, open int64) {
 	h := &hops[i]
 	if q.last >= 0 && hops[q.last].stream != h.stream {
-		q.other, q.before = q.closes, q.last
+		q.other, q.before = q.leaves, q.last
 	}
-	q.closes, q.last = open+h.length, i
+	q.leaves, q.last = open+h.leaves, i
 	if t := open + h.late; t > q.latest {
 		q.latest, q.latecomer = t, i
 	}

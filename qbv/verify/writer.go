@@ -202,6 +202,9 @@ func (w *writer) hop(h int, starts []int64, queue tsn.TrafficClass) hop {
 		length: w.rest(h) + m.tx + 2*w.margin, busy: w.frames * m.tx,
 		late: w.rest(h) + 2*w.margin,
 	}
+	if out.leaves = out.length; w.margin == 0 {
+		out.leaves = w.rest(h) // what comes while the last frame leaves is behind it
+	}
 	open := starts[h] - w.margin
 	// Against the latest start of the first frame and the clock that is furthest off.
 	out.earliest = open + w.frames*m.short + m.prop - w.first(starts) - w.p.Jitter - w.p.SyncError
