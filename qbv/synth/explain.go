@@ -32,7 +32,9 @@ func (pl *Planner) explain(st *state, i int, remedy bool) schedule.Unplaced {
 		no.Reason = fmt.Sprintf("takes %d ns on its fastest route without waiting, %d ns are allowed", fastest.need, s.Deadline)
 	default:
 		fastest = pl.layout(st, i, 0)
-		pl.blame(st, &no, fastest)
+		if !pl.overload(&no) {
+			pl.blame(st, &no, fastest)
+		}
 	}
 	if remedy {
 		no.Remedy = pl.remedy(&no, fastest)

@@ -42,7 +42,10 @@ func TestExplanations(t *testing.T) {
 	}{
 		"full link": {
 			hall(s(5000, 100_000, 300_000), s(5000, 100_000, 300_000), ranked), 1,
-			"link 0 (left-right) no window of 40000 ns is free", "without stream 100 it fits", func(s *schedule.Stream) { s.Size = 2500 },
+			"link 1 (right-listener) the streams that have no other way need 120 % of it", "without stream 100 it fits", func(s *schedule.Stream) { s.Size = 2500 },
+		},
+		"periods with nothing in common": {
+			hall(s(1000, 30_000, 100_000), s(1000, 31_000, 100_000)), 0, "", "", nil,
 		},
 		"periods that cannot agree": {
 			hall(s(1000, 30_000, 100_000), s(1000, 40_000, 100_000)), 0, "", "", nil,
