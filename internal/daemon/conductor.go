@@ -139,7 +139,13 @@ func (c *conductor) search(ctx context.Context, p *planned, r api.PlanRequest, t
 			say(c.name, "plan", "%d of %d streams placed, %d work units", pl.Spent().Placed, len(todo), pl.Spent().Units)
 		}
 	}
-	if p.plan, err = net.Prove(pl.Solution()); err != nil {
+	p.plan, err = net.Prove(pl.Solution())
+	if err != nil && len(running.Streams) > 0 { // the network is not what it was made for
+		say(c.name, "plan", "with what runs as it is, %v: all is planned anew", err)
+		r.Replan = true
+		return c.search(ctx, p, r, todo, say)
+	}
+	if err != nil {
 		return api.Errorf(api.CodeInternal, "%w", err)
 	}
 	p.fill(ctx, c)

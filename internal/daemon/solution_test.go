@@ -55,6 +55,20 @@ func TestConductorKeepsWindows(t *testing.T) {
 	}
 }
 
+// A link has become slower: what runs cannot stay, and has a new place.
+func TestConductorSlowerLink(t *testing.T) {
+	s := newStand(t, 1, 2)
+	s.want = []api.StreamState{reserved(1, 1, 2), reserved(2, 1, 2)}
+	s.mustApply(t)
+	for _, p := range s.f.peers {
+		p.ports[0].Rate = 50 * tsn.Mbps
+	}
+	r, err := s.with(t, api.ApplyRequest{Accept: true})
+	if err != nil || !r.Streams[0].Scheduled {
+		t.Errorf("%+v, %v", r, err)
+	}
+}
+
 // Who is made worse off is told, and nothing is started that was not accepted.
 func TestConductorWarnings(t *testing.T) {
 	warned := func(t *testing.T, s *stand, kind, text string) {

@@ -178,9 +178,27 @@ func (n *Net) keep(r Running) *schedule.Solution {
 			}
 			at.Instances = repeat(p.Instances, r.Cycle, cycle)
 		}
-		s.Streams = append(s.Streams, at)
+		if n.inTime(at) {
+			s.Streams = append(s.Streams, at)
+		}
 	}
 	return s
+}
+
+// inTime reports whether no frame would leave a hop before it is there: links
+// may be slower than when it was planned.
+func (n *Net) inTime(at schedule.Placement) bool {
+	size := n.Problem.Streams[at.Stream].Size
+	ok := func(starts []int64) bool {
+		for h := 1; h < min(len(starts), len(at.Route)); h++ {
+			l := &n.Problem.Links[at.Route[h-1]]
+			if starts[h] < starts[h-1]+l.Rate.TransmitTime(size)+l.PropagationDelay+l.ProcessingDelay {
+				return false
+			}
+		}
+		return true
+	}
+	return ok(at.Starts) && !slices.ContainsFunc(at.Instances, func(x schedule.Instance) bool { return !ok(x.Starts) })
 }
 
 // repeat writes instances of a cycle out for a longer one.

@@ -135,6 +135,25 @@ func TestRunningStays(t *testing.T) {
 	}
 }
 
+// What links that have become slower, or faster, do not let stay is planned
+// anew.
+func TestRunningOnOtherLinks(t *testing.T) {
+	for _, rate := range []tsn.Rate{10 * tsn.Mbps, tsn.Gbps} {
+		links := line(3)
+		streams := []Stream{stream(3, 4, 20*ms), stream(3, 6, 20*ms)}
+		running := plan(t, Running{}, links, streams...).Running()
+		for i := range links {
+			links[i].Rate = rate
+		}
+		after := plan(t, running, links, streams...)
+		for _, o := range after.Outcomes() {
+			if !o.Placed {
+				t.Errorf("%v: %s", rate, o.Reason)
+			}
+		}
+	}
+}
+
 // Instances of a cycle are written out for one that is a multiple of it.
 func TestRepeat(t *testing.T) {
 	in := []schedule.Instance{{K: 0, Starts: []int64{5, 7}}, {K: 1, Starts: []int64{16, 18}}}
