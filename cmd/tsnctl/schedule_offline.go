@@ -34,6 +34,8 @@ type offlinePlan struct {
 	routes   string
 	paths    int
 	out      string
+	running  string
+	moves    int
 }
 
 func (o *offlinePlan) flags(c *cobra.Command) {
@@ -46,6 +48,9 @@ func (o *offlinePlan) flags(c *cobra.Command) {
 	f.StringVar(&o.mode, "mode", "auto", "nowait, buffered, auto; cqf: 802.1Qch; mixed: auto, and cqf for the rest")
 	f.StringVar(&o.routes, "routes", "k-shortest", "k-shortest, or ect: trees that SPB can install")
 	f.IntVar(&o.paths, "paths", 0, fmt.Sprintf("routes to try of each stream (default %d; of ect all)", synth.DefaultRoutes))
+	f.StringVar(&o.running, "running", "", "solution that runs: its streams stay, others are placed beside them")
+	f.IntVar(&o.moves, "moves", 0, "with --running: how many of its streams may move")
+	_ = c.MarkFlagFilename("running", "json")
 	f.StringVar(&o.out, "out", "", "write the solution to this file too")
 	for flag, values := range map[string][]string{"mode": {"nowait", "buffered", "auto", "cqf", "mixed"}, "routes": {"k-shortest", "ect"}, "strategy": {"full", "construct"}} {
 		_ = c.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
@@ -67,8 +72,10 @@ func (o *offlinePlan) options(c *cobra.Command) (synth.Options, error) {
 		return synth.Options{}, usageError{fmt.Errorf("--strategy %s: allowed: full, construct", o.strategy)}
 	case o.routes != "k-shortest" && o.routes != "ect":
 		return synth.Options{}, usageError{fmt.Errorf("--routes %s: allowed: k-shortest, ect", o.routes)}
-	case c.Flags().Changed("budget") && o.budget <= 0, c.Flags().Changed("units") && o.units <= 0, o.paths < 0:
-		return synth.Options{}, usageError{fmt.Errorf("--budget, --units and --paths are to be positive")}
+	case c.Flags().Changed("budget") && o.budget <= 0, c.Flags().Changed("units") && o.units <= 0, o.paths < 0, o.moves < 0:
+		return synth.Options{}, usageError{fmt.Errorf("--budget, --units, --paths and --moves are to be positive")}
+	case o.running != "" && (o.mode == "cqf" || o.mode == "mixed"):
+		return synth.Options{}, usageError{fmt.Errorf("--running is for streams with times of their own, not for --mode %s", o.mode)}
 	}
 	strategy := o.strategy
 	if strategy == "full" {
@@ -84,6 +91,8 @@ type plannedSchedule struct {
 	meta   format.Meta
 	report *verify.Report
 	played *framesim.Result
+
+	added, removed int // beside a running one
 }
 
 func (a *app) planOfflineFiles(c *cobra.Command, o *offlinePlan) error {
@@ -136,6 +145,9 @@ func (a *app) find(ctx context.Context, p *schedule.Problem, options synth.Optio
 	if o.mode == "cqf" {
 		s, err := cqf.Solve(p, cqf.Options{})
 		return &plannedSchedule{problem: p, Solution: s, meta: format.Meta{Instance: p.Name, Units: -1}}, err
+	}
+	if o.running != "" {
+		return o.beside(p, options)
 	}
 	s, err := a.search(ctx, p, options, time.Duration(o.budget))
 	if err == nil && o.mode == "mixed" && len(s.Unplaced) > 0 {
@@ -294,6 +306,9 @@ func (s *plannedSchedule) print(p *page) {
 		p.printf("%d work units, seed %d", s.meta.Units, s.meta.Seed)
 	}
 	p.printf("checked: %d transmissions, no fault; simulated: %d frames, none late", s.report.Transmissions, s.played.Frames)
+	if s.meta.Moved != nil {
+		p.printf("beside the running schedule: %d added, %d moved, %d removed", s.added, len(s.meta.Moved), s.removed)
+	}
 	if s.Cyclic != nil {
 		p.printf("%s by cyclic queuing and forwarding, cycle time %s", plural(len(s.Cyclic.Streams), "stream", "streams"), dur(s.Cyclic.CycleTime))
 	}

@@ -44,7 +44,8 @@
 // where start counts cycles, and in no other place.
 //
 // Further members are ignored when read. Written are: "status" (complete or
-// partial), "of" (number of streams asked for), "seed", "units", "mode"; with each stream "name",
+// partial), "of" (number of streams asked for), "seed", "units", "mode", "moved" (running
+// streams that are elsewhere now); with each stream "name",
 // and if they are known "latency_ns" and "jitter_ns" (worst cases); with gates "base_ns" and "max_sdu"
 // (octets for each queue, 0: no limit); and "unscheduled":
 // [{"id":7,"link":[u,v],"blocking":[ids],"reason":TEXT,"remedy":TEXT},...].

@@ -29,6 +29,25 @@ func ReadSolution(file string, data []byte, p *schedule.Problem) (*schedule.Solu
 	return r.finish(), r.meta, nil
 }
 
+// ReadRunning is ReadSolution for a schedule whose streams may have changed
+// since: those that p does not have are left out, and their IDs returned,
+// ascending.
+func ReadRunning(file string, data []byte, p *schedule.Problem) (s *schedule.Solution, gone []int, err error) {
+	r := newReader(file, data, p)
+	r.gone = []int{}
+	if err := tooLong(file, data); err != nil {
+		return nil, nil, err
+	}
+	if err := r.document(); err != nil {
+		return nil, nil, r.locate(err)
+	}
+	slices.Sort(r.gone)
+	return r.finish(), r.gone, nil
+}
+
+// errGone: the stream is no longer there, which is fine.
+var errGone = errors.New("gone")
+
 // reader walks the document member by member, so that it knows where it is.
 type reader struct {
 	file string
@@ -39,6 +58,7 @@ type reader struct {
 	links   map[[2]string][]schedule.LinkID
 	streams map[int]int // index by ID
 	placed  map[int]bool
+	gone    []int // IDs of streams that p lacks; nil: there shall be none
 	gated   map[schedule.LinkID]bool
 
 	at   int64 // where the value being read begins
@@ -199,7 +219,7 @@ func array[T any](r *reader, one func(T) error) error {
 		if err := r.value(&v); err != nil {
 			return err
 		}
-		if err := one(v); err != nil {
+		if err := one(v); err != nil && !errors.Is(err, errGone) {
 			return err
 		}
 	}
@@ -297,6 +317,9 @@ func (r *reader) index(id *int) (int, error) {
 	}
 	i, ok := r.streams[*id]
 	switch {
+	case !ok && r.gone != nil:
+		r.gone = append(r.gone, *id)
+		return 0, errGone
 	case !ok:
 		return 0, r.mismatch("there is no stream %d", *id)
 	case r.placed[i]:
@@ -368,6 +391,9 @@ func (r *reader) cyclic(in *cyclicIn) error {
 	}
 	for _, x := range in.Streams {
 		i, err := r.index(x.ID)
+		if errors.Is(err, errGone) {
+			continue
+		}
 		if err != nil {
 			return fmt.Errorf("cyclic: %w", err)
 		}
@@ -444,6 +470,9 @@ func (r *reader) unplaced(in unplacedIn) error {
 	}
 	for _, id := range in.Blocking {
 		b, ok := r.streams[id]
+		if !ok && r.gone != nil {
+			continue
+		}
 		if !ok {
 			return r.mismatch("unscheduled: there is no stream %d", id)
 		}

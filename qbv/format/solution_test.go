@@ -80,6 +80,27 @@ func TestForeignSolution(t *testing.T) {
 	}
 }
 
+// A running schedule may have streams that are gone.
+func TestRunning(t *testing.T) {
+	p := problem(t)
+	text := strings.NewReplacer(`{"id":5`, `{"id":50`, `"blocking":[0,5]`, `"blocking":[0,50]`).Replace(solutionJSON)
+	s, gone, err := ReadRunning("s.json", []byte(text), p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := solution()
+	want.Streams, want.Unplaced[0].Blocking = want.Streams[:1], []int{0}
+	if !reflect.DeepEqual(s, want) || !reflect.DeepEqual(gone, []int{50}) {
+		t.Errorf("got  %+v %v\nwant %+v", s, gone, want)
+	}
+	if _, gone, err = ReadRunning("s.json", []byte(strings.Replace(cyclicJSON, `"id":6`, `"id":60`, 1)), p); err != nil || !reflect.DeepEqual(gone, []int{60}) {
+		t.Error(gone, err)
+	}
+	if got := WriteSolution(p, want, Meta{Units: -1, Moved: []int{0}}); !bytes.Contains(got, []byte(`"of":3,"moved":[0],`)) {
+		t.Errorf("%s", got)
+	}
+}
+
 const cyclicJSON = `{"format":"qbv-solution/1","instance":"x","cycle_ns":800000,"status":"complete","of":3,
 "streams":[
 {"id":0,"route":[[0,1],[1,2]],"starts":[0,2800],"queues":[7,7]}],

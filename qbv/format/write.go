@@ -19,6 +19,8 @@ type Meta struct {
 	Mode     string // "" : not told
 	Seed     uint64
 	Units    int64 // work units spent; negative: not told
+	// Moved are the IDs of running streams that are elsewhere now; nil: not told.
+	Moved []int
 	// Figures of the placements, parallel to Solution.Streams; nil: not told.
 	Figures []Figures
 }
@@ -37,6 +39,10 @@ func WriteSolution(p *schedule.Problem, s *schedule.Solution, m Meta) []byte {
 	}
 	if m.Units >= 0 {
 		w.raw(`,"seed":`).raw(strconv.FormatUint(m.Seed, 10)).raw(`,"units":`).num(m.Units)
+	}
+	if m.Moved != nil {
+		w.raw(`,"moved":`)
+		list(w, m.Moved, func(id int) { w.num(int64(id)) })
 	}
 	w.raw(",\n\"streams\":[")
 	each(w, byID(s.Streams, func(i int) int { return p.Streams[s.Streams[i].Stream].ID }), func(i int) {
