@@ -30,6 +30,7 @@ func (a *app) schedulePlan() *cobra.Command {
 			"  tsnctl schedule plan --topo net.yaml\n" +
 			"  tsnctl schedule plan --topo topo.csv --streams task.csv -o json\n" +
 			"  tsnctl schedule plan --topo net.yaml --budget 5s --out s.json\n" +
+			"  tsnctl schedule plan --topo net.yaml --running s.json --moves 2 --out t.json\n" +
 			"  tsnctl schedule plan --network lab/ring4.yaml -o json", Args: cobra.NoArgs,
 	}
 	c.RunE = func(c *cobra.Command, args []string) error {
@@ -72,6 +73,9 @@ the largest part found, marked as such, with what is in the way of the others.
 The same files, options and --units give the same bytes; --budget searches
 for a time and says how many units that was. What is found is checked (see
 schedule verify) before it is written.
+
+--running FILE is a solution that runs: its streams stay where they are, but
+for --moves of them, and those that it does not have are added beside them.
 
 --network FILE: the bridges of a network file choose the paths in virtual
 time, and the streams are planned on those.`
