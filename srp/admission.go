@@ -78,6 +78,8 @@ func (m *Instance) checkRequest(ev PutReservations) *Refusal {
 	switch old := m.owners[ev.Owner]; {
 	case ev.Owner == "" || len(ev.Owner) > 255:
 		return refuse(tsn.FailureNone, none, 0, "owner name of %d octets is outside 1..255", len(ev.Owner))
+	case ev.Owner == MSRPOwner && m.msrp != nil:
+		return refuse(tsn.FailureNone, none, 0, "owner %q: its streams are those of MSRP", ev.Owner)
 	case old != nil && ev.Generation < old.generation:
 		return refuse(tsn.FailureNone, none, 0, "owner %q: generation %d is older than %d, which is in force",
 			ev.Owner, ev.Generation, old.generation)

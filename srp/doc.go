@@ -2,6 +2,8 @@
 // reservation table and admission control of IEEE 802.1Q clause 35.2.4 (MSRP
 // attribute propagation's bandwidth checks) and 34.3, 34.4 (bandwidth per
 // class, which is the idle slope of its shaper; its credits are tsn.NewShaper's).
+// With Config.MSRP it is also an MSRP bridge: end stations ask for streams
+// themselves, and bridges pass on what they ask (802.1Q clause 35).
 //
 //	PutReservations{owner, generation, whole set} ─┐              ┌─> Result{request id, *Refusal}
 //	tsn.LinkChanged{port, up, rate} ───────────────┤   Instance   ├─> Reserved{idle slopes, group entries}
@@ -9,9 +11,21 @@
 //	                                               └──────────────┘
 //	                        Streams(), Ports(), Counters(): what is held, what is left
 //
+//	tsn.Received{MSRPDU}, tsn.Timeout ─────────────┐              ┌─> tsn.Send{MSRPDU}
+//	SetASCapable, SetBlocked, SetTrees ────────────┤   its MSRP   ├─> TreesWanted{VLAN, talker}
+//	                                               └──────────────┘   and Reserved, as above
+//	                        MSRPStreams(), MSRPPorts(): what is declared where, and why not
+//
 //	instance.go   the machine: links, requests, desired state
 //	table.go      streams by owner, keys, the whole-set replacement
 //	admission.go  the checks, in the standard's order, and the refusal they give
+//
+//	msrp.go       MSRP: its events, its ports' participants, rounds until nothing changes
+//	propagate.go  MAP (35.2.4): which talker counts, where it is declared, what it is answered
+//	reserve.go    the checks of a talker at a port, failure codes, pre-emption
+//	merge.go      how listeners' declarations merge
+//	domain.go     SR classes, domain boundary ports
+//	view.go       MSRP as people are shown it
 //
 // An owner (a management client, a talker's edge bridge, distlink) sends all
 // its reservations at this system at once. The set is taken whole or refused
@@ -21,6 +35,19 @@
 // forwards the listener's address. Streams to a group get one {group, VID}
 // entry each.
 //
-// Not here yet: MSRP, MVRP and MMRP on the wire, stream rank and pre-emption,
-// latency accounting, domain boundaries.
+// MSRP's reservations are one more owner's set in the same table, MSRPOwner's:
+// there is one account of each port, and no other owner's stream is ever pushed
+// aside. An emergency stream (rank 0) pushes aside others of MSRP, youngest first.
+//
+// With MSRPConfig.Trees declarations of a talker go along the tree {VLAN of the
+// stream, edge bridge of the talker}, which the driver looks up for each key of
+// TreesWanted and gives by SetTrees; when a tree changes, the stream is given up
+// where it no longer goes and admitted anew where it does. Without it they go to
+// all other ports, whose active topology must be free of loops.
+//
+// Not there yet. No switch runs this MSRP: internal/node and the daemon neither
+// make an Instance with Config.MSRP nor pass it frames, asCapable or trees, and
+// boundary ports regenerate no priority. Nor is there MVRP or MMRP beyond
+// srp/mrp, talker pruning, VLAN membership of ports (codes 17 and 18 but by
+// Tree.Failure), or the enhanced attributes of 802.1Qcc.
 package srp

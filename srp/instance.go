@@ -20,6 +20,9 @@ type Config struct {
 	MaxStreams int // streams held at once; default 512
 	MaxGroups  int // {group, VID} entries the bridge can store; default 512
 	MaxOwners  int // default 64
+
+	// MSRP makes the Instance take part in MSRP; nil: it does not.
+	MSRP *MSRPConfig
 }
 
 // PortConfig describes one port.
@@ -29,6 +32,8 @@ type PortConfig struct {
 	Rate tsn.Rate
 	// MaxFrameSize is the longest MSDU in octets; default 1500.
 	MaxFrameSize uint16
+	// Shared: there may be more than one other MSRP system on the LAN.
+	Shared bool
 }
 
 func (c Config) withDefaults() Config {
@@ -97,8 +102,8 @@ type Counters struct {
 	ByCode [32]uint64 `json:"byCode"`
 }
 
-// Instance holds the reservations of one system. It is a tsn.Machine without
-// timers.
+// Instance holds the reservations of one system. It is a tsn.Machine; without
+// MSRP it has no timers.
 type Instance struct {
 	cfg      Config
 	ports    []port // ascending
@@ -106,6 +111,7 @@ type Instance struct {
 	counters Counters
 	puts     uint64 // orders owners by their last change
 	effects  []tsn.Effect
+	msrp     *bridge // nil without MSRP
 }
 
 var _ tsn.Machine = (*Instance)(nil)
@@ -141,20 +147,35 @@ func New(cfg Config) (*Instance, error) {
 		}
 		m.ports = append(m.ports, port{PortConfig: p})
 	}
+	if cfg.MSRP != nil {
+		var err error
+		if m.msrp, err = newBridge(m, *cfg.MSRP); err != nil {
+			return nil, err
+		}
+	}
 	return m, nil
 }
 
-// Deadline is always Never: reservations do not time out, their owners do.
-func (m *Instance) Deadline() tsn.Instant { return tsn.Never }
+// Deadline is MSRP's, without it Never: reservations do not time out, their owners do.
+func (m *Instance) Deadline() tsn.Instant {
+	if m.msrp == nil {
+		return tsn.Never
+	}
+	return m.msrp.deadline()
+}
 
-// Step handles PutReservations and tsn.LinkChanged.
-func (m *Instance) Step(_ tsn.Instant, ev tsn.Event) []tsn.Effect {
+// Step handles PutReservations and tsn.LinkChanged, and with MSRP tsn.Received,
+// tsn.Timeout, SetASCapable, SetBlocked and SetTrees.
+func (m *Instance) Step(now tsn.Instant, ev tsn.Event) []tsn.Effect {
 	m.effects = m.effects[:0]
-	switch ev := ev.(type) {
-	case PutReservations:
-		m.put(ev)
-	case tsn.LinkChanged:
-		m.linkChanged(ev)
+	if link, ok := ev.(tsn.LinkChanged); ok {
+		m.linkChanged(now, link)
+	}
+	if put, ok := ev.(PutReservations); ok && m.put(put) && m.msrp != nil {
+		m.msrp.rebase()
+	}
+	if m.msrp != nil {
+		m.msrp.step(now, ev)
 	}
 	return m.effects
 }
@@ -169,14 +190,17 @@ func (m *Instance) port(n tsn.Port) *port {
 	return &m.ports[i]
 }
 
-// linkChanged keeps what is reserved: only owners give up a reservation. A link
-// that came back too slow for it is told as a notice.
-func (m *Instance) linkChanged(ev tsn.LinkChanged) {
+// linkChanged keeps what is reserved: only owners give up a reservation, of whom
+// MSRP is one. A link that came back too slow for the rest is told as a notice.
+func (m *Instance) linkChanged(now tsn.Instant, ev tsn.LinkChanged) {
 	p := m.port(ev.Port)
 	if p == nil {
 		return
 	}
 	p.up, p.link = ev.Up, ev.Rate
+	if m.msrp != nil {
+		m.msrp.link(now, m.msrp.index(ev.Port))
+	}
 	if !ev.Up {
 		return
 	}
@@ -185,7 +209,8 @@ func (m *Instance) linkChanged(ev tsn.LinkChanged) {
 	}
 }
 
-func (m *Instance) put(ev PutReservations) {
+// put reports whether the table may have changed.
+func (m *Instance) put(ev PutReservations) bool {
 	m.counters.Requests++
 	if ev.Dry {
 		m.counters.Dry++
@@ -195,14 +220,15 @@ func (m *Instance) put(ev PutReservations) {
 	if refusal != nil {
 		m.counters.Refused++
 		m.counters.ByCode[int(refusal.Code)%len(m.counters.ByCode)]++
-		return
+		return false
 	}
 	if ev.Dry {
-		return
+		return false
 	}
 	before := m.reserved()
 	m.replace(ev.Owner, ev.Generation, set)
 	if after := m.reserved(); !after.equal(before) {
 		m.emit(after)
 	}
+	return true
 }

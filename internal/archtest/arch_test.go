@@ -53,7 +53,7 @@ var may = map[string][]string{
 	"qbv/synth":         {"", "qbv/schedule", "qbv/instances", "qbv/gatelist", "qbv/verify", "qbv/schedtest"},
 	"qbv/framesim":      {"", "qbv/schedule"},
 	"internal/pathplan": {"", "qbv/schedule", "qbv/synth", "qbv/gatelist", "qbv/verify", "qbv/framesim"},
-	"srp":               {""},
+	"srp":               {"", "srp/mrp"},
 	"srp/mrp":           {""},
 	"distlink":          {""},
 	"distlink/udplink":  {"", "distlink", "distlink/erldist", "internal/txtime"},

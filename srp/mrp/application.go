@@ -12,8 +12,9 @@ type Application struct {
 	// nobody knows can be passed over.
 	ListLength bool
 	Periodic   bool // has a PeriodicTransmission state machine
-	// FastLeave: a Lv that is received ends a registration at once; only LeaveAll
-	// leaves time to declare again (Avnu ProAV 9.2, for MSRP).
+	// FastLeave: a Lv that is received on a point-to-point LAN ends a registration
+	// at once; only LeaveAll leaves time to declare again (Avnu ProAV 9.2, for
+	// MSRP). On a shared medium another system may stand by the declaration.
 	FastLeave bool
 	Types     []AttributeType // ascending Type
 }

@@ -228,7 +228,7 @@ func (p *Participant) register(now tsn.Instant, a *attribute, e Event, param Par
 			p.tell(a, e == New)
 		}
 		a.param = param
-	case e == Lv && p.app.FastLeave:
+	case e == Lv && p.app.FastLeave && p.cfg.PointToPoint:
 		p.gone(a)
 	case e == Lv:
 		a.reg.left(now.Add(p.cfg.Timers.Leave))

@@ -1,0 +1,427 @@
+package srp
+
+import (
+	"bytes"
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
+
+	"tsnswitch"
+	"tsnswitch/srp/mrp"
+)
+
+// MSRPOwner holds, beside the owners of PutReservations, what is reserved by MSRP.
+const MSRPOwner = "msrp"
+
+// MSRPConfig makes an Instance an MSRP bridge. Zero values mean the default.
+type MSRPConfig struct {
+	BridgeID tsn.BridgeID // says who failed a stream; its address sends
+	Classes  []SRClass    // default DefaultSRClasses
+	Timers   mrp.Timers   // default mrp.Standard; see mrp.ProAV
+	// ASCapable: ports are no part of an SR domain until SetASCapable says that
+	// they keep time. Without it no port needs to.
+	ASCapable bool
+	// Trees: declarations follow SetTrees; without it they go to all other ports
+	// that are up and not blocked.
+	Trees bool
+	// MaxFanIn is msrpMaxFanInPorts: from how many ports streams may come in; 0: any number.
+	MaxFanIn int
+	Seed     uint64
+}
+
+// SetASCapable is an event: gPTP's word on a port, and its mean link delay in
+// ns. The delay is used from the next time the port becomes capable or comes up
+// on, so that its jitter does not fail streams.
+type SetASCapable struct {
+	Port      tsn.Port
+	Capable   bool
+	LinkDelay int64
+}
+
+// SetBlocked is an event: these ports, and no others, are up but do not
+// forward. Declarations are neither taken from nor made to them.
+type SetBlocked struct{ Ports []tsn.Port }
+
+// TreeKey names the tree that the streams of a talker take: the shortest path
+// tree in the VLAN from the talker's edge bridge.
+type TreeKey struct {
+	VID    tsn.VID
+	Talker tsn.MAC // the address in its StreamIDs
+}
+
+// Tree is that tree as one bridge sees it.
+type Tree struct {
+	TreeKey
+	// Ingress is where the talker is; NoPort stands for a port of this bridge's
+	// own edge, which is any that is not in Egress.
+	Ingress tsn.Port
+	Egress  []tsn.Port
+	// Failure is a reason not to let the streams pass, such as
+	// FailureVLANBlocked; Egress are then the ports on which to say so.
+	Failure tsn.FailureCode
+}
+
+// SetTrees is an event: all trees that there are. A talker whose tree is not
+// among them gets no further until it is.
+type SetTrees struct{ Trees []Tree }
+
+// TreesWanted is an effect: the trees on which streams depend from now on,
+// ascending by VID and talker.
+type TreesWanted struct{ Keys []TreeKey }
+
+// bridge is the MSRP of an Instance: MAP and the reservations it leads to
+// (802.1Q 35.2.4).
+type bridge struct {
+	*Instance
+	cfg     MSRPConfig
+	app     *mrp.Application
+	ports   []bridgePort // as Instance.ports
+	streams map[tsn.StreamID]*streamState
+	// byDestination lists who asked for a destination, in order of arrival.
+	byDestination map[destination][]*streamState
+	trees         map[TreeKey]Tree
+	wanted        []TreeKey
+	dirty         map[tsn.StreamID]bool // to be looked at again
+	talkersMoved  bool                  // since the last TreesWanted
+	heldMoved     bool                  // since the owner's set was last made
+	others        others
+	held          usage
+	now           tsn.Instant
+}
+
+// bridgePort is what MSRP knows of a port.
+type bridgePort struct {
+	*mrp.Participant
+	started, blocked bool
+	capable          bool
+	rate             tsn.Rate // at which latency was taken
+	delay            int64    // ns, of the link
+	latency          []int64
+	domains          []mrp.Domain // registered
+	load             load         // of what is held
+	fanIn            int          // streams held that come in here
+	moved            bool         // load has changed since the last round
+}
+
+// usage counts what is held in all.
+type usage struct{ streams, groups, fanIn int }
+
+// others is what the other owners hold.
+type others struct {
+	loads        map[tsn.Port]load
+	ids          map[tsn.StreamID]bool
+	destinations map[destination]tsn.StreamID
+	usage
+}
+
+func newBridge(m *Instance, cfg MSRPConfig) (*bridge, error) {
+	if cfg.Classes == nil {
+		cfg.Classes = DefaultSRClasses()
+	}
+	for _, c := range cfg.Classes {
+		if c.Priority > 7 || m.cfg.ClassMap[c.Priority] != tsn.ClassSR || c.Interval <= 0 {
+			return nil, fmt.Errorf("srp: SR class %d: priority %d is not of traffic class %d, or its interval of %d ns is none",
+				c.ID, c.Priority, tsn.ClassSR, c.Interval)
+		}
+	}
+	if cfg.MaxFanIn < 0 {
+		return nil, errors.New("srp: the fan-in limit is negative")
+	}
+	b := &bridge{
+		Instance: m, cfg: cfg, app: mrp.MSRP(), streams: map[tsn.StreamID]*streamState{},
+		byDestination: map[destination][]*streamState{}, trees: map[TreeKey]Tree{}, dirty: map[tsn.StreamID]bool{},
+	}
+	for i, p := range m.ports {
+		b.ports = append(b.ports, bridgePort{capable: !cfg.ASCapable, Participant: mrp.NewParticipant(b.app, mrp.Config{
+			Timers: cfg.Timers, PointToPoint: !p.Shared, MaxAttributes: 4*m.cfg.MaxStreams + 16, Seed: cfg.Seed + uint64(i)<<32,
+		})})
+	}
+	b.rebase()
+	return b, nil
+}
+
+// step handles an event and puts what follows from it in force.
+func (b *bridge) step(now tsn.Instant, ev tsn.Event) {
+	b.now = now
+	switch ev := ev.(type) {
+	case tsn.Received:
+		b.received(ev)
+	case tsn.Timeout:
+		b.tick()
+	case SetASCapable:
+		b.setCapable(ev)
+	case SetBlocked:
+		for i := range b.ports {
+			b.ports[i].blocked = slices.Contains(ev.Ports, b.Instance.ports[i].Port)
+		}
+		b.touchAll()
+	case SetTrees:
+		clear(b.trees)
+		for _, t := range ev.Trees {
+			b.trees[t.TreeKey] = t
+		}
+		b.touchAll()
+	}
+	b.settle()
+}
+
+func (b *bridge) deadline() tsn.Instant {
+	d := tsn.Never
+	for i := range b.ports {
+		d = min(d, b.ports[i].Deadline())
+	}
+	return d
+}
+
+func (b *bridge) index(n tsn.Port) int {
+	return slices.IndexFunc(b.Instance.ports, func(p port) bool { return p.Port == n })
+}
+
+func (b *bridge) received(ev tsn.Received) {
+	i := b.index(ev.Port)
+	pdu, ok := b.app.PDU(ev.Frame)
+	if i < 0 || !ok {
+		return
+	}
+	b.indicated(i, b.ports[i].Receive(b.now, pdu))
+}
+
+func (b *bridge) tick() {
+	for i := range b.ports {
+		p := &b.ports[i]
+		if b.now < p.Deadline() {
+			continue
+		}
+		pdu, told := p.Tick(b.now)
+		if pdu != nil {
+			b.emit(tsn.Send{Port: b.Instance.ports[i].Port, Frame: b.app.Frame(b.cfg.BridgeID.System(), pdu), Priority: 7})
+		}
+		b.indicated(i, told)
+	}
+}
+
+// link starts or ends a port's part, and makes what is held fit its new rate.
+func (b *bridge) link(now tsn.Instant, i int) {
+	b.now = now
+	p, up := &b.ports[i], b.Instance.ports[i].up
+	switch {
+	case up && !p.started:
+		p.started, p.latency = true, nil
+		p.Start(now)
+		for _, c := range b.cfg.Classes {
+			p.Join(now, c.domain().Value(), 0, false)
+		}
+	case !up && p.started:
+		p.started = false
+		b.indicated(i, p.Stop())
+	}
+	if p.started && (p.latency == nil || p.rate != b.Instance.ports[i].rate()) {
+		b.measure(i)
+	}
+	b.trim(i)
+	b.touchAll()
+	b.settle()
+}
+
+func (b *bridge) setCapable(ev SetASCapable) {
+	i := b.index(ev.Port)
+	if i < 0 {
+		return
+	}
+	p := &b.ports[i]
+	p.delay = max(ev.LinkDelay, 0)
+	if b.cfg.ASCapable && p.capable != ev.Capable {
+		p.capable = ev.Capable
+		b.measure(i)
+		b.touchAll()
+	}
+}
+
+// longestFrame is the longest frame of other traffic that a stream waits for on
+// each hop, with all that it costs.
+const longestFrame = 2000
+
+// measure takes the latency that a port adds to a stream, by class (35.2.2.8.6):
+// a frame in front of it, itself, the interval in which its burst may come, the link.
+func (b *bridge) measure(i int) {
+	p := &b.ports[i]
+	p.rate, p.latency = b.Instance.ports[i].rate(), p.latency[:0]
+	for _, c := range b.cfg.Classes {
+		p.latency = append(p.latency, p.delay+2*p.rate.TransmitTime(longestFrame)+c.Interval)
+	}
+}
+
+// rebase takes stock of what the other owners hold.
+func (b *bridge) rebase() {
+	b.others = others{ids: map[tsn.StreamID]bool{}, destinations: map[destination]tsn.StreamID{}}
+	b.others.loads = b.loads(MSRPOwner, nil)
+	b.Instance.others(MSRPOwner, func(r tsn.Reservation, _ string) {
+		b.others.ids[r.Stream.ID] = true
+		b.others.destinations[destinationOf(r.Stream)] = r.Stream.ID
+		b.others.streams++
+		if r.Stream.DestinationAddress.IsGroup() {
+			b.others.groups++
+		}
+	})
+	b.touchAll()
+}
+
+// touchAll has every stream looked at again.
+func (b *bridge) touchAll() {
+	for id := range b.streams {
+		b.dirty[id] = true
+	}
+}
+
+// indicated takes what a port's participant tells.
+func (b *bridge) indicated(i int, told []mrp.Indication) {
+	for _, n := range told {
+		leaves := n.Kind == mrp.IndicateLeave
+		switch n.Value.Type {
+		case mrp.TypeTalkerAdvertise, mrp.TypeTalkerFailed:
+			if t, err := mrp.ParseTalker(n.Value); err == nil {
+				b.stream(t.StreamID).talker(i, n.Value, t, leaves)
+				b.talkersMoved = true
+			}
+		case mrp.TypeListener:
+			if id, err := mrp.ParseListener(n.Value); err == nil {
+				b.stream(id).listener(i, n.Param, leaves)
+			}
+		case mrp.TypeDomain:
+			if d, err := mrp.ParseDomain(n.Value); err == nil {
+				b.domain(i, d, leaves)
+			}
+		}
+	}
+}
+
+func (b *bridge) domain(i int, d mrp.Domain, leaves bool) {
+	p := &b.ports[i]
+	p.domains = slices.DeleteFunc(p.domains, func(o mrp.Domain) bool { return o == d })
+	if !leaves {
+		p.domains = append(p.domains, d)
+	}
+	b.touchAll()
+}
+
+// stream returns what is known of a stream, and has it looked at.
+func (b *bridge) stream(id tsn.StreamID) *streamState {
+	s := b.streams[id]
+	if s == nil {
+		s = &streamState{id: id, in: none, out: make([]outPort, len(b.ports)), answered: none}
+		b.streams[id] = s
+	}
+	b.dirty[id] = true
+	return s
+}
+
+// settle looks at streams until nothing changes, and tells what has.
+func (b *bridge) settle() {
+	for len(b.dirty) > 0 {
+		batch := b.batch()
+		tight := b.tight()
+		for _, s := range batch {
+			b.evaluate(s)
+		}
+		b.touchAffected(tight || b.tight())
+	}
+	b.publish()
+	b.askForTrees()
+}
+
+// batch takes the streams to be looked at, the more important first.
+func (b *bridge) batch() []*streamState {
+	out := make([]*streamState, 0, len(b.dirty))
+	for id := range b.dirty {
+		out = append(out, b.streams[id])
+	}
+	clear(b.dirty)
+	slices.SortFunc(out, func(a, b *streamState) int {
+		return cmp.Or(cmp.Compare(a.rank(), b.rank()), compareStreamID(a.id, b.id))
+	})
+	return out
+}
+
+// touchAffected has those looked at again whose chances on a port have changed.
+func (b *bridge) touchAffected(all bool) {
+	any := false
+	for i := range b.ports {
+		any = any || b.ports[i].moved
+	}
+	for id, s := range b.streams {
+		if any && s.affected(b.ports, all) {
+			b.dirty[id] = true
+		}
+	}
+	for i := range b.ports {
+		b.ports[i].moved = false
+	}
+}
+
+// tight reports whether a limit that all ports share may refuse a stream.
+func (b *bridge) tight() bool {
+	return b.cfg.MaxFanIn > 0 || b.held.streams+b.others.streams >= b.Instance.cfg.MaxStreams ||
+		b.held.groups+b.others.groups >= b.Instance.cfg.MaxGroups
+}
+
+// publish makes the owner's set of what is held, and forgets what is over.
+func (b *bridge) publish() {
+	if !b.heldMoved {
+		return
+	}
+	b.heldMoved = false
+	before := b.reserved()
+	var set []tsn.Reservation
+	for _, s := range b.sorted() {
+		if s.held > 0 {
+			set = append(set, tsn.Reservation{Stream: s.request, Ports: b.heldPorts(s)})
+		}
+	}
+	b.puts++
+	b.owners[MSRPOwner] = &owner{generation: b.puts, changed: b.puts, set: set}
+	if set == nil {
+		delete(b.owners, MSRPOwner)
+	}
+	if after := b.reserved(); !after.equal(before) {
+		b.emit(after)
+	}
+}
+
+func (b *bridge) heldPorts(s *streamState) (out []tsn.Port) {
+	for q, o := range s.out {
+		if o.held {
+			out = append(out, b.Instance.ports[q].Port)
+		}
+	}
+	return out
+}
+
+func (b *bridge) sorted() []*streamState {
+	out := make([]*streamState, 0, len(b.streams))
+	for _, s := range b.streams {
+		out = append(out, s)
+	}
+	slices.SortFunc(out, func(a, b *streamState) int { return compareStreamID(a.id, b.id) })
+	return out
+}
+
+func (b *bridge) askForTrees() {
+	if !b.talkersMoved || !b.cfg.Trees {
+		return
+	}
+	b.talkersMoved = false
+	var keys []TreeKey
+	for _, s := range b.streams {
+		for _, t := range s.talkers {
+			keys = append(keys, treeKey(t.Talker))
+		}
+	}
+	slices.SortFunc(keys, func(a, b TreeKey) int {
+		return cmp.Or(cmp.Compare(a.VID, b.VID), bytes.Compare(a.Talker[:], b.Talker[:]))
+	})
+	if keys = slices.Compact(keys); !slices.Equal(keys, b.wanted) {
+		b.wanted = keys
+		b.emit(TreesWanted{slices.Clone(keys)})
+	}
+}

@@ -1,0 +1,292 @@
+package srp
+
+import (
+	"math"
+	"slices"
+
+	"tsnswitch"
+	"tsnswitch/srp/mrp"
+)
+
+// none is the index of no port.
+const none = -1
+
+// streamState is what is registered and declared for one stream.
+type streamState struct {
+	id      tsn.StreamID
+	talkers []talkerAt // registered, the latest last
+	out     []outPort  // by port
+
+	// The talker as it was last looked at: in is its port, or none.
+	in      int
+	request tsn.Stream // what it asks for
+	wish    mrp.Talker // as it was registered
+
+	held     int // ports on which it is reserved
+	answered int // the port on which a listener is declared, or none
+	answer   mrp.Param
+}
+
+// talkerAt is a registered talker attribute.
+type talkerAt struct {
+	mrp.Talker
+	port  int
+	value mrp.Value
+}
+
+// outPort is a stream at a port by which it may leave.
+type outPort struct {
+	declared mrp.Value // a talker's; type 0: nothing
+	code     tsn.FailureCode
+	listener mrp.Param // registered
+	held     bool
+	since    tsn.Instant // when it was reserved
+	// latency is what was declared when it was reserved, ns; grown says that it
+	// was exceeded later.
+	latency   uint32
+	grown     bool
+	preempted bool
+}
+
+// talker takes the registration of a talker attribute or its end.
+func (s *streamState) talker(port int, v mrp.Value, t mrp.Talker, leaves bool) {
+	s.talkers = slices.DeleteFunc(s.talkers, func(o talkerAt) bool { return o.port == port && o.value == v })
+	if !leaves {
+		s.talkers = append(s.talkers, talkerAt{t, port, v})
+	}
+}
+
+func (s *streamState) listener(port int, p mrp.Param, leaves bool) {
+	if leaves {
+		p = mrp.ListenerIgnore
+	}
+	s.out[port].listener = p
+}
+
+// rank is 0 for emergency streams: the lower, the more important.
+func (s *streamState) rank() uint8 {
+	if s.in != none {
+		return s.wish.Rank
+	}
+	if n := len(s.talkers); n > 0 {
+		return s.talkers[n-1].Rank
+	}
+	return 1
+}
+
+// affected reports whether a change of the ports' loads, or of shared limits,
+// may change what is declared.
+func (s *streamState) affected(ports []bridgePort, shared bool) bool {
+	for q := range s.out {
+		o := &s.out[q]
+		if o.declared.Type != 0 && !o.held && (shared || ports[q].moved) {
+			return true
+		}
+	}
+	return false
+}
+
+func (s *streamState) over() bool {
+	return len(s.talkers) == 0 && !slices.ContainsFunc(s.out, func(o outPort) bool { return o.listener != mrp.ListenerIgnore })
+}
+
+func treeKey(t mrp.Talker) TreeKey { return TreeKey{t.VID, t.StreamID.Source()} }
+
+// comesIn reports whether a talker may be registered on its port: that is where
+// its stream would come from.
+func (b *bridge) comesIn(t talkerAt) bool {
+	if !b.cfg.Trees {
+		return !b.ports[t.port].blocked
+	}
+	tree, ok := b.trees[treeKey(t.Talker)]
+	n := b.Instance.ports[t.port].Port
+	if ok && tree.Ingress == tsn.NoPort {
+		return !slices.Contains(tree.Egress, n) || tree.Failure != tsn.FailureNone
+	}
+	return ok && tree.Ingress == n
+}
+
+// choose returns the talker that counts, the latest word of the port that was
+// first, and whether that port also has another wish registered: a station that
+// changes its mind withdraws first (35.2.2.8.1).
+func (b *bridge) choose(s *streamState) (now *talkerAt, changed bool) {
+	in := none
+	for _, t := range s.talkers {
+		if b.comesIn(t) && (in == none || t.port == s.in) {
+			in = t.port
+		}
+	}
+	for i := range s.talkers {
+		t := &s.talkers[i]
+		if t.port != in {
+			continue
+		}
+		changed = now != nil && (changed || !now.SameStream(t.Talker))
+		now = t
+	}
+	return now, changed
+}
+
+// evaluate does what follows from the registrations of a stream (35.2.4).
+func (b *bridge) evaluate(s *streamState) {
+	t, changed := b.choose(s)
+	b.follow(s, t)
+	for q := range s.out {
+		if t == nil || !b.goesOut(t, q) {
+			b.withdraw(s, q)
+			continue
+		}
+		b.offer(s, t, q, changed)
+	}
+	b.answerTalker(s)
+	if s.over() {
+		delete(b.streams, s.id)
+		delete(b.dirty, s.id)
+	}
+}
+
+// goesOut reports whether a talker is declared on a port.
+func (b *bridge) goesOut(t *talkerAt, q int) bool {
+	p := &b.ports[q]
+	if q == t.port || !p.started {
+		return false
+	}
+	if b.cfg.Trees {
+		return slices.Contains(b.trees[treeKey(t.Talker)].Egress, b.Instance.ports[q].Port)
+	}
+	return !p.blocked
+}
+
+// follow gives up what was held for a talker that is gone, elsewhere, or wants
+// something else.
+func (b *bridge) follow(s *streamState, t *talkerAt) {
+	if t != nil && s.in == t.port && s.wish.SameStream(t.Talker) {
+		return
+	}
+	for q := range s.out {
+		b.release(s, q)
+		s.out[q].grown, s.out[q].preempted = false, false
+	}
+	if s.in != none {
+		d := destinationOf(s.request)
+		list := slices.DeleteFunc(b.byDestination[d], func(o *streamState) bool { return o == s })
+		if b.byDestination[d] = list; len(list) == 0 {
+			delete(b.byDestination, d)
+		}
+		b.touch(list)
+	}
+	s.in = none
+	if t == nil {
+		return
+	}
+	s.in, s.wish, s.request = t.port, t.Talker, b.requestOf(t.Talker)
+	d := destinationOf(s.request)
+	b.byDestination[d] = append(b.byDestination[d], s)
+}
+
+func (b *bridge) touch(list []*streamState) {
+	for _, s := range list {
+		b.dirty[s.id] = true
+	}
+}
+
+// leastData is the shortest MSDU: shorter frames are padded to it.
+const leastData = 46
+
+// requestOf is a talker's wish in the terms of admission.
+func (b *bridge) requestOf(t mrp.Talker) tsn.Stream {
+	s := tsn.Stream{
+		ID: t.StreamID, Talker: t.StreamID.Source(), DestinationAddress: t.DestinationAddress, VID: t.VID, PCP: t.DataFramePriority,
+		MaxFrameSize: max(t.MaxFrameSize, leastData), MaxIntervalFrames: t.MaxIntervalFrames,
+	}
+	if c := b.class(t.DataFramePriority); c != none {
+		s.Interval = b.cfg.Classes[c].Interval
+	}
+	return s
+}
+
+func (b *bridge) class(p tsn.PCP) int {
+	return slices.IndexFunc(b.cfg.Classes, func(c SRClass) bool { return c.Priority == p })
+}
+
+// offer declares a talker on a port, as one that can be had there or not, and
+// reserves if somebody behind the port is ready (35.2.4.2, 35.2.4.3).
+func (b *bridge) offer(s *streamState, t *talkerAt, q int, changed bool) {
+	o := &s.out[q]
+	d := t.Talker
+	d.AccumulatedLatency = b.latencyBehind(t, q)
+	if o.listener == mrp.ListenerIgnore {
+		o.grown = false
+	}
+	code := tsn.FailureNone
+	if !d.Failed {
+		if code = b.check(s, t, q, changed); code != tsn.FailureNone {
+			d.Failed, d.BridgeID, d.FailureCode = true, b.cfg.BridgeID, code
+		}
+	}
+	switch {
+	case d.Failed || !wants(o.listener):
+		b.release(s, q)
+	case !o.held:
+		b.reserve(s, q, d.AccumulatedLatency)
+	}
+	if code != o.code && code != tsn.FailureNone {
+		b.emit(tsn.Notice{Kind: "stream-failed", Port: b.Instance.ports[q].Port, Detail: s.id.String() + ": " + code.String()})
+	}
+	o.code = code
+	b.declare(s, q, d.Value())
+}
+
+// latencyBehind is the accumulated latency to declare on a port. It is another
+// system's number that it adds to: it stops at the largest.
+func (b *bridge) latencyBehind(t *talkerAt, q int) uint32 {
+	sum := int64(t.AccumulatedLatency)
+	if c := b.class(t.DataFramePriority); c != none {
+		sum += b.ports[q].latency[c]
+	}
+	return uint32(min(sum, math.MaxUint32))
+}
+
+// declare makes v the one talker declaration of a stream on a port (35.2.6).
+func (b *bridge) declare(s *streamState, q int, v mrp.Value) {
+	o, p := &s.out[q], &b.ports[q]
+	if o.declared == v {
+		return
+	}
+	if o.declared.Type != 0 {
+		p.Leave(b.now, o.declared)
+	}
+	if o.declared = v; v.Type != 0 {
+		p.Join(b.now, v, 0, true)
+	}
+}
+
+func (b *bridge) withdraw(s *streamState, q int) {
+	b.release(s, q)
+	b.declare(s, q, mrp.Value{})
+	o := &s.out[q]
+	o.code, o.grown, o.preempted = tsn.FailureNone, false, false
+}
+
+// answerTalker declares towards the talker what the listeners together declare.
+// Without a talker there is nobody to tell, which also ends the listeners' part
+// when the talker leaves first (Avnu ProAV 9.1).
+func (b *bridge) answerTalker(s *streamState) {
+	sum := mrp.ListenerIgnore
+	for _, o := range s.out {
+		if o.declared.Type != 0 {
+			sum = mergeTable[sum][heardBehind(o.listener, o.declared.Type == mrp.TypeTalkerFailed)]
+		}
+	}
+	to := s.in
+	if sum == mrp.ListenerIgnore {
+		to = none
+	}
+	if s.answered != none && s.answered != to {
+		b.ports[s.answered].Leave(b.now, mrp.ListenerValue(s.id))
+	}
+	if to != none && (to != s.answered || sum != s.answer) {
+		b.ports[to].Join(b.now, mrp.ListenerValue(s.id), sum, true)
+	}
+	s.answered, s.answer = to, sum
+}

@@ -1,0 +1,202 @@
+package srp
+
+import (
+	"cmp"
+	"slices"
+
+	"tsnswitch"
+)
+
+// check returns why a stream cannot leave by a port, in the order in which
+// MSRP looks (802.1Q 35.2.4.2, table 35-6), or FailureNone.
+func (b *bridge) check(s *streamState, t *talkerAt, q int, changed bool) tsn.FailureCode {
+	o, class := &s.out[q], b.class(t.DataFramePriority)
+	switch {
+	case changed:
+		return tsn.FailureFirstValueChanged
+	case !usable(t.DestinationAddress):
+		return tsn.FailureUseAnotherDA
+	case b.taken(s):
+		return tsn.FailureDestinationInUse
+	case b.others.ids[s.id]:
+		return tsn.FailureStreamIDInUse
+	case class == none:
+		return tsn.FailurePriorityNotSR
+	case b.boundary(q, class):
+		return tsn.FailureEgressNotAVB
+	case !t.VID.Valid():
+		return tsn.FailureVLANBlocked
+	case b.trees[treeKey(t.Talker)].Failure != tsn.FailureNone && b.cfg.Trees:
+		return b.trees[treeKey(t.Talker)].Failure
+	case s.held == 0 && b.fanInFull(s.in):
+		return tsn.FailureFanIn
+	case t.MaxIntervalFrames == 0: // no code is defined for it
+		return tsn.FailureResources
+	case t.MaxFrameSize > b.Instance.ports[q].MaxFrameSize:
+		return tsn.FailureMaxFrameSize
+	case s.held == 0 && b.held.streams+b.others.streams >= b.Instance.cfg.MaxStreams:
+		return tsn.FailureMSRPResources
+	case s.held == 0 && isGroup(s) && b.held.groups+b.others.groups >= b.Instance.cfg.MaxGroups:
+		return tsn.FailureResources
+	case b.grown(o, b.latencyBehind(t, q)):
+		return tsn.FailureLatencyChanged
+	case !o.held:
+		return b.checkRoom(s, q)
+	}
+	return tsn.FailureNone
+}
+
+// usable tells the addresses that a stream may go to: groups and local ones.
+func usable(m tsn.MAC) bool { return m != tsn.Broadcast && (m.IsGroup() || m[0]&2 != 0) }
+
+func isGroup(s *streamState) bool { return s.request.DestinationAddress.IsGroup() }
+
+// taken reports whether another stream has this one's destination.
+func (b *bridge) taken(s *streamState) bool {
+	d := destinationOf(s.request)
+	user, ok := b.others.destinations[d]
+	return ok && user != s.id || b.byDestination[d][0] != s
+}
+
+func (b *bridge) boundary(q, class int) bool {
+	return boundary(b.cfg.Classes[class], b.ports[q].capable, b.ports[q].domains)
+}
+
+// fanInFull reports whether streams may not come in by one more port.
+func (b *bridge) fanInFull(in int) bool {
+	return b.cfg.MaxFanIn > 0 && b.ports[in].fanIn == 0 && b.held.fanIn >= b.cfg.MaxFanIn
+}
+
+// grown reports whether a reservation's latency is above what it was made with.
+// Once it was, the stream stays failed until it is back or the listener has gone.
+func (b *bridge) grown(o *outPort, latency uint32) bool {
+	o.grown = (o.held || o.grown) && latency > o.latency
+	return o.grown
+}
+
+// checkRoom returns whether a stream fits beside what is reserved, or beside
+// what it may not push aside.
+func (b *bridge) checkRoom(s *streamState, q int) tsn.FailureCode {
+	o := &s.out[q]
+	r := b.short(s, q, b.load(q))
+	if r != nil && s.rank() == 0 {
+		r = b.short(s, q, b.loadOfEmergency(q))
+	}
+	if r == nil {
+		o.preempted = false
+		return tsn.FailureNone
+	}
+	if o.preempted {
+		return tsn.FailurePreempted
+	}
+	return r.Code
+}
+
+// load is all that is reserved on a port, by whomever.
+func (b *bridge) load(q int) load {
+	l := b.others.loads[b.Instance.ports[q].Port]
+	for c, r := range b.ports[q].load {
+		l[c] += r
+	}
+	return l
+}
+
+// loadOfEmergency is what is left of load without streams that an emergency
+// stream pushes aside.
+func (b *bridge) loadOfEmergency(q int) load {
+	l := b.load(q)
+	for _, s := range b.streams { // sums: the order does not matter
+		if s.out[q].held && s.rank() != 0 {
+			l[b.Instance.cfg.ClassMap[s.request.PCP]] -= s.request.Bandwidth()
+		}
+	}
+	return l
+}
+
+// short returns by how much a stream beside others exceeds a limit, or nil.
+func (b *bridge) short(s *streamState, q int, beside load) *Refusal {
+	with := beside
+	with[b.Instance.cfg.ClassMap[s.request.PCP]] += s.request.Bandwidth()
+	return b.checkBandwidth(&b.Instance.ports[q], with, beside)
+}
+
+// reserve takes the bandwidth for a stream, from less important ones if need be.
+func (b *bridge) reserve(s *streamState, q int, latency uint32) {
+	for b.short(s, q, b.load(q)) != nil {
+		victim := b.leastImportant(q, 1)
+		victim.out[q].preempted = true
+		b.release(victim, q)
+		b.dirty[victim.id] = true
+	}
+	o, p := &s.out[q], &b.ports[q]
+	o.held, o.since, o.latency, o.preempted = true, b.now, latency, false
+	p.load[b.Instance.cfg.ClassMap[s.request.PCP]] += s.request.Bandwidth()
+	if s.held++; s.held == 1 {
+		b.count(s, 1)
+	}
+	b.changed(s, q, "stream-reserved")
+}
+
+// release gives a port's bandwidth back.
+func (b *bridge) release(s *streamState, q int) {
+	o, p := &s.out[q], &b.ports[q]
+	if !o.held {
+		return
+	}
+	o.held = false
+	p.load[b.Instance.cfg.ClassMap[s.request.PCP]] -= s.request.Bandwidth()
+	if s.held--; s.held == 0 {
+		b.count(s, -1)
+	}
+	b.changed(s, q, "stream-released")
+}
+
+func (b *bridge) changed(s *streamState, q int, kind string) {
+	b.heldMoved, b.ports[q].moved = true, true
+	b.emit(tsn.Notice{Kind: kind, Port: b.Instance.ports[q].Port, Detail: s.id.String()})
+}
+
+// count adds n to what a stream that is held anywhere takes of shared limits.
+func (b *bridge) count(s *streamState, n int) {
+	b.held.streams += n
+	if isGroup(s) {
+		b.held.groups += n
+	}
+	in := &b.ports[s.in]
+	before := in.fanIn > 0
+	in.fanIn += n
+	if after := in.fanIn > 0; after != before {
+		b.held.fanIn += n
+	}
+}
+
+// leastImportant returns the stream that a port gives up first, of those of a
+// rank or below: the lowest rank, then the youngest, then the highest StreamID
+// (35.2.4.3). Nil if it holds none.
+func (b *bridge) leastImportant(q int, rank uint8) *streamState {
+	var list []*streamState
+	for _, s := range b.streams {
+		if s.out[q].held && s.rank() >= rank {
+			list = append(list, s)
+		}
+	}
+	if len(list) == 0 {
+		return nil
+	}
+	return slices.MaxFunc(list, func(x, y *streamState) int {
+		return cmp.Or(cmp.Compare(x.rank(), y.rank()), cmp.Compare(x.out[q].since, y.out[q].since), compareStreamID(x.id, y.id))
+	})
+}
+
+// trim gives up streams until the rest fits the rate that a port has now.
+func (b *bridge) trim(q int) {
+	p := &b.Instance.ports[q]
+	for p.up && b.checkBandwidth(p, b.load(q), load{}) != nil {
+		s := b.leastImportant(q, 0)
+		if s == nil {
+			return
+		}
+		b.release(s, q)
+		b.dirty[s.id] = true
+	}
+}

@@ -1,0 +1,77 @@
+package srp
+
+import (
+	"tsnswitch"
+	"tsnswitch/srp/mrp"
+)
+
+// MSRPStream is a stream that somebody declares by MSRP, as people are shown it.
+type MSRPStream struct {
+	ID         tsn.StreamID
+	TalkerPort tsn.Port // NoPort: no talker, or none whose tree is known
+	Talker     mrp.Talker
+	Answer     mrp.Param // the listener declaration towards the talker
+	Ports      []MSRPStreamPort
+}
+
+// MSRPStreamPort is a stream at a port by which it leaves, or would.
+type MSRPStreamPort struct {
+	Port     tsn.Port
+	Declared mrp.Talker // meaningful if TalkerDeclared
+	// TalkerDeclared, and Reserved: the listener there has the stream.
+	TalkerDeclared, Reserved bool
+	Listener                 mrp.Param
+}
+
+// MSRPStreams returns all streams of MSRP in ascending stream id, ports ascending.
+func (m *Instance) MSRPStreams() (out []MSRPStream) {
+	if m.msrp == nil {
+		return nil
+	}
+	for _, s := range m.msrp.sorted() {
+		v := MSRPStream{ID: s.id}
+		if t, _ := m.msrp.choose(s); t != nil {
+			v.TalkerPort, v.Talker = m.ports[t.port].Port, t.Talker
+		}
+		if s.answered != none {
+			v.Answer = s.answer
+		}
+		for q, o := range s.out {
+			if o.declared.Type == 0 && o.listener == mrp.ListenerIgnore {
+				continue
+			}
+			p := MSRPStreamPort{Port: m.ports[q].Port, TalkerDeclared: o.declared.Type != 0, Reserved: o.held, Listener: o.listener}
+			if p.TalkerDeclared {
+				p.Declared, _ = mrp.ParseTalker(o.declared) // it was made of one
+			}
+			v.Ports = append(v.Ports, p)
+		}
+		out = append(out, v)
+	}
+	return out
+}
+
+// MSRPPort is a port's part in MSRP.
+type MSRPPort struct {
+	Port     tsn.Port
+	Boundary []bool       // by class of MSRPConfig.Classes
+	Domains  []mrp.Domain // that others declare
+	Latency  []int64      // ns that the port adds, by class
+	Counters mrp.Counters
+}
+
+// MSRPPorts returns the MSRP state of all ports, ascending.
+func (m *Instance) MSRPPorts() (out []MSRPPort) {
+	if m.msrp == nil {
+		return nil
+	}
+	for i := range m.msrp.ports {
+		p := &m.msrp.ports[i]
+		v := MSRPPort{Port: m.ports[i].Port, Domains: append([]mrp.Domain(nil), p.domains...), Latency: append([]int64(nil), p.latency...), Counters: p.Counters()}
+		for c := range m.msrp.cfg.Classes {
+			v.Boundary = append(v.Boundary, m.msrp.boundary(i, c))
+		}
+		out = append(out, v)
+	}
+	return out
+}
