@@ -10,7 +10,6 @@ import (
 	"testing"
 
 	"tsnswitch"
-	"tsnswitch/internal/api"
 )
 
 // Nothing of the picture lies below its end, however many rows the tables
@@ -75,32 +74,5 @@ func extent(t *testing.T, svg string) (height, lowest int) {
 		case xml.EndElement:
 			shifts = shifts[:len(shifts)-1]
 		}
-	}
-}
-
-// A schedule as a daemon tells it, ports in the order of their systems, is
-// drawn along the stream's way: the last slot is the listener's.
-func TestPlanOfFollowsThePath(t *testing.T) {
-	bridge := tsn.Hop{System: tsn.MAC{2, 0, 0, 0, 0, 1}, Port: 3}
-	host := tsn.Hop{System: tsn.MAC{2, 0, 0, 1, 0, 1}, Port: 1}
-	id := tsn.MakeStreamID(host.System, 1)
-	port := func(h tsn.Hop, open int64) api.PortSchedule {
-		return api.PortSchedule{
-			PathHop: api.PathHop{Hop: h}, Oper: &tsn.GateControlList{CycleTime: 1000},
-			Windows: []api.Window{{Stream: id, Start: open, End: open + 10}},
-		}
-	}
-	got := planOf(&api.Schedule{
-		CycleTime: 1000, Ports: []api.PortSchedule{port(bridge, 500), port(host, 100)},
-		Streams: []api.ScheduledStream{{ID: id, Scheduled: true}},
-	})
-	if len(got.Streams) != 1 || len(got.Ports) != 2 {
-		t.Fatalf("%+v", got)
-	}
-	if st := got.Streams[0]; st.InjectionOffset != 100 || st.Slots[0].Hop != host || st.Slots[1].Hop != bridge {
-		t.Errorf("stream %+v", st)
-	}
-	if got.Ports[0].Hop != host || got.Ports[1].Hop != bridge {
-		t.Errorf("rows %+v", got.Ports)
 	}
 }
