@@ -36,7 +36,7 @@ func (l *lab) stepSchedule(ctx context.Context, s *stepReport) error {
 // every stream must have its windows; otherwise the couple's will do.
 func (l *lab) apply(ctx context.Context, s *stepReport, all bool) error {
 	b := l.kind(config.KindBridge)[0]
-	out, err := l.tsnctl(ctx, b, "schedule", "apply")
+	out, err := l.tsnctl(ctx, b, "schedule", "apply", "--yes") // on slower wires streams are worse off
 	if err != nil {
 		return err
 	}
