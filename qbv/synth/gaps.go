@@ -89,6 +89,9 @@ func (r *ring) insert(s span) {
 		j++
 	}
 	if i == j {
+		if r.busy == nil {
+			r.busy = make([]span, 0, 8) // small problems are most, and mostly allocation
+		}
 		r.busy = slices.Insert(r.busy, i, s)
 		return
 	}
@@ -118,6 +121,9 @@ type sight struct {
 }
 
 func (t *timeline) add(m *model, it item) {
+	if t.items == nil {
+		t.items = make([]item, 0, 8)
+	}
 	t.items = append(t.items, it)
 	if len(m.periods) > manyPeriods {
 		t.seen = nil
@@ -147,11 +153,14 @@ func (t *timeline) rings(m *model, class int32, units *int64) []ring {
 			return t.seen[i].rings
 		}
 	}
-	s := sight{class: class}
+	s := sight{class: class, rings: make([]ring, 0, 4)}
 	for _, it := range t.items {
 		s.add(m, it)
 	}
 	*units += int64(len(t.items))
+	if t.seen == nil {
+		t.seen = make([]sight, 0, 4)
+	}
 	t.seen = append(t.seen, s)
 	return s.rings
 }
