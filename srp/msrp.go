@@ -88,6 +88,7 @@ type bridge struct {
 	others        others
 	held          usage
 	now           tsn.Instant
+	counters      MSRPCounters
 }
 
 // bridgePort is what MSRP knows of a port.

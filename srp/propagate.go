@@ -231,6 +231,7 @@ func (b *bridge) offer(s *streamState, t *talkerAt, q int, changed bool) {
 		b.reserve(s, q, d.AccumulatedLatency)
 	}
 	if code != o.code && code != tsn.FailureNone {
+		b.counters.Failed[int(code)%len(b.counters.Failed)]++
 		b.emit(tsn.Notice{Kind: "stream-failed", Port: b.Instance.ports[q].Port, Detail: s.id.String() + ": " + code.String()})
 	}
 	o.code = code

@@ -125,6 +125,7 @@ func (b *bridge) reserve(s *streamState, q int, latency uint32) {
 	for b.short(s, q, b.load(q)) != nil {
 		victim := b.leastImportant(q, 1)
 		victim.out[q].preempted = true
+		b.counters.Preempted++
 		b.release(victim, q)
 		b.dirty[victim.id] = true
 	}
@@ -134,6 +135,7 @@ func (b *bridge) reserve(s *streamState, q int, latency uint32) {
 	if s.held++; s.held == 1 {
 		b.count(s, 1)
 	}
+	b.counters.Reserved++
 	b.changed(s, q, "stream-reserved")
 }
 
@@ -148,6 +150,7 @@ func (b *bridge) release(s *streamState, q int) {
 	if s.held--; s.held == 0 {
 		b.count(s, -1)
 	}
+	b.counters.Released++
 	b.changed(s, q, "stream-released")
 }
 
@@ -188,7 +191,8 @@ func (b *bridge) leastImportant(q int, rank uint8) *streamState {
 	})
 }
 
-// trim gives up streams until the rest fits the rate that a port has now.
+// trim gives up streams until the rest fits the rate that a port has now. What
+// is given up is still held to the latency it had.
 func (b *bridge) trim(q int) {
 	p := &b.Instance.ports[q]
 	for p.up && b.checkBandwidth(p, b.load(q), load{}) != nil {
@@ -196,6 +200,7 @@ func (b *bridge) trim(q int) {
 		if s == nil {
 			return
 		}
+		s.out[q].grown = true
 		b.release(s, q)
 		b.dirty[s.id] = true
 	}

@@ -51,6 +51,22 @@ func (m *Instance) MSRPStreams() (out []MSRPStream) {
 	return out
 }
 
+// MSRPCounters count what MSRP did with streams on ports since the construction.
+type MSRPCounters struct {
+	Reserved, Released, Preempted uint64
+	// Failed counts, by failure code, how often a stream became one that this
+	// system fails.
+	Failed [32]uint64
+}
+
+// MSRPCounters returns the counters of MSRP.
+func (m *Instance) MSRPCounters() MSRPCounters {
+	if m.msrp == nil {
+		return MSRPCounters{}
+	}
+	return m.msrp.counters
+}
+
 // MSRPPort is a port's part in MSRP.
 type MSRPPort struct {
 	Port     tsn.Port
