@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
@@ -142,6 +143,7 @@ func asFailure(err error) error {
 
 // find is search, with cyclic queuing and forwarding where the mode has it.
 func (a *app) find(ctx context.Context, p *schedule.Problem, options synth.Options, o *offlinePlan) (*plannedSchedule, error) {
+	debug.SetGCPercent(synth.GCPercent)
 	if o.mode == "cqf" {
 		s, err := cqf.Solve(p, cqf.Options{})
 		return &plannedSchedule{problem: p, Solution: s, meta: format.Meta{Instance: p.Name, Units: -1}}, err

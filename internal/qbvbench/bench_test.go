@@ -6,12 +6,14 @@ import (
 	"flag"
 	"os"
 	"os/exec"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"tsnswitch/qbv/instances"
+	"tsnswitch/qbv/synth"
 )
 
 var (
@@ -39,6 +41,7 @@ func specs() (out []instances.Spec) {
 
 // BenchmarkCompare prints the table. It is one run, however long it takes.
 func BenchmarkCompare(b *testing.B) {
+	debug.SetGCPercent(synth.GCPercent) // as tsnctl has it
 	contenders := []Contender{Ours(), Plain()}
 	if *tsnkit == "" {
 		b.Log("no tsnkit to compare with: name a checkout with TSNKIT=dir (its methods want python3 with networkx, pandas, numpy and z3)")

@@ -395,3 +395,7 @@ func (m *model) sorted(keys []func(s *schedule.Stream) int64) []int {
 	})
 	return out
 }
+
+// GCPercent is how lazy the garbage collector may be in a program that plans
+// and ends: a search keeps little of what it allocates.
+const GCPercent = 400
