@@ -159,7 +159,7 @@ func TestRepeatable(t *testing.T) {
 func TestTsharkOfBridges(t *testing.T) {
 	tshark, err := exec.LookPath("tshark")
 	if err != nil {
-		t.Skip("tshark is not installed")
+		t.Skip("tshark is missing: install the Debian package tshark")
 	}
 	le := binary.LittleEndian
 	b := le.AppendUint32(nil, 0xa1b2c3d4)

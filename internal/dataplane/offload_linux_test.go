@@ -354,7 +354,7 @@ type toolEntry struct {
 func testToolSees(t *testing.T) {
 	tool, err := exec.LookPath("tc")
 	if err != nil {
-		t.Skip("iproute2's tc is missing")
+		t.Skip("tc is missing: install the Debian package iproute2")
 	}
 	l := newLab(t)
 	k := open(t, l.sw, stationConfig("p1", dataplane.OffloadNone))

@@ -62,7 +62,7 @@ func sampleFrames() (out [][]byte) {
 func TestTshark(t *testing.T) {
 	tshark, err := exec.LookPath("tshark")
 	if err != nil {
-		t.Skip("tshark is not installed")
+		t.Skip("tshark is missing: install the Debian package tshark")
 	}
 	path := filepath.Join(t.TempDir(), "mrp.pcap")
 	writePcap(t, path, sampleFrames())
