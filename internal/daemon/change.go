@@ -152,26 +152,43 @@ func (c *conductor) begin(ctx context.Context, p *planned, r api.ApplyRequest, s
 	}
 	old := c.mem.Conductor
 	p.made.CycleTime, p.made.LeadTime, p.made.Confirm, p.made.Before, p.made.Open = r.CycleTime, r.LeadTime, r.Confirm, old, true
+	patient := time.Now().Add(c.patience)
 	for try := 1; ; try++ {
 		p.result.ID = c.name + "/" + strconv.FormatInt(time.Now().UnixNano(), 36)
 		late, err := c.once(ctx, p, old, lead, r.Confirm, say)
-		if !late || try == beginTries {
-			return err
-		}
-		// Kernels that took the schedule cannot take another before its base time.
-		say(c.name, "commit", "%v; again after the base time, further ahead", err)
-		now, nerr := c.now(ctx)
-		if nerr != nil {
+		var pause time.Duration
+		switch {
+		case late && try < beginTries:
+			// Kernels that took the schedule cannot take another before its base time.
+			say(c.name, "commit", "%v; again after the base time, further ahead", err)
+			now, nerr := c.now(ctx)
+			if nerr != nil {
+				return err
+			}
+			pause = time.Duration(p.result.Base.NS - now.NS)
+			lead *= 2
+		case !late && api.ErrorCode(err) == api.CodeWrongOrder && time.Now().Before(patient):
+			say(c.name, "wait", "%v", err)
+			pause = clockPause
+			try--
+		default:
 			return err
 		}
 		select {
-		case <-time.After(time.Duration(p.result.Base.NS - now.NS)):
+		case <-time.After(pause):
 		case <-ctx.Done():
 			return ctx.Err()
 		}
-		lead *= 2
 	}
 }
+
+// clockPatience is how long a schedule waits for clocks that do not agree yet:
+// one that has found its grand master a moment ago may lose it once more while
+// it settles. clockPause is between two tries.
+const (
+	clockPatience = 5 * time.Second
+	clockPause    = 300 * time.Millisecond
+)
 
 // once stages and commits everywhere, or aborts everywhere; late is that it
 // came too late for its base time. What it conducts is on disk before the first

@@ -25,6 +25,8 @@ type conductor struct {
 	save  func() error
 	// now reads gPTP time; an error says why no schedule can be based on it.
 	now func(context.Context) (tsn.PTPTime, error)
+	// patience is for how long clocks may not be fit for a schedule yet.
+	patience time.Duration
 	// streams lists every stream of the fabric with the path it is reserved on.
 	streams func(context.Context) ([]api.StreamState, error)
 	plan    planSettings

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -212,6 +213,23 @@ func TestConductorWithoutTime(t *testing.T) {
 	}
 	if s.f.peers[sys(1)].trial.Open() || s.f.peers[sys(2)].trial.Open() {
 		t.Error("a stage is left")
+	}
+}
+
+// A clock that loses its grand master for a moment, while it settles, is waited for.
+func TestConductorWaitsForClocks(t *testing.T) {
+	s := newStand(t, 1, 2)
+	s.want = []api.StreamState{reserved(1, 1, 2)}
+	s.conductor.patience = time.Minute
+	now, asked := s.conductor.now, 0
+	s.conductor.now = func(ctx context.Context) (tsn.PTPTime, error) {
+		if asked++; asked == 1 {
+			return tsn.PTPTime{}, errNoTime
+		}
+		return now(ctx)
+	}
+	if s.mustApply(t); asked < 2 {
+		t.Error("the clock was not asked again")
 	}
 }
 

@@ -259,7 +259,7 @@ func build(cfg *config.Daemon, opt Options) (_ *Daemon, err error) {
 	d.keeper = &keeper{name: cfg.Name, topo: d.fabric, peers: d.fabric, mem: &d.own, save: saveOwn}
 	d.conductor = &conductor{
 		name: cfg.Name, topo: d.fabric, peers: d.fabric, mem: &d.own, save: saveOwn,
-		now: d.scheduleTime, streams: d.reservedStreams, plan: planConfig(cfg), links: d.fabricLinks,
+		now: d.scheduleTime, patience: clockPatience, streams: d.reservedStreams, plan: planConfig(cfg), links: d.fabricLinks,
 	}
 	for _, b := range cfg.SPB.BaseVIDs {
 		d.conductor.vids = append(d.conductor.vids, b.VID)
