@@ -6,7 +6,6 @@
 //	udplink.Link <- Transport -> Node.Connect or Node.Accept -> AppendRegSend, ParseMessage
 //
 // It offers no atom cache and no fragments, so that the peer sends whole,
-// self-contained packets. Missing: links, monitors and everything else beyond
-// sending and receiving; floats, big integers beyond 64 bits, funs and maps
-// in terms.
+// self-contained packets. What messages do is package hidden's. Missing in
+// terms: funs and bit strings.
 package erldist

@@ -4,6 +4,8 @@ import (
 	"encoding/hex"
 	"errors"
 	"io"
+	"math"
+	"math/big"
 	"reflect"
 	"testing"
 )
@@ -83,6 +85,12 @@ func terms() []Term {
 		List{int64(1), Atom("b")},
 		pid,
 		Ref{Node: "a@b", Creation: 9, IDs: [5]uint32{1, 2, 3}, N: 3},
+		int64(math.MinInt64), int64(math.MaxInt64), new(big.Int).Lsh(big.NewInt(-3), 70),
+		1.5, math.Copysign(0, -1),
+		Improper{[]Term{Atom("alias")}, pid},
+		Map{},
+		Map{{Atom("k"), List{int64(1)}}, {[]byte("x"), Map{}}},
+		Port{Node: "a@b", ID: 1 << 40, Creation: 2},
 	}
 }
 

@@ -5,20 +5,33 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"math/big"
+	"slices"
 )
 
-// Term is an Erlang term: Atom, int64, []byte (binary), string-free List,
-// Tuple, Pid or Ref.
+// Term is an Erlang term: Atom, int64, *big.Int (beyond 64 bits), float64,
+// []byte (binary), List, Improper, Tuple, Map, Pid, Port or Ref.
 type Term any
 
 // The terms that are not Go types.
 type (
-	Atom  string
-	Tuple []Term
-	List  []Term // proper lists only
-	Pid   struct {
+	Atom     string
+	Tuple    []Term
+	List     []Term   // a proper list
+	Improper struct { // a list that ends in something else: [alias|Ref]
+		Elements []Term
+		Tail     Term
+	}
+	Map  []Pair // in the order of the encoding; keys are not compared
+	Pair struct{ Key, Value Term }
+	Pid  struct {
 		Node                 Atom
 		ID, Serial, Creation uint32
+	}
+	Port struct {
+		Node     Atom
+		ID       uint64
+		Creation uint32
 	}
 	Ref struct {
 		Node     Atom
@@ -54,6 +67,13 @@ func AppendTerm(b []byte, t Term) ([]byte, error) {
 		return AppendTerm(b, int64(t))
 	case int64:
 		return appendInt(b, t), nil
+	case *big.Int:
+		return appendBig(b, t)
+	case float64:
+		if math.IsNaN(t) || math.IsInf(t, 0) {
+			return b, bad("%v", t)
+		}
+		return binary.BigEndian.AppendUint64(append(b, 70), math.Float64bits(t)), nil
 	case []byte:
 		return append(binary.BigEndian.AppendUint32(append(b, 109), uint32(len(t))), t...), nil
 	case Tuple:
@@ -62,22 +82,35 @@ func AppendTerm(b []byte, t Term) ([]byte, error) {
 		} else {
 			b = append(b, 104, byte(len(t)))
 		}
-		for _, e := range t {
-			if b, err = AppendTerm(b, e); err != nil {
+		return appendTerms(b, t...)
+	case List:
+		if len(t) > 0 {
+			if b, err = appendTerms(binary.BigEndian.AppendUint32(append(b, 108), uint32(len(t))), t...); err != nil {
+				return b, err
+			}
+		}
+		return append(b, 106), nil
+	case Improper:
+		if len(t.Elements) == 0 {
+			return b, bad("an improper list without an element")
+		}
+		if b, err = appendTerms(binary.BigEndian.AppendUint32(append(b, 108), uint32(len(t.Elements))), t.Elements...); err != nil {
+			return b, err
+		}
+		return AppendTerm(b, t.Tail)
+	case Map:
+		b = binary.BigEndian.AppendUint32(append(b, 116), uint32(len(t)))
+		for _, p := range t {
+			if b, err = appendTerms(b, p.Key, p.Value); err != nil {
 				return b, err
 			}
 		}
 		return b, nil
-	case List:
-		if len(t) > 0 {
-			b = binary.BigEndian.AppendUint32(append(b, 108), uint32(len(t)))
-			for _, e := range t {
-				if b, err = AppendTerm(b, e); err != nil {
-					return b, err
-				}
-			}
+	case Port:
+		if b, err = AppendTerm(append(b, 120), t.Node); err != nil {
+			return b, err
 		}
-		return append(b, 106), nil
+		return binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint64(b, t.ID), t.Creation), nil
 	case Pid:
 		if b, err = AppendTerm(append(b, 88), t.Node); err != nil {
 			return b, err
@@ -97,6 +130,34 @@ func AppendTerm(b []byte, t Term) ([]byte, error) {
 		return b, nil
 	}
 	return b, bad("no external form for %T", t)
+}
+
+func appendTerms(b []byte, terms ...Term) (_ []byte, err error) {
+	for _, t := range terms {
+		if b, err = AppendTerm(b, t); err != nil {
+			return b, err
+		}
+	}
+	return b, nil
+}
+
+// maxBig bounds integers, in octets.
+const maxBig = 255
+
+func appendBig(b []byte, v *big.Int) ([]byte, error) {
+	if v.IsInt64() {
+		return appendInt(b, v.Int64()), nil
+	}
+	digits := v.Bytes()
+	if len(digits) > maxBig {
+		return b, bad("an integer of %d octets", len(digits))
+	}
+	slices.Reverse(digits)
+	sign := byte(0)
+	if v.Sign() < 0 {
+		sign = 1
+	}
+	return append(append(b, 110, byte(len(digits)), sign), digits...), nil
 }
 
 func appendInt(b []byte, v int64) []byte {
@@ -124,6 +185,15 @@ func parseTerm(b []byte, depth int) (Term, []byte, error) {
 	}
 	tag, b := b[0], b[1:]
 	switch tag {
+	case 70:
+		if len(b) < 8 {
+			return nil, nil, bad("float")
+		}
+		f := math.Float64frombits(binary.BigEndian.Uint64(b))
+		if math.IsNaN(f) || math.IsInf(f, 0) {
+			return nil, nil, bad("float")
+		}
+		return f, b[8:], nil
 	case 97, 98, 110:
 		return parseInt(tag, b)
 	case 100, 115, 118, 119:
@@ -152,19 +222,19 @@ func parseTerm(b []byte, depth int) (Term, []byte, error) {
 		if err != nil {
 			return nil, nil, err
 		}
-		t, b, err := parseTerms(b, n, depth)
-		if err != nil || len(b) == 0 || b[0] != 106 {
-			return nil, nil, errors.Join(bad("list is cut or improper"), err)
-		}
-		return List(t), b[1:], nil
+		return parseList(b, n, depth)
 	case 109:
 		if len(b) < 4 || uint64(len(b)-4) < uint64(binary.BigEndian.Uint32(b)) {
 			return nil, nil, bad("binary")
 		}
 		n := int(binary.BigEndian.Uint32(b))
 		return b[4 : 4+n : 4+n], b[4+n:], nil
+	case 116:
+		return parseMap(b, depth)
 	case 88, 103:
 		return parsePid(tag, b)
+	case 89, 120:
+		return parsePort(tag, b)
 	case 90:
 		return parseRef(b)
 	}
@@ -197,24 +267,55 @@ func parseTerms(b []byte, n, depth int) ([]Term, []byte, error) {
 	return out, b, nil
 }
 
+func parseList(b []byte, n, depth int) (Term, []byte, error) {
+	t, b, err := parseTerms(b, n, depth)
+	if err != nil {
+		return nil, nil, err
+	}
+	if len(b) > 0 && b[0] == 106 {
+		return List(t), b[1:], nil
+	}
+	tail, b, err := parseTerm(b, depth+1)
+	if err != nil || n == 0 {
+		return nil, nil, errors.Join(bad("list without an end"), err)
+	}
+	return Improper{t, tail}, b, nil
+}
+
+func parseMap(b []byte, depth int) (Term, []byte, error) {
+	n, b, err := length(b, true)
+	if err != nil {
+		return nil, nil, err
+	}
+	t, b, err := parseTerms(b, 2*n, depth)
+	if err != nil {
+		return nil, nil, err
+	}
+	m := make(Map, n)
+	for i := range m {
+		m[i] = Pair{t[2*i], t[2*i+1]}
+	}
+	return m, b, nil
+}
+
 func parseInt(tag byte, b []byte) (Term, []byte, error) {
 	switch {
 	case tag == 97 && len(b) >= 1:
 		return int64(b[0]), b[1:], nil
 	case tag == 98 && len(b) >= 4:
 		return int64(int32(binary.BigEndian.Uint32(b))), b[4:], nil
-	case tag == 110 && len(b) >= 2 && b[0] <= 8 && len(b) >= 2+int(b[0]):
-		var u uint64
-		for i, c := range b[2 : 2+b[0]] {
-			u |= uint64(c) << (8 * i)
+	case tag == 110 && len(b) >= 2 && len(b) >= 2+int(b[0]):
+		end := 2 + int(b[0])
+		digits := slices.Clone(b[2:end])
+		slices.Reverse(digits)
+		v := new(big.Int).SetBytes(digits)
+		if b[1] != 0 {
+			v.Neg(v)
 		}
-		if u>>63 == 0 {
-			v := int64(u)
-			if b[1] != 0 {
-				v = -v
-			}
-			return v, b[2+b[0]:], nil
+		if v.IsInt64() {
+			return v.Int64(), b[end:], nil
 		}
+		return v, b[end:], nil
 	}
 	return nil, nil, bad("integer")
 }
@@ -262,6 +363,23 @@ func parsePid(tag byte, b []byte) (Term, []byte, error) {
 	}
 	p.ID, p.Serial, p.Creation = binary.BigEndian.Uint32(b), binary.BigEndian.Uint32(b[4:]), binary.BigEndian.Uint32(b[8:])
 	return p, b[12:], nil
+}
+
+func parsePort(tag byte, b []byte) (Term, []byte, error) {
+	p := Port{}
+	var err error
+	if p.Node, b, err = parseNode(b); err != nil {
+		return nil, nil, err
+	}
+	switch {
+	case tag == 89 && len(b) >= 8:
+		p.ID, p.Creation = uint64(binary.BigEndian.Uint32(b)), binary.BigEndian.Uint32(b[4:])
+		return p, b[8:], nil
+	case tag == 120 && len(b) >= 12:
+		p.ID, p.Creation = binary.BigEndian.Uint64(b), binary.BigEndian.Uint32(b[8:])
+		return p, b[12:], nil
+	}
+	return nil, nil, bad("port")
 }
 
 func parseRef(b []byte) (Term, []byte, error) {

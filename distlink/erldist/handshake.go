@@ -23,6 +23,7 @@ const (
 	FlagExtendedReferences uint64 = 0x4
 	FlagDistMonitor        uint64 = 0x8
 	FlagFunTags            uint64 = 0x10
+	FlagDistMonitorName    uint64 = 0x20
 	FlagNewFunTags         uint64 = 0x80
 	FlagExtendedPidsPorts  uint64 = 0x100
 	FlagExportPtrTag       uint64 = 0x200

@@ -1,16 +1,26 @@
 package erldist
 
 // Control message tags (ERTS user's guide, "Protocol between Connected Nodes").
+// The PAYLOAD ones carry the reason behind the control message instead of in it.
 const (
-	OpLink       = 1
-	OpSend       = 2
-	OpExit       = 3
-	OpRegSend    = 6
-	OpExit2      = 8
-	OpMonitorP   = 19
-	OpDemonitorP = 20
-	OpSendSender = 22
-	OpAliasSend  = 33
+	OpLink                = 1
+	OpSend                = 2
+	OpExit                = 3
+	OpRegSend             = 6
+	OpGroupLeader         = 7
+	OpExit2               = 8
+	OpMonitorP            = 19
+	OpDemonitorP          = 20
+	OpMonitorPExit        = 21
+	OpSendSender          = 22
+	OpPayloadExit         = 24
+	OpPayloadExit2        = 26
+	OpPayloadMonitorPExit = 28
+	OpSpawnRequest        = 29
+	OpSpawnReply          = 31
+	OpAliasSend           = 33
+	OpUnlinkID            = 35
+	OpUnlinkIDAck         = 36
 )
 
 const passThrough = 112
@@ -63,6 +73,11 @@ func ParseMessage(b []byte) (m Message, ok bool, err error) {
 // AppendRegSend appends the packet that sends payload to a registered name.
 func AppendRegSend(b []byte, from Pid, name Atom, payload Term) ([]byte, error) {
 	return appendMessage(b, Tuple{int64(OpRegSend), from, Atom(""), name}, payload)
+}
+
+// AppendControl appends the packet of a control message without payload.
+func AppendControl(b []byte, control ...Term) ([]byte, error) {
+	return AppendTerm(append(b, passThrough, etfVersion), Tuple(control))
 }
 
 // AppendSend appends the packet that sends payload to a process.

@@ -58,6 +58,7 @@ var may = map[string][]string{
 	"distlink":          {""},
 	"distlink/udplink":  {"", "distlink", "distlink/erldist", "internal/txtime"},
 	"distlink/erldist":  {"", "distlink", "distlink/udplink"},
+	"distlink/hidden":   {"distlink", "distlink/erldist", "distlink/udplink", "distlink/beamtest"},
 	"distlink/beamtest": {},
 	"erlang":            {"", "distlink", "distlink/udplink", "distlink/erldist"},
 	"internal/archtest": {},
