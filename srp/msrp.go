@@ -191,14 +191,13 @@ func (b *bridge) received(ev tsn.Received) {
 func (b *bridge) tick() {
 	for i := range b.ports {
 		p := &b.ports[i]
-		if b.now < p.Deadline() {
-			continue
+		for b.now >= p.Deadline() {
+			pdu, told := p.Tick(b.now)
+			if pdu != nil {
+				b.emit(tsn.Send{Port: b.Instance.ports[i].Port, Frame: b.app.Frame(b.cfg.BridgeID.System(), pdu), Priority: 7})
+			}
+			b.indicated(i, told)
 		}
-		pdu, told := p.Tick(b.now)
-		if pdu != nil {
-			b.emit(tsn.Send{Port: b.Instance.ports[i].Port, Frame: b.app.Frame(b.cfg.BridgeID.System(), pdu), Priority: 7})
-		}
-		b.indicated(i, told)
 	}
 }
 

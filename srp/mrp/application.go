@@ -23,9 +23,11 @@ type Application struct {
 type AttributeType struct {
 	Type uint8
 	Name string
-	// Length is the AttributeLength, the octets of a FirstValue.
-	Length int
-	Four   bool // vectors end in FourPackedEvents
+	// Length is the AttributeLength, the octets of a FirstValue; with Variable it is
+	// the least, and each message has its own.
+	Length   int
+	Variable bool
+	Four     bool // vectors end in FourPackedEvents
 	// next turns a value into the one that follows it in a vector; false if there is none.
 	next func(v []byte) bool
 }
@@ -43,6 +45,10 @@ func (a *Application) attributeType(t uint8) *AttributeType {
 		}
 	}
 	return nil
+}
+
+func (t *AttributeType) fits(length int) bool {
+	return length == t.Length || t.Variable && length > t.Length
 }
 
 // increment adds 1 to a big-endian number; false when it runs over.

@@ -17,8 +17,9 @@
 //	registrar.go    Registrar state machine (table 10-4)
 //	leaveall.go     LeaveAll state machine (table 10-5)
 //	periodic.go     PeriodicTransmission state machine (table 10-6)
-//	participant.go  the attributes of a port, timers, indications
-//	transmit.go     one transmit opportunity: which events, packed how
+//	participant.go  a port's part: timers, requests, indications
+//	table.go        its attributes, and which of them have something to do
+//	transmit.go     one transmit opportunity: which events, packed how, in how many PDUs
 //	timers.go       presets: the standard's, Avnu ProAV's
 //
 // Not there yet: the Talker and Listener Enhanced attributes of 802.1Qcc (types

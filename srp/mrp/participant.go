@@ -1,25 +1,25 @@
 package mrp
 
-import (
-	"cmp"
-	"slices"
-
-	tsn "tsnswitch"
-)
+import tsn "tsnswitch"
 
 // Config of a Participant; zero values mean the default.
 type Config struct {
 	Timers Timers
 	// PointToPoint is operPointToPointMAC: one other system on the LAN.
 	PointToPoint bool
-	// ApplicantOnly: this system declares and registers nothing (10.6 c).
+	// ApplicantOnly: this system declares, registers nothing and asks nobody to
+	// declare again (10.6 c).
 	ApplicantOnly bool
 	// Mode is a value's Administrative Control; nil: all are Normal.
 	Mode func(Value) Mode
 	// MaxAttributes bounds what others can make it remember; default 1024.
 	MaxAttributes int
-	MaxPDU        int    // octets from ProtocolVersion on; default 1500
-	Seed          uint64 // of LeaveAll's and shared media's random times
+	MaxPDU        int // octets from ProtocolVersion on; default 1500, at least 320
+	// MaxBurst is how many PDUs may leave at one transmit opportunity; default 64.
+	// What a LeaveAll makes this system say again has to be said within the
+	// others' LeaveTime, for which a few PDUs are too few on a port of many streams.
+	MaxBurst int
+	Seed     uint64 // of LeaveAll's and shared media's random times
 }
 
 // IndicationKind is what a Participant tells its application.
@@ -56,26 +56,22 @@ type Counters struct {
 type Participant struct {
 	app      *Application
 	cfg      Config
-	attrs    map[Value]*attribute
+	attrs    *table
 	leaveAll leaveAll
 	periodic periodic
 	started  bool
+	greets   bool // the first PDU after Start is still to be sent
 	// Transmit opportunities: when the next is due, and when the last three were.
 	due      tsn.Instant
 	sentAt   [3]tsn.Instant
+	out      [][]byte // PDUs of the last one that have not left yet
 	random   uint64
 	counters Counters
 	told     []Indication
 }
 
-// attribute is what is known of one value.
-type attribute struct {
-	value   Value
-	app     applicant
-	reg     registration
-	declare Param // of our declaration
-	param   Param // of the registration
-}
+// leastPDU holds a LeaveAll of every type, and any one value.
+const leastPDU = 320
 
 // NewParticipant returns a Participant that declares and registers nothing.
 func NewParticipant(app *Application, cfg Config) *Participant {
@@ -86,10 +82,14 @@ func NewParticipant(app *Application, cfg Config) *Participant {
 	if cfg.MaxPDU <= 0 {
 		cfg.MaxPDU = 1500
 	}
+	cfg.MaxPDU = max(cfg.MaxPDU, leastPDU)
+	if cfg.MaxBurst <= 0 {
+		cfg.MaxBurst = 64
+	}
 	if cfg.Mode == nil {
 		cfg.Mode = func(Value) Mode { return Normal }
 	}
-	p := &Participant{app: app, cfg: cfg, attrs: map[Value]*attribute{}, due: tsn.Never, random: cfg.Seed}
+	p := &Participant{app: app, cfg: cfg, attrs: newTable(), due: tsn.Never, random: cfg.Seed}
 	p.leaveAll.timer, p.periodic.timer = tsn.Never, tsn.Never
 	for i := range p.sentAt {
 		p.sentAt[i] = tsn.Never
@@ -97,24 +97,36 @@ func NewParticipant(app *Application, cfg Config) *Participant {
 	return p
 }
 
-// Start begins to take part: the port has come up. All attributes are declared anew.
+// Start begins to take part: the port has come up. All attributes are declared
+// anew. The first PDU has a LeaveAll, too, before the declarations: a system
+// that starts again beside others whose links never went down hears from them
+// within their JoinTime what it forgot, and not only at their next LeaveAll.
 func (p *Participant) Start(now tsn.Instant) {
 	p.started = true
-	p.leaveAll.timer = now.Add(p.leaveAllTime())
-	if p.app.Periodic {
+	if !p.cfg.ApplicantOnly {
+		p.leaveAll.timer, p.greets = now.Add(p.leaveAllTime()), true
+	}
+	if p.app.Periodic && p.cfg.Timers.Periodic > 0 {
 		p.periodic.enable(now, p.cfg.Timers.Periodic)
 	}
-	p.each(func(a *attribute) { a.app = a.app.after(causeLeft, p.cfg.PointToPoint) })
-	p.request(now)
+	p.attrs.each(func(a *attribute) { p.leftAll(now, a) })
+	p.request(now, 0)
 }
 
 // Stop ends it: the port has gone down. What others declared is left
 // (Flush!, 10.7.5.2); what we declare is declared again after Start.
 func (p *Participant) Stop() []Indication {
 	p.told = p.told[:0]
-	p.started, p.due = false, tsn.Never
-	p.leaveAll.timer, p.periodic.timer, p.leaveAll.active = tsn.Never, tsn.Never, false
-	p.each(p.gone)
+	p.started, p.due, p.out = false, tsn.Never, nil
+	p.leaveAll, p.greets, p.periodic.timer = leaveAll{timer: tsn.Never}, false, tsn.Never
+	p.attrs.each(func(a *attribute) {
+		p.gone(a)
+		if !a.app.declares() { // there is nobody to take leave of
+			a.app = vo
+		}
+		p.attrs.update(a)
+	})
+	p.attrs.forget()
 	return p.told
 }
 
@@ -133,14 +145,15 @@ func (p *Participant) Join(now tsn.Instant, v Value, param Param, isNew bool) {
 
 // Leave withdraws a declaration (MAD_Leave.request).
 func (p *Participant) Leave(now tsn.Instant, v Value) {
-	if a := p.attrs[v]; a != nil {
+	if a := p.attrs.byValue[v]; a != nil {
 		p.apply(now, a, causeLeave)
+		p.attrs.forget()
 	}
 }
 
 // Redeclare handles Re-declare! (10.7.5.3): the topology behind the port changed.
 func (p *Participant) Redeclare(now tsn.Instant) {
-	p.each(func(a *attribute) {
+	p.attrs.each(func(a *attribute) {
 		a.reg.left(now.Add(p.cfg.Timers.Leave))
 		p.apply(now, a, causeLeft)
 	})
@@ -156,6 +169,7 @@ func (p *Participant) Receive(now tsn.Instant, pdu []byte) []Indication {
 	if err := p.app.Read(pdu, func(v *Vector) { p.vector(now, v) }); err != nil {
 		p.counters.Malformed++
 	}
+	p.attrs.forget()
 	return p.told
 }
 
@@ -165,16 +179,22 @@ func (p *Participant) vector(now tsn.Instant, v *Vector) {
 		p.counters.LeaveAlls[1]++
 		p.heardLeaveAll(now, v.Type)
 	}
+	four := p.app.attributeType(v.Type).Four
 	p.app.Values(v, func(octets []byte, e Event, param Param) {
+		if four && param == 0 && e != Lv { // only fills a gap in the vector (35.2.2.7.2)
+			return
+		}
 		p.counters.Events[e]++
-		p.heard(now, Value{v.Type, string(octets)}, e, param)
+		p.heard(now, v.Type, octets, e, param)
 	})
 }
 
 // heardLeaveAll handles rLA! for all attributes of a type.
 func (p *Participant) heardLeaveAll(now tsn.Instant, kind uint8) {
-	p.leaveAll.heard(now.Add(p.leaveAllTime()))
-	p.each(func(a *attribute) {
+	if !p.cfg.ApplicantOnly {
+		p.leaveAll.heard(now.Add(p.leaveAllTime()))
+	}
+	p.attrs.each(func(a *attribute) {
 		if a.value.Type == kind {
 			a.reg.left(now.Add(p.cfg.Timers.Leave))
 			p.leftAll(now, a)
@@ -182,28 +202,21 @@ func (p *Participant) heardLeaveAll(now tsn.Instant, kind uint8) {
 	})
 }
 
-// leftAll lets the Applicant know of rLA! or txLA!. One that neither declares
-// nor has anything registered has no reason to speak (Avnu ProAV 8.3).
+// leftAll lets the Applicant know of rLA!, or that a port has come up.
 func (p *Participant) leftAll(now tsn.Instant, a *attribute) {
-	if !a.app.declares() && a.reg.state == mt && a.app != la {
-		return
+	if !a.silent() {
+		p.apply(now, a, causeLeft)
 	}
-	p.apply(now, a, causeLeft)
 }
 
 // heard handles an AttributeEvent of one value.
-func (p *Participant) heard(now tsn.Instant, v Value, e Event, param Param) {
-	a := p.attrs[v]
+func (p *Participant) heard(now tsn.Instant, kind uint8, octets []byte, e Event, param Param) {
+	a := p.attrs.byValue[Value{kind, string(octets)}]
 	joins := e == New || e == JoinIn || e == JoinMt
 	if a == nil {
-		if !joins || p.cfg.ApplicantOnly {
+		if a = p.admit(kind, octets, joins); a == nil {
 			return
 		}
-		if len(p.attrs) >= p.cfg.MaxAttributes {
-			p.counters.Dropped++
-			return
-		}
-		a = p.attribute(v)
 	}
 	p.register(now, a, e, param, joins)
 	switch e {
@@ -215,7 +228,26 @@ func (p *Participant) heard(now tsn.Instant, v Value, e Event, param Param) {
 		p.apply(now, a, causeEmpty)
 	case Lv:
 		p.apply(now, a, causeLeft)
+	default:
+		p.attrs.update(a)
 	}
+}
+
+// admit makes a place for a value that others declare, or returns nil.
+func (p *Participant) admit(kind uint8, octets []byte, joins bool) *attribute {
+	if !joins || p.cfg.ApplicantOnly {
+		return nil
+	}
+	v := Value{kind, string(octets)}
+	mode := p.cfg.Mode(v)
+	switch {
+	case mode == Forbidden:
+		return nil
+	case len(p.attrs.byValue) >= p.cfg.MaxAttributes:
+		p.counters.Dropped++
+		return nil
+	}
+	return p.attrs.add(v, mode)
 }
 
 func (p *Participant) register(now tsn.Instant, a *attribute, e Event, param Param, joins bool) {
@@ -256,97 +288,73 @@ func (p *Participant) apply(now tsn.Instant, a *attribute, c cause) {
 	if p.cfg.ApplicantOnly && a.app == lo {
 		a.app = vo
 	}
+	p.attrs.update(a)
 	if a.app.wants() {
-		p.request(now)
+		p.request(now, 0)
 	}
 }
 
 // attribute returns what is known of v, made if need be.
 func (p *Participant) attribute(v Value) *attribute {
-	a := p.attrs[v]
-	if a == nil {
-		a = &attribute{value: v, reg: registration{mode: p.cfg.Mode(v), leave: tsn.Never}}
-		p.attrs[v] = a
+	if a := p.attrs.byValue[v]; a != nil {
+		return a
 	}
-	return a
-}
-
-// each visits all attributes in ascending order.
-func (p *Participant) each(visit func(*attribute)) {
-	for _, a := range p.sorted() {
-		visit(a)
-	}
-}
-
-func (p *Participant) sorted() []*attribute {
-	out := make([]*attribute, 0, len(p.attrs))
-	for _, a := range p.attrs {
-		out = append(out, a)
-	}
-	slices.SortFunc(out, func(a, b *attribute) int {
-		return cmp.Or(cmp.Compare(a.value.Type, b.value.Type), cmp.Compare(a.value.Octet, b.value.Octet))
-	})
-	return out
+	return p.attrs.add(v, p.cfg.Mode(v))
 }
 
 // Deadline is when to call Tick.
 func (p *Participant) Deadline() tsn.Instant {
-	d := min(p.due, p.leaveAll.timer, p.periodic.timer)
-	for _, a := range p.attrs { // a minimum: the order does not matter
-		d = min(d, a.reg.leave)
+	if len(p.out) > 0 {
+		return p.sentAt[len(p.sentAt)-1]
 	}
-	return d
+	return min(p.due, p.leaveAll.timer, p.periodic.timer, p.attrs.leaving.next.reg.leave)
 }
 
 // Tick handles the timers that have run out and, at a transmit opportunity,
-// returns the PDU to send, or nil.
+// returns the PDU to send, or nil. If there are more the Deadline has passed
+// already.
 func (p *Participant) Tick(now tsn.Instant) (pdu []byte, told []Indication) {
 	p.told = p.told[:0]
 	if !p.started {
 		return nil, nil
 	}
-	p.each(func(a *attribute) {
-		if now >= a.reg.leave {
-			p.gone(a)
-		}
-	})
+	for _, a := range p.attrs.expired(now) {
+		p.gone(a)
+		p.attrs.update(a)
+	}
 	if now >= p.leaveAll.timer {
 		p.leaveAll.expire(now.Add(p.leaveAllTime()))
-		p.request(now)
+		p.request(now, 0)
 	}
 	if now >= p.periodic.timer {
 		p.periodic.timer = now.Add(p.cfg.Timers.Periodic)
-		p.each(func(a *attribute) { p.apply(now, a, causePeriodic) })
+		p.attrs.each(func(a *attribute) { p.apply(now, a, causePeriodic) })
 	}
-	if now >= p.due {
-		pdu = p.transmit(now)
+	if len(p.out) == 0 && now >= p.due {
+		p.transmit(now)
 	}
-	p.forget()
+	if len(p.out) > 0 {
+		pdu, p.out = p.out[0], p.out[1:]
+		p.counters.Sent++
+	}
+	p.attrs.forget()
 	return pdu, p.told
 }
 
-// forget drops attributes of which nothing is known any more.
-func (p *Participant) forget() {
-	for v, a := range p.attrs { // deletion: the order does not matter
-		if a.reg.state == mt && a.reg.mode == Normal && (a.app == vo || a.app == ao || a.app == qo) {
-			delete(p.attrs, v)
+// request asks for a transmit opportunity after some time (10.7.5.24): on a
+// point-to-point LAN at once, but at most three in one and a half JoinTimes;
+// else at a random time within JoinTime.
+func (p *Participant) request(now tsn.Instant, after int64) {
+	switch {
+	case !p.started:
+	case p.cfg.PointToPoint:
+		at := now.Add(after)
+		if oldest := p.sentAt[0]; oldest != tsn.Never {
+			at = max(at, oldest.Add(p.cfg.Timers.Join*3/2))
 		}
-	}
-}
-
-// request asks for a transmit opportunity (10.7.5.24): on a point-to-point LAN at once,
-// but at most three in one and a half JoinTimes; else at a random time within JoinTime.
-func (p *Participant) request(now tsn.Instant) {
-	if !p.started || p.due != tsn.Never {
-		return
-	}
-	if !p.cfg.PointToPoint {
+		p.due = min(p.due, at)
+	case p.due == tsn.Never:
 		p.due = now.Add(1 + int64(p.next()%uint64(p.cfg.Timers.Join)))
-		return
-	}
-	p.due = now
-	if oldest := p.sentAt[0]; oldest != tsn.Never {
-		p.due = max(now, oldest.Add(p.cfg.Timers.Join*3/2))
 	}
 }
 
@@ -378,8 +386,8 @@ type Attribute struct {
 
 // Attributes returns what is known, ascending.
 func (p *Participant) Attributes() []Attribute {
-	out := make([]Attribute, 0, len(p.attrs))
-	p.each(func(a *attribute) {
+	out := make([]Attribute, 0, len(p.attrs.byValue))
+	p.attrs.each(func(a *attribute) {
 		out = append(out, Attribute{
 			a.value, a.app.String(), a.reg.state.String(), a.app.declares(), a.declare, a.reg.registered(), a.param,
 		})
@@ -389,11 +397,11 @@ func (p *Participant) Attributes() []Attribute {
 
 // Registered returns the param under which v is registered.
 func (p *Participant) Registered(v Value) (Param, bool) {
-	a := p.attrs[v]
-	if a == nil || !a.reg.registered() {
-		return 0, false
+	a := p.attrs.byValue[v]
+	if a == nil {
+		return 0, !p.cfg.ApplicantOnly && p.cfg.Mode(v) == Fixed
 	}
-	return a.param, true
+	return a.param, a.reg.registered()
 }
 
 // Counters returns the counters.

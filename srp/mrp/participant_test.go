@@ -141,8 +141,7 @@ func TestLeaveWithLeaveAll(t *testing.T) {
 	if p, ok := l.stations[1].Registered(v); !ok || p != 2 {
 		t.Fatalf("%v, %v", p, ok)
 	}
-	l.run(l.stations[0].leaveAll.timer - 1)
-	l.stations[0].due = l.stations[0].leaveAll.timer // the next opportunity is LeaveAll's
+	l.stations[0].leaveAll.expire(l.now.Add(10 * int64(second)))
 	l.stations[0].Leave(l.now, v)
 	l.run(l.now.Add(1000_000))
 	if _, ok := l.stations[1].Registered(v); !ok {

@@ -1,6 +1,7 @@
 package mrp
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -55,9 +56,10 @@ func (a *Application) Read(pdu []byte, visit func(*Vector)) error {
 }
 
 type reader struct {
-	app *Application
-	b   []byte
-	v   Vector
+	app    *Application
+	b      []byte
+	length int // of the values of the message
+	v      Vector
 }
 
 // message reads a Message: type, length, its vectors, EndMark.
@@ -82,11 +84,12 @@ func (r *reader) message(visit func(*Vector)) error {
 	switch {
 	case t == nil && r.app.ListLength:
 		return nil
-	case t == nil:
-		return malformed("attribute type %d is not known and has no length", kind)
-	case length != t.Length:
+	case t == nil: // all that is known of it is how long its vectors are (10.8.3.5)
+		t, visit = &AttributeType{Type: kind, Length: length}, func(*Vector) {}
+	case !t.fits(length):
 		return malformed("attribute type %d has values of %d octets, not %d", kind, t.Length, length)
 	}
+	r.length = length
 	rest, err := r.vectors(t, body, visit)
 	if !r.app.ListLength {
 		r.b = rest
@@ -118,11 +121,11 @@ func (r *reader) vector(t *AttributeType, header int, b []byte) ([]byte, error) 
 	if t.Four {
 		fours = (n + 3) / 4
 	}
-	if len(b) < t.Length+threes+fours {
+	if len(b) < r.length+threes+fours {
 		return nil, malformed("%d values of type %d do not fit", n, t.Type)
 	}
-	r.v = Vector{Type: t.Type, LeaveAll: header >= leaveAllUnit, First: b[:t.Length], Events: r.v.Events[:0], Params: r.v.Params[:0]}
-	b = b[t.Length:]
+	r.v = Vector{Type: t.Type, LeaveAll: header >= leaveAllUnit, First: b[:r.length], Events: r.v.Events[:0], Params: r.v.Params[:0]}
+	b = b[r.length:]
 	for i := range threes {
 		e, ok := unpackThree(b[i])
 		if !ok {
@@ -138,11 +141,14 @@ func (r *reader) vector(t *AttributeType, header int, b []byte) ([]byte, error) 
 }
 
 // Values calls visit for each value of a vector, in order. It stops where the
-// next value would not exist.
+// next value would not exist. A visited value is valid during the call.
 func (a *Application) Values(v *Vector, visit func(value []byte, e Event, p Param)) {
 	t := a.attributeType(v.Type)
-	value := append([]byte(nil), v.First...)
+	value := v.First
 	for i, e := range v.Events {
+		if i == 1 {
+			value = bytes.Clone(value)
+		}
 		if i > 0 && !t.next(value) {
 			return
 		}
@@ -154,28 +160,34 @@ func (a *Application) Values(v *Vector, visit func(value []byte, e Event, p Para
 	}
 }
 
-// writer makes a PDU of vectors, which come in ascending order of type.
+// writer makes a PDU of vectors. A message goes on while the type and the
+// length of values stay the same.
 type writer struct {
-	app  *Application
-	b    []byte
-	kind uint8 // of the open message, 0 for none
-	list int   // where the open message's AttributeListLength is
+	app    *Application
+	b      []byte
+	kind   uint8 // of the open message, 0 for none
+	length int   // of its values
+	list   int   // where its AttributeListLength is
 }
 
 func newWriter(a *Application) *writer { return &writer{app: a, b: []byte{a.ProtocolVersion}} }
 
 func (w *writer) empty() bool { return len(w.b) == 1 }
 
-// size is how many octets a vector of n values of t adds, and the PDU's end.
-func (w *writer) size(t *AttributeType, n int) int {
-	s := 2 + t.Length + (n+2)/3 + 2 // vector, EndMark of the PDU
+func (w *writer) continues(kind uint8, length int) bool {
+	return w.kind == kind && w.length == length
+}
+
+// size is what the PDU would have with one more vector of n values of some octets.
+func (w *writer) size(t *AttributeType, length, n int) int {
+	s := len(w.b) + 2 + length + (n+2)/3 + 2 // vector, EndMark of the PDU
 	if t.Four {
 		s += (n + 3) / 4
 	}
 	if w.kind != 0 {
 		s += 2 // EndMark of the open message
 	}
-	if w.kind != t.Type {
+	if !w.continues(t.Type, length) {
 		s += 4
 		if w.app.ListLength {
 			s += 2
@@ -186,10 +198,14 @@ func (w *writer) size(t *AttributeType, n int) int {
 
 func (w *writer) vector(v *Vector) {
 	t := w.app.attributeType(v.Type)
-	if w.kind != v.Type {
+	first := v.First
+	if len(v.Events) == 0 {
+		first = make([]byte, t.Length)
+	}
+	if !w.continues(v.Type, len(first)) {
 		w.endMessage()
-		w.kind = v.Type
-		w.b = append(w.b, v.Type, byte(t.Length))
+		w.kind, w.length = v.Type, len(first)
+		w.b = append(w.b, v.Type, byte(len(first)))
 		if w.list = len(w.b); w.app.ListLength {
 			w.b = append(w.b, 0, 0)
 		}
@@ -199,10 +215,6 @@ func (w *writer) vector(v *Vector) {
 		header += leaveAllUnit
 	}
 	w.b = binary.BigEndian.AppendUint16(w.b, uint16(header))
-	first := v.First
-	if len(v.Events) == 0 {
-		first = make([]byte, t.Length)
-	}
 	w.b = append(w.b, first...)
 	for i := 0; i < len(v.Events); i += 3 {
 		w.b = append(w.b, packThree(v.Events[i:]))

@@ -1,11 +1,11 @@
 package mrp
 
-// Timers of a Participant (802.1Q 10.7.11), in ns.
+// Timers of a Participant (802.1Q 10.7.11), in ns; 0 is the standard's.
 type Timers struct {
 	Join     int64 // JoinTime: transmit opportunities are at most this far apart on shared media
 	Leave    int64 // LeaveTime: from a LeaveAll to the end of a registration
 	LeaveAll int64 // LeaveAllTime: the least time between LeaveAlls; each is up to half longer
-	Periodic int64
+	Periodic int64 // below 0: PeriodicTransmission is disabled
 }
 
 const ms = 1_000_000
@@ -22,10 +22,13 @@ func (t Timers) withDefaults() Timers {
 	for _, v := range []struct {
 		v   *int64
 		def int64
-	}{{&t.Join, d.Join}, {&t.Leave, d.Leave}, {&t.LeaveAll, d.LeaveAll}, {&t.Periodic, d.Periodic}} {
+	}{{&t.Join, d.Join}, {&t.Leave, d.Leave}, {&t.LeaveAll, d.LeaveAll}} {
 		if *v.v <= 0 {
 			*v.v = v.def
 		}
+	}
+	if t.Periodic == 0 {
+		t.Periodic = d.Periodic
 	}
 	return t
 }

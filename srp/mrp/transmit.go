@@ -1,134 +1,160 @@
 package mrp
 
-import (
-	tsn "tsnswitch"
-)
+import tsn "tsnswitch"
 
-// word is what one attribute says at a transmit opportunity.
-type word struct {
-	attr *attribute
-	sending
-	event Event
-}
-
-// transmit is tx!, or with LeaveAll due txLA!. Attributes for which the PDU has
-// no room wait for the next opportunity; with LeaveAll they take txLAF!.
-func (p *Participant) transmit(now tsn.Instant) []byte {
-	all := p.leaveAll.active
-	words := p.words(all)
-	w := newWriter(p.app)
-	left := p.write(w, words, all)
-	p.due = tsn.Never
-	if all {
-		p.leaveAll.sent()
+// transmit is tx!, or with LeaveAll due txLA!. What the PDUs have no room for
+// waits for the next opportunity; with LeaveAll it takes txLAF!.
+func (p *Participant) transmit(now tsn.Instant) {
+	k := packer{p: p, all: p.leaveAll.active, w: newWriter(p.app)}
+	words := p.words(k.all)
+	left := k.pack(words, k.all || p.greets)
+	for _, a := range words[:len(words)-len(left)] {
+		if !k.all {
+			a.app = p.says(a, false).next
+		}
+	}
+	if k.all || p.greets {
 		p.counters.LeaveAlls[0]++
-		p.sentLeaveAll(now, words[:len(words)-left])
+		p.greets = false
 	}
-	for _, x := range words[:len(words)-left] {
-		x.attr.app = x.next
+	if k.all {
+		p.sentLeaveAll(now, left)
 	}
-	for _, x := range words[len(words)-left:] {
-		if all {
-			p.apply(now, x.attr, causeFull)
-		}
+	for _, a := range words {
+		p.attrs.update(a)
 	}
-	p.again(now)
-	if w.empty() {
-		return nil
+	if p.out = k.pdus; len(p.out) > 0 {
+		copy(p.sentAt[:], p.sentAt[1:])
+		p.sentAt[len(p.sentAt)-1] = now
 	}
-	copy(p.sentAt[:], p.sentAt[1:])
-	p.sentAt[2] = now
-	p.counters.Sent++
-	return w.finish()
+	p.due = tsn.Never
+	if len(p.attrs.anxious) > 0 {
+		// Half a JoinTime between each, and there are no more than there may be.
+		p.request(now, p.cfg.Timers.Join/2)
+	}
 }
 
-// sentLeaveAll: txLA! is a leave to the Registrars of this system, too.
-func (p *Participant) sentLeaveAll(now tsn.Instant, _ []word) {
-	p.each(func(a *attribute) { a.reg.left(now.Add(p.cfg.Timers.Leave)) })
-}
-
-// words lists what all attributes have to say, ascending.
-func (p *Participant) words(all bool) []word {
-	var out []word
-	p.each(func(a *attribute) {
-		s := a.app.sends(all, a.reg.in())
-		if all && !a.app.declares() && a.reg.state == mt && a.app != la {
-			s = sending{nothing, a.app} // Avnu ProAV 8.3
+// words lists what has to be said, ascending.
+func (p *Participant) words(all bool) (out []*attribute) {
+	if !all {
+		return p.attrs.takeAnxious()
+	}
+	p.attrs.each(func(a *attribute) {
+		if !p.says(a, true).say.optional() {
+			out = append(out, a)
 		}
-		out = append(out, word{a, s, s.say.event(a.reg.in())})
 	})
 	return out
 }
 
-// again asks for another opportunity if somebody still has something to say.
-func (p *Participant) again(now tsn.Instant) {
-	for _, a := range p.attrs { // any: the order does not matter
-		if a.app.wants() {
-			p.request(now)
-			return
-		}
+// says is what an attribute does at a transmit opportunity.
+func (p *Participant) says(a *attribute, all bool) sending {
+	if all && a.silent() {
+		return sending{nothing, a.app}
 	}
+	return a.app.sends(all, p.in(a))
 }
 
-// write packs words into vectors and returns how many did not fit.
-func (p *Participant) write(w *writer, words []word, all bool) (left int) {
-	for _, t := range p.app.Types {
-		n := 0
-		for n < len(words) && words[n].attr.value.Type == t.Type {
-			n++
+// in reports whether others are told that a is registered here. Where nothing
+// ever is, they are told so, lest they repeat what nobody listens to.
+func (p *Participant) in(a *attribute) bool { return p.cfg.ApplicantOnly || a.reg.in() }
+
+// sentLeaveAll is txLA! for all attributes before left, txLAF! for the others,
+// and a leave to the Registrars of this system, too.
+func (p *Participant) sentLeaveAll(now tsn.Instant, left []*attribute) {
+	p.leaveAll.sent()
+	full := false
+	p.attrs.each(func(a *attribute) {
+		switch full = full || len(left) > 0 && a == left[0]; {
+		case !full:
+			a.app = p.says(a, true).next
+		case !a.silent():
+			a.app = a.app.after(causeFull, p.cfg.PointToPoint)
 		}
-		if left := p.writeType(w, &t, words[:n], all); left > 0 {
-			return left + len(words) - n
+		a.reg.left(now.Add(p.cfg.Timers.Leave))
+		p.attrs.update(a)
+	})
+}
+
+// packer puts what is to be said into PDUs.
+type packer struct {
+	p    *Participant
+	all  bool
+	w    *writer
+	pdus [][]byte
+
+	v     Vector // the one that is being made
+	value []byte
+}
+
+// pack writes words and returns those that did not fit. LeaveAll comes first,
+// for all types, in vectors without values.
+func (k *packer) pack(words []*attribute, leaveAll bool) (left []*attribute) {
+	for _, t := range k.p.app.Types {
+		if leaveAll {
+			k.w.vector(&Vector{Type: t.Type, LeaveAll: true})
+		}
+	}
+	for len(words) > 0 {
+		n := k.run(k.p.app.attributeType(words[0].value.Type), words)
+		if n == 0 && !k.turn() {
+			break
+		}
+		if n > 0 {
+			k.w.vector(&k.v)
 		}
 		words = words[n:]
 	}
-	return 0
+	if !k.w.empty() {
+		k.pdus = append(k.pdus, k.w.finish())
+	}
+	return words
 }
 
-// writeType writes the words of one type. LeaveAll goes with the first vector,
-// or with one that has no values.
-func (p *Participant) writeType(w *writer, t *AttributeType, words []word, all bool) (left int) {
-	for len(words) > 0 || all {
-		for len(words) > 0 && words[0].say.optional() {
-			words = words[1:]
-		}
-		if len(words) == 0 && !all {
-			return 0
-		}
-		v := Vector{Type: t.Type, LeaveAll: all}
-		n := p.run(t, words, w)
-		if n == 0 && len(words) > 0 && !all || w.size(t, n)+len(w.b) > p.cfg.MaxPDU {
-			return len(words)
-		}
-		for _, x := range words[:n] {
-			v.Events, v.Params = append(v.Events, x.event), append(v.Params, x.attr.declare)
-		}
-		if n > 0 {
-			v.First = []byte(words[0].attr.value.Octet)
-		}
-		w.vector(&v)
-		if words, all = words[n:], false; n == 0 && len(words) > 0 {
-			return len(words)
-		}
+// turn begins the next PDU, if there may be one.
+func (k *packer) turn() bool {
+	if len(k.pdus)+1 >= k.p.cfg.MaxBurst || k.w.empty() {
+		return false
 	}
-	return 0
+	k.pdus = append(k.pdus, k.w.finish())
+	k.w = newWriter(k.p.app)
+	return true
 }
 
-// run is how many of words one vector holds: consecutive values, as many as fit,
-// the last one not optional.
-func (p *Participant) run(t *AttributeType, words []word, w *writer) int {
-	last := 0
-	var next []byte
-	for i := 0; i < len(words) && i < maxValues; i++ {
-		if i > 0 && string(next) != words[i].attr.value.Octet || w.size(t, i+1)+len(w.b) > p.cfg.MaxPDU || words[i].say == nothing {
+// run makes one vector of the first n words: consecutive values, as many as
+// fit. What need not be said goes along if that is shorter than a new vector.
+func (k *packer) run(t *AttributeType, words []*attribute) (n int) {
+	v, first := &k.v, words[0].value.Octet
+	k.value = append(k.value[:0], first...)
+	v.Type, v.First, v.Events, v.Params = t.Type, append(v.First[:0], first...), v.Events[:0], v.Params[:0]
+	long := 0 // up to the last word
+	for more := true; more && n < len(words) && len(v.Events) < maxValues; more = t.next(k.value) {
+		a := words[n]
+		is := a.value.Type == t.Type && a.value.Octet == string(k.value)
+		if !is {
+			a = k.filler(t)
+		}
+		if a == nil || len(v.Events)-long > 3*len(first) || k.w.size(t, len(first), len(v.Events)+1) > k.p.cfg.MaxPDU {
 			break
 		}
-		if !words[i].say.optional() {
-			last = i + 1
+		if is {
+			n, long = n+1, len(v.Events)+1
 		}
-		if next = []byte(words[i].attr.value.Octet); !t.next(next) {
-			break
-		}
+		v.Events = append(v.Events, k.p.says(a, k.all).say.event(k.p.in(a)))
+		v.Params = append(v.Params, a.declare)
 	}
-	return last
+	v.Events, v.Params = v.Events[:long], v.Params[:long]
+	return n
+}
+
+// filler returns the attribute of the value if it may be said, though it need not be.
+func (k *packer) filler(t *AttributeType) *attribute {
+	a := k.p.attrs.byValue[Value{t.Type, string(k.value)}]
+	if a == nil {
+		return nil
+	}
+	if say := k.p.says(a, k.all).say; say == nothing || !say.optional() {
+		return nil
+	}
+	return a
 }
