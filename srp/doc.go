@@ -27,6 +27,10 @@
 //	domain.go     SR classes, domain boundary ports
 //	view.go       MSRP as people are shown it
 //
+//	mvrp.go       MVRP, a machine of its own: VLANs that stations register
+//	mmrp.go       MMRP, another: groups and service requirements, by VLAN
+//	map.go        what is registered on one port is declared on the others
+//
 // An owner (a management client, a talker's edge bridge, distlink) sends all
 // its reservations at this system at once. The set is taken whole or refused
 // whole; a refusal leaves the previous set in force.
@@ -47,7 +51,7 @@
 //
 // Not there yet. No switch runs this MSRP: internal/node and the daemon neither
 // make an Instance with Config.MSRP nor pass it frames, asCapable or trees, and
-// boundary ports regenerate no priority. Nor is there MVRP or MMRP beyond
-// srp/mrp, talker pruning, VLAN membership of ports (codes 17 and 18 but by
-// Tree.Failure), or the enhanced attributes of 802.1Qcc.
+// boundary ports regenerate no priority. Nor is there talker pruning, VLAN
+// membership of ports (codes 17 and 18 but by Tree.Failure), or the enhanced
+// attributes of 802.1Qcc.
 package srp
