@@ -4,10 +4,12 @@ import tsn "tsnswitch"
 
 // Application is what an MRP application differs in from the others.
 type Application struct {
-	Name            string
-	EtherType       uint16
-	Group           tsn.MAC
-	ProtocolVersion uint8 // sent; any is received (802.1Q 10.8.3.5)
+	Name      string
+	EtherType uint16
+	Group     tsn.MAC
+	// ProtocolVersion is sent; any is received (802.1Q 10.8.3.5). There are end
+	// stations that drop a whole PDU of any other version than 0.
+	ProtocolVersion uint8
 	// ListLength: messages carry an AttributeListLength (35.2.2.3), so that types
 	// nobody knows can be passed over.
 	ListLength bool

@@ -68,6 +68,7 @@ type Participant struct {
 	random   uint64
 	counters Counters
 	told     []Indication
+	askedBy  uint64 // the PDU that is read: types with a LeaveAllEvent so far
 }
 
 // leastPDU holds a LeaveAll of every type, and any one value.
@@ -166,6 +167,7 @@ func (p *Participant) Receive(now tsn.Instant, pdu []byte) []Indication {
 		return nil
 	}
 	p.counters.Received++
+	p.askedBy = 0
 	if err := p.app.Read(pdu, func(v *Vector) { p.vector(now, v) }); err != nil {
 		p.counters.Malformed++
 	}
@@ -189,8 +191,15 @@ func (p *Participant) vector(now tsn.Instant, v *Vector) {
 	})
 }
 
-// heardLeaveAll handles rLA! for all attributes of a type.
+// heardLeaveAll handles rLA! for all attributes of a type, once for a PDU: there
+// are systems that set the LeaveAllEvent in each vector of a message, and what one
+// vector has just declared the next does not take back.
 func (p *Participant) heardLeaveAll(now tsn.Instant, kind uint8) {
+	bit := uint64(1) << (kind & 63)
+	if p.askedBy&bit != 0 {
+		return
+	}
+	p.askedBy |= bit
 	if !p.cfg.ApplicantOnly {
 		p.leaveAll.heard(now.Add(p.leaveAllTime()))
 	}

@@ -303,3 +303,25 @@ func (r *prng) n(n uint64) uint64 {
 	*r = prng(p.random)
 	return v % n
 }
+
+// A system may set the LeaveAllEvent in each vector of a message: what one vector
+// declares the next does not take back (10.8.2.6).
+func TestLeaveAllInEachVector(t *testing.T) {
+	app := MSRP()
+	p := NewParticipant(app, Config{PointToPoint: true})
+	p.Start(0)
+	w := newWriter(app)
+	for _, unique := range []byte{1, 7} {
+		id := tsn.StreamID{2, 0, 0, 0, 0, 1, 0, unique}
+		w.vector(&Vector{Type: TypeListener, LeaveAll: true, First: id[:], Events: []Event{JoinMt}, Params: []Param{ListenerReady}})
+	}
+	told := p.Receive(1, w.finish())
+	if len(told) != 2 || p.Counters().LeaveAlls[1] != 2 {
+		t.Fatalf("%+v, %+v", told, p.Counters())
+	}
+	for _, a := range p.Attributes() {
+		if a.Registrar != "IN" {
+			t.Errorf("%+v", a)
+		}
+	}
+}
