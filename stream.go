@@ -105,67 +105,72 @@ type Reservation struct {
 // FailureCode says why a stream was refused (802.1Q table 35-6 and Qcc).
 type FailureCode uint8
 
-// The codes this switch produces.
+// The codes, with the standard's numbers. Those from 20 on are of 802.1Qcc (table 46-15).
 const (
-	FailureNone              FailureCode = 0
-	FailureBandwidth         FailureCode = 1
-	FailureResources         FailureCode = 2
-	FailureClassBandwidth    FailureCode = 3
-	FailureStreamIDInUse     FailureCode = 4
-	FailureDestinationInUse  FailureCode = 5
-	FailurePreempted         FailureCode = 6
-	FailureLatencyChanged    FailureCode = 7
-	FailureEgressNotAVB      FailureCode = 8
-	FailureUseAnotherDA      FailureCode = 9
-	FailureMSRPResources     FailureCode = 10
-	FailureCannotStoreDA     FailureCode = 12
-	FailurePriorityNotSR     FailureCode = 13
-	FailureMaxFrameSize      FailureCode = 14
-	FailureFanIn             FailureCode = 15
-	FailureFirstValueChanged FailureCode = 16
-	FailureVLANBlocked       FailureCode = 17
-	FailureMaxLatency        FailureCode = 21
+	FailureNone               FailureCode = 0
+	FailureBandwidth          FailureCode = 1
+	FailureResources          FailureCode = 2
+	FailureClassBandwidth     FailureCode = 3
+	FailureStreamIDInUse      FailureCode = 4
+	FailureDestinationInUse   FailureCode = 5
+	FailurePreempted          FailureCode = 6
+	FailureLatencyChanged     FailureCode = 7
+	FailureEgressNotAVB       FailureCode = 8
+	FailureUseAnotherDA       FailureCode = 9
+	FailureMSRPResources      FailureCode = 10
+	FailureMMRPResources      FailureCode = 11
+	FailureCannotStoreDA      FailureCode = 12
+	FailurePriorityNotSR      FailureCode = 13
+	FailureMaxFrameSize       FailureCode = 14
+	FailureFanIn              FailureCode = 15
+	FailureFirstValueChanged  FailureCode = 16
+	FailureVLANBlocked        FailureCode = 17
+	FailureVLANUntagged       FailureCode = 18
+	FailurePriorityMismatch   FailureCode = 19
+	FailureNotPropagated      FailureCode = 20
+	FailureMaxLatency         FailureCode = 21
+	FailureNoIdentification   FailureCode = 22
+	FailureTransformation     FailureCode = 23
+	FailureIdentificationType FailureCode = 24
+	FailureNeedsCNC           FailureCode = 25
+
+	// NumFailureCodes is one more than the highest.
+	NumFailureCodes = 26
 )
+
+var failureTexts = [NumFailureCodes]string{
+	FailureNone:               "none",
+	FailureBandwidth:          "insufficient bandwidth",
+	FailureResources:          "insufficient bridge resources",
+	FailureClassBandwidth:     "insufficient bandwidth for traffic class",
+	FailureStreamIDInUse:      "stream id in use by another talker",
+	FailureDestinationInUse:   "stream destination address in use",
+	FailurePreempted:          "stream preempted by higher rank",
+	FailureLatencyChanged:     "reported latency has changed",
+	FailureEgressNotAVB:       "egress port is not AVB capable",
+	FailureUseAnotherDA:       "use a different destination address",
+	FailureMSRPResources:      "out of MSRP resources",
+	FailureMMRPResources:      "out of MMRP resources",
+	FailureCannotStoreDA:      "cannot store destination address",
+	FailurePriorityNotSR:      "requested priority is not a stream class",
+	FailureMaxFrameSize:       "max frame size is too large for the medium",
+	FailureFanIn:              "fan-in port limit reached",
+	FailureFirstValueChanged:  "first value changed for a registered stream",
+	FailureVLANBlocked:        "VLAN is blocked on this egress port",
+	FailureVLANUntagged:       "VLAN tagging is disabled on this egress port",
+	FailurePriorityMismatch:   "SR class priority mismatch",
+	FailureNotPropagated:      "enhanced feature cannot be propagated to the port",
+	FailureMaxLatency:         "maximum latency exceeded",
+	FailureNoIdentification:   "nearest bridge cannot identify the stream for its transformation",
+	FailureTransformation:     "stream transformation is not supported",
+	FailureIdentificationType: "identification type is not supported for stream transformation",
+	FailureNeedsCNC:           "enhanced feature needs a central network configuration",
+}
 
 // String names the code in the standard's words.
 func (c FailureCode) String() string {
-	switch c {
-	case FailureNone:
-		return "none"
-	case FailureBandwidth:
-		return "insufficient bandwidth"
-	case FailureResources:
-		return "insufficient bridge resources"
-	case FailureClassBandwidth:
-		return "insufficient bandwidth for traffic class"
-	case FailureStreamIDInUse:
-		return "stream id in use by another talker"
-	case FailureDestinationInUse:
-		return "stream destination address in use"
-	case FailurePreempted:
-		return "stream preempted by higher rank"
-	case FailureLatencyChanged:
-		return "reported latency has changed"
-	case FailureEgressNotAVB:
-		return "egress port is not AVB capable"
-	case FailureUseAnotherDA:
-		return "use a different destination address"
-	case FailureMSRPResources:
-		return "out of MSRP resources"
-	case FailureCannotStoreDA:
-		return "cannot store destination address"
-	case FailurePriorityNotSR:
-		return "requested priority is not a stream class"
-	case FailureMaxFrameSize:
-		return "max frame size is too large for the medium"
-	case FailureFanIn:
-		return "fan-in port limit reached"
-	case FailureFirstValueChanged:
-		return "first value changed for a registered stream"
-	case FailureVLANBlocked:
-		return "VLAN is blocked on this egress port"
-	case FailureMaxLatency:
-		return "maximum latency exceeded"
+	if int(c) < len(failureTexts) {
+		return failureTexts[c]
 	}
 	return fmt.Sprintf("failure code %d", uint8(c))
 }

@@ -234,7 +234,7 @@ func shortOf(code tsn.FailureCode, p *port, who string, need, limit, before tsn.
 	return r
 }
 
-// checkResources: codes 10 (streams) and 2 (group entries).
+// checkResources: codes 10 (streams) and 12 (group entries).
 func (m *Instance) checkResources(set []tsn.Reservation, owner string, _ map[tsn.StreamID]tsn.Reservation) *Refusal {
 	streams, groups := len(set), 0
 	count := func(r tsn.Reservation, _ string) {
@@ -250,7 +250,7 @@ func (m *Instance) checkResources(set []tsn.Reservation, owner string, _ map[tsn
 		return refuse(tsn.FailureMSRPResources, tsn.StreamID{}, 0, "%d streams in all, the table holds %d", streams, m.cfg.MaxStreams)
 	}
 	if groups > m.cfg.MaxGroups {
-		return refuse(tsn.FailureResources, tsn.StreamID{}, 0, "%d group entries in all, the bridge stores %d", groups, m.cfg.MaxGroups)
+		return refuse(tsn.FailureCannotStoreDA, tsn.StreamID{}, 0, "%d group entries in all, the bridge stores %d", groups, m.cfg.MaxGroups)
 	}
 	return nil
 }

@@ -128,7 +128,7 @@ func TestRefusals(t *testing.T) {
 			1, "stream 02-00-00-00-00-09:0001: port 1: all stream classes: 75000 kbit/s more are needed, 74000 of 75000 kbit/s are left (insufficient bandwidth, code 1)",
 		},
 		{"streams", Config{MaxStreams: 2}, []tsn.Reservation{res(stream(1), 1), res(stream(9), 1)}, 10, "3 streams in all, the table holds 2 (out of MSRP resources, code 10)"},
-		{"groups", Config{MaxGroups: 2}, []tsn.Reservation{res(stream(1), 1), res(stream(9), 1)}, 2, "3 group entries in all, the bridge stores 2 (insufficient bridge resources, code 2)"},
+		{"groups", Config{MaxGroups: 2}, []tsn.Reservation{res(stream(1), 1), res(stream(9), 1)}, 12, "3 group entries in all, the bridge stores 2 (cannot store destination address, code 12)"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -37,3 +37,9 @@ func boundary(c SRClass, capable bool, heard []mrp.Domain) bool {
 	has := func(d mrp.Domain) bool { return d.ClassID == c.ID }
 	return slices.ContainsFunc(heard, differs) || len(heard) > 0 && !slices.ContainsFunc(heard, has)
 }
+
+// mismatch reports whether the side a stream comes from means something else by
+// its priority: it has the class at another one, or another class at this one.
+func mismatch(c SRClass, heard []mrp.Domain) bool {
+	return slices.ContainsFunc(heard, func(d mrp.Domain) bool { return (d.ClassID == c.ID) != (d.Priority == c.Priority) })
+}

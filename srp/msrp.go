@@ -27,7 +27,13 @@ type MSRPConfig struct {
 	Trees bool
 	// MaxFanIn is msrpMaxFanInPorts: from how many ports streams may come in; 0: any number.
 	MaxFanIn int
-	Seed     uint64
+	// MaxTalkers is how many talker declarations are taken from one port, at most
+	// Config.MaxStreams, which is the default: later ones fail with code 10.
+	MaxTalkers int
+	// TalkerPruning: talkers are declared only where MMRP has their destination
+	// registered; TalkerVLANPruning: only where MVRP has their VLAN. See SetRegistrations.
+	TalkerPruning, TalkerVLANPruning bool
+	Seed                             uint64
 }
 
 // SetASCapable is an event: gPTP's word on a port, and its mean link delay in
@@ -103,6 +109,9 @@ type bridgePort struct {
 	load             load         // of what is held
 	fanIn            int          // streams held that come in here
 	moved            bool         // load has changed since the last round
+	talkers, excess  int          // registered here, and those of them over the limit
+	registered       PortRegistrations
+	groups           map[Group]bool // registered.Groups
 }
 
 // usage counts what is held in all.
@@ -128,6 +137,12 @@ func newBridge(m *Instance, cfg MSRPConfig) (*bridge, error) {
 	}
 	if cfg.MaxFanIn < 0 {
 		return nil, errors.New("srp: the fan-in limit is negative")
+	}
+	if cfg.MaxTalkers < 0 || cfg.MaxTalkers > m.cfg.MaxStreams {
+		return nil, fmt.Errorf("srp: a limit of %d talkers on a port is outside 0..%d", cfg.MaxTalkers, m.cfg.MaxStreams)
+	}
+	if cfg.MaxTalkers == 0 {
+		cfg.MaxTalkers = m.cfg.MaxStreams
 	}
 	b := &bridge{
 		Instance: m, cfg: cfg, app: mrp.MSRP(), streams: map[tsn.StreamID]*streamState{},
@@ -157,6 +172,8 @@ func (b *bridge) step(now tsn.Instant, ev tsn.Event) {
 			b.ports[i].blocked = slices.Contains(ev.Ports, b.Instance.ports[i].Port)
 		}
 		b.touchAll()
+	case SetRegistrations:
+		b.setRegistrations(ev)
 	case SetTrees:
 		clear(b.trees)
 		for _, t := range ev.Trees {
@@ -281,8 +298,7 @@ func (b *bridge) indicated(i int, told []mrp.Indication) {
 		switch n.Value.Type {
 		case mrp.TypeTalkerAdvertise, mrp.TypeTalkerFailed:
 			if t, err := mrp.ParseTalker(n.Value); err == nil {
-				b.stream(t.StreamID).talker(i, n.Value, t, leaves)
-				b.talkersMoved = true
+				b.talker(i, n.Value, t, leaves)
 			}
 		case mrp.TypeListener:
 			if id, err := mrp.ParseListener(n.Value); err == nil {

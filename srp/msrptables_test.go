@@ -98,7 +98,7 @@ func TestFailureCodes(t *testing.T) {
 		{"no frames", 2, nil, func(w *mrp.Talker) { w.MaxIntervalFrames, w.MaxFrameSize = 0, 1501 }, nil},
 		{"frame size", 14, func(c *Config) { c.MaxStreams = 2 }, func(w *mrp.Talker) { w.MaxFrameSize = 1501 }, nil},
 		{"streams", 10, func(c *Config) { c.MaxStreams, c.MaxGroups = 2, 2 }, func(w *mrp.Talker) { w.MaxIntervalFrames = bad }, nil},
-		{"groups", 2, func(c *Config) { c.MaxGroups = 2 }, func(w *mrp.Talker) { w.MaxIntervalFrames = bad }, nil},
+		{"groups", 12, func(c *Config) { c.MaxGroups = 2 }, func(w *mrp.Talker) { w.MaxIntervalFrames = bad }, nil},
 		{"no group, no entry", 0, func(c *Config) { c.MaxGroups = 2 }, func(w *mrp.Talker) { w.DestinationAddress = tsn.MAC{2, 9} }, nil},
 		{"class", 3, func(c *Config) { c.SRPercent = 30 }, func(w *mrp.Talker) { w.MaxIntervalFrames = bad }, nil},
 		{"all classes", 1, func(c *Config) { c.SRPercent = 100 }, func(w *mrp.Talker) { w.MaxIntervalFrames = 4 }, nil},

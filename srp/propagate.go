@@ -32,6 +32,8 @@ type talkerAt struct {
 	mrp.Talker
 	port  int
 	value mrp.Value
+	// excess: it came when its port had declared as many as are taken.
+	excess bool
 }
 
 // outPort is a stream at a port by which it may leave.
@@ -49,11 +51,47 @@ type outPort struct {
 }
 
 // talker takes the registration of a talker attribute or its end.
-func (s *streamState) talker(port int, v mrp.Value, t mrp.Talker, leaves bool) {
-	s.talkers = slices.DeleteFunc(s.talkers, func(o talkerAt) bool { return o.port == port && o.value == v })
-	if !leaves {
-		s.talkers = append(s.talkers, talkerAt{t, port, v})
+func (b *bridge) talker(port int, v mrp.Value, t mrp.Talker, leaves bool) {
+	s := b.stream(t.StreamID)
+	b.talkersMoved = true
+	at := slices.IndexFunc(s.talkers, func(o talkerAt) bool { return o.port == port && o.value == v })
+	if at >= 0 {
+		old := s.talkers[at]
+		s.talkers = slices.Delete(s.talkers, at, at+1)
+		b.countTalker(port, old.excess, -1)
 	}
+	if leaves {
+		return
+	}
+	p := &b.ports[port]
+	excess := p.talkers-p.excess >= b.cfg.MaxTalkers
+	s.talkers = append(s.talkers, talkerAt{t, port, v, excess})
+	b.countTalker(port, excess, 1)
+}
+
+// countTalker keeps the account of a port's talkers, and lets the first of those
+// over the limit in when there is room.
+func (b *bridge) countTalker(port int, excess bool, n int) {
+	p := &b.ports[port]
+	p.talkers += n
+	if excess {
+		p.excess += n
+	}
+	if n > 0 || excess || p.excess == 0 {
+		return
+	}
+	var first *talkerAt
+	for _, s := range b.streams { // a minimum: the order does not matter
+		for i := range s.talkers {
+			t := &s.talkers[i]
+			if t.port == port && t.excess && (first == nil || t.value.Octet < first.value.Octet) {
+				first = t
+			}
+		}
+	}
+	first.excess = false
+	p.excess--
+	b.dirty[first.StreamID] = true
 }
 
 func (s *streamState) listener(port int, p mrp.Param, leaves bool) {
@@ -151,6 +189,9 @@ func (b *bridge) goesOut(t *talkerAt, q int) bool {
 	if q == t.port || !p.started {
 		return false
 	}
+	if b.pruned(t, q) {
+		return false
+	}
 	if b.cfg.Trees {
 		return slices.Contains(b.trees[treeKey(t.Talker)].Egress, b.Instance.ports[q].Port)
 	}
@@ -215,13 +256,13 @@ func (b *bridge) offer(s *streamState, t *talkerAt, q int, changed bool) {
 	o := &s.out[q]
 	d := t.Talker
 	d.AccumulatedLatency = b.latencyBehind(t, q)
-	if o.listener == mrp.ListenerIgnore {
-		o.grown = false
-	}
+	o.grown = (o.held || o.grown && o.listener != mrp.ListenerIgnore) && d.AccumulatedLatency > o.latency
 	code := tsn.FailureNone
 	if !d.Failed {
 		if code = b.check(s, t, q, changed); code != tsn.FailureNone {
 			d.Failed, d.BridgeID, d.FailureCode = true, b.cfg.BridgeID, code
+		} else {
+			o.preempted = false
 		}
 	}
 	switch {

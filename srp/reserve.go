@@ -8,9 +8,10 @@ import (
 )
 
 // check returns why a stream cannot leave by a port, in the order in which
-// MSRP looks (802.1Q 35.2.4.2, table 35-6), or FailureNone.
+// MSRP looks (802.1Q 35.2.4.2, table 35-6), or FailureNone. It changes nothing.
 func (b *bridge) check(s *streamState, t *talkerAt, q int, changed bool) tsn.FailureCode {
 	o, class := &s.out[q], b.class(t.DataFramePriority)
+	p := &b.ports[q]
 	switch {
 	case changed:
 		return tsn.FailureFirstValueChanged
@@ -22,23 +23,29 @@ func (b *bridge) check(s *streamState, t *talkerAt, q int, changed bool) tsn.Fai
 		return tsn.FailureStreamIDInUse
 	case class == none:
 		return tsn.FailurePriorityNotSR
+	case mismatch(b.cfg.Classes[class], b.ports[t.port].domains):
+		return tsn.FailurePriorityMismatch
 	case b.boundary(q, class):
 		return tsn.FailureEgressNotAVB
-	case !t.VID.Valid():
+	case !t.VID.Valid() || slices.Contains(p.registered.Forbidden, t.VID):
 		return tsn.FailureVLANBlocked
+	case slices.Contains(p.registered.Untagged, t.VID):
+		return tsn.FailureVLANUntagged
 	case b.trees[treeKey(t.Talker)].Failure != tsn.FailureNone && b.cfg.Trees:
 		return b.trees[treeKey(t.Talker)].Failure
+	case b.unknownGroup(t, q):
+		return tsn.FailureMMRPResources
 	case s.held == 0 && b.fanInFull(s.in):
 		return tsn.FailureFanIn
 	case t.MaxIntervalFrames == 0: // no code is defined for it
 		return tsn.FailureResources
 	case t.MaxFrameSize > b.Instance.ports[q].MaxFrameSize:
 		return tsn.FailureMaxFrameSize
-	case s.held == 0 && b.held.streams+b.others.streams >= b.Instance.cfg.MaxStreams:
+	case t.excess || s.held == 0 && b.held.streams+b.others.streams >= b.Instance.cfg.MaxStreams:
 		return tsn.FailureMSRPResources
 	case s.held == 0 && isGroup(s) && b.held.groups+b.others.groups >= b.Instance.cfg.MaxGroups:
-		return tsn.FailureResources
-	case b.grown(o, b.latencyBehind(t, q)):
+		return tsn.FailureCannotStoreDA
+	case o.grown:
 		return tsn.FailureLatencyChanged
 	case !o.held:
 		return b.checkRoom(s, q)
@@ -67,26 +74,17 @@ func (b *bridge) fanInFull(in int) bool {
 	return b.cfg.MaxFanIn > 0 && b.ports[in].fanIn == 0 && b.held.fanIn >= b.cfg.MaxFanIn
 }
 
-// grown reports whether a reservation's latency is above what it was made with.
-// Once it was, the stream stays failed until it is back or the listener has gone.
-func (b *bridge) grown(o *outPort, latency uint32) bool {
-	o.grown = (o.held || o.grown) && latency > o.latency
-	return o.grown
-}
-
 // checkRoom returns whether a stream fits beside what is reserved, or beside
 // what it may not push aside.
 func (b *bridge) checkRoom(s *streamState, q int) tsn.FailureCode {
-	o := &s.out[q]
 	r := b.short(s, q, b.load(q))
 	if r != nil && s.rank() == 0 {
 		r = b.short(s, q, b.loadOfEmergency(q))
 	}
-	if r == nil {
-		o.preempted = false
+	switch {
+	case r == nil:
 		return tsn.FailureNone
-	}
-	if o.preempted {
+	case s.out[q].preempted:
 		return tsn.FailurePreempted
 	}
 	return r.Code
@@ -120,33 +118,51 @@ func (b *bridge) short(s *streamState, q int, beside load) *Refusal {
 	return b.checkBandwidth(&b.Instance.ports[q], with, beside)
 }
 
-// reserve takes the bandwidth for a stream, from less important ones if need be.
+// reserve takes the bandwidth for a stream, from less important ones if need be:
+// the youngest first, but none whose bandwidth is not needed in the end. What is
+// held is then what one gets who hands out the bandwidth in order of importance.
 func (b *bridge) reserve(s *streamState, q int, latency uint32) {
+	var victims []*streamState
 	for b.short(s, q, b.load(q)) != nil {
-		victim := b.leastImportant(q, 1)
-		victim.out[q].preempted = true
-		b.counters.Preempted++
-		b.release(victim, q)
-		b.dirty[victim.id] = true
+		v := b.leastImportant(q, 1)
+		victims = append(victims, v)
+		b.charge(v, q, -1)
+		v.out[q].held = false
 	}
-	o, p := &s.out[q], &b.ports[q]
+	o := &s.out[q]
+	b.charge(s, q, 1)
 	o.held, o.since, o.latency, o.preempted = true, b.now, latency, false
-	p.load[b.Instance.cfg.ClassMap[s.request.PCP]] += s.request.Bandwidth()
 	if s.held++; s.held == 1 {
 		b.count(s, 1)
 	}
 	b.counters.Reserved++
 	b.changed(s, q, "stream-reserved")
+	for _, v := range slices.Backward(victims) {
+		v.out[q].held = true
+		fits := b.short(v, q, b.load(q)) == nil
+		if b.charge(v, q, 1); fits {
+			continue
+		}
+		v.out[q].preempted = true
+		b.counters.Preempted++
+		b.release(v, q)
+		b.dirty[v.id] = true
+	}
+}
+
+// charge adds n times a stream's bandwidth to what a port holds.
+func (b *bridge) charge(s *streamState, q int, n int64) {
+	b.ports[q].load[b.Instance.cfg.ClassMap[s.request.PCP]] += tsn.Rate(n) * s.request.Bandwidth()
 }
 
 // release gives a port's bandwidth back.
 func (b *bridge) release(s *streamState, q int) {
-	o, p := &s.out[q], &b.ports[q]
+	o := &s.out[q]
 	if !o.held {
 		return
 	}
 	o.held = false
-	p.load[b.Instance.cfg.ClassMap[s.request.PCP]] -= s.request.Bandwidth()
+	b.charge(s, q, -1)
 	if s.held--; s.held == 0 {
 		b.count(s, -1)
 	}
