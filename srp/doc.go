@@ -25,6 +25,8 @@
 //	reserve.go    the checks of a talker at a port, failure codes, pre-emption
 //	merge.go      how listeners' declarations merge
 //	domain.go     SR classes, domain boundary ports
+//	registrations.go  VLANs and groups on ports: talker pruning
+//	codes.go      all failure codes, and what each means here
 //	view.go       MSRP as people are shown it
 //
 //	mvrp.go       MVRP, a machine of its own: VLANs that stations register
@@ -51,7 +53,6 @@
 //
 // Not there yet. No switch runs this MSRP: internal/node and the daemon neither
 // make an Instance with Config.MSRP nor pass it frames, asCapable or trees, and
-// boundary ports regenerate no priority. Nor is there talker pruning, VLAN
-// membership of ports (codes 17 and 18 but by Tree.Failure), or the enhanced
-// attributes of 802.1Qcc.
+// boundary ports regenerate no priority. Nor are there the enhanced attributes of
+// 802.1Qcc.
 package srp

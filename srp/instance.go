@@ -34,6 +34,9 @@ type PortConfig struct {
 	MaxFrameSize uint16
 	// Shared: there may be more than one other MSRP system on the LAN.
 	Shared bool
+	// NoPruning: talkers are declared here whatever is registered, since MVRP and
+	// MMRP take no part; so it is between the bridges of an SPB fabric.
+	NoPruning bool
 }
 
 func (c Config) withDefaults() Config {

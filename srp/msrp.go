@@ -87,6 +87,7 @@ type bridge struct {
 	// byDestination lists who asked for a destination, in order of arrival.
 	byDestination map[destination][]*streamState
 	trees         map[TreeKey]Tree
+	registered    registrations
 	wanted        []TreeKey
 	dirty         map[tsn.StreamID]bool // to be looked at again
 	talkersMoved  bool                  // since the last TreesWanted
@@ -110,8 +111,6 @@ type bridgePort struct {
 	fanIn            int          // streams held that come in here
 	moved            bool         // load has changed since the last round
 	talkers, excess  int          // registered here, and those of them over the limit
-	registered       PortRegistrations
-	groups           map[Group]bool // registered.Groups
 }
 
 // usage counts what is held in all.

@@ -436,3 +436,124 @@ func TestNewRefusesMSRP(t *testing.T) {
 		}
 	}
 }
+
+// Every code has a cause, and those of MSRP version 0 are all found by a test.
+func TestFailureCauses(t *testing.T) {
+	for i, c := range FailureCauses() {
+		if int(c.Code) != i+1 || c.When == "" || c.Remedy == "" {
+			t.Errorf("%+v", c)
+		}
+	}
+}
+
+// 802.1Q 35.2.4.3.1: with talker pruning a talker is declared only where MMRP has
+// its destination, or all groups, and with pruning by VLAN only where MVRP has
+// that; a table of MMRP that is full is a failure and no silence. VLANs that are
+// forbidden or untagged on a port fail there.
+func TestRegistrations(t *testing.T) {
+	prune := func(c *Config) { c.MSRP.TalkerPruning = true }
+	member := func(untagged bool) []PortMembers {
+		return []PortMembers{{Port: 3, VLANs: []tsn.PortVLAN{{VID: 2, Untagged: untagged}}}}
+	}
+	groups := func(change func(*RegisteredGroups)) (r RegisteredGroups) { change(&r); return r }
+	for _, c := range []struct {
+		name string
+		cfg  func(*Config)
+		ev   SetRegistrations
+		code int // -1: not offered
+	}{
+		{"nothing", nil, SetRegistrations{}, 0},
+		{"forbidden elsewhere", nil, SetRegistrations{Forbidden: []PortVLANs{{2, []tsn.VID{2}}}}, 0},
+		{"forbidden", nil, SetRegistrations{Forbidden: []PortVLANs{{3, []tsn.VID{2}}}}, 17},
+		{"untagged", nil, SetRegistrations{Members: member(true)}, 18},
+		{"tagged", nil, SetRegistrations{Members: member(false)}, 0},
+		{"pruned", prune, SetRegistrations{}, -1},
+		{"registered elsewhere", prune, SetRegistrations{Groups: groups(func(r *RegisteredGroups) {
+			r.Groups = []RegisteredGroup{{2, tsn.MAC{0x91, 0xe0, 0xf0, 0, 1, 1}, []tsn.Port{2}}}
+		})}, -1},
+		{"another group", prune, SetRegistrations{Groups: groups(func(r *RegisteredGroups) {
+			r.Groups = []RegisteredGroup{{2, tsn.MAC{0x91, 0xe0, 0xf0, 0, 1, 2}, []tsn.Port{3}}}
+		})}, -1},
+		{"registered", prune, SetRegistrations{Groups: groups(func(r *RegisteredGroups) {
+			r.Groups = []RegisteredGroup{{2, tsn.MAC{0x91, 0xe0, 0xf0, 0, 1, 1}, []tsn.Port{2, 3}}}
+		})}, 0},
+		{"all groups", prune, SetRegistrations{Groups: groups(func(r *RegisteredGroups) {
+			r.Requirements = []Requirement{{VID: 2, Port: 3, AllGroups: true}}
+		})}, 0},
+		{"all groups of another VLAN", prune, SetRegistrations{Groups: groups(func(r *RegisteredGroups) {
+			r.Requirements = []Requirement{{VID: 3, Port: 3, AllGroups: true}}
+		})}, -1},
+		{"full", prune, SetRegistrations{GroupsFull: true}, 11},
+		{"never pruned", func(c *Config) { prune(c); c.Ports[2].NoPruning = true }, SetRegistrations{GroupsFull: true}, 0},
+		{"no VLAN", func(c *Config) { c.MSRP.TalkerVLANPruning = true }, SetRegistrations{}, -1},
+		{"VLAN", func(c *Config) { c.MSRP.TalkerVLANPruning = true }, SetRegistrations{Members: member(false)}, 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			l, talker, b2, _, _, near := line(t, c.cfg)
+			l.step(b2, c.ev)
+			l.talk(talker, talker.talker(1))
+			l.runFor(1)
+			got := -1
+			if o := near.station.offered(talker.talker(1).StreamID); o != nil {
+				got = int(o.FailureCode)
+			}
+			if got != c.code {
+				t.Errorf("code %d, want %d\n%s", got, c.code, b2.text())
+			}
+		})
+	}
+}
+
+// Code 19: the station means something else by the priority.
+func TestPriorityMismatch(t *testing.T) {
+	l, talker, b2, _, _, near := line(t, nil)
+	l.talk(talker, talker.talker(1))
+	d := mrp.Domain{ClassID: 5, Priority: 3, VID: 2}.Value()
+	talker.station.Join(l.now, d, 0, true)
+	l.runFor(1)
+	if o := near.station.offered(talker.talker(1).StreamID); o == nil || o.FailureCode != tsn.FailurePriorityMismatch {
+		t.Errorf("%+v\n%s", o, b2.text())
+	}
+	talker.station.Leave(l.now, d)
+	talker.deadline = talker.station.Deadline()
+	l.runFor(1)
+	if o := near.station.offered(talker.talker(1).StreamID); o == nil || o.Failed {
+		t.Errorf("%+v\n%s", o, b2.text())
+	}
+}
+
+// Talkers over a port's limit fail with code 10, and come in when others leave;
+// another port has a limit of its own.
+func TestTalkersOnAPort(t *testing.T) {
+	l, talker, b2, _, _, near := line(t, func(c *Config) { c.MSRP.MaxTalkers = 2 })
+	failed := func(want string) {
+		t.Helper()
+		l.runFor(1)
+		got := ""
+		for _, s := range b2.bridge.MSRPStreams() {
+			for _, p := range s.Ports {
+				if p.Port == 2 && p.Declared.FailureCode == tsn.FailureMSRPResources {
+					got += string(rune('0' + s.ID[7]))
+				}
+			}
+		}
+		if got != want {
+			t.Errorf("failed %s, want %s\n%s", got, want, b2.text())
+		}
+	}
+	for n := byte(1); n <= 4; n++ {
+		l.talk(talker, talker.talker(n))
+		l.runFor(1)
+	}
+	l.talk(near, near.talker(1))
+	failed("34")
+	l.hush(talker, talker.talker(4).StreamID)
+	failed("3")
+	l.hush(talker, talker.talker(1).StreamID)
+	failed("")
+	l.talk(talker, talker.talker(4))
+	failed("4")
+	l.setLink(l.lans[0], false, 0)
+	l.setLink(l.lans[0], true, 100*tsn.Mbps)
+	failed("4")
+}

@@ -11,7 +11,6 @@ import (
 // MSRP looks (802.1Q 35.2.4.2, table 35-6), or FailureNone. It changes nothing.
 func (b *bridge) check(s *streamState, t *talkerAt, q int, changed bool) tsn.FailureCode {
 	o, class := &s.out[q], b.class(t.DataFramePriority)
-	p := &b.ports[q]
 	switch {
 	case changed:
 		return tsn.FailureFirstValueChanged
@@ -27,13 +26,13 @@ func (b *bridge) check(s *streamState, t *talkerAt, q int, changed bool) tsn.Fai
 		return tsn.FailurePriorityMismatch
 	case b.boundary(q, class):
 		return tsn.FailureEgressNotAVB
-	case !t.VID.Valid() || slices.Contains(p.registered.Forbidden, t.VID):
+	case !t.VID.Valid() || b.registered.forbidden[portVLAN{q, t.VID}]:
 		return tsn.FailureVLANBlocked
-	case slices.Contains(p.registered.Untagged, t.VID):
+	case b.registered.untagged[portVLAN{q, t.VID}]:
 		return tsn.FailureVLANUntagged
 	case b.trees[treeKey(t.Talker)].Failure != tsn.FailureNone && b.cfg.Trees:
 		return b.trees[treeKey(t.Talker)].Failure
-	case b.unknownGroup(t, q):
+	case b.lostGroup(t, q):
 		return tsn.FailureMMRPResources
 	case s.held == 0 && b.fanInFull(s.in):
 		return tsn.FailureFanIn
@@ -150,7 +149,8 @@ func (b *bridge) reserve(s *streamState, q int, latency uint32) {
 	}
 }
 
-// charge adds n times a stream's bandwidth to what a port holds.
+// charge adds n times a stream's bandwidth to what a port holds; -1 takes it away
+// (numbers without a sign come back from the other end).
 func (b *bridge) charge(s *streamState, q int, n int64) {
 	b.ports[q].load[b.Instance.cfg.ClassMap[s.request.PCP]] += tsn.Rate(n) * s.request.Bandwidth()
 }
