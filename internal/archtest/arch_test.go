@@ -75,6 +75,7 @@ var may = map[string][]string{
 	"internal/config":         {"", "spb", "gptp", "qbv", "qbv/schedule", "srp"},
 
 	"internal/api":                                {"", "internal/api/tsnswitchv1", "internal/api/tsnswitchv1/tsnswitchv1connect"},
+	"internal/erlnode":                            {"distlink/erldist", "distlink/hidden", "distlink/udplink", "distlink/beamtest", "internal/api", "internal/api/apitest"},
 	"internal/api/apitest":                        {"", "internal/api"},
 	"internal/api/tsnswitchv1":                    {},
 	"internal/api/tsnswitchv1/tsnswitchv1connect": {"internal/api/tsnswitchv1"},

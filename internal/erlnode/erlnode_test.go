@@ -1,0 +1,278 @@
+package erlnode
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/protobuf/types/dynamicpb"
+
+	"tsnswitch/distlink/beamtest"
+	"tsnswitch/distlink/erldist"
+	"tsnswitch/distlink/hidden"
+	"tsnswitch/distlink/udplink"
+	"tsnswitch/internal/api"
+	"tsnswitch/internal/api/apitest"
+)
+
+const patience = 60 * time.Second
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	beamtest.Cleanup()
+	os.Exit(code)
+}
+
+func within(t *testing.T) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+var quiet = slog.New(slog.DiscardHandler)
+
+// serve runs a server of a fake switch on a node of that name.
+func serve(t *testing.T, name string, write bool) *hidden.Node {
+	t.Helper()
+	socket := filepath.Join(t.TempDir(), "s")
+	l, err := api.ListenUnix(socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sw := apitest.New("b1")
+	sw.EventList = []api.Event{{Seq: 1, Kind: "link-up"}}
+	go func() { _ = api.Serve(t.Context(), l, api.LocalHandler(sw), quiet) }()
+	n := hidden.New(hidden.Config{Name: name, Cookie: "c"})
+	t.Cleanup(n.Close)
+	s, err := New(n, Config{API: api.DialDynamic(socket), Write: write, Log: quiet})
+	if err != nil {
+		t.Fatal(err)
+	}
+	go s.Run(t.Context())
+	return n
+}
+
+// couple is a node that is connected to such a server.
+func couple(t *testing.T, write bool) *hidden.Node {
+	t.Helper()
+	b := serve(t, "tsnswitchd@b", write)
+	a := hidden.New(hidden.Config{Name: "a@a", Cookie: "c"})
+	t.Cleanup(a.Close)
+	x, y := net.Pipe()
+	go func() { _, _, _ = b.Accept(hidden.OverTCP(y, false)) }()
+	if _, _, err := a.Connect(hidden.OverTCP(x, true)); err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+func ask(t *testing.T, a *hidden.Node, request erldist.Term) erldist.Tuple {
+	t.Helper()
+	got, err := a.Call(within(t), Name, "tsnswitchd@b", request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer, ok := got.(erldist.Tuple)
+	if !ok {
+		answer = erldist.Tuple{got}
+	}
+	return answer
+}
+
+func atom(s string) erldist.Atom { return erldist.Atom(s) }
+
+func get(t erldist.Term, key string) erldist.Term {
+	m, _ := t.(erldist.Map)
+	for _, p := range m {
+		if k, _ := p.Key.([]byte); string(k) == key {
+			return p.Value
+		}
+	}
+	return nil
+}
+
+var newStream = erldist.Map{{Key: atom("spec"), Value: spec}}
+
+var spec = erldist.Map{
+	{Key: atom("name"), Value: []byte("loop")},
+	{Key: atom("talker"), Value: atom("A")},
+	{Key: []byte("listener"), Value: erldist.List{int64('B')}},
+	{Key: atom("interval_ns"), Value: int64(5_000_000)},
+	{Key: atom("max_frame_size"), Value: int64(200)},
+	{Key: atom("max_interval_frames"), Value: int64(1)},
+	{Key: atom("max_latency_ns"), Value: int64(4_000_000)},
+}
+
+// What tsnctl can do, by calls: views, messages, streams of messages.
+func TestCalls(t *testing.T) {
+	a := couple(t, true)
+	if r := ask(t, a, erldist.Tuple{atom("get_status"), erldist.Map{}}); r[0] != erldist.Term(atomOK) || !reflect.DeepEqual(get(r[1], "node"), erldist.Term([]byte("b1"))) {
+		t.Error(erldist.Format(r))
+	}
+	if r := ask(t, a, atom("get_dist")); r[0] != erldist.Term(atomOK) {
+		t.Error(erldist.Format(r))
+	}
+	if r := ask(t, a, erldist.Tuple{atom("add_stream"), newStream}); r[0] != erldist.Term(atomOK) {
+		t.Error(erldist.Format(r))
+	}
+	r := ask(t, a, atom("list_streams"))
+	streams, _ := get(r[1], "streams").(erldist.List)
+	if len(streams) == 0 {
+		t.Error(erldist.Format(r))
+	}
+	if r := ask(t, a, atom("apply_schedule")); r[0] != erldist.Term(atomOK) || len(r[1].(erldist.List)) < 2 {
+		t.Error(erldist.Format(r))
+	}
+	all, _ := ask(t, a, atom("methods"))[1].(erldist.List)
+	for _, want := range []erldist.Tuple{{atom("get_gptp_history"), atom("read")}, {atom("remove_stream"), atom("write")}, {atom("watch_events"), atom("subscribe")}} {
+		found := false
+		for _, m := range all {
+			found = found || reflect.DeepEqual(m, erldist.Term(want))
+		}
+		if !found {
+			t.Errorf("%v is not in %v", want, all)
+		}
+	}
+}
+
+// What cannot be meant is refused with the field and the reason.
+func TestBadRequests(t *testing.T) {
+	a := couple(t, false)
+	with := func(key string, v erldist.Term) erldist.Term {
+		return erldist.Tuple{atom("why"), erldist.Map{{Key: atom(key), Value: v}}}
+	}
+	for _, c := range []struct {
+		request erldist.Term
+		want    string
+	}{
+		{int64(7), "there is no method 7"},
+		{erldist.Tuple{}, "there is no method"},
+		{erldist.Tuple{atom("fly"), erldist.Map{}}, "no method fly"},
+		{erldist.Tuple{atom("why"), atom("x")}, "a map is wanted, not x"},
+		{with("wings", int64(1)), "has no field wings; it has"},
+		{with("vlan", []byte("100")), "vlan: an integer is wanted"},
+		{with("vlan", int64(-1)), "-1 is outside 0..4294967295"},
+		{with("node", 1.5), "node: a string is wanted"},
+		{erldist.Tuple{atom("add_stream"), newStream}, "erlang.write is not set"},
+		{atom("watch_events"), "does not end"},
+		{erldist.Tuple{atom("subscribe"), atom("get_status"), erldist.Map{}}, "has one answer"},
+		{erldist.Tuple{atom("subscribe"), int64(1), int64(2), int64(3)}, "a request is"},
+	} {
+		r := ask(t, a, c.request)
+		if len(r) != 2 || r[0] != erldist.Term(atomError) {
+			t.Errorf("%s: %s", erldist.Format(c.request), erldist.Format(r))
+			continue
+		}
+		e := r[1].(erldist.Tuple)
+		if said, _ := e[1].([]byte); !strings.Contains(string(said), c.want) {
+			t.Errorf("%s: %s, want %q", erldist.Format(c.request), said, c.want)
+		}
+	}
+	if r := ask(t, a, erldist.Tuple{atom("get_status"), erldist.Map{{Key: atom("node"), Value: atom("b9")}}}); !reflect.DeepEqual(r[1].(erldist.Tuple)[0], erldist.Term(atom(api.CodeUnknownNode))) {
+		t.Error(erldist.Format(r))
+	}
+}
+
+// Events come to a subscriber until it takes that back, or ends.
+func TestSubscribe(t *testing.T) {
+	a := couple(t, false)
+	p, err := a.Spawn("me")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tag := erldist.Ref{Node: "a@a", N: 1, IDs: [5]uint32{99}}
+	call := func(request erldist.Term) {
+		t.Helper()
+		err := p.SendName(Name, "tsnswitchd@b", erldist.Tuple{atom("$gen_call"), erldist.Tuple{p.Pid(), tag}, request})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	next := func() erldist.Tuple {
+		t.Helper()
+		ev, err := p.Receive(within(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return ev.(hidden.Message).Payload.(erldist.Tuple)
+	}
+	call(erldist.Tuple{atom("subscribe"), atom("watch_events"), erldist.Map{}})
+	ref := next()[1].(erldist.Tuple)[1]
+	if ev := next(); ev[0] != erldist.Term(Name) || ev[1] != ref || get(ev[2], "kind") == nil {
+		t.Errorf("%v", ev)
+	}
+	call(erldist.Tuple{atom("unsubscribe"), ref})
+	for { // events may be on their way
+		if m := next(); m[0] == erldist.Term(tag) {
+			break
+		}
+	}
+	for range maxSubscriptions { // of which none is left if its end is seen
+		call(erldist.Tuple{atom("subscribe"), atom("watch_events"), erldist.Map{}})
+	}
+	p.Exit(atom("normal"))
+	for {
+		r := ask(t, a, erldist.Tuple{atom("subscribe"), atom("watch_events"), erldist.Map{}})
+		if r[0] == erldist.Term(atomOK) {
+			return
+		}
+	}
+}
+
+// A BEAM node over distlink does the same.
+func TestErlangShell(t *testing.T) {
+	beamtest.Code(t) // skips without Erlang
+	n := serve(t, "tsnswitchd@127.0.0.9", true)
+	port := beamtest.Port(t, "127.0.0.2", "127.0.0.9")
+	l, err := udplink.Listen(t.Context(), net.JoinHostPort("127.0.0.9", strconv.Itoa(port)), udplink.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	go func() { _ = n.Serve(t.Context(), hidden.AcceptLinks(l)) }()
+	b := beamtest.Start(t, "distlink", "b@127.0.0.2", port,
+		`S = {tsnswitchd, 'tsnswitchd@127.0.0.9'},
+		{ok, #{<<"node">> := <<"b1">>}} = gen_server:call(S, {get_status, #{}}),
+		{ok, #{<<"stream">> := #{<<"name">> := <<"loop">>}}} = gen_server:call(S, {add_stream, #{spec => #{name => "loop", talker => 'A', listener => <<"B">>,
+		    interval_ns => 5000000, max_frame_size => 200, max_interval_frames => 1, max_latency_ns => 4000000}}}),
+		{error, {'bad-request', _}} = gen_server:call(S, {add_stream, #{spec => #{talker => 1}}}),
+		{ok, R} = gen_server:call(S, {subscribe, watch_events, #{}}),
+		receive {tsnswitchd, R, #{<<"kind">> := _}} -> io:format("event~n") end,
+		ok = gen_server:call(S, {unsubscribe, R}), io:format("done~n")`,
+		"-distlink_ip", "127.0.0.2")
+	b.Expect("event", patience)
+	b.Expect("done", patience)
+}
+
+// Any term is a request or an error, never a panic.
+func FuzzMessage(f *testing.F) {
+	for _, t := range []erldist.Term{newStream, erldist.Map{{Key: atom("node"), Value: atom("x")}}, int64(1)} {
+		b, _ := erldist.AppendTerm(nil, t)
+		f.Add(b)
+	}
+	methods := api.DialDynamic("").Methods()
+	f.Fuzz(func(t *testing.T, b []byte) {
+		term, _, err := erldist.ParseTerm(b)
+		if err != nil {
+			return
+		}
+		for _, m := range methods {
+			request, err := message(m.Input(), term)
+			if err != nil {
+				continue
+			}
+			if _, err := answer(request); err != nil && !strings.Contains(err.Error(), "JSON") {
+				t.Errorf("%v: %v", term, err)
+			}
+			_ = dynamicpb.NewMessage(m.Output())
+		}
+	})
+}
