@@ -2,6 +2,7 @@ package hidden
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"tsnswitch/distlink/erldist"
@@ -17,6 +18,8 @@ type conn struct {
 	t    Transport
 	peer erldist.Peer
 	done chan struct{}
+
+	sent, received atomic.Uint64
 
 	closing sync.Once
 	writing sync.Mutex // a packet is written whole
@@ -37,6 +40,7 @@ func (c *conn) end(reason error) {
 func (c *conn) send(from erldist.Pid, packet []byte) error {
 	c.writing.Lock()
 	defer c.writing.Unlock()
+	c.sent.Add(1)
 	return c.t.SendFrom(from, packet)
 }
 
@@ -66,6 +70,7 @@ func (c *conn) run() {
 			c.end(err)
 			break
 		}
+		c.received.Add(1)
 		m, ok, err := erldist.ParseMessage(b)
 		switch {
 		case err != nil:

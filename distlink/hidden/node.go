@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"tsnswitch/distlink"
 	"tsnswitch/distlink/erldist"
 )
 
@@ -89,6 +90,29 @@ func (n *Node) Peers() []string {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return slices.Sorted(maps.Keys(n.conns))
+}
+
+// Connection is one of a node, as people are shown it.
+type Connection struct {
+	Peer           string
+	Carrier        string // "distlink" or "tcp"
+	Sent, Received uint64 // packets of the distribution
+	Link           distlink.Stats
+}
+
+// Connections are those to the connected nodes, by ascending peer.
+func (n *Node) Connections() (out []Connection) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, peer := range slices.Sorted(maps.Keys(n.conns)) {
+		c := n.conns[peer]
+		one := Connection{Peer: peer, Carrier: "tcp", Sent: c.sent.Load(), Received: c.received.Load()}
+		if l, ok := c.t.(linkTransport); ok {
+			one.Carrier, one.Link = "distlink", l.Stats()
+		}
+		out = append(out, one)
+	}
+	return out
 }
 
 // Spawn makes a process; with a name that is not empty it is registered.

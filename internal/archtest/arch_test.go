@@ -91,7 +91,7 @@ var may = map[string][]string{
 	"internal/sim/spbsim": {"", "spb", "spb/isispdu", "internal/dataplane", "internal/dataplane/fake"},
 	"internal/daemon": {
 		"", "spb", "gptp", "qbv", "qbv/schedule", "qbv/format", "qbv/synth", "internal/pathplan", "srp", "internal/node", "internal/nodeconfig", "internal/dataplane", "internal/link",
-		"internal/record", "internal/gptplog", "internal/ndproxy", "internal/config", "internal/api", "internal/api/tsnswitchv1", "internal/api/tsnswitchv1/tsnswitchv1connect",
+		"internal/record", "internal/gptplog", "internal/ndproxy", "internal/config", "internal/erlnode", "distlink/hidden", "distlink/udplink", "internal/api", "internal/api/tsnswitchv1", "internal/api/tsnswitchv1/tsnswitchv1connect",
 	},
 
 	"internal/chart": {"", "qbv/gantt", "qbv/gatelist", "qbv/schedule", "qbv/verify", "internal/api", "internal/api/tsnswitchv1", "internal/api/tsnswitchv1/tsnswitchv1connect"},
@@ -104,7 +104,7 @@ var may = map[string][]string{
 	"internal/kerneltest/kernel": {},
 	"internal/kerneltest/umlrun": {"internal/kerneltest/uml"},
 
-	"cmd/tsnswitchd": {"", "internal/config", "internal/daemon"},
+	"cmd/tsnswitchd": {"", "distlink/erldist", "distlink/hidden", "distlink/udplink", "internal/config", "internal/daemon"},
 	"cmd/tsnctl": {
 		"", "spb", "gptp", "qbv", "qbv/schedule", "qbv/format", "qbv/synth", "qbv/gatelist", "qbv/cqf", "qbv/verify", "qbv/framesim", "qbv/gantt", "srp", "internal/config", "internal/nodeconfig", "internal/node", "internal/record", "internal/gptplog", "internal/plot", "internal/chart",
 		"internal/api", "internal/api/tsnswitchv1", "internal/api/tsnswitchv1/tsnswitchv1connect",

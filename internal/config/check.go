@@ -96,6 +96,7 @@ func (c *Daemon) check(d *document) {
 	c.checkGPTP(d)
 	c.QBV.check(d)
 	c.SRP.check(d)
+	c.Erlang.check(d)
 	names := map[string]string{}
 	for i, p := range c.EndStation.Peers {
 		key := fmt.Sprintf("endStation.peers[%d]", i)

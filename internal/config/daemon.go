@@ -45,6 +45,7 @@ type Daemon struct {
 	QBV        QBV        `yaml:"qbv"`
 	SRP        SRP        `yaml:"srp"`
 	EndStation EndStation `yaml:"endStation,omitempty"` // of RoleEndStation
+	Erlang     Erlang     `yaml:"erlang,omitempty"`
 }
 
 // Bridge is the kernel's bridge device.
@@ -345,6 +346,7 @@ func parseDaemon(file string, data []byte, secrets bool) (*Daemon, error) {
 		c.check(d)
 		if secrets {
 			c.SPB.Auth.readSecrets(d)
+			c.Erlang.readSecrets(d)
 		}
 	}
 	if err := d.err(); err != nil {

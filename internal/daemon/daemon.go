@@ -60,6 +60,7 @@ import (
 	"time"
 
 	"tsnswitch"
+	"tsnswitch/distlink/hidden"
 	"tsnswitch/internal/api"
 	"tsnswitch/internal/config"
 	"tsnswitch/internal/dataplane"
@@ -144,6 +145,8 @@ type Daemon struct {
 	ready      chan struct{} // the control loop has been told what was learned before
 
 	adopted adopted // what the kernel did when this run began
+
+	erlang atomic.Pointer[hidden.Node] // nil: it is none
 
 	unlocked error // why memory is not locked although it should be
 
@@ -364,6 +367,7 @@ func (d *Daemon) run(ctx context.Context, opt Options) error {
 	task("local API", func(ctx context.Context) error { return api.Serve(ctx, local, api.LocalHandler(d), d.log) })
 	task("peer API", d.servePeers)
 	task("metrics", d.serveMetrics)
+	task("Erlang node", d.serveErlang)
 	d.log.Info("running", "node", d.cfg.Name, "role", d.cfg.Role, "version", Version)
 	if opt.Ready != nil {
 		opt.Ready()

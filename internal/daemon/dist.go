@@ -18,12 +18,13 @@ import (
 // epmdAddr is where Erlang's port mapper answers on every node.
 const epmdAddr = "127.0.0.1:4369"
 
-// Dist implements api.Switch: the Erlang nodes that are registered on this
-// machine, and the streams that carry their traffic. The carrier runs inside
-// the Erlang node, so its round-trip times and retransmissions are asked for
+// Dist implements api.Switch: the connections of the daemon's own Erlang node;
+// at an end station, the Erlang nodes that are registered on this machine and the
+// streams that carry their traffic. The carrier of those runs inside the
+// Erlang node, so its round-trip times and retransmissions are asked for
 // there (distlink:stats/1); they are not known here.
 func (d *Daemon) Dist(ctx context.Context) (*api.Dist, error) {
-	out := &api.Dist{Node: d.cfg.Name, Links: []api.DistLink{}}
+	out := &api.Dist{Node: d.cfg.Name, Links: d.ownLinks()}
 	if d.cfg.Role != config.RoleEndStation {
 		return out, nil
 	}
@@ -47,6 +48,22 @@ func (d *Daemon) Dist(ctx context.Context) (*api.Dist, error) {
 		out.Links = append(out.Links, l)
 	}
 	return out, nil
+}
+
+// ownLinks are the connections of the daemon as an Erlang node.
+func (d *Daemon) ownLinks() []api.DistLink {
+	out := []api.DistLink{}
+	node := d.erlang.Load()
+	if node == nil {
+		return out
+	}
+	for _, c := range node.Connections() {
+		out = append(out, api.DistLink{
+			Local: node.Name(), Peer: c.Peer, State: c.Carrier, Sent: c.Sent, Received: c.Received,
+			RTT: c.Link.SmoothedRTT, Retransmits: c.Link.Retransmitted,
+		})
+	}
+	return out
 }
 
 // stationNames asks the fabric what its stations are called.

@@ -1,0 +1,97 @@
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"strings"
+	"sync"
+
+	"tsnswitch/distlink/hidden"
+	"tsnswitch/distlink/udplink"
+	"tsnswitch/internal/api"
+	"tsnswitch/internal/config"
+	"tsnswitch/internal/erlnode"
+)
+
+// serveErlang is the daemon as an Erlang node: everything that comes in goes
+// by the management API, as tsnctl's calls do.
+func (d *Daemon) serveErlang(ctx context.Context) error {
+	c := d.cfg.Erlang
+	if c.Name == "" {
+		return nil
+	}
+	doors, port, err := openDoors(ctx, c)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	var serving sync.WaitGroup
+	defer func() {
+		cancel()
+		doors.close()
+		serving.Wait()
+	}()
+	nc := hidden.Config{Name: c.Name, Cookie: string(c.Cookie), Log: d.log}
+	if c.EPMD.IsValid() {
+		name, _, _ := strings.Cut(c.Name, "@")
+		creation, release, err := udplink.EPMDRegister(ctx, c.EPMD.String(), name, port)
+		if err != nil {
+			return fmt.Errorf("erlang.epmd: %w", err)
+		}
+		defer release.Close()
+		nc.Creation = creation
+	}
+	node := hidden.New(nc)
+	defer node.Close()
+	d.erlang.Store(node)
+	server, err := erlnode.New(node, erlnode.Config{API: api.DialDynamic(d.cfg.API.Socket), Write: c.Write, Log: d.log})
+	if err != nil {
+		return err
+	}
+	failed := make(chan error, 2)
+	for _, accept := range doors.accepts {
+		serving.Go(func() { failed <- node.Serve(ctx, accept) })
+	}
+	serving.Go(func() { server.Run(ctx) })
+	d.log.Info("answering Erlang nodes", "name", c.Name, "distlink", c.Distlink, "tcp", c.TCP)
+	select {
+	case <-ctx.Done():
+		return nil
+	case err := <-failed:
+		return err
+	}
+}
+
+// doors are where nodes come in.
+type doors struct {
+	accepts []func(context.Context) (hidden.Transport, error)
+	closes  []func() error
+}
+
+func (d *doors) close() {
+	for _, f := range d.closes {
+		_ = f()
+	}
+}
+
+// openDoors listens; port is what a port mapper is told.
+func openDoors(ctx context.Context, c config.Erlang) (d *doors, port uint16, err error) {
+	d = &doors{}
+	if c.TCP.IsValid() {
+		l, err := net.Listen("tcp", c.TCP.String())
+		if err != nil {
+			return nil, 0, fmt.Errorf("erlang.tcp: %w", err)
+		}
+		d.accepts, d.closes, port = append(d.accepts, hidden.AcceptTCP(l)), append(d.closes, l.Close), c.TCP.Port()
+	}
+	if c.Distlink.IsValid() {
+		l, err := udplink.Listen(ctx, c.Distlink.String(), udplink.Config{})
+		if err != nil {
+			d.close()
+			return nil, 0, fmt.Errorf("erlang.distlink: %w", err)
+		}
+		d.accepts, d.closes, port = append(d.accepts, hidden.AcceptLinks(l)), append(d.closes, l.Close), c.Distlink.Port()
+	}
+	return d, port, nil
+}
