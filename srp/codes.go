@@ -33,5 +33,6 @@ func FailureCauses() []FailureCause {
 		{17, "the VLAN is none, is forbidden on the port, or is no VLAN of the fabric", "another VLAN, or one of the fabric"},
 		{18, "the VLAN leaves the port untagged, and so without its priority", "make the port a tagged member"},
 		{19, "the talker's neighbourhood has the class at another priority, or another class at this one", "the same priorities in the whole domain"},
+		{21, "the way up to here takes longer than the talker or a listener allows", "another way, a faster link, or a greater maximum latency"},
 	}
 }

@@ -13,7 +13,8 @@
 //
 //	tsn.Received{MSRPDU}, tsn.Timeout ─────────────┐              ┌─> tsn.Send{MSRPDU}
 //	SetASCapable, SetBlocked, SetTrees ────────────┤   its MSRP   ├─> TreesWanted{VLAN, talker}
-//	                                               └──────────────┘   and Reserved, as above
+//	SetRegistrations, PutProxies ──────────────────┘              └─> ProxiedStations, Result, and
+//	                                                                  Reserved, as above
 //	                        MSRPStreams(), MSRPPorts(): what is declared where, and why not
 //
 //	instance.go   the machine: links, requests, desired state
@@ -25,6 +26,7 @@
 //	reserve.go    the checks of a talker at a port, failure codes, pre-emption
 //	merge.go      how listeners' declarations merge
 //	domain.go     SR classes, domain boundary ports
+//	proxy.go      stations that speak no MSRP, for which a central configuration speaks
 //	registrations.go  VLANs and groups on ports: talker pruning
 //	codes.go      all failure codes, and what each means here
 //	view.go       MSRP as people are shown it

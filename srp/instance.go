@@ -168,7 +168,7 @@ func (m *Instance) Deadline() tsn.Instant {
 }
 
 // Step handles PutReservations and tsn.LinkChanged, and with MSRP tsn.Received,
-// tsn.Timeout, SetASCapable, SetBlocked and SetTrees.
+// tsn.Timeout, SetASCapable, SetBlocked, SetTrees, SetRegistrations and PutProxies.
 func (m *Instance) Step(now tsn.Instant, ev tsn.Event) []tsn.Effect {
 	m.effects = m.effects[:0]
 	if link, ok := ev.(tsn.LinkChanged); ok {
@@ -176,6 +176,9 @@ func (m *Instance) Step(now tsn.Instant, ev tsn.Event) []tsn.Effect {
 	}
 	if put, ok := ev.(PutReservations); ok && m.put(put) && m.msrp != nil {
 		m.msrp.rebase()
+	}
+	if put, ok := ev.(PutProxies); ok && m.msrp == nil {
+		m.emit(Result{put.RequestID, put.Owner, put.Generation, refuse(tsn.FailureNone, tsn.StreamID{}, 0, "MSRP is not running, and proxies speak it")})
 	}
 	if m.msrp != nil {
 		m.msrp.step(now, ev)

@@ -88,6 +88,8 @@ type bridge struct {
 	byDestination map[destination][]*streamState
 	trees         map[TreeKey]Tree
 	registered    registrations
+	proxies       map[string]proxies // by owner
+	stations      []PortStation      // last told
 	wanted        []TreeKey
 	dirty         map[tsn.StreamID]bool // to be looked at again
 	talkersMoved  bool                  // since the last TreesWanted
@@ -146,6 +148,7 @@ func newBridge(m *Instance, cfg MSRPConfig) (*bridge, error) {
 	b := &bridge{
 		Instance: m, cfg: cfg, app: mrp.MSRP(), streams: map[tsn.StreamID]*streamState{},
 		byDestination: map[destination][]*streamState{}, trees: map[TreeKey]Tree{}, dirty: map[tsn.StreamID]bool{},
+		proxies: map[string]proxies{},
 	}
 	for i, p := range m.ports {
 		b.ports = append(b.ports, bridgePort{capable: !cfg.ASCapable, Participant: mrp.NewParticipant(b.app, mrp.Config{
@@ -171,6 +174,8 @@ func (b *bridge) step(now tsn.Instant, ev tsn.Event) {
 			b.ports[i].blocked = slices.Contains(ev.Ports, b.Instance.ports[i].Port)
 		}
 		b.touchAll()
+	case PutProxies:
+		b.putProxies(ev)
 	case SetRegistrations:
 		b.setRegistrations(ev)
 	case SetTrees:

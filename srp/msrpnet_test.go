@@ -55,6 +55,8 @@ type labNode struct {
 	wanted   []TreeKey
 	reserved Reserved
 	notices  []string
+	stations []PortStation
+	result   *Refusal
 }
 
 // station is an end station: it declares its domains and talkers, and answers the
@@ -237,6 +239,10 @@ func (l *lab) step(n *labNode, ev tsn.Event) {
 			n.reserved, check = e, true
 		case TreesWanted:
 			n.wanted = e.Keys
+		case ProxiedStations:
+			n.stations = e.Stations
+		case Result:
+			n.result = e.Err
 		case tsn.Notice:
 			n.notices = append(n.notices, fmt.Sprintf("%s port %d %s", e.Kind, e.Port, e.Detail))
 		}
@@ -348,6 +354,9 @@ func (n *labNode) text() string {
 		fmt.Fprintf(&b, "%s %s from port %d, says %s\n", n.name, s.ID, s.TalkerPort, mrp.ListenerText(s.Answer))
 		for _, p := range s.Ports {
 			fmt.Fprintf(&b, "   port %d: listener %s", p.Port, mrp.ListenerText(p.Listener))
+			if p.ListenerProxied {
+				b.WriteString(", proxied")
+			}
 			if p.TalkerDeclared {
 				fmt.Fprintf(&b, ", %s", talkerText(p.Declared))
 			}

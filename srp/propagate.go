@@ -34,6 +34,9 @@ type talkerAt struct {
 	value mrp.Value
 	// excess: it came when its port had declared as many as are taken.
 	excess bool
+	// proxy: it is not registered, but put by PutProxies.
+	proxy      bool
+	maxLatency uint32 // ns that the way to a listener may take; 0: any
 }
 
 // outPort is a stream at a port by which it may leave.
@@ -41,6 +44,7 @@ type outPort struct {
 	declared mrp.Value // a talker's; type 0: nothing
 	code     tsn.FailureCode
 	listener mrp.Param // registered
+	proxy    *ProxyListener
 	held     bool
 	since    tsn.Instant // when it was reserved
 	// latency is what was declared when it was reserved, ns; grown says that it
@@ -54,7 +58,7 @@ type outPort struct {
 func (b *bridge) talker(port int, v mrp.Value, t mrp.Talker, leaves bool) {
 	s := b.stream(t.StreamID)
 	b.talkersMoved = true
-	at := slices.IndexFunc(s.talkers, func(o talkerAt) bool { return o.port == port && o.value == v })
+	at := slices.IndexFunc(s.talkers, func(o talkerAt) bool { return !o.proxy && o.port == port && o.value == v })
 	if at >= 0 {
 		old := s.talkers[at]
 		s.talkers = slices.Delete(s.talkers, at, at+1)
@@ -65,7 +69,7 @@ func (b *bridge) talker(port int, v mrp.Value, t mrp.Talker, leaves bool) {
 	}
 	p := &b.ports[port]
 	excess := p.talkers-p.excess >= b.cfg.MaxTalkers
-	s.talkers = append(s.talkers, talkerAt{t, port, v, excess})
+	s.talkers = append(s.talkers, talkerAt{Talker: t, port: port, value: v, excess: excess})
 	b.countTalker(port, excess, 1)
 }
 
@@ -101,6 +105,14 @@ func (s *streamState) listener(port int, p mrp.Param, leaves bool) {
 	s.out[port].listener = p
 }
 
+// asked is what all listeners at a port declare, those that are proxied too.
+func (o *outPort) asked() mrp.Param {
+	if o.proxy == nil {
+		return o.listener
+	}
+	return mergeTable[o.listener][mrp.ListenerReady]
+}
+
 // rank is 0 for emergency streams: the lower, the more important.
 func (s *streamState) rank() uint8 {
 	if s.in != none {
@@ -125,7 +137,7 @@ func (s *streamState) affected(ports []bridgePort, shared bool) bool {
 }
 
 func (s *streamState) over() bool {
-	return len(s.talkers) == 0 && !slices.ContainsFunc(s.out, func(o outPort) bool { return o.listener != mrp.ListenerIgnore })
+	return len(s.talkers) == 0 && !slices.ContainsFunc(s.out, func(o outPort) bool { return o.asked() != mrp.ListenerIgnore })
 }
 
 func treeKey(t mrp.Talker) TreeKey { return TreeKey{t.VID, t.StreamID.Source()} }
@@ -133,6 +145,9 @@ func treeKey(t mrp.Talker) TreeKey { return TreeKey{t.VID, t.StreamID.Source()} 
 // comesIn reports whether a talker may be registered on its port: that is where
 // its stream would come from.
 func (b *bridge) comesIn(t talkerAt) bool {
+	if t.proxy && !b.ports[t.port].started {
+		return false
+	}
 	if !b.cfg.Trees {
 		return !b.ports[t.port].blocked
 	}
@@ -256,7 +271,7 @@ func (b *bridge) offer(s *streamState, t *talkerAt, q int, changed bool) {
 	o := &s.out[q]
 	d := t.Talker
 	d.AccumulatedLatency = b.latencyBehind(t, q)
-	o.grown = (o.held || o.grown && o.listener != mrp.ListenerIgnore) && d.AccumulatedLatency > o.latency
+	o.grown = (o.held || o.grown && o.asked() != mrp.ListenerIgnore) && d.AccumulatedLatency > o.latency
 	code := tsn.FailureNone
 	if !d.Failed {
 		if code = b.check(s, t, q, changed); code != tsn.FailureNone {
@@ -266,7 +281,7 @@ func (b *bridge) offer(s *streamState, t *talkerAt, q int, changed bool) {
 		}
 	}
 	switch {
-	case d.Failed || !wants(o.listener):
+	case d.Failed || !wants(o.asked()):
 		b.release(s, q)
 	case !o.held:
 		b.reserve(s, q, d.AccumulatedLatency)
@@ -317,7 +332,7 @@ func (b *bridge) answerTalker(s *streamState) {
 	sum := mrp.ListenerIgnore
 	for _, o := range s.out {
 		if o.declared.Type != 0 {
-			sum = mergeTable[sum][heardBehind(o.listener, o.declared.Type == mrp.TypeTalkerFailed)]
+			sum = mergeTable[sum][heardBehind(o.asked(), o.declared.Type == mrp.TypeTalkerFailed)]
 		}
 	}
 	to := s.in

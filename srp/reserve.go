@@ -44,6 +44,8 @@ func (b *bridge) check(s *streamState, t *talkerAt, q int, changed bool) tsn.Fai
 		return tsn.FailureMSRPResources
 	case s.held == 0 && isGroup(s) && b.held.groups+b.others.groups >= b.Instance.cfg.MaxGroups:
 		return tsn.FailureCannotStoreDA
+	case exceeds(b.latencyBehind(t, q), t.maxLatency), o.proxy != nil && exceeds(b.latencyBehind(t, q), o.proxy.MaxLatency):
+		return tsn.FailureMaxLatency
 	case o.grown:
 		return tsn.FailureLatencyChanged
 	case !o.held:
@@ -51,6 +53,9 @@ func (b *bridge) check(s *streamState, t *talkerAt, q int, changed bool) tsn.Fai
 	}
 	return tsn.FailureNone
 }
+
+// exceeds compares a latency with what is allowed, 0 being any.
+func exceeds(latency, most uint32) bool { return most != 0 && latency > most }
 
 // usable tells the addresses that a stream may go to: groups and local ones.
 func usable(m tsn.MAC) bool { return m != tsn.Broadcast && (m.IsGroup() || m[0]&2 != 0) }

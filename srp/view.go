@@ -10,8 +10,13 @@ type MSRPStream struct {
 	ID         tsn.StreamID
 	TalkerPort tsn.Port // NoPort: no talker, or none whose tree is known
 	Talker     mrp.Talker
-	Answer     mrp.Param // the listener declaration towards the talker
-	Ports      []MSRPStreamPort
+	// TalkerProxied: its station has not said so, PutProxies has.
+	TalkerProxied bool
+	MaxLatency    uint32    // ns, what the talker allows; 0: any
+	Class         uint8     // SR class, 6 for A; 0 if the priority is that of none
+	Bandwidth     tsn.Rate  // kbit/s that it takes on each port
+	Answer        mrp.Param // the listener declaration towards the talker
+	Ports         []MSRPStreamPort
 }
 
 // MSRPStreamPort is a stream at a port by which it leaves, or would.
@@ -20,7 +25,9 @@ type MSRPStreamPort struct {
 	Declared mrp.Talker // meaningful if TalkerDeclared
 	// TalkerDeclared, and Reserved: the listener there has the stream.
 	TalkerDeclared, Reserved bool
-	Listener                 mrp.Param
+	Since                    tsn.Instant // of the reservation
+	Listener                 mrp.Param   // as it is registered
+	ListenerProxied          bool        // PutProxies asks for it, beside Listener
 }
 
 // MSRPStreams returns all streams of MSRP in ascending stream id, ports ascending.
@@ -29,26 +36,41 @@ func (m *Instance) MSRPStreams() (out []MSRPStream) {
 		return nil
 	}
 	for _, s := range m.msrp.sorted() {
-		v := MSRPStream{ID: s.id}
-		if t, _ := m.msrp.choose(s); t != nil {
-			v.TalkerPort, v.Talker = m.ports[t.port].Port, t.Talker
-		}
-		if s.answered != none {
-			v.Answer = s.answer
-		}
-		for q, o := range s.out {
-			if o.declared.Type == 0 && o.listener == mrp.ListenerIgnore {
-				continue
-			}
-			p := MSRPStreamPort{Port: m.ports[q].Port, TalkerDeclared: o.declared.Type != 0, Reserved: o.held, Listener: o.listener}
-			if p.TalkerDeclared {
-				p.Declared, _ = mrp.ParseTalker(o.declared) // it was made of one
-			}
-			v.Ports = append(v.Ports, p)
-		}
-		out = append(out, v)
+		out = append(out, m.msrp.view(s))
 	}
 	return out
+}
+
+func (b *bridge) view(s *streamState) MSRPStream {
+	v := MSRPStream{ID: s.id}
+	if t, _ := b.choose(s); t != nil {
+		v.TalkerPort, v.Talker, v.TalkerProxied, v.MaxLatency = b.Instance.ports[t.port].Port, t.Talker, t.proxy, t.maxLatency
+		v.Bandwidth = b.requestOf(t.Talker).Bandwidth()
+		if c := b.class(t.DataFramePriority); c != none {
+			v.Class = b.cfg.Classes[c].ID
+		}
+	}
+	if s.answered != none {
+		v.Answer = s.answer
+	}
+	for q := range s.out {
+		o := &s.out[q]
+		if o.declared.Type == 0 && o.asked() == mrp.ListenerIgnore {
+			continue
+		}
+		p := MSRPStreamPort{
+			Port: b.Instance.ports[q].Port, TalkerDeclared: o.declared.Type != 0, Reserved: o.held,
+			Listener: o.listener, ListenerProxied: o.proxy != nil,
+		}
+		if p.TalkerDeclared {
+			p.Declared, _ = mrp.ParseTalker(o.declared) // it was made of one
+		}
+		if o.held {
+			p.Since = o.since
+		}
+		v.Ports = append(v.Ports, p)
+	}
+	return v
 }
 
 // MSRPCounters count what MSRP did with streams on ports since the construction.
