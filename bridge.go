@@ -1,5 +1,10 @@
 package tsn
 
+import (
+	"cmp"
+	"fmt"
+)
+
 // PortRole says what is behind a bridge port.
 type PortRole uint8
 
@@ -72,8 +77,31 @@ type BridgeState struct {
 	// takes part, tagged: the management VLAN.
 	SelfVLANs []VID
 	Ports     []BridgePort // ascending port
-	FDB       []FDBEntry   // ascending VID, MAC
-	MDB       []MDBEntry   // ascending VID, Group
+	// KeptBack are control frames that end at this bridge, from whichever port
+	// they come; CompareControlFrames orders them.
+	KeptBack []ControlFrames
+	FDB      []FDBEntry // ascending VID, MAC
+	MDB      []MDBEntry // ascending VID, Group
+}
+
+// ControlFrames are frames to a reserved group address: those of an MRP
+// application, which a bridge that takes part in it does not relay and any other
+// does (802.1Q 8.6.3, 10.5).
+type ControlFrames struct {
+	Group     MAC
+	EtherType uint16 // 0: any
+}
+
+// CompareControlFrames orders by group, then EtherType.
+func CompareControlFrames(a, b ControlFrames) int {
+	return cmp.Or(cmp.Compare(a.Group.Uint64(), b.Group.Uint64()), cmp.Compare(a.EtherType, b.EtherType))
+}
+
+func (f ControlFrames) String() string {
+	if f.EtherType == 0 {
+		return f.Group.String()
+	}
+	return fmt.Sprintf("%s/%04x", f.Group, f.EtherType)
 }
 
 // DesiredState is the whole wanted kernel state of one switch.

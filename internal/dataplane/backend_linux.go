@@ -117,6 +117,9 @@ func (k *kernel) Read() (State, error) {
 		s.Egress = append(s.Egress, e)
 	}
 	s.Sort()
+	if err := k.readKeptBack(&s); err != nil {
+		return State{}, err
+	}
 	return s, k.readFilters(&s)
 }
 
@@ -191,10 +194,14 @@ func (k *kernel) readPorts(b *Bridge) error {
 	if err != nil {
 		return err
 	}
+	old := b.Ports
 	b.Ports, b.Self = nil, nil
 	for _, p := range k.cfg.Ports {
 		l := k.links[p.Ifname]
 		bp := BridgePort{Port: p.Port, Enslaved: ok && l.master == br.index}
+		if i := slices.IndexFunc(old, func(o BridgePort) bool { return o.Port == p.Port }); i >= 0 {
+			bp.KeptBack, bp.OddFilter = old[i].KeptBack, old[i].OddFilter // of another table
+		}
 		if bp.Enslaved {
 			bp.Flags, bp.VLANs = raw[l.index].flags, raw[l.index].vlans
 			if !raw[l.index].hasLocked {
@@ -393,6 +400,8 @@ func (k *kernel) request(ctx context.Context, op Op) (request, error) {
 	case DelMDB:
 		k.emptied = time.Now()
 		return mdbRequest(unix.RTM_DELMDB, k.group(o.Entry))
+	case KeepBack:
+		return keepBackRequest(k.index(o.Port), o.Frames)
 	case SetFilter:
 		return setFilterRequest(k.index(o.Filter.Port), o.Filter)
 	case DelFilter:

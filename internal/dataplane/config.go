@@ -198,6 +198,7 @@ const (
 	FeatureMQPrio        = "mqprio"
 	FeatureStreamFilter  = "stream-filter" // flower and police
 	FeatureStreamGate    = "stream-gate"   // act_gate
+	FeatureKeepBack      = "keep-back"     // cls_bpf: MRP frames are not relayed
 	FeatureTimestamping  = "time-stamping"
 	FeaturePHC           = "phc"
 	FeatureMACMerge      = "mac-merge"

@@ -26,12 +26,24 @@ var controlGroups = []tsn.MAC{
 	{0x09, 0x00, 0x2b, 0x00, 0x00, 0x05},
 }
 
+// mrpGroups are those of MMRP and MVRP, which only a bridge keeps back that takes
+// part in them; see keepback.go.
+var mrpGroups = []tsn.MAC{{0x01, 0x80, 0xc2, 0, 0, 0x20}, {0x01, 0x80, 0xc2, 0, 0, 0x21}}
+
 // IsControlGroup reports whether the bridge keeps frames to this group back.
 // Its entries belong to the data plane in every VLAN, owned or not.
-func IsControlGroup(m tsn.MAC) bool { return slices.Contains(controlGroups, m) }
+func IsControlGroup(m tsn.MAC) bool {
+	return slices.Contains(controlGroups, m) || slices.Contains(mrpGroups, m)
+}
 
 // keepBack adds the entries of the control groups to the target.
-func (t *Target) keepBack() {
+func (t *Target) keepBack(mrp []tsn.ControlFrames) {
+	groups := slices.Clone(controlGroups)
+	for _, f := range mrp {
+		if slices.Contains(mrpGroups, f.Group) {
+			groups = append(groups, f.Group)
+		}
+	}
 	var vids []tsn.VID
 	for _, p := range t.Bridge.Ports {
 		for _, v := range p.VLANs {
@@ -40,7 +52,7 @@ func (t *Target) keepBack() {
 	}
 	slices.Sort(vids)
 	for _, v := range slices.Compact(vids) {
-		for _, g := range controlGroups {
+		for _, g := range groups {
 			t.Bridge.MDB = append(t.Bridge.MDB, GroupPort{Group: g, VID: v})
 		}
 	}

@@ -13,7 +13,8 @@
 //
 // Entries, VLANs and flags travel in batches: one system call for all steps of
 // one kind, 4,000 FDB entries included (15 times faster than one by one in a
-// guest). Control frames are kept back in every VLAN, see control.go.
+// guest). Control frames are kept back in every VLAN, see control.go, and those
+// of MRP applications on every port, see keepback.go.
 //
 // Plan and the ops are pure and shared with package fake, an in-memory kernel.
 //

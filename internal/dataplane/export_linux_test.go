@@ -2,6 +2,8 @@ package dataplane
 
 import (
 	"context"
+	"fmt"
+	"slices"
 	"time"
 
 	tsn "tsnswitch"
@@ -61,3 +63,34 @@ func (s *spoilt) Apply(ctx context.Context, ops []Op) []Failure {
 
 // SetMACMerge is the request alone, whatever is supported.
 func (k *Kernel) SetMACMerge(ifname string, m MACMerge) error { return k.k.mm.set(ifname, m) }
+
+// KeepBackOn makes the filter of a port without a bridge of ours, and reads it back.
+func KeepBackOn(ifname string, frames []tsn.ControlFrames) error {
+	c, err := dial()
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	ls, err := c.links()
+	if err != nil {
+		return err
+	}
+	index := ls[ifname].index
+	have, _, err := c.keptBack(index)
+	if err == nil && len(have) == 0 && len(frames) == 0 {
+		return nil
+	}
+	if qs, err := c.qdiscs(); err == nil && !hasClsact(qs, index) {
+		if err := c.installHook(index); err != nil {
+			return err
+		}
+	}
+	if err := c.send(keepBackRequest(index, frames)); err != nil {
+		return err
+	}
+	got, odd, err := c.keptBack(index)
+	if err == nil && (odd || !slices.Equal(got, frames)) {
+		err = fmt.Errorf("read back %v, odd %t", got, odd)
+	}
+	return err
+}

@@ -24,7 +24,7 @@ func (k *Kernel) Features() []Feature {
 	out = append(out, Feature{Name: FeatureClassOrder, Why: k.k.probed.why})
 	for _, p := range k.k.cfg.Ports {
 		if k.k.cfg.Bridge != "" {
-			check(p.Port, FeatureLocked)
+			check(p.Port, FeatureLocked, FeatureKeepBack)
 		}
 		check(p.Port, FeatureQueues, FeatureTaprio, FeatureMQPrio, FeatureClassifier, FeatureCBS, FeatureMaxSDU, FeatureStreamFilter, FeatureStreamGate)
 		out = append(out, k.k.offload(p), k.k.merge(p))

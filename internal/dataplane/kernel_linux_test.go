@@ -53,6 +53,7 @@ func TestKernel(t *testing.T) {
 		t.Run("ManyEntries", testManyEntries)
 		t.Run("ToolSees", testToolSees)
 		t.Run("ControlGroups", testControlGroups)
+		t.Run("KeepBack", testKeepBack)
 		t.Run("FourThousand", testFourThousand)
 		t.Run("FailedBatch", testFailedBatch)
 		t.Run("Learning", testLearning)

@@ -111,8 +111,9 @@ func (EnsureBridge) Do(s *State) { s.Bridge.Exists, s.Bridge.Settings = true, wa
 
 // Do models the kernel's defaults for a new bridge port.
 func (o Enslave) Do(s *State) {
-	*s.Bridge.port(o.Port) = BridgePort{
-		Port: o.Port, Enslaved: true,
+	p := s.Bridge.port(o.Port)
+	*p = BridgePort{
+		Port: o.Port, Enslaved: true, KeptBack: p.KeptBack,
 		Flags: Flags{Learning: true, Flood: true, McastFlood: true, BcastFlood: true},
 	}
 }

@@ -11,6 +11,7 @@ import (
 // Plan returns the ops that make have equal to the target, in an order in
 // which no state in between can make a loop:
 //
+//	keep back                     of each port, before it is one of the bridge
 //	bridge settings, new ports    a new port has no VLAN yet, so it forwards nothing
 //	restrict                      lock, and stop flooding that shall end
 //	remove                        MDB, FDB, VLANs
@@ -32,6 +33,7 @@ func Plan(have State, t *Target) (ops []Op, refused []error) {
 		ops = append(ops, o)
 	}
 	if t.Bridge != nil {
+		planKeptBack(&have, t, do)
 		planPorts(&have, t, do)
 		planRemove(&have, t, do)
 		planAdd(&have, t, do)

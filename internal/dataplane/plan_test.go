@@ -77,6 +77,11 @@ func drawDesired(t *rapid.T, base int64) tsn.DesiredState {
 			}
 		}
 	}
+	for _, f := range []tsn.ControlFrames{{Group: tsn.MAC{1, 0x80, 0xc2, 0, 0, 0x0e}, EtherType: 0x22ea}, {Group: tsn.MAC{1, 0x80, 0xc2, 0, 0, 0x21}}} {
+		if flag() {
+			br.KeptBack = append(br.KeptBack, f)
+		}
+	}
 	d := tsn.DesiredState{Bridge: br}
 	for _, p := range ports {
 		e := tsn.PortEgress{Port: p, ClassMap: tsn.DefaultClassMap}
@@ -211,7 +216,11 @@ func checkEqual(t interface{ Fatalf(string, ...any) }, s dataplane.State, d tsn.
 		in := slices.ContainsFunc(d.Bridge.Ports, func(p tsn.BridgePort) bool {
 			return slices.ContainsFunc(p.VLANs, func(x tsn.PortVLAN) bool { return x.VID == v })
 		})
-		if want := map[bool]int{true: 6}[in]; kept[v] != want {
+		want := map[bool]int{true: 6}[in]
+		if in && slices.ContainsFunc(d.Bridge.KeptBack, func(f tsn.ControlFrames) bool { return f.EtherType == 0 }) {
+			want++ // MVRP's
+		}
+		if kept[v] != want {
 			t.Fatalf("VLAN %d: %d control groups, want %d", v, kept[v], want)
 		}
 	}
@@ -221,6 +230,9 @@ func checkEqual(t interface{ Fatalf(string, ...any) }, s dataplane.State, d tsn.
 	for _, p := range d.Bridge.Ports {
 		i := slices.IndexFunc(s.Bridge.Ports, func(b dataplane.BridgePort) bool { return b.Port == p.Port })
 		got := s.Bridge.Ports[i]
+		if !slices.Equal(got.KeptBack, d.Bridge.KeptBack) || got.OddFilter {
+			t.Fatalf("port %d keeps back %v, want %v", p.Port, got.KeptBack, d.Bridge.KeptBack)
+		}
 		if got.Flags != (dataplane.Flags{Locked: p.Locked, Learning: p.Learning, Flood: p.Flood, McastFlood: p.McastFlood, BcastFlood: p.BcastFlood}) ||
 			!slices.Equal(got.VLANs, p.VLANs) {
 			t.Fatalf("port %+v, want %+v", got, p)

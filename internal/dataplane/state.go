@@ -53,6 +53,10 @@ type BridgePort struct {
 	Enslaved bool
 	Flags    Flags
 	VLANs    []tsn.PortVLAN
+	// KeptBack are frames that the bridge never gets from the port.
+	KeptBack []tsn.ControlFrames
+	// OddFilter: what keeps frames back is not made as we make it.
+	OddFilter bool
 }
 
 // GroupPort is one port of a group entry; NoPort is the bridge itself.
@@ -190,7 +194,7 @@ func (s State) Clone() State {
 		b.Self, b.FDB, b.MDB = slices.Clone(b.Self), slices.Clone(b.FDB), slices.Clone(b.MDB)
 		b.Ports, b.Kernel = slices.Clone(b.Ports), slices.Clone(b.Kernel)
 		for i := range b.Ports {
-			b.Ports[i].VLANs = slices.Clone(b.Ports[i].VLANs)
+			b.Ports[i].VLANs, b.Ports[i].KeptBack = slices.Clone(b.Ports[i].VLANs), slices.Clone(b.Ports[i].KeptBack)
 		}
 		out.Bridge = &b
 	}
@@ -232,6 +236,7 @@ func (b *Bridge) Holds() *tsn.BridgeState {
 			Port: p.Port, Locked: f.Locked, Learning: f.Learning, Flood: f.Flood, McastFlood: f.McastFlood, BcastFlood: f.BcastFlood,
 			VLANs: slices.Clone(p.VLANs),
 		})
+		out.KeptBack = slices.Clone(p.KeptBack) // the same on all
 	}
 	for _, g := range b.MDB {
 		last := len(out.MDB) - 1

@@ -74,6 +74,7 @@ func (t *Target) bridge(k Backend, d *tsn.BridgeState) (errs []error) {
 	for _, p := range d.Ports {
 		errs = append(errs, t.bridgePort(k, p)...)
 	}
+	errs = append(errs, checkKeptBack(d.KeptBack)...)
 	// A configured port that the state does not name carries nothing.
 	for _, pc := range c.Ports {
 		if t.Bridge.port(pc.Port) == nil {
@@ -83,9 +84,14 @@ func (t *Target) bridge(k Backend, d *tsn.BridgeState) (errs []error) {
 			})
 		}
 	}
+	for i := range t.Bridge.Ports {
+		if k.Check(t.Bridge.Ports[i].Port, FeatureKeepBack) == nil {
+			t.Bridge.Ports[i].KeptBack = slices.Clone(d.KeptBack)
+		}
+	}
 	errs = append(errs, t.entries(k, d)...)
 	if k.Check(tsn.NoPort, FeatureMDB) == nil { // without it nothing can keep them back
-		t.keepBack()
+		t.keepBack(d.KeptBack)
 	}
 	return errs
 }

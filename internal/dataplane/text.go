@@ -45,6 +45,9 @@ func (br *Bridge) text(b *strings.Builder, c *Config) {
 		for _, v := range p.VLANs {
 			fmt.Fprintf(b, "  vlan %s\n", vlanText(c, p.Port, v))
 		}
+		if len(p.KeptBack) > 0 {
+			fmt.Fprintf(b, "  %s\n", keptText(c, p.Port, p.KeptBack))
+		}
 	}
 	for _, e := range br.FDB {
 		fmt.Fprintf(b, "fdb %s\n", fdbText(c, e))
