@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	"tsnswitch"
@@ -91,8 +92,9 @@ type bridge struct {
 	proxies       map[string]proxies // by owner
 	stations      []PortStation      // last told
 	wanted        []TreeKey
+	onTree        map[TreeKey]int       // talkers registered, by the tree they need
 	dirty         map[tsn.StreamID]bool // to be looked at again
-	talkersMoved  bool                  // since the last TreesWanted
+	treesMoved    bool                  // since the last TreesWanted
 	heldMoved     bool                  // since the owner's set was last made
 	others        others
 	held          usage
@@ -110,6 +112,7 @@ type bridgePort struct {
 	latency          []int64
 	domains          []mrp.Domain // registered
 	load             load         // of what is held
+	lesser           load         // of that, what is no emergency
 	fanIn            int          // streams held that come in here
 	moved            bool         // load has changed since the last round
 	talkers, excess  int          // registered here, and those of them over the limit
@@ -147,7 +150,7 @@ func newBridge(m *Instance, cfg MSRPConfig) (*bridge, error) {
 	}
 	b := &bridge{
 		Instance: m, cfg: cfg, app: mrp.MSRP(), streams: map[tsn.StreamID]*streamState{},
-		byDestination: map[destination][]*streamState{}, trees: map[TreeKey]Tree{}, dirty: map[tsn.StreamID]bool{},
+		byDestination: map[destination][]*streamState{}, trees: map[TreeKey]Tree{}, onTree: map[TreeKey]int{}, dirty: map[tsn.StreamID]bool{},
 		proxies: map[string]proxies{},
 	}
 	for i, p := range m.ports {
@@ -179,11 +182,7 @@ func (b *bridge) step(now tsn.Instant, ev tsn.Event) {
 	case SetRegistrations:
 		b.setRegistrations(ev)
 	case SetTrees:
-		clear(b.trees)
-		for _, t := range ev.Trees {
-			b.trees[t.TreeKey] = t
-		}
-		b.touchAll()
+		b.setTrees(ev)
 	}
 	b.settle()
 }
@@ -243,6 +242,26 @@ func (b *bridge) link(now tsn.Instant, i int) {
 	b.trim(i)
 	b.touchAll()
 	b.settle()
+}
+
+// setTrees has those streams looked at again whose trees have changed.
+func (b *bridge) setTrees(ev SetTrees) {
+	before := b.trees
+	b.trees = make(map[TreeKey]Tree, len(ev.Trees))
+	for _, t := range ev.Trees {
+		b.trees[t.TreeKey] = t
+	}
+	moved := func(t talkerAt) bool {
+		k := treeKey(t.Talker)
+		old, had := before[k]
+		now, has := b.trees[k]
+		return had != has || old.Ingress != now.Ingress || old.Failure != now.Failure || !slices.Equal(old.Egress, now.Egress)
+	}
+	for id, s := range b.streams {
+		if slices.ContainsFunc(s.talkers, moved) {
+			b.dirty[id] = true
+		}
+	}
 }
 
 func (b *bridge) setCapable(ev SetASCapable) {
@@ -426,21 +445,25 @@ func (b *bridge) sorted() []*streamState {
 	return out
 }
 
+// wantTree counts a talker on its tree.
+func (b *bridge) wantTree(t mrp.Talker, n int) {
+	k := treeKey(t)
+	before := b.onTree[k]
+	if b.onTree[k] += n; b.onTree[k] == 0 {
+		delete(b.onTree, k)
+	}
+	b.treesMoved = b.treesMoved || (before == 0) != (before+n == 0)
+}
+
 func (b *bridge) askForTrees() {
-	if !b.talkersMoved || !b.cfg.Trees {
+	if !b.treesMoved || !b.cfg.Trees {
 		return
 	}
-	b.talkersMoved = false
-	var keys []TreeKey
-	for _, s := range b.streams {
-		for _, t := range s.talkers {
-			keys = append(keys, treeKey(t.Talker))
-		}
-	}
-	slices.SortFunc(keys, func(a, b TreeKey) int {
+	b.treesMoved = false
+	keys := slices.SortedFunc(maps.Keys(b.onTree), func(a, b TreeKey) int {
 		return cmp.Or(cmp.Compare(a.VID, b.VID), bytes.Compare(a.Talker[:], b.Talker[:]))
 	})
-	if keys = slices.Compact(keys); !slices.Equal(keys, b.wanted) {
+	if !slices.Equal(keys, b.wanted) {
 		b.wanted = keys
 		b.emit(TreesWanted{slices.Clone(keys)})
 	}

@@ -57,11 +57,11 @@ type outPort struct {
 // talker takes the registration of a talker attribute or its end.
 func (b *bridge) talker(port int, v mrp.Value, t mrp.Talker, leaves bool) {
 	s := b.stream(t.StreamID)
-	b.talkersMoved = true
 	at := slices.IndexFunc(s.talkers, func(o talkerAt) bool { return !o.proxy && o.port == port && o.value == v })
 	if at >= 0 {
 		old := s.talkers[at]
 		s.talkers = slices.Delete(s.talkers, at, at+1)
+		b.wantTree(old.Talker, -1)
 		b.countTalker(port, old.excess, -1)
 	}
 	if leaves {
@@ -70,6 +70,7 @@ func (b *bridge) talker(port int, v mrp.Value, t mrp.Talker, leaves bool) {
 	p := &b.ports[port]
 	excess := p.talkers-p.excess >= b.cfg.MaxTalkers
 	s.talkers = append(s.talkers, talkerAt{Talker: t, port: port, value: v, excess: excess})
+	b.wantTree(t, 1)
 	b.countTalker(port, excess, 1)
 }
 
@@ -129,7 +130,8 @@ func (s *streamState) rank() uint8 {
 func (s *streamState) affected(ports []bridgePort, shared bool) bool {
 	for q := range s.out {
 		o := &s.out[q]
-		if o.declared.Type != 0 && !o.held && (shared || ports[q].moved) {
+		cameFailed := o.declared.Type == mrp.TypeTalkerFailed && o.code == tsn.FailureNone
+		if o.declared.Type != 0 && !cameFailed && !o.held && (shared || ports[q].moved) {
 			return true
 		}
 	}

@@ -107,10 +107,8 @@ func (b *bridge) load(q int) load {
 // stream pushes aside.
 func (b *bridge) loadOfEmergency(q int) load {
 	l := b.load(q)
-	for _, s := range b.streams { // sums: the order does not matter
-		if s.out[q].held && s.rank() != 0 {
-			l[b.Instance.cfg.ClassMap[s.request.PCP]] -= s.request.Bandwidth()
-		}
+	for c, r := range b.ports[q].lesser {
+		l[c] -= r
 	}
 	return l
 }
@@ -157,7 +155,11 @@ func (b *bridge) reserve(s *streamState, q int, latency uint32) {
 // charge adds n times a stream's bandwidth to what a port holds; -1 takes it away
 // (numbers without a sign come back from the other end).
 func (b *bridge) charge(s *streamState, q int, n int64) {
-	b.ports[q].load[b.Instance.cfg.ClassMap[s.request.PCP]] += tsn.Rate(n) * s.request.Bandwidth()
+	c, r := b.Instance.cfg.ClassMap[s.request.PCP], tsn.Rate(n)*s.request.Bandwidth()
+	p := &b.ports[q]
+	if p.load[c] += r; s.rank() != 0 {
+		p.lesser[c] += r
+	}
 }
 
 // release gives a port's bandwidth back.
