@@ -89,6 +89,23 @@ func (m *Instance) MSRPCounters() MSRPCounters {
 	return m.msrp.counters
 }
 
+// MSRPClasses returns the SR classes of MSRP, as configured; nil without MSRP.
+func (m *Instance) MSRPClasses() []SRClass {
+	if m.msrp == nil {
+		return nil
+	}
+	return append([]SRClass(nil), m.msrp.cfg.Classes...)
+}
+
+// MSRPAttributes returns what MSRP's participant of a port declares and has
+// registered, ascending; nil for a port that is not one of MSRP's.
+func (m *Instance) MSRPAttributes(n tsn.Port) []mrp.Attribute {
+	if m.msrp == nil || m.msrp.index(n) < 0 {
+		return nil
+	}
+	return m.msrp.ports[m.msrp.index(n)].Attributes()
+}
+
 // MSRPPort is a port's part in MSRP.
 type MSRPPort struct {
 	Port     tsn.Port

@@ -59,7 +59,7 @@ Exit status: 0 done, 1 refused or failed, 2 the command line is wrong,
 		return nil
 	}
 	c.SetUsageTemplate(strings.ReplaceAll(c.UsageTemplate(), ".FlagUsages ", fmt.Sprintf(".FlagUsagesWrapped %d ", width)))
-	c.AddCommand(a.status(), a.doctor(), a.spb(), a.gptp(), a.schedule(), a.plan(), a.stream(), a.dist(), a.diff(), a.events(), a.version())
+	c.AddCommand(a.status(), a.doctor(), a.spb(), a.gptp(), a.schedule(), a.plan(), a.stream(), a.srp(), a.dist(), a.diff(), a.events(), a.version())
 	return c
 }
 
@@ -130,6 +130,13 @@ func show[T any](a *app, v T, text func(*page, T)) error {
 func (a *app) printJSON(v any) error {
 	e := json.NewEncoder(a.out)
 	e.SetIndent("", "  ")
+	e.SetEscapeHTML(false)
+	return e.Encode(v)
+}
+
+// printLine prints one object on one line, to follow.
+func (a *app) printLine(v any) error {
+	e := json.NewEncoder(a.out)
 	e.SetEscapeHTML(false)
 	return e.Encode(v)
 }

@@ -39,12 +39,14 @@ func daemon(t interface{ Fatal(...any) }, socket string) func() {
 		{Seq: 1, Time: 1_700_000_000_000_000_000, Node: "b1", Kind: "link-up", Port: 1, Detail: "100 Mbit/s"},
 		{Seq: 2, Time: 1_700_000_001_500_000_000, Node: "b1", Kind: "stream-failed", Detail: strings.Repeat("because ", 20)},
 	}
+	b1.EventList = append(b1.EventList, api.Event{Seq: 3, Time: 1_700_000_002_000_000_000, Node: "b1", Kind: "stream-failed", Port: 1, Detail: "02-00-00-00-01-09:0002: insufficient bandwidth"})
 	failed := api.StreamState{
 		Stream: apitest.Stream(7), Owner: "b1", State: api.StreamFailed, Failure: tsn.FailureMaxLatency,
 		Reason: "the new path over b4 takes 9.2 ms, of 8 ms allowed; ask for a larger latency or restore the link b1-b2",
 	}
 	failed.Stream.Name = "a-stream-with-a-rather-long-name-that-somebody-chose"
 	b1.Streams = []api.StreamState{failed}
+	b1.Views = apitest.MSRPStreams()
 	l, err := api.ListenUnix(socket)
 	if err != nil {
 		t.Fatal(err)
@@ -151,6 +153,21 @@ var commands = map[string]string{
 	"stream-add-dry":   "stream add --talker A --listener B --interval 10ms --size 46B --destination 91:e0:f0:00:0e:80 --id 02-00-00-00-01-01:0009 --pcp 3 --vlan 101 --dry-run",
 	"stream-list":      "stream list",
 	"stream-show":      "stream show 02-00-00-00-01-01:0007",
+	"stream-show-msrp": "stream show 02-00-00-00-01-09:0001",
+	"stream-show-fail": "stream show 02-00-00-00-01-09:0002",
+	"stream-show-lone": "stream show 02-00-00-00-01-0a:0001",
+	"stream-watch":     "stream watch --count 2",
+	"stream-watch-one": "stream watch 02-00-00-00-01-09:0002 --count 1",
+	"srp-ports":        "srp ports",
+	"srp-ports-all":    "srp ports --counters",
+	"srp-decl":         "srp declarations",
+	"srp-decl-one":     "srp declarations 3 --application msrp",
+	"usage-decl":       "srp declarations p1",
+	"help-srp":         "srp --help",
+	"help-srp-ports":   "srp ports --help",
+	"help-srp-decl":    "srp declarations --help",
+	"help-stream":      "stream --help",
+	"help-stream-list": "stream list --help",
 	"schedule-plan":    "schedule plan",
 	"schedule-apply":   "schedule apply",
 	"schedule-try":     "schedule apply --confirm 60s",

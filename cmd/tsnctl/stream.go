@@ -14,7 +14,7 @@ import (
 
 func (a *app) stream() *cobra.Command {
 	return group("stream", "Ask for streams, and look at them",
-		a.streamAdd(), a.streamRemove(), a.streamList(), a.streamShow())
+		a.streamAdd(), a.streamRemove(), a.streamList(), a.streamShow(), a.streamWatch())
 }
 
 // unit makes a flag of a type of package config.
@@ -130,73 +130,36 @@ func (a *app) streamRemove() *cobra.Command {
 	}
 }
 
-func (a *app) streamList() *cobra.Command {
-	return &cobra.Command{
-		Use: "list", Short: "List streams", Example: "  tsnctl stream list", Args: cobra.NoArgs,
-		RunE: a.call(func(ctx context.Context, sw api.Switch, _ []string) error {
-			v, err := sw.ListStreams(ctx)
-			if err != nil {
-				return err
-			}
-			return show(a, v, func(p *page, v []api.StreamState) {
-				t := table{head: []string{"STREAM", "~NAME", ">VLAN", ">PCP", ">KBIT/S", ">LATENCY", "STATE"}}
-				for _, s := range v {
-					t.row(s.Stream.ID, dash(s.Stream.Name), s.Stream.VID, s.Stream.PCP, uint64(s.Stream.Bandwidth()), latencyText(s), s.State)
-				}
-				p.table(t)
-			})
-		}),
-	}
-}
-
 func latencyText(s api.StreamState) string {
-	if s.Latency == 0 {
+	switch {
+	case s.Stream.MaxLatency == 0 && s.Latency == 0:
+		return "-"
+	case s.Stream.MaxLatency == 0:
+		return dur(s.Latency) + ", accumulated"
+	case s.Latency == 0:
 		return "- of " + dur(s.Stream.MaxLatency)
 	}
 	return dur(s.Latency) + " of " + dur(s.Stream.MaxLatency)
 }
 
-func (a *app) streamShow() *cobra.Command {
-	return &cobra.Command{
-		Use: "show ID|NAME", Short: "Show all about a stream", Example: "  tsnctl stream show a-to-b",
-		Args: cobra.ExactArgs(1), ValidArgsFunction: a.completeStreams,
-		RunE: a.call(func(ctx context.Context, sw api.Switch, args []string) error {
-			s, err := sw.ShowStream(ctx, args[0])
-			if err != nil {
-				return err
-			}
-			return show(a, s, printStream)
-		}),
-	}
-}
-
 func printStream(p *page, s *api.StreamState) {
-	field := func(name, format string, a ...any) {
-		p.wrap(fmt.Sprintf("%-13s", name), "             ", fmt.Sprintf(format, a...))
-	}
+	f := fields{p}
 	t := s.Stream
-	field("Stream", "%s %s", t.ID, t.Name)
-	field("State", "%s", s.State)
+	f.add("Stream", "%s %s", t.ID, t.Name)
+	f.add("State", "%s", s.State)
 	if s.Failure != tsn.FailureNone {
-		field("Failure", "code %d: %s", uint8(s.Failure), s.Failure)
+		f.add("Failure", "code %d: %s", uint8(s.Failure), s.Failure)
 	}
 	if s.Reason != "" {
-		field("Reason", "%s", s.Reason)
+		f.add("Reason", "%s", s.Reason)
 	}
-	field("Owner", "%s", dash(s.Owner))
-	field("Talker", "%s", t.Talker)
-	field("Listener", "%s", t.Listener)
-	field("Destination", "%s vlan %d pcp %d", t.DestinationAddress, t.VID, t.PCP)
-	field("Traffic", "%s of %d octets every %s: %s on the wire",
-		plural(int(t.MaxIntervalFrames), "frame", "frames"), t.MaxFrameSize, dur(t.Interval), t.Bandwidth())
-	field("Latency", "%s", latencyText(*s))
-	for i, h := range s.Path {
-		name := ""
-		if i == 0 {
-			name = "Path"
-		}
-		field(name, "%s", hopText(h))
-	}
+	f.add("Owner", "%s", dash(s.Owner))
+	f.add("Talker", "%s", t.Talker)
+	f.add("Listener", "%s", t.Listener)
+	f.add("Destination", "%s vlan %d pcp %d", t.DestinationAddress, t.VID, t.PCP)
+	f.add("Traffic", "%s", trafficText(t))
+	f.add("Latency", "%s", latencyText(*s))
+	f.path(s.Path)
 }
 
 // completeStreams offers names and ids, if the daemon answers.
@@ -206,7 +169,7 @@ func (a *app) completeStreams(c *cobra.Command, args []string, _ string) ([]stri
 	}
 	client := api.DialUnix(a.socket)
 	defer client.Close()
-	v, err := client.At(a.node).ListStreams(c.Context())
+	v, err := client.At(a.node).FindStreams(c.Context(), api.StreamQuery{})
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}

@@ -123,6 +123,13 @@ var reads = map[string]func(context.Context, api.Switch) (any, error){
 		sum, err := s.Trace(c, api.TraceRequest{To: "B"}, func(h api.TraceHop) error { got = append(got, h); return nil })
 		return []any{got, sum}, err
 	},
+	"srp": func(c context.Context, s api.Switch) (any, error) { return s.SRP(c) },
+	"find": func(c context.Context, s api.Switch) (any, error) {
+		return s.FindStreams(c, api.StreamQuery{Here: true})
+	},
+	"declarations": func(c context.Context, s api.Switch) (any, error) {
+		return s.Declarations(c, api.DeclarationQuery{Port: 1, Application: "msrp"})
+	},
 	"topology": func(c context.Context, s api.Switch) (any, error) { return s.Topology(c) },
 	"gptp":     func(c context.Context, s api.Switch) (any, error) { return s.GPTP(c) },
 	"gptp history": func(c context.Context, s api.Switch) (any, error) {

@@ -71,6 +71,15 @@ type Switch interface {
 	RemoveStream(ctx context.Context, stream string) error
 	ListStreams(ctx context.Context) ([]StreamState, error)
 	ShowStream(ctx context.Context, stream string) (*StreamState, error)
+	// FindStreams returns streams of every source with their state at each
+	// bridge on their way, ascending by id; bridges that do not answer are left
+	// out. An id or name that nobody knows is CodeNotFound.
+	FindStreams(ctx context.Context, q StreamQuery) ([]StreamView, error)
+	// SRP is this node's stream reservation: its ports, classes and counters.
+	SRP(ctx context.Context) (*SRP, error)
+	// Declarations are the MRP attributes of this node's ports, by port,
+	// application and value.
+	Declarations(ctx context.Context, q DeclarationQuery) ([]Declaration, error)
 
 	// PlanSchedule computes the gate lists of all streams known; it changes
 	// nothing. Streams that do not fit are in the result with a reason.

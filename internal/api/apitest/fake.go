@@ -19,6 +19,7 @@ type Fake struct {
 	mu        sync.Mutex
 	Calls     []string
 	Streams   []api.StreamState
+	Views     []api.StreamView            // of MSRP, at each bridge
 	Held      map[string]api.Reservations // by owner
 	Sched     api.ScheduleState
 	Staged    api.StageRequest // the last

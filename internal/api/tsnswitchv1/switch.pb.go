@@ -1493,6 +1493,126 @@ func (x *StreamRequest) GetStream() string {
 	return ""
 }
 
+type FindStreamsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Node          string                 `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
+	Stream        string                 `protobuf:"bytes,2,opt,name=stream,proto3" json:"stream,omitempty"` // id or name; empty: all
+	Here          bool                   `protobuf:"varint,3,opt,name=here,proto3" json:"here,omitempty"`    // only what this bridge knows; else the fabric is asked
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FindStreamsRequest) Reset() {
+	*x = FindStreamsRequest{}
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FindStreamsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FindStreamsRequest) ProtoMessage() {}
+
+func (x *FindStreamsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FindStreamsRequest.ProtoReflect.Descriptor instead.
+func (*FindStreamsRequest) Descriptor() ([]byte, []int) {
+	return file_tsnswitch_v1_switch_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *FindStreamsRequest) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+func (x *FindStreamsRequest) GetStream() string {
+	if x != nil {
+		return x.Stream
+	}
+	return ""
+}
+
+func (x *FindStreamsRequest) GetHere() bool {
+	if x != nil {
+		return x.Here
+	}
+	return false
+}
+
+type DeclarationsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Node          string                 `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
+	Port          uint32                 `protobuf:"varint,2,opt,name=port,proto3" json:"port,omitempty"`              // 0: every port
+	Application   string                 `protobuf:"bytes,3,opt,name=application,proto3" json:"application,omitempty"` // msrp | mvrp | mmrp; empty: all
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeclarationsRequest) Reset() {
+	*x = DeclarationsRequest{}
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeclarationsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeclarationsRequest) ProtoMessage() {}
+
+func (x *DeclarationsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeclarationsRequest.ProtoReflect.Descriptor instead.
+func (*DeclarationsRequest) Descriptor() ([]byte, []int) {
+	return file_tsnswitch_v1_switch_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *DeclarationsRequest) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+func (x *DeclarationsRequest) GetPort() uint32 {
+	if x != nil {
+		return x.Port
+	}
+	return 0
+}
+
+func (x *DeclarationsRequest) GetApplication() string {
+	if x != nil {
+		return x.Application
+	}
+	return ""
+}
+
 type RemoveStreamResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -1501,7 +1621,7 @@ type RemoveStreamResponse struct {
 
 func (x *RemoveStreamResponse) Reset() {
 	*x = RemoveStreamResponse{}
-	mi := &file_tsnswitch_v1_switch_proto_msgTypes[21]
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1513,7 +1633,7 @@ func (x *RemoveStreamResponse) String() string {
 func (*RemoveStreamResponse) ProtoMessage() {}
 
 func (x *RemoveStreamResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tsnswitch_v1_switch_proto_msgTypes[21]
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1526,7 +1646,7 @@ func (x *RemoveStreamResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveStreamResponse.ProtoReflect.Descriptor instead.
 func (*RemoveStreamResponse) Descriptor() ([]byte, []int) {
-	return file_tsnswitch_v1_switch_proto_rawDescGZIP(), []int{21}
+	return file_tsnswitch_v1_switch_proto_rawDescGZIP(), []int{23}
 }
 
 type ListStreamsResponse struct {
@@ -1538,7 +1658,7 @@ type ListStreamsResponse struct {
 
 func (x *ListStreamsResponse) Reset() {
 	*x = ListStreamsResponse{}
-	mi := &file_tsnswitch_v1_switch_proto_msgTypes[22]
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1550,7 +1670,7 @@ func (x *ListStreamsResponse) String() string {
 func (*ListStreamsResponse) ProtoMessage() {}
 
 func (x *ListStreamsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tsnswitch_v1_switch_proto_msgTypes[22]
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1563,7 +1683,7 @@ func (x *ListStreamsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListStreamsResponse.ProtoReflect.Descriptor instead.
 func (*ListStreamsResponse) Descriptor() ([]byte, []int) {
-	return file_tsnswitch_v1_switch_proto_rawDescGZIP(), []int{22}
+	return file_tsnswitch_v1_switch_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ListStreamsResponse) GetStreams() []*StreamState {
@@ -1586,7 +1706,7 @@ type PlanScheduleRequest struct {
 
 func (x *PlanScheduleRequest) Reset() {
 	*x = PlanScheduleRequest{}
-	mi := &file_tsnswitch_v1_switch_proto_msgTypes[23]
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1598,7 +1718,7 @@ func (x *PlanScheduleRequest) String() string {
 func (*PlanScheduleRequest) ProtoMessage() {}
 
 func (x *PlanScheduleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tsnswitch_v1_switch_proto_msgTypes[23]
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1611,7 +1731,7 @@ func (x *PlanScheduleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanScheduleRequest.ProtoReflect.Descriptor instead.
 func (*PlanScheduleRequest) Descriptor() ([]byte, []int) {
-	return file_tsnswitch_v1_switch_proto_rawDescGZIP(), []int{23}
+	return file_tsnswitch_v1_switch_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *PlanScheduleRequest) GetNode() string {
@@ -1665,7 +1785,7 @@ type ApplyScheduleRequest struct {
 
 func (x *ApplyScheduleRequest) Reset() {
 	*x = ApplyScheduleRequest{}
-	mi := &file_tsnswitch_v1_switch_proto_msgTypes[24]
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1677,7 +1797,7 @@ func (x *ApplyScheduleRequest) String() string {
 func (*ApplyScheduleRequest) ProtoMessage() {}
 
 func (x *ApplyScheduleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tsnswitch_v1_switch_proto_msgTypes[24]
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1690,7 +1810,7 @@ func (x *ApplyScheduleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyScheduleRequest.ProtoReflect.Descriptor instead.
 func (*ApplyScheduleRequest) Descriptor() ([]byte, []int) {
-	return file_tsnswitch_v1_switch_proto_rawDescGZIP(), []int{24}
+	return file_tsnswitch_v1_switch_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ApplyScheduleRequest) GetNode() string {
@@ -1762,7 +1882,7 @@ type Progress struct {
 
 func (x *Progress) Reset() {
 	*x = Progress{}
-	mi := &file_tsnswitch_v1_switch_proto_msgTypes[25]
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1774,7 +1894,7 @@ func (x *Progress) String() string {
 func (*Progress) ProtoMessage() {}
 
 func (x *Progress) ProtoReflect() protoreflect.Message {
-	mi := &file_tsnswitch_v1_switch_proto_msgTypes[25]
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1787,7 +1907,7 @@ func (x *Progress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Progress.ProtoReflect.Descriptor instead.
 func (*Progress) Descriptor() ([]byte, []int) {
-	return file_tsnswitch_v1_switch_proto_rawDescGZIP(), []int{25}
+	return file_tsnswitch_v1_switch_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Progress) GetNode() string {
@@ -1832,7 +1952,7 @@ type ApplyScheduleResponse struct {
 
 func (x *ApplyScheduleResponse) Reset() {
 	*x = ApplyScheduleResponse{}
-	mi := &file_tsnswitch_v1_switch_proto_msgTypes[26]
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1844,7 +1964,7 @@ func (x *ApplyScheduleResponse) String() string {
 func (*ApplyScheduleResponse) ProtoMessage() {}
 
 func (x *ApplyScheduleResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tsnswitch_v1_switch_proto_msgTypes[26]
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1857,7 +1977,7 @@ func (x *ApplyScheduleResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyScheduleResponse.ProtoReflect.Descriptor instead.
 func (*ApplyScheduleResponse) Descriptor() ([]byte, []int) {
-	return file_tsnswitch_v1_switch_proto_rawDescGZIP(), []int{26}
+	return file_tsnswitch_v1_switch_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *ApplyScheduleResponse) GetWhat() isApplyScheduleResponse_What {
@@ -1911,7 +2031,7 @@ type WatchEventsRequest struct {
 
 func (x *WatchEventsRequest) Reset() {
 	*x = WatchEventsRequest{}
-	mi := &file_tsnswitch_v1_switch_proto_msgTypes[27]
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1923,7 +2043,7 @@ func (x *WatchEventsRequest) String() string {
 func (*WatchEventsRequest) ProtoMessage() {}
 
 func (x *WatchEventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tsnswitch_v1_switch_proto_msgTypes[27]
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1936,7 +2056,7 @@ func (x *WatchEventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchEventsRequest.ProtoReflect.Descriptor instead.
 func (*WatchEventsRequest) Descriptor() ([]byte, []int) {
-	return file_tsnswitch_v1_switch_proto_rawDescGZIP(), []int{27}
+	return file_tsnswitch_v1_switch_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *WatchEventsRequest) GetNode() string {
@@ -1968,7 +2088,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_tsnswitch_v1_switch_proto_msgTypes[28]
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1980,7 +2100,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_tsnswitch_v1_switch_proto_msgTypes[28]
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1993,7 +2113,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_tsnswitch_v1_switch_proto_rawDescGZIP(), []int{28}
+	return file_tsnswitch_v1_switch_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Event) GetSeq() uint64 {
@@ -2174,7 +2294,15 @@ const file_tsnswitch_v1_switch_proto_rawDesc = "" +
 	"\adry_run\x18\x03 \x01(\bR\x06dryRun\";\n" +
 	"\rStreamRequest\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x16\n" +
-	"\x06stream\x18\x02 \x01(\tR\x06stream\"\x16\n" +
+	"\x06stream\x18\x02 \x01(\tR\x06stream\"T\n" +
+	"\x12FindStreamsRequest\x12\x12\n" +
+	"\x04node\x18\x01 \x01(\tR\x04node\x12\x16\n" +
+	"\x06stream\x18\x02 \x01(\tR\x06stream\x12\x12\n" +
+	"\x04here\x18\x03 \x01(\bR\x04here\"_\n" +
+	"\x13DeclarationsRequest\x12\x12\n" +
+	"\x04node\x18\x01 \x01(\tR\x04node\x12\x12\n" +
+	"\x04port\x18\x02 \x01(\rR\x04port\x12 \n" +
+	"\vapplication\x18\x03 \x01(\tR\vapplication\"\x16\n" +
 	"\x14RemoveStreamResponse\"J\n" +
 	"\x13ListStreamsResponse\x123\n" +
 	"\astreams\x18\x01 \x03(\v2\x19.tsnswitch.v1.StreamStateR\astreams\"\xa6\x01\n" +
@@ -2216,7 +2344,7 @@ const file_tsnswitch_v1_switch_proto_rawDesc = "" +
 	"\x04kind\x18\x04 \x01(\tR\x04kind\x12\x12\n" +
 	"\x04port\x18\x05 \x01(\rR\x04port\x12\x16\n" +
 	"\x06detail\x18\x06 \x01(\tR\x06detail\x12\x16\n" +
-	"\x06domain\x18\a \x01(\rR\x06domain2\xc0\x11\n" +
+	"\x06domain\x18\a \x01(\rR\x06domain2\x89\x13\n" +
 	"\x06Switch\x12:\n" +
 	"\tGetStatus\x12\x19.tsnswitch.v1.NodeRequest\x1a\x12.tsnswitch.v1.View\x127\n" +
 	"\x06Doctor\x12\x19.tsnswitch.v1.NodeRequest\x1a\x12.tsnswitch.v1.View\x125\n" +
@@ -2244,7 +2372,10 @@ const file_tsnswitch_v1_switch_proto_rawDesc = "" +
 	"\tAddStream\x12\x1e.tsnswitch.v1.AddStreamRequest\x1a\x19.tsnswitch.v1.StreamState\x12O\n" +
 	"\fRemoveStream\x12\x1b.tsnswitch.v1.StreamRequest\x1a\".tsnswitch.v1.RemoveStreamResponse\x12K\n" +
 	"\vListStreams\x12\x19.tsnswitch.v1.NodeRequest\x1a!.tsnswitch.v1.ListStreamsResponse\x12C\n" +
-	"\tGetStream\x12\x1b.tsnswitch.v1.StreamRequest\x1a\x19.tsnswitch.v1.StreamState\x12I\n" +
+	"\tGetStream\x12\x1b.tsnswitch.v1.StreamRequest\x1a\x19.tsnswitch.v1.StreamState\x12C\n" +
+	"\vFindStreams\x12 .tsnswitch.v1.FindStreamsRequest\x1a\x12.tsnswitch.v1.View\x127\n" +
+	"\x06GetSRP\x12\x19.tsnswitch.v1.NodeRequest\x1a\x12.tsnswitch.v1.View\x12I\n" +
+	"\x10ListDeclarations\x12!.tsnswitch.v1.DeclarationsRequest\x1a\x12.tsnswitch.v1.View\x12I\n" +
 	"\fPlanSchedule\x12!.tsnswitch.v1.PlanScheduleRequest\x1a\x16.tsnswitch.v1.Schedule\x12Z\n" +
 	"\rApplySchedule\x12\".tsnswitch.v1.ApplyScheduleRequest\x1a#.tsnswitch.v1.ApplyScheduleResponse0\x01\x12S\n" +
 	"\x0fConfirmSchedule\x12\x19.tsnswitch.v1.NodeRequest\x1a#.tsnswitch.v1.ApplyScheduleResponse0\x01\x12T\n" +
@@ -2264,7 +2395,7 @@ func file_tsnswitch_v1_switch_proto_rawDescGZIP() []byte {
 	return file_tsnswitch_v1_switch_proto_rawDescData
 }
 
-var file_tsnswitch_v1_switch_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
+var file_tsnswitch_v1_switch_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
 var file_tsnswitch_v1_switch_proto_goTypes = []any{
 	(*NodeRequest)(nil),            // 0: tsnswitch.v1.NodeRequest
 	(*Neighbour)(nil),              // 1: tsnswitch.v1.Neighbour
@@ -2287,32 +2418,34 @@ var file_tsnswitch_v1_switch_proto_goTypes = []any{
 	(*GPTPUpdate)(nil),             // 18: tsnswitch.v1.GPTPUpdate
 	(*AddStreamRequest)(nil),       // 19: tsnswitch.v1.AddStreamRequest
 	(*StreamRequest)(nil),          // 20: tsnswitch.v1.StreamRequest
-	(*RemoveStreamResponse)(nil),   // 21: tsnswitch.v1.RemoveStreamResponse
-	(*ListStreamsResponse)(nil),    // 22: tsnswitch.v1.ListStreamsResponse
-	(*PlanScheduleRequest)(nil),    // 23: tsnswitch.v1.PlanScheduleRequest
-	(*ApplyScheduleRequest)(nil),   // 24: tsnswitch.v1.ApplyScheduleRequest
-	(*Progress)(nil),               // 25: tsnswitch.v1.Progress
-	(*ApplyScheduleResponse)(nil),  // 26: tsnswitch.v1.ApplyScheduleResponse
-	(*WatchEventsRequest)(nil),     // 27: tsnswitch.v1.WatchEventsRequest
-	(*Event)(nil),                  // 28: tsnswitch.v1.Event
-	(*Hop)(nil),                    // 29: tsnswitch.v1.Hop
-	(*Stream)(nil),                 // 30: tsnswitch.v1.Stream
-	(*StreamState)(nil),            // 31: tsnswitch.v1.StreamState
-	(*Schedule)(nil),               // 32: tsnswitch.v1.Schedule
-	(*View)(nil),                   // 33: tsnswitch.v1.View
+	(*FindStreamsRequest)(nil),     // 21: tsnswitch.v1.FindStreamsRequest
+	(*DeclarationsRequest)(nil),    // 22: tsnswitch.v1.DeclarationsRequest
+	(*RemoveStreamResponse)(nil),   // 23: tsnswitch.v1.RemoveStreamResponse
+	(*ListStreamsResponse)(nil),    // 24: tsnswitch.v1.ListStreamsResponse
+	(*PlanScheduleRequest)(nil),    // 25: tsnswitch.v1.PlanScheduleRequest
+	(*ApplyScheduleRequest)(nil),   // 26: tsnswitch.v1.ApplyScheduleRequest
+	(*Progress)(nil),               // 27: tsnswitch.v1.Progress
+	(*ApplyScheduleResponse)(nil),  // 28: tsnswitch.v1.ApplyScheduleResponse
+	(*WatchEventsRequest)(nil),     // 29: tsnswitch.v1.WatchEventsRequest
+	(*Event)(nil),                  // 30: tsnswitch.v1.Event
+	(*Hop)(nil),                    // 31: tsnswitch.v1.Hop
+	(*Stream)(nil),                 // 32: tsnswitch.v1.Stream
+	(*StreamState)(nil),            // 33: tsnswitch.v1.StreamState
+	(*Schedule)(nil),               // 34: tsnswitch.v1.Schedule
+	(*View)(nil),                   // 35: tsnswitch.v1.View
 }
 var file_tsnswitch_v1_switch_proto_depIdxs = []int32{
 	1,  // 0: tsnswitch.v1.ListNeighboursResponse.neighbours:type_name -> tsnswitch.v1.Neighbour
-	29, // 1: tsnswitch.v1.Path.hops:type_name -> tsnswitch.v1.Hop
+	31, // 1: tsnswitch.v1.Path.hops:type_name -> tsnswitch.v1.Hop
 	4,  // 2: tsnswitch.v1.ListPathsResponse.paths:type_name -> tsnswitch.v1.Path
 	14, // 3: tsnswitch.v1.GPTPHistory.samples:type_name -> tsnswitch.v1.GPTPSample
-	28, // 4: tsnswitch.v1.GPTPHistory.events:type_name -> tsnswitch.v1.Event
+	30, // 4: tsnswitch.v1.GPTPHistory.events:type_name -> tsnswitch.v1.Event
 	14, // 5: tsnswitch.v1.GPTPUpdate.sample:type_name -> tsnswitch.v1.GPTPSample
-	28, // 6: tsnswitch.v1.GPTPUpdate.event:type_name -> tsnswitch.v1.Event
-	30, // 7: tsnswitch.v1.AddStreamRequest.spec:type_name -> tsnswitch.v1.Stream
-	31, // 8: tsnswitch.v1.ListStreamsResponse.streams:type_name -> tsnswitch.v1.StreamState
-	25, // 9: tsnswitch.v1.ApplyScheduleResponse.progress:type_name -> tsnswitch.v1.Progress
-	32, // 10: tsnswitch.v1.ApplyScheduleResponse.schedule:type_name -> tsnswitch.v1.Schedule
+	30, // 6: tsnswitch.v1.GPTPUpdate.event:type_name -> tsnswitch.v1.Event
+	32, // 7: tsnswitch.v1.AddStreamRequest.spec:type_name -> tsnswitch.v1.Stream
+	33, // 8: tsnswitch.v1.ListStreamsResponse.streams:type_name -> tsnswitch.v1.StreamState
+	27, // 9: tsnswitch.v1.ApplyScheduleResponse.progress:type_name -> tsnswitch.v1.Progress
+	34, // 10: tsnswitch.v1.ApplyScheduleResponse.schedule:type_name -> tsnswitch.v1.Schedule
 	0,  // 11: tsnswitch.v1.Switch.GetStatus:input_type -> tsnswitch.v1.NodeRequest
 	0,  // 12: tsnswitch.v1.Switch.Doctor:input_type -> tsnswitch.v1.NodeRequest
 	0,  // 13: tsnswitch.v1.Switch.Diff:input_type -> tsnswitch.v1.NodeRequest
@@ -2340,47 +2473,53 @@ var file_tsnswitch_v1_switch_proto_depIdxs = []int32{
 	20, // 35: tsnswitch.v1.Switch.RemoveStream:input_type -> tsnswitch.v1.StreamRequest
 	0,  // 36: tsnswitch.v1.Switch.ListStreams:input_type -> tsnswitch.v1.NodeRequest
 	20, // 37: tsnswitch.v1.Switch.GetStream:input_type -> tsnswitch.v1.StreamRequest
-	23, // 38: tsnswitch.v1.Switch.PlanSchedule:input_type -> tsnswitch.v1.PlanScheduleRequest
-	24, // 39: tsnswitch.v1.Switch.ApplySchedule:input_type -> tsnswitch.v1.ApplyScheduleRequest
-	0,  // 40: tsnswitch.v1.Switch.ConfirmSchedule:input_type -> tsnswitch.v1.NodeRequest
-	0,  // 41: tsnswitch.v1.Switch.RollBackSchedule:input_type -> tsnswitch.v1.NodeRequest
-	0,  // 42: tsnswitch.v1.Switch.GetSchedule:input_type -> tsnswitch.v1.NodeRequest
-	27, // 43: tsnswitch.v1.Switch.WatchEvents:input_type -> tsnswitch.v1.WatchEventsRequest
-	33, // 44: tsnswitch.v1.Switch.GetStatus:output_type -> tsnswitch.v1.View
-	33, // 45: tsnswitch.v1.Switch.Doctor:output_type -> tsnswitch.v1.View
-	33, // 46: tsnswitch.v1.Switch.Diff:output_type -> tsnswitch.v1.View
-	33, // 47: tsnswitch.v1.Switch.GetKernelText:output_type -> tsnswitch.v1.View
-	33, // 48: tsnswitch.v1.Switch.GetDist:output_type -> tsnswitch.v1.View
-	2,  // 49: tsnswitch.v1.Switch.ListNeighbours:output_type -> tsnswitch.v1.ListNeighboursResponse
-	33, // 50: tsnswitch.v1.Switch.ListDatabase:output_type -> tsnswitch.v1.View
-	33, // 51: tsnswitch.v1.Switch.ListNodes:output_type -> tsnswitch.v1.View
-	5,  // 52: tsnswitch.v1.Switch.ListPaths:output_type -> tsnswitch.v1.ListPathsResponse
-	33, // 53: tsnswitch.v1.Switch.Why:output_type -> tsnswitch.v1.View
-	33, // 54: tsnswitch.v1.Switch.GetTree:output_type -> tsnswitch.v1.View
-	33, // 55: tsnswitch.v1.Switch.ListRecords:output_type -> tsnswitch.v1.View
-	33, // 56: tsnswitch.v1.Switch.ListServices:output_type -> tsnswitch.v1.View
-	33, // 57: tsnswitch.v1.Switch.ListEdge:output_type -> tsnswitch.v1.View
-	33, // 58: tsnswitch.v1.Switch.GetDisjoint:output_type -> tsnswitch.v1.View
-	33, // 59: tsnswitch.v1.Switch.Drain:output_type -> tsnswitch.v1.View
-	33, // 60: tsnswitch.v1.Switch.Ping:output_type -> tsnswitch.v1.View
-	33, // 61: tsnswitch.v1.Switch.Trace:output_type -> tsnswitch.v1.View
-	33, // 62: tsnswitch.v1.Switch.GetTopology:output_type -> tsnswitch.v1.View
-	33, // 63: tsnswitch.v1.Switch.WatchTopology:output_type -> tsnswitch.v1.View
-	33, // 64: tsnswitch.v1.Switch.GetGPTP:output_type -> tsnswitch.v1.View
-	16, // 65: tsnswitch.v1.Switch.GetGPTPHistory:output_type -> tsnswitch.v1.GPTPHistory
-	18, // 66: tsnswitch.v1.Switch.WatchGPTP:output_type -> tsnswitch.v1.GPTPUpdate
-	31, // 67: tsnswitch.v1.Switch.AddStream:output_type -> tsnswitch.v1.StreamState
-	21, // 68: tsnswitch.v1.Switch.RemoveStream:output_type -> tsnswitch.v1.RemoveStreamResponse
-	22, // 69: tsnswitch.v1.Switch.ListStreams:output_type -> tsnswitch.v1.ListStreamsResponse
-	31, // 70: tsnswitch.v1.Switch.GetStream:output_type -> tsnswitch.v1.StreamState
-	32, // 71: tsnswitch.v1.Switch.PlanSchedule:output_type -> tsnswitch.v1.Schedule
-	26, // 72: tsnswitch.v1.Switch.ApplySchedule:output_type -> tsnswitch.v1.ApplyScheduleResponse
-	26, // 73: tsnswitch.v1.Switch.ConfirmSchedule:output_type -> tsnswitch.v1.ApplyScheduleResponse
-	26, // 74: tsnswitch.v1.Switch.RollBackSchedule:output_type -> tsnswitch.v1.ApplyScheduleResponse
-	32, // 75: tsnswitch.v1.Switch.GetSchedule:output_type -> tsnswitch.v1.Schedule
-	28, // 76: tsnswitch.v1.Switch.WatchEvents:output_type -> tsnswitch.v1.Event
-	44, // [44:77] is the sub-list for method output_type
-	11, // [11:44] is the sub-list for method input_type
+	21, // 38: tsnswitch.v1.Switch.FindStreams:input_type -> tsnswitch.v1.FindStreamsRequest
+	0,  // 39: tsnswitch.v1.Switch.GetSRP:input_type -> tsnswitch.v1.NodeRequest
+	22, // 40: tsnswitch.v1.Switch.ListDeclarations:input_type -> tsnswitch.v1.DeclarationsRequest
+	25, // 41: tsnswitch.v1.Switch.PlanSchedule:input_type -> tsnswitch.v1.PlanScheduleRequest
+	26, // 42: tsnswitch.v1.Switch.ApplySchedule:input_type -> tsnswitch.v1.ApplyScheduleRequest
+	0,  // 43: tsnswitch.v1.Switch.ConfirmSchedule:input_type -> tsnswitch.v1.NodeRequest
+	0,  // 44: tsnswitch.v1.Switch.RollBackSchedule:input_type -> tsnswitch.v1.NodeRequest
+	0,  // 45: tsnswitch.v1.Switch.GetSchedule:input_type -> tsnswitch.v1.NodeRequest
+	29, // 46: tsnswitch.v1.Switch.WatchEvents:input_type -> tsnswitch.v1.WatchEventsRequest
+	35, // 47: tsnswitch.v1.Switch.GetStatus:output_type -> tsnswitch.v1.View
+	35, // 48: tsnswitch.v1.Switch.Doctor:output_type -> tsnswitch.v1.View
+	35, // 49: tsnswitch.v1.Switch.Diff:output_type -> tsnswitch.v1.View
+	35, // 50: tsnswitch.v1.Switch.GetKernelText:output_type -> tsnswitch.v1.View
+	35, // 51: tsnswitch.v1.Switch.GetDist:output_type -> tsnswitch.v1.View
+	2,  // 52: tsnswitch.v1.Switch.ListNeighbours:output_type -> tsnswitch.v1.ListNeighboursResponse
+	35, // 53: tsnswitch.v1.Switch.ListDatabase:output_type -> tsnswitch.v1.View
+	35, // 54: tsnswitch.v1.Switch.ListNodes:output_type -> tsnswitch.v1.View
+	5,  // 55: tsnswitch.v1.Switch.ListPaths:output_type -> tsnswitch.v1.ListPathsResponse
+	35, // 56: tsnswitch.v1.Switch.Why:output_type -> tsnswitch.v1.View
+	35, // 57: tsnswitch.v1.Switch.GetTree:output_type -> tsnswitch.v1.View
+	35, // 58: tsnswitch.v1.Switch.ListRecords:output_type -> tsnswitch.v1.View
+	35, // 59: tsnswitch.v1.Switch.ListServices:output_type -> tsnswitch.v1.View
+	35, // 60: tsnswitch.v1.Switch.ListEdge:output_type -> tsnswitch.v1.View
+	35, // 61: tsnswitch.v1.Switch.GetDisjoint:output_type -> tsnswitch.v1.View
+	35, // 62: tsnswitch.v1.Switch.Drain:output_type -> tsnswitch.v1.View
+	35, // 63: tsnswitch.v1.Switch.Ping:output_type -> tsnswitch.v1.View
+	35, // 64: tsnswitch.v1.Switch.Trace:output_type -> tsnswitch.v1.View
+	35, // 65: tsnswitch.v1.Switch.GetTopology:output_type -> tsnswitch.v1.View
+	35, // 66: tsnswitch.v1.Switch.WatchTopology:output_type -> tsnswitch.v1.View
+	35, // 67: tsnswitch.v1.Switch.GetGPTP:output_type -> tsnswitch.v1.View
+	16, // 68: tsnswitch.v1.Switch.GetGPTPHistory:output_type -> tsnswitch.v1.GPTPHistory
+	18, // 69: tsnswitch.v1.Switch.WatchGPTP:output_type -> tsnswitch.v1.GPTPUpdate
+	33, // 70: tsnswitch.v1.Switch.AddStream:output_type -> tsnswitch.v1.StreamState
+	23, // 71: tsnswitch.v1.Switch.RemoveStream:output_type -> tsnswitch.v1.RemoveStreamResponse
+	24, // 72: tsnswitch.v1.Switch.ListStreams:output_type -> tsnswitch.v1.ListStreamsResponse
+	33, // 73: tsnswitch.v1.Switch.GetStream:output_type -> tsnswitch.v1.StreamState
+	35, // 74: tsnswitch.v1.Switch.FindStreams:output_type -> tsnswitch.v1.View
+	35, // 75: tsnswitch.v1.Switch.GetSRP:output_type -> tsnswitch.v1.View
+	35, // 76: tsnswitch.v1.Switch.ListDeclarations:output_type -> tsnswitch.v1.View
+	34, // 77: tsnswitch.v1.Switch.PlanSchedule:output_type -> tsnswitch.v1.Schedule
+	28, // 78: tsnswitch.v1.Switch.ApplySchedule:output_type -> tsnswitch.v1.ApplyScheduleResponse
+	28, // 79: tsnswitch.v1.Switch.ConfirmSchedule:output_type -> tsnswitch.v1.ApplyScheduleResponse
+	28, // 80: tsnswitch.v1.Switch.RollBackSchedule:output_type -> tsnswitch.v1.ApplyScheduleResponse
+	34, // 81: tsnswitch.v1.Switch.GetSchedule:output_type -> tsnswitch.v1.Schedule
+	30, // 82: tsnswitch.v1.Switch.WatchEvents:output_type -> tsnswitch.v1.Event
+	47, // [47:83] is the sub-list for method output_type
+	11, // [11:47] is the sub-list for method input_type
 	11, // [11:11] is the sub-list for extension type_name
 	11, // [11:11] is the sub-list for extension extendee
 	0,  // [0:11] is the sub-list for field type_name
@@ -2401,7 +2540,7 @@ func file_tsnswitch_v1_switch_proto_init() {
 		(*GPTPUpdate_Sample)(nil),
 		(*GPTPUpdate_Event)(nil),
 	}
-	file_tsnswitch_v1_switch_proto_msgTypes[26].OneofWrappers = []any{
+	file_tsnswitch_v1_switch_proto_msgTypes[28].OneofWrappers = []any{
 		(*ApplyScheduleResponse_Progress)(nil),
 		(*ApplyScheduleResponse_Schedule)(nil),
 	}
@@ -2411,7 +2550,7 @@ func file_tsnswitch_v1_switch_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tsnswitch_v1_switch_proto_rawDesc), len(file_tsnswitch_v1_switch_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   29,
+			NumMessages:   31,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -87,6 +87,12 @@ const (
 	SwitchListStreamsProcedure = "/tsnswitch.v1.Switch/ListStreams"
 	// SwitchGetStreamProcedure is the fully-qualified name of the Switch's GetStream RPC.
 	SwitchGetStreamProcedure = "/tsnswitch.v1.Switch/GetStream"
+	// SwitchFindStreamsProcedure is the fully-qualified name of the Switch's FindStreams RPC.
+	SwitchFindStreamsProcedure = "/tsnswitch.v1.Switch/FindStreams"
+	// SwitchGetSRPProcedure is the fully-qualified name of the Switch's GetSRP RPC.
+	SwitchGetSRPProcedure = "/tsnswitch.v1.Switch/GetSRP"
+	// SwitchListDeclarationsProcedure is the fully-qualified name of the Switch's ListDeclarations RPC.
+	SwitchListDeclarationsProcedure = "/tsnswitch.v1.Switch/ListDeclarations"
 	// SwitchPlanScheduleProcedure is the fully-qualified name of the Switch's PlanSchedule RPC.
 	SwitchPlanScheduleProcedure = "/tsnswitch.v1.Switch/PlanSchedule"
 	// SwitchApplyScheduleProcedure is the fully-qualified name of the Switch's ApplySchedule RPC.
@@ -134,6 +140,10 @@ type SwitchClient interface {
 	RemoveStream(context.Context, *tsnswitchv1.StreamRequest) (*tsnswitchv1.RemoveStreamResponse, error)
 	ListStreams(context.Context, *tsnswitchv1.NodeRequest) (*tsnswitchv1.ListStreamsResponse, error)
 	GetStream(context.Context, *tsnswitchv1.StreamRequest) (*tsnswitchv1.StreamState, error)
+	// FindStreams returns streams with their state at each bridge on their way.
+	FindStreams(context.Context, *tsnswitchv1.FindStreamsRequest) (*tsnswitchv1.View, error)
+	GetSRP(context.Context, *tsnswitchv1.NodeRequest) (*tsnswitchv1.View, error)
+	ListDeclarations(context.Context, *tsnswitchv1.DeclarationsRequest) (*tsnswitchv1.View, error)
 	PlanSchedule(context.Context, *tsnswitchv1.PlanScheduleRequest) (*tsnswitchv1.Schedule, error)
 	ApplySchedule(context.Context, *tsnswitchv1.ApplyScheduleRequest) (*connect.ServerStreamForClient[tsnswitchv1.ApplyScheduleResponse], error)
 	// What was applied with a confirm time is kept, or rolled back at once.
@@ -316,6 +326,24 @@ func NewSwitchClient(httpClient connect.HTTPClient, baseURL string, opts ...conn
 			connect.WithSchema(switchMethods.ByName("GetStream")),
 			connect.WithClientOptions(opts...),
 		),
+		findStreams: connect.NewClient[tsnswitchv1.FindStreamsRequest, tsnswitchv1.View](
+			httpClient,
+			baseURL+SwitchFindStreamsProcedure,
+			connect.WithSchema(switchMethods.ByName("FindStreams")),
+			connect.WithClientOptions(opts...),
+		),
+		getSRP: connect.NewClient[tsnswitchv1.NodeRequest, tsnswitchv1.View](
+			httpClient,
+			baseURL+SwitchGetSRPProcedure,
+			connect.WithSchema(switchMethods.ByName("GetSRP")),
+			connect.WithClientOptions(opts...),
+		),
+		listDeclarations: connect.NewClient[tsnswitchv1.DeclarationsRequest, tsnswitchv1.View](
+			httpClient,
+			baseURL+SwitchListDeclarationsProcedure,
+			connect.WithSchema(switchMethods.ByName("ListDeclarations")),
+			connect.WithClientOptions(opts...),
+		),
 		planSchedule: connect.NewClient[tsnswitchv1.PlanScheduleRequest, tsnswitchv1.Schedule](
 			httpClient,
 			baseURL+SwitchPlanScheduleProcedure,
@@ -384,6 +412,9 @@ type _switchClient struct {
 	removeStream     *connect.Client[tsnswitchv1.StreamRequest, tsnswitchv1.RemoveStreamResponse]
 	listStreams      *connect.Client[tsnswitchv1.NodeRequest, tsnswitchv1.ListStreamsResponse]
 	getStream        *connect.Client[tsnswitchv1.StreamRequest, tsnswitchv1.StreamState]
+	findStreams      *connect.Client[tsnswitchv1.FindStreamsRequest, tsnswitchv1.View]
+	getSRP           *connect.Client[tsnswitchv1.NodeRequest, tsnswitchv1.View]
+	listDeclarations *connect.Client[tsnswitchv1.DeclarationsRequest, tsnswitchv1.View]
 	planSchedule     *connect.Client[tsnswitchv1.PlanScheduleRequest, tsnswitchv1.Schedule]
 	applySchedule    *connect.Client[tsnswitchv1.ApplyScheduleRequest, tsnswitchv1.ApplyScheduleResponse]
 	confirmSchedule  *connect.Client[tsnswitchv1.NodeRequest, tsnswitchv1.ApplyScheduleResponse]
@@ -619,6 +650,33 @@ func (c *_switchClient) GetStream(ctx context.Context, req *tsnswitchv1.StreamRe
 	return nil, err
 }
 
+// FindStreams calls tsnswitch.v1.Switch.FindStreams.
+func (c *_switchClient) FindStreams(ctx context.Context, req *tsnswitchv1.FindStreamsRequest) (*tsnswitchv1.View, error) {
+	response, err := c.findStreams.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// GetSRP calls tsnswitch.v1.Switch.GetSRP.
+func (c *_switchClient) GetSRP(ctx context.Context, req *tsnswitchv1.NodeRequest) (*tsnswitchv1.View, error) {
+	response, err := c.getSRP.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// ListDeclarations calls tsnswitch.v1.Switch.ListDeclarations.
+func (c *_switchClient) ListDeclarations(ctx context.Context, req *tsnswitchv1.DeclarationsRequest) (*tsnswitchv1.View, error) {
+	response, err := c.listDeclarations.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
 // PlanSchedule calls tsnswitch.v1.Switch.PlanSchedule.
 func (c *_switchClient) PlanSchedule(ctx context.Context, req *tsnswitchv1.PlanScheduleRequest) (*tsnswitchv1.Schedule, error) {
 	response, err := c.planSchedule.CallUnary(ctx, connect.NewRequest(req))
@@ -690,6 +748,10 @@ type SwitchHandler interface {
 	RemoveStream(context.Context, *tsnswitchv1.StreamRequest) (*tsnswitchv1.RemoveStreamResponse, error)
 	ListStreams(context.Context, *tsnswitchv1.NodeRequest) (*tsnswitchv1.ListStreamsResponse, error)
 	GetStream(context.Context, *tsnswitchv1.StreamRequest) (*tsnswitchv1.StreamState, error)
+	// FindStreams returns streams with their state at each bridge on their way.
+	FindStreams(context.Context, *tsnswitchv1.FindStreamsRequest) (*tsnswitchv1.View, error)
+	GetSRP(context.Context, *tsnswitchv1.NodeRequest) (*tsnswitchv1.View, error)
+	ListDeclarations(context.Context, *tsnswitchv1.DeclarationsRequest) (*tsnswitchv1.View, error)
 	PlanSchedule(context.Context, *tsnswitchv1.PlanScheduleRequest) (*tsnswitchv1.Schedule, error)
 	ApplySchedule(context.Context, *tsnswitchv1.ApplyScheduleRequest, *connect.ServerStream[tsnswitchv1.ApplyScheduleResponse]) error
 	// What was applied with a confirm time is kept, or rolled back at once.
@@ -868,6 +930,24 @@ func NewSwitchHandler(svc SwitchHandler, opts ...connect.HandlerOption) (string,
 		connect.WithSchema(switchMethods.ByName("GetStream")),
 		connect.WithHandlerOptions(opts...),
 	)
+	_switchFindStreamsHandler := connect.NewUnaryHandlerSimple(
+		SwitchFindStreamsProcedure,
+		svc.FindStreams,
+		connect.WithSchema(switchMethods.ByName("FindStreams")),
+		connect.WithHandlerOptions(opts...),
+	)
+	_switchGetSRPHandler := connect.NewUnaryHandlerSimple(
+		SwitchGetSRPProcedure,
+		svc.GetSRP,
+		connect.WithSchema(switchMethods.ByName("GetSRP")),
+		connect.WithHandlerOptions(opts...),
+	)
+	_switchListDeclarationsHandler := connect.NewUnaryHandlerSimple(
+		SwitchListDeclarationsProcedure,
+		svc.ListDeclarations,
+		connect.WithSchema(switchMethods.ByName("ListDeclarations")),
+		connect.WithHandlerOptions(opts...),
+	)
 	_switchPlanScheduleHandler := connect.NewUnaryHandlerSimple(
 		SwitchPlanScheduleProcedure,
 		svc.PlanSchedule,
@@ -960,6 +1040,12 @@ func NewSwitchHandler(svc SwitchHandler, opts ...connect.HandlerOption) (string,
 			_switchListStreamsHandler.ServeHTTP(w, r)
 		case SwitchGetStreamProcedure:
 			_switchGetStreamHandler.ServeHTTP(w, r)
+		case SwitchFindStreamsProcedure:
+			_switchFindStreamsHandler.ServeHTTP(w, r)
+		case SwitchGetSRPProcedure:
+			_switchGetSRPHandler.ServeHTTP(w, r)
+		case SwitchListDeclarationsProcedure:
+			_switchListDeclarationsHandler.ServeHTTP(w, r)
 		case SwitchPlanScheduleProcedure:
 			_switchPlanScheduleHandler.ServeHTTP(w, r)
 		case SwitchApplyScheduleProcedure:
@@ -1087,6 +1173,18 @@ func (UnimplementedSwitchHandler) ListStreams(context.Context, *tsnswitchv1.Node
 
 func (UnimplementedSwitchHandler) GetStream(context.Context, *tsnswitchv1.StreamRequest) (*tsnswitchv1.StreamState, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("tsnswitch.v1.Switch.GetStream is not implemented"))
+}
+
+func (UnimplementedSwitchHandler) FindStreams(context.Context, *tsnswitchv1.FindStreamsRequest) (*tsnswitchv1.View, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("tsnswitch.v1.Switch.FindStreams is not implemented"))
+}
+
+func (UnimplementedSwitchHandler) GetSRP(context.Context, *tsnswitchv1.NodeRequest) (*tsnswitchv1.View, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("tsnswitch.v1.Switch.GetSRP is not implemented"))
+}
+
+func (UnimplementedSwitchHandler) ListDeclarations(context.Context, *tsnswitchv1.DeclarationsRequest) (*tsnswitchv1.View, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("tsnswitch.v1.Switch.ListDeclarations is not implemented"))
 }
 
 func (UnimplementedSwitchHandler) PlanSchedule(context.Context, *tsnswitchv1.PlanScheduleRequest) (*tsnswitchv1.Schedule, error) {

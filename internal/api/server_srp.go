@@ -1,0 +1,30 @@
+package api
+
+import (
+	"context"
+
+	pb "tsnswitch/internal/api/tsnswitchv1"
+)
+
+func (s *switchServer) GetSRP(ctx context.Context, r *pb.NodeRequest) (*pb.View, error) {
+	return view(ctx, s, r.Node, func(sw Switch) (*SRP, error) { return sw.SRP(ctx) })
+}
+
+func (s *switchServer) FindStreams(ctx context.Context, r *pb.FindStreamsRequest) (*pb.View, error) {
+	q := StreamQuery{Stream: r.Stream, Here: r.Here}
+	return view(ctx, s, r.Node, func(sw Switch) ([]StreamView, error) { return sw.FindStreams(ctx, q) })
+}
+
+func (s *switchServer) ListDeclarations(ctx context.Context, r *pb.DeclarationsRequest) (*pb.View, error) {
+	var d decoder
+	q := DeclarationQuery{Port: d.port("port", r.Port), Application: r.Application}
+	switch r.Application {
+	case "", "msrp", "mvrp", "mmrp":
+	default:
+		d.bad("application", Errorf(CodeBadRequest, "%q is none of msrp, mvrp, mmrp", r.Application))
+	}
+	if err := d.err(); err != nil {
+		return nil, toConnect(err)
+	}
+	return view(ctx, s, r.Node, func(sw Switch) ([]Declaration, error) { return sw.Declarations(ctx, q) })
+}
