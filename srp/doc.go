@@ -30,6 +30,7 @@
 //	registrations.go  VLANs and groups on ports: talker pruning
 //	codes.go      all failure codes, and what each means here
 //	view.go       MSRP as people are shown it
+//	explain.go    why a stream is not reserved, and what would make it fit
 //
 //	mvrp.go       MVRP, a machine of its own: VLANs that stations register
 //	mmrp.go       MMRP, another: groups and service requirements, by VLAN

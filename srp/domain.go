@@ -1,6 +1,7 @@
 package srp
 
 import (
+	"fmt"
 	"slices"
 
 	"tsnswitch"
@@ -30,12 +31,57 @@ func DefaultSRClasses() []SRClass {
 // is not among them with the same priority; before it has said anything nothing
 // is known against it.
 func boundary(c SRClass, capable bool, heard []mrp.Domain) bool {
+	why, _ := whyBoundary(c, capable, heard)
+	return why != noBoundary
+}
+
+// boundaryCause is what makes a port a boundary.
+type boundaryCause uint8
+
+const (
+	noBoundary boundaryCause = iota
+	keepsNoTime
+	otherPriority
+	notItsClass
+)
+
+// whyBoundary also returns the other priority.
+func whyBoundary(c SRClass, capable bool, heard []mrp.Domain) (boundaryCause, tsn.PCP) {
 	if !capable {
-		return true
+		return keepsNoTime, 0
 	}
-	differs := func(d mrp.Domain) bool { return d.ClassID == c.ID && d.Priority != c.Priority }
-	has := func(d mrp.Domain) bool { return d.ClassID == c.ID }
-	return slices.ContainsFunc(heard, differs) || len(heard) > 0 && !slices.ContainsFunc(heard, has)
+	has := false
+	for _, d := range heard {
+		if d.ClassID == c.ID && d.Priority != c.Priority {
+			return otherPriority, d.Priority
+		}
+		has = has || d.ClassID == c.ID
+	}
+	if len(heard) > 0 && !has {
+		return notItsClass, 0
+	}
+	return noBoundary, 0
+}
+
+// boundaryText says the same in words, "" for noBoundary.
+func boundaryText(c SRClass, capable bool, heard []mrp.Domain) string {
+	switch why, priority := whyBoundary(c, capable, heard); why {
+	case keepsNoTime:
+		return "the port keeps no time (asCapable is false)"
+	case otherPriority:
+		return fmt.Sprintf("its neighbour has class %s at priority %d, not %d", className(c.ID), priority, c.Priority)
+	case notItsClass:
+		return fmt.Sprintf("its neighbour does not have class %s", className(c.ID))
+	}
+	return ""
+}
+
+// className names an SR class: 6 is A, 5 is B, and so on (802.1Q table 35-7).
+func className(id uint8) string {
+	if id > 6 {
+		return fmt.Sprint(id)
+	}
+	return string(rune('A' + 6 - id))
 }
 
 // mismatch reports whether the side a stream comes from means something else by

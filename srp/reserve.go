@@ -73,6 +73,10 @@ func (b *bridge) boundary(q, class int) bool {
 	return boundary(b.cfg.Classes[class], b.ports[q].capable, b.ports[q].domains)
 }
 
+func (b *bridge) boundaryText(q, class int) string {
+	return boundaryText(b.cfg.Classes[class], b.ports[q].capable, b.ports[q].domains)
+}
+
 // fanInFull reports whether streams may not come in by one more port.
 func (b *bridge) fanInFull(in int) bool {
 	return b.cfg.MaxFanIn > 0 && b.ports[in].fanIn == 0 && b.held.fanIn >= b.cfg.MaxFanIn

@@ -145,8 +145,28 @@ type StreamState struct {
 	Generation uint64     `json:"generation"`
 	Stream     tsn.Stream `json:"stream"`
 	Ports      []tsn.Port `json:"ports"`
-	Class      uint8      `json:"class"`         // traffic class
+	Class      uint8      `json:"class"` // traffic class
+	Guarantee  Guarantee  `json:"guarantee"`
 	Bandwidth  tsn.Rate   `json:"bandwidthKbps"` // on each port
+}
+
+// Guarantee is what keeps a stream's latency bounded.
+type Guarantee string
+
+const (
+	// GuaranteeWindows: the gates of each port open for its frames (802.1Q 8.6.8.4).
+	// Bandwidth is accounted for here, windows are planned by qbv.
+	GuaranteeWindows Guarantee = "windows"
+	// GuaranteeClass: a credit-based shaper gives its class the sum of what its
+	// streams reserved (802.1Q 8.6.8.2), which bounds what one waits for others.
+	GuaranteeClass Guarantee = "class"
+)
+
+func guaranteeOf(c tsn.TrafficClass) Guarantee {
+	if c == tsn.ClassScheduled {
+		return GuaranteeWindows
+	}
+	return GuaranteeClass
 }
 
 // Streams returns the table in ascending stream id.
@@ -154,9 +174,10 @@ func (m *Instance) Streams() []StreamState {
 	out := []StreamState{}
 	for name, o := range m.owners {
 		for _, r := range o.set {
+			c := m.cfg.ClassMap[r.Stream.PCP&7]
 			out = append(out, StreamState{
 				Owner: name, Generation: o.generation, Stream: r.Stream, Ports: slices.Clone(r.Ports),
-				Class: uint8(m.cfg.ClassMap[r.Stream.PCP&7]), Bandwidth: r.Stream.Bandwidth(),
+				Class: uint8(c), Guarantee: guaranteeOf(c), Bandwidth: r.Stream.Bandwidth(),
 			})
 		}
 	}

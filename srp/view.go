@@ -109,10 +109,13 @@ func (m *Instance) MSRPAttributes(n tsn.Port) []mrp.Attribute {
 // MSRPPort is a port's part in MSRP.
 type MSRPPort struct {
 	Port     tsn.Port
-	Boundary []bool       // by class of MSRPConfig.Classes
-	Domains  []mrp.Domain // that others declare
-	Latency  []int64      // ns that the port adds, by class
-	Counters mrp.Counters
+	Boundary []bool // by class of MSRPConfig.Classes
+	// BoundaryWhy says why it is one, by class; "" where it is none.
+	BoundaryWhy      []string
+	Talkers, Refused int          // declared to us here, and those of them over MSRPConfig.MaxTalkers
+	Domains          []mrp.Domain // that others declare
+	Latency          []int64      // ns that the port adds, by class
+	Counters         mrp.Counters
 }
 
 // MSRPPorts returns the MSRP state of all ports, ascending.
@@ -123,8 +126,10 @@ func (m *Instance) MSRPPorts() (out []MSRPPort) {
 	for i := range m.msrp.ports {
 		p := &m.msrp.ports[i]
 		v := MSRPPort{Port: m.ports[i].Port, Domains: append([]mrp.Domain(nil), p.domains...), Latency: append([]int64(nil), p.latency...), Counters: p.Counters()}
+		v.Talkers, v.Refused = p.talkers, p.excess
 		for c := range m.msrp.cfg.Classes {
 			v.Boundary = append(v.Boundary, m.msrp.boundary(i, c))
+			v.BoundaryWhy = append(v.BoundaryWhy, m.msrp.boundaryText(i, c))
 		}
 		out = append(out, v)
 	}
