@@ -9,7 +9,7 @@ want="erlang-base:erl iproute2:tc"
 case "${1:-}" in
 demo) ;;
 twokernels) want="iproute2:tc" ;;
-test) want="$want tshark:tshark tcpdump:tcpdump linuxptp:ptp4l frr:isisd" ;;
+test) want="$want tshark:tshark tcpdump:tcpdump linuxptp:ptp4l frr:isisd pipewire-bin:pipewire" ;;
 *) echo "usage: $0 demo|twokernels|test" >&2; exit 2 ;;
 esac
 

@@ -98,6 +98,7 @@ var may = map[string][]string{
 	"internal/chart": {"", "qbv/gantt", "qbv/gatelist", "qbv/schedule", "qbv/verify", "internal/api", "internal/api/tsnswitchv1", "internal/api/tsnswitchv1/tsnswitchv1connect"},
 
 	"internal/gptptest": {},
+	"internal/srptest":  {"", "srp/mrp"},
 	"internal/qbvbench": {"", "qbv/schedule", "qbv/format", "qbv/instances", "qbv/synth", "qbv/verify"},
 
 	"internal/kerneltest":        {"", "internal/kerneltest/uml"},

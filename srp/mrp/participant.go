@@ -271,6 +271,10 @@ func (p *Participant) register(now tsn.Instant, a *attribute, e Event, param Par
 		a.param = param
 	case e == Lv && p.app.FastLeave && p.cfg.PointToPoint:
 		p.gone(a)
+	case e == In && p.app.FastLeave && p.cfg.PointToPoint && a.reg.state == lv && !a.app.declares() && a.app != la:
+		// It says that it has registered what we do not declare: it is its own. End
+		// stations that say In for JoinIn keep their streams through a LeaveAll.
+		a.reg.joined(false)
 	case e == Lv:
 		a.reg.left(now.Add(p.cfg.Timers.Leave))
 	}

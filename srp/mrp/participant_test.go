@@ -325,3 +325,42 @@ func TestLeaveAllInEachVector(t *testing.T) {
 		}
 	}
 }
+
+// An end station may say In where JoinIn is meant: on a link with two ends an In
+// for what we do not declare keeps a registration through a LeaveAll, but makes none.
+func TestInForJoinIn(t *testing.T) {
+	app, v := MSRP(), ListenerValue(tsn.StreamID{2, 0, 0, 0, 0, 1, 0, 1})
+	say := func(e Event) []byte {
+		w := newWriter(app)
+		w.vector(&Vector{Type: v.Type, First: []byte(v.Octet), Events: []Event{e}, Params: []Param{ListenerReady}})
+		return w.finish()
+	}
+	for name, c := range map[string]struct {
+		shared, declares bool
+		first            Event
+		want             string
+	}{
+		"kept":                    {first: JoinIn, want: "IN"},
+		"not made":                {first: In, want: ""},
+		"on a shared medium":      {shared: true, first: JoinIn, want: "LV"},
+		"it may mean what we say": {declares: true, first: JoinIn, want: "LV"},
+	} {
+		p := NewParticipant(app, Config{PointToPoint: !c.shared})
+		p.Start(0)
+		if c.declares {
+			p.Join(0, v, ListenerReady, false)
+		}
+		p.Receive(1, say(c.first))
+		w := newWriter(app)
+		w.vector(&Vector{Type: v.Type, LeaveAll: true})
+		p.Receive(2, w.finish())
+		p.Receive(3, say(In))
+		got := ""
+		for _, a := range p.Attributes() {
+			got = a.Registrar
+		}
+		if got != c.want {
+			t.Errorf("%s: registrar %q, want %q", name, got, c.want)
+		}
+	}
+}

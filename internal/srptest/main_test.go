@@ -1,0 +1,73 @@
+package srptest
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"testing"
+	"time"
+
+	"tsnswitch"
+	"tsnswitch/internal/kerneltest"
+	"tsnswitch/srp/mrp"
+)
+
+// patience is how long anything may take: the peers are slow, and the machine
+// may be busy.
+const patience = 60 * time.Second
+
+// need skips a test that cannot run here, and names what is missing; tools are
+// programs, each with the Debian package that brings it.
+func need(t testing.TB, tools ...[2]string) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("real links take seconds: left out with -short")
+	}
+	if os.Geteuid() != 0 {
+		t.Skip("root is missing: network namespaces are made")
+	}
+	for _, tool := range tools {
+		if _, err := exec.LookPath(tool[0]); err != nil {
+			t.Skipf("%s is missing: install the Debian package %s", tool[0], tool[1])
+		}
+	}
+}
+
+// open starts a Station in a namespace.
+func open(t testing.TB, ns *kerneltest.NetNS, ifname string, cfg StationConfig) *Station {
+	t.Helper()
+	var s *Station
+	var err error
+	ns.Do(func() { s, err = Open(ifname, cfg) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Close)
+	return s
+}
+
+// until waits for what a Station is told.
+func until(t testing.TB, s *Station, what string, ok func(Seen) bool) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	if err := s.Until(ctx, ok); err != nil {
+		t.Fatalf("%s: %v", what, err)
+	}
+}
+
+// classAB are the domains of an end station that has both classes.
+var classAB = []mrp.Domain{{ClassID: 6, Priority: 3, VID: 2}, {ClassID: 5, Priority: 2, VID: 2}}
+
+// stream is the talker of a class A stream of a Station: frames of that many octets.
+func stream(s *Station, unique byte, octets uint16) mrp.Talker {
+	return mrp.Talker{
+		StreamID: tsn.MakeStreamID(s.MAC, uint16(unique)), DestinationAddress: tsn.MAC{0x91, 0xe0, 0xf0, 0, s.MAC[5], unique}, VID: 2,
+		MaxFrameSize: octets, MaxIntervalFrames: 1, DataFramePriority: 3, Rank: 1,
+	}
+}
+
+// short is a code for too little bandwidth: in all, or of the class.
+func short(c tsn.FailureCode) bool {
+	return c == tsn.FailureBandwidth || c == tsn.FailureClassBandwidth
+}
