@@ -32,8 +32,10 @@ func compareStreamRoot(a, b StreamRoot) int {
 func (i *Instance) setStreamRoots(roots []StreamRoot) {
 	roots = slices.Clone(roots)
 	slices.SortFunc(roots, compareStreamRoot)
-	i.streamRoots = slices.Compact(roots)
-	i.top.dirty = true
+	if roots = slices.Compact(roots); slices.Equal(roots, i.streamRoots) {
+		return
+	}
+	i.streamRoots, i.top.dirty = roots, true
 }
 
 // groupRoots are the nodes whose trees carry groups under an algorithm, ascending.

@@ -60,9 +60,9 @@ type TreeKey struct {
 // Tree is that tree as one bridge sees it.
 type Tree struct {
 	TreeKey
-	// Ingress is where the talker is; NoPort stands for a port of this bridge's
-	// own edge, which is any that is not in Egress.
-	Ingress tsn.Port
+	// Ingress are the ports by which the talker may be heard: that towards the
+	// root, or at the root itself all at its edge.
+	Ingress []tsn.Port
 	Egress  []tsn.Port
 	// Failure is a reason not to let the streams pass, such as
 	// FailureVLANBlocked; Egress are then the ports on which to say so.
@@ -74,8 +74,12 @@ type Tree struct {
 type SetTrees struct{ Trees []Tree }
 
 // TreesWanted is an effect: the trees on which streams depend from now on,
-// ascending by VID and talker.
-type TreesWanted struct{ Keys []TreeKey }
+// ascending by VID and talker. Heard are the ports, ascending, on which each of
+// the talkers is registered, beside Keys.
+type TreesWanted struct {
+	Keys  []TreeKey
+	Heard [][]tsn.Port
+}
 
 // bridge is the MSRP of an Instance: MAP and the reservations it leads to
 // (802.1Q 35.2.4).
@@ -91,8 +95,8 @@ type bridge struct {
 	registered    registrations
 	proxies       map[string]proxies // by owner
 	stations      []PortStation      // last told
-	wanted        []TreeKey
-	onTree        map[TreeKey]int       // talkers registered, by the tree they need
+	wanted        TreesWanted
+	onTree        map[TreeKey][]int     // talkers registered, by the tree they need and by port
 	dirty         map[tsn.StreamID]bool // to be looked at again
 	treesMoved    bool                  // since the last TreesWanted
 	heldMoved     bool                  // since the owner's set was last made
@@ -150,7 +154,7 @@ func newBridge(m *Instance, cfg MSRPConfig) (*bridge, error) {
 	}
 	b := &bridge{
 		Instance: m, cfg: cfg, app: mrp.MSRP(), streams: map[tsn.StreamID]*streamState{},
-		byDestination: map[destination][]*streamState{}, trees: map[TreeKey]Tree{}, onTree: map[TreeKey]int{}, dirty: map[tsn.StreamID]bool{},
+		byDestination: map[destination][]*streamState{}, trees: map[TreeKey]Tree{}, onTree: map[TreeKey][]int{}, dirty: map[tsn.StreamID]bool{},
 		proxies: map[string]proxies{},
 	}
 	for i, p := range m.ports {
@@ -255,7 +259,7 @@ func (b *bridge) setTrees(ev SetTrees) {
 		k := treeKey(t.Talker)
 		old, had := before[k]
 		now, has := b.trees[k]
-		return had != has || old.Ingress != now.Ingress || old.Failure != now.Failure || !slices.Equal(old.Egress, now.Egress)
+		return had != has || !slices.Equal(old.Ingress, now.Ingress) || old.Failure != now.Failure || !slices.Equal(old.Egress, now.Egress)
 	}
 	for id, s := range b.streams {
 		if slices.ContainsFunc(s.talkers, moved) {
@@ -445,26 +449,54 @@ func (b *bridge) sorted() []*streamState {
 	return out
 }
 
-// wantTree counts a talker on its tree.
-func (b *bridge) wantTree(t mrp.Talker, n int) {
-	k := treeKey(t)
-	before := b.onTree[k]
-	if b.onTree[k] += n; b.onTree[k] == 0 {
-		delete(b.onTree, k)
+// wantTree counts a talker at a port on its tree.
+func (b *bridge) wantTree(t mrp.Talker, port, n int) {
+	if !b.cfg.Trees {
+		return
 	}
-	b.treesMoved = b.treesMoved || (before == 0) != (before+n == 0)
+	k := treeKey(t)
+	at := b.onTree[k]
+	if at == nil {
+		at = make([]int, len(b.ports))
+		b.onTree[k] = at
+	}
+	before := at[port]
+	at[port] += n
+	b.treesMoved = b.treesMoved || (before == 0) != (at[port] == 0)
 }
 
 func (b *bridge) askForTrees() {
-	if !b.treesMoved || !b.cfg.Trees {
+	if !b.treesMoved {
 		return
 	}
 	b.treesMoved = false
-	keys := slices.SortedFunc(maps.Keys(b.onTree), func(a, b TreeKey) int {
+	maps.DeleteFunc(b.onTree, func(_ TreeKey, at []int) bool { return !slices.ContainsFunc(at, func(n int) bool { return n > 0 }) })
+	w := TreesWanted{Keys: slices.SortedFunc(maps.Keys(b.onTree), func(a, b TreeKey) int {
 		return cmp.Or(cmp.Compare(a.VID, b.VID), bytes.Compare(a.Talker[:], b.Talker[:]))
-	})
-	if !slices.Equal(keys, b.wanted) {
-		b.wanted = keys
-		b.emit(TreesWanted{slices.Clone(keys)})
+	})}
+	for _, key := range w.Keys {
+		var heard []tsn.Port
+		for i, n := range b.onTree[key] {
+			if n > 0 {
+				heard = append(heard, b.Instance.ports[i].Port)
+			}
+		}
+		w.Heard = append(w.Heard, heard)
 	}
+	if !w.equal(b.wanted) {
+		b.wanted = w
+		b.emit(w.clone())
+	}
+}
+
+func (w TreesWanted) equal(o TreesWanted) bool {
+	return slices.Equal(w.Keys, o.Keys) && slices.EqualFunc(w.Heard, o.Heard, slices.Equal)
+}
+
+func (w TreesWanted) clone() TreesWanted {
+	out := TreesWanted{Keys: slices.Clone(w.Keys)}
+	for _, h := range w.Heard {
+		out.Heard = append(out.Heard, slices.Clone(h))
+	}
+	return out
 }

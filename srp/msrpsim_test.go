@@ -100,8 +100,8 @@ func (f *fabric) tree(b *labNode, k TreeKey) (t Tree, ok bool) {
 	talker := f.at[f.station(k.Talker)]
 	parents := f.parents(talker.node)
 	h, ok := parents[b]
-	if t.Ingress = h.to.port; b == talker.node {
-		t.Ingress = talker.port
+	if t.Ingress = []tsn.Port{h.to.port}; b == talker.node {
+		t.Ingress = []tsn.Port{talker.port}
 	}
 	for _, o := range f.hops(b) {
 		if p := parents[o.to.node]; o.to.node != talker.node && p.from == o.from {

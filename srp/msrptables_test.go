@@ -401,11 +401,11 @@ func TestTrees(t *testing.T) {
 		code int // -1: not offered
 	}{
 		{"unknown", Tree{}, -1},
-		{"known", Tree{TreeKey: key, Ingress: 1, Egress: []tsn.Port{3}}, 0},
-		{"own edge", Tree{TreeKey: key, Egress: []tsn.Port{2, 3}}, 0},
-		{"elsewhere", Tree{TreeKey: key, Ingress: 2, Egress: []tsn.Port{3}}, -1},
-		{"not here", Tree{TreeKey: key, Ingress: 1, Egress: []tsn.Port{2}}, -1},
-		{"no such VLAN", Tree{TreeKey: key, Egress: []tsn.Port{1, 3}, Failure: tsn.FailureVLANBlocked}, 17},
+		{"known", Tree{TreeKey: key, Ingress: []tsn.Port{1}, Egress: []tsn.Port{3}}, 0},
+		{"own edge", Tree{TreeKey: key, Ingress: []tsn.Port{1, 3}, Egress: []tsn.Port{2, 3}}, 0},
+		{"elsewhere", Tree{TreeKey: key, Ingress: []tsn.Port{2}, Egress: []tsn.Port{3}}, -1},
+		{"not here", Tree{TreeKey: key, Ingress: []tsn.Port{1}, Egress: []tsn.Port{2}}, -1},
+		{"no such VLAN", Tree{TreeKey: key, Ingress: []tsn.Port{1, 3}, Egress: []tsn.Port{1, 3}, Failure: tsn.FailureVLANBlocked}, 17},
 	} {
 		l.step(b2, SetTrees{[]Tree{c.tree}})
 		l.runFor(1)

@@ -61,7 +61,7 @@ func (b *bridge) talker(port int, v mrp.Value, t mrp.Talker, leaves bool) {
 	if at >= 0 {
 		old := s.talkers[at]
 		s.talkers = slices.Delete(s.talkers, at, at+1)
-		b.wantTree(old.Talker, -1)
+		b.wantTree(old.Talker, port, -1)
 		b.countTalker(port, old.excess, -1)
 	}
 	if leaves {
@@ -70,7 +70,7 @@ func (b *bridge) talker(port int, v mrp.Value, t mrp.Talker, leaves bool) {
 	p := &b.ports[port]
 	excess := p.talkers-p.excess >= b.cfg.MaxTalkers
 	s.talkers = append(s.talkers, talkerAt{Talker: t, port: port, value: v, excess: excess})
-	b.wantTree(t, 1)
+	b.wantTree(t, port, 1)
 	b.countTalker(port, excess, 1)
 }
 
@@ -154,11 +154,7 @@ func (b *bridge) comesIn(t talkerAt) bool {
 		return !b.ports[t.port].blocked
 	}
 	tree, ok := b.trees[treeKey(t.Talker)]
-	n := b.Instance.ports[t.port].Port
-	if ok && tree.Ingress == tsn.NoPort {
-		return !slices.Contains(tree.Egress, n) || tree.Failure != tsn.FailureNone
-	}
-	return ok && tree.Ingress == n
+	return ok && slices.Contains(tree.Ingress, b.Instance.ports[t.port].Port)
 }
 
 // choose returns the talker that counts, the latest word of the port that was

@@ -125,11 +125,11 @@ func normalProxies[T comparable](set []T, compare func(a, b T) int) []T {
 func (b *bridge) proxyTalker(t ProxyTalker, leaves bool) {
 	s, port := b.stream(t.StreamID), b.index(t.Port)
 	if leaves {
-		b.wantTree(t.Talker, -1)
+		b.wantTree(t.Talker, port, -1)
 		s.talkers = slices.DeleteFunc(s.talkers, func(o talkerAt) bool { return o.proxy && o.port == port })
 		return
 	}
-	b.wantTree(t.Talker, 1)
+	b.wantTree(t.Talker, port, 1)
 	s.talkers = append(s.talkers, talkerAt{Talker: t.Talker, port: port, value: t.Value(), proxy: true, maxLatency: t.MaxLatency})
 }
 

@@ -134,7 +134,7 @@ func TestProxyAsksForTree(t *testing.T) {
 	if key := (TreeKey{2, near.mac()}); !slices.Equal(b2.wanted, []TreeKey{key}) {
 		t.Errorf("%v", b2.wanted)
 	}
-	l.step(b2, SetTrees{[]Tree{{TreeKey: TreeKey{2, near.mac()}, Egress: []tsn.Port{1, 2}}}})
+	l.step(b2, SetTrees{[]Tree{{TreeKey: TreeKey{2, near.mac()}, Ingress: []tsn.Port{3}, Egress: []tsn.Port{1, 2}}}})
 	if s := b2.bridge.MSRPStreams()[0]; len(s.Ports) != 2 || s.TalkerPort != 3 {
 		t.Errorf("%+v", s)
 	}

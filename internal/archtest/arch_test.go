@@ -72,7 +72,7 @@ var may = map[string][]string{
 	"internal/ndproxy":        {""},
 	"internal/plot":           {},
 	"internal/record":         {""},
-	"internal/config":         {"", "spb", "gptp", "qbv", "qbv/schedule", "srp"},
+	"internal/config":         {"", "spb", "gptp", "qbv", "qbv/schedule", "srp", "srp/mrp"},
 
 	"internal/api":                                {"", "internal/api/tsnswitchv1", "internal/api/tsnswitchv1/tsnswitchv1connect"},
 	"internal/erlnode":                            {"distlink/erldist", "distlink/hidden", "distlink/udplink", "distlink/beamtest", "internal/api", "internal/api/apitest"},

@@ -76,10 +76,10 @@ func unique[T comparable](d *document, seen map[T]string, key string, v T) {
 func (c *Daemon) check(d *document) {
 	d.oneOf("role", c.Role, RoleBridge, RoleEndStation, RoleClock)
 	d.name("name", c.Name)
-	if c.Role != RoleClock || !c.SystemID.IsZero() {
+	if !c.identifiesItself() || !c.SystemID.IsZero() {
 		d.individual("systemId", c.SystemID)
 	}
-	if c.Role == RoleBridge {
+	if c.Role == RoleBridge && (c.SPB.Enabled || c.Bridge.Name != "") {
 		d.ifname("bridge.name", c.Bridge.Name)
 	} else if c.Bridge.Name != "" || c.Bridge.Create || len(c.Bridge.AssumeMissing) > 0 {
 		d.bad("bridge", "this role has no bridge; remove it or set role: bridge")
@@ -95,7 +95,7 @@ func (c *Daemon) check(d *document) {
 	c.checkSPB(d)
 	c.checkGPTP(d)
 	c.QBV.check(d)
-	c.SRP.check(d)
+	c.checkSRP(d)
 	c.Erlang.check(d)
 	names := map[string]string{}
 	for i, p := range c.EndStation.Peers {
@@ -109,6 +109,11 @@ func (c *Daemon) check(d *document) {
 	if c.Role != RoleEndStation && len(c.EndStation.Peers) > 0 {
 		d.bad("endStation", "peers are those of an end station; a bridge finds its own through SPB, a clock has none")
 	}
+}
+
+// identifiesItself: the address of its first interface will do.
+func (c *Daemon) identifiesItself() bool {
+	return c.Role == RoleClock || c.Role == RoleBridge && !c.SPB.Enabled
 }
 
 func (c *Daemon) checkAPI(d *document) {
@@ -158,9 +163,12 @@ func (c *Daemon) checkPorts(d *document) {
 		unique(d, numbers, key+".port", p.Port)
 		d.ifname(key+".ifname", p.Ifname)
 		unique(d, ifnames, key+".ifname", p.Ifname)
-		if c.Role == RoleBridge {
+		switch {
+		case c.HasFabric():
 			d.oneOf(key+".role", p.Role, "fabric", "edge")
-		} else {
+		case c.Role == RoleBridge:
+			c.checkLoosePort(d, key, p)
+		default:
 			d.oneOf(key+".role", p.Role, c.Role)
 		}
 		p.check(d, key)
@@ -184,6 +192,19 @@ func (c *Daemon) checkPorts(d *document) {
 			if s.Name != "" {
 				d.name(sk+".name", s.Name)
 			}
+		}
+	}
+}
+
+// checkLoosePort: a port of a bridge without SPB, whose VLANs are the kernel's.
+func (c *Daemon) checkLoosePort(d *document, key string, p Port) {
+	d.oneOf(key+".role", p.Role, "edge")
+	for name, given := range map[string]bool{
+		"pvid": p.PVID != 0, "tagged": len(p.Tagged) > 0, "stations": len(p.Stations) > 0,
+		"learn": p.Learn != nil, "locked": p.Locked != nil, "guard": p.Guard != nil,
+	} {
+		if given {
+			d.bad(key+"."+name, "is part of SPB, and spb.enabled is false; remove it")
 		}
 	}
 }
@@ -248,7 +269,7 @@ func (c *Daemon) checkSPB(d *document) {
 	within(d, "spb.helloMultiplier", s.HelloMultiplier, 2, 100)
 	within(d, "spb.maxNodes", s.MaxNodes, 2, 4096)
 	s.Auth.check(d, "spb.auth")
-	if n := len(s.BaseVIDs); c.Role == RoleBridge {
+	if n := len(s.BaseVIDs); c.HasFabric() {
 		within(d, "spb.baseVids", n, 1, 16)
 	}
 	vids := map[tsn.VID]string{}
@@ -318,16 +339,4 @@ func (q QBV) check(d *document) {
 	within(d, "qbv.filterMargin", q.FilterMargin, 0, 100e6)
 	d.oneOf("qbv.filters", q.Filters, FilterOff, FilterPolice, FilterGate)
 	within(d, "qbv.leadTime", q.LeadTime, 100e6, 60e9)
-}
-
-func (s SRP) check(d *document) {
-	within(d, "srp.maxStreams", s.MaxStreams, 1, 65536)
-	within(d, "srp.maxGroups", s.MaxGroups, 1, 65536)
-	within(d, "srp.maxOwners", s.MaxOwners, 1, 4096)
-	within(d, "srp.shares.sr", s.Shares.SR, 0, 100)
-	within(d, "srp.shares.scheduled", s.Shares.Scheduled, 0, 100)
-	within(d, "srp.shares.total", s.Shares.Total, 0, 100)
-	if s.StreamVID != 0 {
-		d.vid("srp.streamVid", s.StreamVID)
-	}
 }

@@ -52,7 +52,7 @@ func TestReference(t *testing.T) {
 	def := DefaultDaemon()
 	got := *c
 	got.SPB.BaseVIDs, got.SPB.Services = nil, nil
-	got.SRP.StreamVID = 0
+	got.SRP.StreamVID, got.SRP.Classes = 0, nil
 	for _, s := range []struct {
 		name      string
 		want, got any
@@ -138,6 +138,23 @@ func TestDaemonDefaults(t *testing.T) {
 	}
 }
 
+// The whole file of a bridge that only reserves streams, on plain interfaces.
+func TestWithoutSPB(t *testing.T) {
+	c, err := ParseDaemon("d", []byte(`role: bridge
+name: b1
+ports: [{port: 1, ifname: p1}, {port: 2, ifname: p2}]
+spb: {enabled: false}
+gptp: {enabled: false}
+srp: {msrp: true}
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.HasFabric() || c.Bridge.Name != "" || c.Ports[1].Role != "edge" || !c.SRP.MSRP {
+		t.Errorf("%+v", c)
+	}
+}
+
 // Each document is wrong; what is said of it is in testdata/errors.txt.
 func TestErrors(t *testing.T) {
 	daemon := []struct{ name, doc string }{
@@ -209,6 +226,11 @@ spb:
   - {port: 2, ifname: p2, role: edge, gptp: {desiredState: {0: slave, 20: boss, 9: master, x: master}}}
   - {port: 3, ifname: p3, role: fabric, gptp: {desiredState: ""}}`, 1) + "gptp: {domains: [{domain: 20}], externalPortConfiguration: true}\n"},
 		{"clock", "role: clock\nname: c1\nports: [{port: 1, ifname: eth0, role: edge}]\nbridge: {name: br0}\nmanagement: {vid: 1, address: 10.0.0.1/24}\ngptp: {enabled: false}\n"},
+		{"srp: classes", minimal + "srp: {msrp: true, classes: [{class: A, priority: 3, vid: 5, interval: 1ns}, {class: A, priority: 6, vid: 100, interval: 125us}, {class: C, priority: 3, vid: 0, interval: 125us}]}\n"},
+		{"srp: default classes", minimal + "srp: {msrp: true}\n"},
+		{"srp: timers", minimal + "srp: {timers: {profile: fast, join: 400ms, leave: 700ms, leaveAll: 700ms, periodic: 1us}}\n"},
+		{"srp: of a clock", "role: clock\nname: c1\nports: [{port: 1, ifname: p1}]\nsrp: {msrp: true}\n"},
+		{"without spb", "role: bridge\nname: b1\nports: [{port: 1, ifname: p1, role: fabric}, {port: 2, ifname: p2, pvid: 5, learn: true, stations: [{mac: 02:00:00:00:00:05}]}]\nspb: {enabled: false}\nmanagement: {vid: 4, address: 10.0.0.1/24}\n"},
 		{"virtual clock steered", minimal + "gptp: {clock: {steer: true}}\n"},
 	}
 	network := []struct{ name, doc string }{

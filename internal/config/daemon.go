@@ -31,7 +31,8 @@ const (
 type Daemon struct {
 	Role string `yaml:"role"` // RoleBridge, RoleEndStation, RoleClock
 	Name string `yaml:"name"`
-	// SystemID may be zero in RoleClock: the address of the first interface.
+	// SystemID may be zero in RoleClock and without SPB: the address of the first
+	// interface.
 	SystemID   tsn.MAC    `yaml:"systemId"`
 	Bridge     Bridge     `yaml:"bridge,omitempty"` // of RoleBridge
 	StateDir   string     `yaml:"stateDir"`
@@ -183,6 +184,9 @@ type Station struct {
 
 // SPB is IS-IS-SPB (802.1aq).
 type SPB struct {
+	// Enabled false: the bridge forwards as the kernel's own settings say, or
+	// there is none.
+	Enabled         bool      `yaml:"enabled"`
 	Priority        uint16    `yaml:"priority"`       // bridge priority; lower wins ties
 	Area            string    `yaml:"area,omitempty"` // see AreaAddresses
 	Areas           []string  `yaml:"areas,omitempty,flow"`
@@ -275,15 +279,6 @@ type QBV struct {
 	FilterMargin Duration `yaml:"filterMargin"`
 }
 
-// SRP is admission.
-type SRP struct {
-	MaxStreams int     `yaml:"maxStreams"`
-	MaxGroups  int     `yaml:"maxGroups"`
-	MaxOwners  int     `yaml:"maxOwners"`
-	Shares     Shares  `yaml:"shares"`
-	StreamVID  tsn.VID `yaml:"streamVid,omitempty"` // of streams that ask for none
-}
-
 // Shares are percents of a port's rate that streams may reserve.
 type Shares struct {
 	SR        int `yaml:"sr"`
@@ -310,7 +305,7 @@ func DefaultDaemon() Daemon {
 		Metrics:  Metrics{AddrPort{netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), MetricsPort)}},
 		Log:      Log{Level: "info", Format: "text"},
 		SPB: SPB{
-			Priority: 0x8000, HelloInterval: 1e9, HelloMultiplier: 3, MaxNodes: 1024, Strict: "auto", NeighbourProxy: "auto",
+			Enabled: true, Priority: 0x8000, HelloInterval: 1e9, HelloMultiplier: 3, MaxNodes: 1024, Strict: "auto", NeighbourProxy: "auto",
 			EdgeGuard: EdgeGuard{Interval: 1e9, FastInterval: 50e6, ListenProbes: 3, HoldIntervals: 3},
 		},
 		GPTP: GPTP{
@@ -320,7 +315,7 @@ func DefaultDaemon() Daemon {
 			Clock: Clock{Kind: "virtual"}, GateOffsetBound: 1e6,
 		},
 		QBV: QBV{GuardOctets: 1542, MaxCycle: 1e9, Offload: "none", LeadTime: 2e9, Filters: FilterOff, FilterMargin: 250e3},
-		SRP: SRP{MaxStreams: 512, MaxGroups: 512, MaxOwners: 64, Shares: Shares{75, 75, 75}},
+		SRP: SRP{Timers: MRPTimers{Profile: "standard"}, MaxStreams: 512, MaxGroups: 512, MaxOwners: 64, Shares: Shares{75, 75, 75}},
 	}
 }
 
@@ -355,12 +350,15 @@ func parseDaemon(file string, data []byte, secrets bool) (*Daemon, error) {
 	return &c, nil
 }
 
+// HasFabric reports whether the daemon runs a bridge under SPB.
+func (c *Daemon) HasFabric() bool { return c.Role == RoleBridge && c.SPB.Enabled }
+
 // Marshal returns YAML that ParseDaemon reads back to the same value.
 func (c *Daemon) Marshal() ([]byte, error) { return yaml.Marshal(c) }
 
 // resolve fills defaults that depend on other keys.
 func (c *Daemon) resolve() {
-	if c.Role == RoleBridge && c.Bridge.Name == "" {
+	if c.Role == RoleBridge && c.Bridge.Name == "" && c.SPB.Enabled {
 		c.Bridge.Name = "br0"
 	}
 	if m := &c.Management; m.Device == "" && m.VID != 0 {
@@ -375,8 +373,12 @@ func (c *Daemon) resolve() {
 	}
 	for i := range c.Ports {
 		p := &c.Ports[i]
-		if c.Role == RoleClock && p.Role == "" {
+		switch {
+		case p.Role != "":
+		case c.Role == RoleClock:
 			p.Role = RoleClock
+		case c.Role == RoleBridge && !c.SPB.Enabled:
+			p.Role = "edge"
 		}
 		if p.NeighborPropDelayThresh == 0 {
 			p.NeighborPropDelayThresh = c.GPTP.NeighborPropDelayThresh

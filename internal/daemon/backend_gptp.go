@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"strings"
+	"sync"
 	"time"
 
 	"tsnswitch"
@@ -13,6 +14,8 @@ import (
 	"tsnswitch/internal/config"
 	"tsnswitch/internal/gptplog"
 	"tsnswitch/internal/link"
+	"tsnswitch/internal/node"
+	"tsnswitch/srp"
 )
 
 // timingEffect carries out what the timing machine asks for, in its loop, where
@@ -58,6 +61,9 @@ func (d *Daemon) tellTiming(ctx context.Context) {
 				if ev, ok := d.notice(e); ok {
 					d.gptpLog.Event(t.at, ev)
 				}
+				if e.Kind == gptp.NoticeAsCapable || e.Kind == gptp.NoticeNotAsCapable {
+					d.tellCapable()
+				}
 			case gptp.RelationChanged:
 				d.gptpLog.Relation(t.at, e)
 			}
@@ -65,6 +71,32 @@ func (d *Daemon) tellTiming(ctx context.Context) {
 				d.tellControl()
 			}
 		}
+	}
+}
+
+// capable remembers what MSRP was told of gPTP.
+type capable struct {
+	mu   sync.Mutex
+	told map[tsn.Port]srp.SetASCapable
+}
+
+// tell posts what has changed. A link delay alone is no news: MSRP takes it when
+// the port becomes capable, and its jitter matters to nobody.
+func (c *capable) tell(st gptp.Status, post func(tsn.Event)) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, ev := range node.ASCapable(st) {
+		if old, told := c.told[ev.Port]; !told || old.Capable != ev.Capable {
+			c.told[ev.Port] = ev
+			post(ev)
+		}
+	}
+}
+
+func (d *Daemon) tellCapable() {
+	var st gptp.Status
+	if d.timing.call(context.Background(), func() { st = d.gptp.Status() }) == nil {
+		d.capable.tell(st, d.control.post)
 	}
 }
 
@@ -78,6 +110,7 @@ func (d *Daemon) logTime(ctx context.Context) {
 			return
 		}
 		d.gptpLog.Status(d.timing.now(), st)
+		d.capable.tell(st, d.control.post)
 		select {
 		case <-ctx.Done():
 			return

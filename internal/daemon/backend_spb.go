@@ -14,10 +14,13 @@ import (
 
 // What people ask about the fabric.
 
-// needSPB is the error of path questions to an end station.
+// needSPB is the error of path questions to who takes no part in SPB.
 func (d *Daemon) needSPB() error {
-	if d.cfg.Role == config.RoleBridge {
+	switch {
+	case d.cfg.HasFabric():
 		return nil
+	case d.cfg.Role == config.RoleBridge:
+		return api.Errorf(api.CodeUnsupported, "%s takes no part in IS-IS: spb.enabled is false there", d.cfg.Name)
 	}
 	return api.Errorf(api.CodeUnsupported, "%s is an end station and takes no part in IS-IS; ask a bridge (tsnctl --node ...)", d.cfg.Name)
 }

@@ -51,6 +51,9 @@ func (d *Daemon) gateway(ctx context.Context) (api.Switch, error) {
 
 // resolve turns a name or an address into a member of the fabric.
 func (d *Daemon) resolve(ctx context.Context, who string) (member, error) {
+	if err := d.needSPB(); err != nil {
+		return member{}, err
+	}
 	var mac tsn.MAC
 	var err error
 	if cerr := d.control.call(ctx, func() { mac, err = d.machine.SPB.Resolve(who) }); cerr != nil {

@@ -307,7 +307,7 @@ func (d *Daemon) counters(s *snapshot) []api.NamedCounter {
 			add("stream_filter", p.Port, sumFilters(p.Filters))
 		}
 	}
-	if d.cfg.Role == config.RoleBridge {
+	if d.cfg.HasFabric() {
 		proxy, said := d.neighbours.counters()
 		add("neighbour_proxy", 0, proxy)
 		add("neighbour_addresses", 0, said)

@@ -108,9 +108,9 @@ func linkConfig(c *config.Daemon, w *clockwork) link.Config {
 	l := link.Config{Clock: w.clock, Own: c.SystemID, Realtime: c.GPTP.Realtime, Collects: true}
 	for _, p := range c.Ports {
 		l.Ports = append(l.Ports, link.PortConfig{
-			Port: p.Port, Ifname: p.Ifname, Rate: tsn.Rate(p.Rate), Control: c.Role == config.RoleBridge,
+			Port: p.Port, Ifname: p.Ifname, Rate: tsn.Rate(p.Rate), Control: c.HasFabric(), MRP: c.SRP.MSRP,
 			GPTP:       c.GPTP.Enabled && p.GPTP.Enabled,
-			Neighbours: c.Role == config.RoleBridge && p.Role == "edge" && c.SPB.NeighbourProxy != "off",
+			Neighbours: c.HasFabric() && p.Role == "edge" && c.SPB.NeighbourProxy != "off",
 		})
 	}
 	return l

@@ -114,6 +114,7 @@ type Daemon struct {
 	events      *events
 	noticeLimit noticeLimit
 	gptpLog     *gptplog.Log
+	capable     capable
 	fabric      *fabric
 
 	// answers are the requests to machines that wait for their Result.
@@ -173,6 +174,7 @@ func build(cfg *config.Daemon, opt Options) (_ *Daemon, err error) {
 		neighbours: neighbours{changed: make(chan struct{}, 1)}, ready: make(chan struct{}),
 		timingNews: make(chan timingNews, timingNewsQueue),
 		trialNews:  make(chan struct{}, 1),
+		capable:    capable{told: map[tsn.Port]srp.SetASCapable{}},
 		ops:        make(chan struct{}, 1), changed: make(chan struct{}, 1), links: map[tsn.Port]tsn.LinkChanged{},
 	}
 	defer func() {
@@ -212,7 +214,7 @@ func build(cfg *config.Daemon, opt Options) (_ *Daemon, err error) {
 	if d.kernel, err = openKernel(dc); err != nil {
 		return nil, fmt.Errorf("kernel data plane: %w", err)
 	}
-	if err := mayForward(cfg.Role, d.kernel.Features()); err != nil {
+	if err := mayForward(cfg, d.kernel.Features()); err != nil {
 		return nil, err
 	}
 	if d.adopted, err = d.kernelInUse(); err != nil {
@@ -279,9 +281,9 @@ func firstGeneration(saved uint64, now time.Time) uint64 {
 // mayForward refuses to run a bridge on a kernel that would let every frame
 // into every VLAN. All else that can be missing costs a function, not safety:
 // it is in status and `tsnctl doctor`.
-func mayForward(role string, features []dataplane.Feature) error {
+func mayForward(c *config.Daemon, features []dataplane.Feature) error {
 	for _, f := range features {
-		if role == config.RoleBridge && f.Name == dataplane.FeatureVLANFiltering && f.State == dataplane.FeatureMissing {
+		if c.HasFabric() && f.Name == dataplane.FeatureVLANFiltering && f.State == dataplane.FeatureMissing {
 			return fmt.Errorf("this kernel cannot be a switch: %w", &dataplane.UnsupportedError{Feature: f.Name, Why: f.Why})
 		}
 	}

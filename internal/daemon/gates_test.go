@@ -61,17 +61,18 @@ func TestPortError(t *testing.T) {
 // Only what would make a bridge let every frame in everywhere keeps it from
 // running.
 func TestMayForward(t *testing.T) {
+	bridge := &config.Daemon{Role: config.RoleBridge, SPB: config.SPB{Enabled: true}}
 	missing := []dataplane.Feature{{Name: dataplane.FeatureVLANFiltering, State: dataplane.FeatureMissing, Why: "no such option"}}
-	err := mayForward(config.RoleBridge, missing)
+	err := mayForward(bridge, missing)
 	var u *dataplane.UnsupportedError
 	if !errors.As(err, &u) || u.Feature != dataplane.FeatureVLANFiltering || u.Why != "no such option" {
 		t.Errorf("%v", err)
 	}
-	if err := mayForward(config.RoleEndStation, missing); err != nil {
+	if err := mayForward(&config.Daemon{Role: config.RoleEndStation}, missing); err != nil {
 		t.Errorf("an end station has no bridge: %v", err)
 	}
 	missing[0].Name = dataplane.FeatureTaprio
-	if err := mayForward(config.RoleBridge, missing); err != nil {
+	if err := mayForward(bridge, missing); err != nil {
 		t.Errorf("without gates it still forwards: %v", err)
 	}
 }

@@ -3,7 +3,6 @@ package daemon
 import (
 	"context"
 
-	"tsnswitch/internal/config"
 	"tsnswitch/internal/dataplane"
 	"tsnswitch/spb"
 )
@@ -32,7 +31,7 @@ func (d *Daemon) watchStations() (follow func(context.Context) error, err error)
 			c.Ports = append(c.Ports, p)
 		}
 	}
-	if d.cfg.Role != config.RoleBridge || len(c.Ports) == 0 {
+	if !d.cfg.HasFabric() || len(c.Ports) == 0 {
 		c.Ready()
 		return func(context.Context) error { return nil }, nil
 	}

@@ -247,7 +247,7 @@ func (d *Daemon) tellNeighbours(unlocked []tsn.Port) {
 	})
 	mode := d.cfg.SPB.NeighbourProxy
 	d.neighbours.mu.Lock()
-	d.neighbours.answers = d.cfg.Role == config.RoleBridge && (mode == "on" || mode == "auto" && bare)
+	d.neighbours.answers = d.cfg.HasFabric() && (mode == "on" || mode == "auto" && bare)
 	d.neighbours.mu.Unlock()
 	d.neighbours.topologyChanged()
 }

@@ -29,6 +29,8 @@ func init() {
 	record.Register("spb.SetServices", spb.SetServices{})
 	record.Register("spb.Applied", spb.Applied{})
 	record.Register("srp.PutReservations", srp.PutReservations{})
+	record.Register("srp.SetASCapable", srp.SetASCapable{})
+	record.Register("srp.SetBlocked", srp.SetBlocked{})
 	record.Register("qbv.Clock", qbv.Clock{})
 	record.Register("qbv.Stage", qbv.Stage{})
 	record.Register("qbv.Commit", qbv.Commit{})

@@ -57,7 +57,8 @@ func (p PortConfig) delta() int64 {
 
 // Config is what stays fixed while the data plane is open.
 type Config struct {
-	// Bridge is the interface name, "" for an end station.
+	// Bridge is the interface name, "" for an end station, and where ports are
+	// interfaces that nothing forwards between.
 	Bridge string
 	// CreateBridge allows making the bridge and correcting its settings;
 	// without it a missing or wrongly set bridge is an error.
@@ -122,9 +123,6 @@ func (c *Config) Validate() error {
 	}
 	if n := c.ClassMap.Classes(); n > tsn.MaxTrafficClasses {
 		return fmt.Errorf("%w: class map uses %d classes, at most %d exist", ErrInvalid, n, tsn.MaxTrafficClasses)
-	}
-	if c.Bridge == "" && len(c.Ports) != 1 {
-		return fmt.Errorf("%w: an end station has one port, %d are configured", ErrInvalid, len(c.Ports))
 	}
 	return nil
 }

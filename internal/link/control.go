@@ -48,7 +48,8 @@ type controlPort struct {
 	n       counters
 	// One limit for each kind of frame, so that a host that floods one does
 	// not keep the others out.
-	isis, own, cfm admission
+	limits []admission
+	limit  func(frame []byte) *admission
 
 	mu       sync.Mutex
 	conn     *packet.Conn // nil while the interface is absent
@@ -58,10 +59,12 @@ type controlPort struct {
 
 func newControlPort(port tsn.Port, cfg *Config) *controlPort {
 	p := &controlPort{port: port, filter: controlFilter, groups: controlGroups, deliver: cfg.Control, log: cfg.Logger}
+	p.limits = []admission{{}, {}, {}}
+	p.limit = func(frame []byte) *admission { return &p.limits[controlKind(frame)] }
 	// No own address: a frame of ours that comes back means something, and the
 	// machine knows what.
-	for _, a := range []*admission{&p.isis, &p.own, &p.cfm} {
-		a.setup(&p.n, cfg.ControlLimit, tsn.MAC{})
+	for i := range p.limits {
+		p.limits[i].setup(&p.n, cfg.ControlLimit, tsn.MAC{})
 	}
 	return p
 }
@@ -150,18 +153,17 @@ func (p *controlPort) read(conn syscall.RawConn, done chan<- struct{}) {
 	p.log.Error("control socket keeps failing; it is reopened when the interface comes back", "port", p.port)
 }
 
-// limit is that of the frame's kind.
-func (p *controlPort) limit(frame []byte) *admission {
-	if len(frame) < headerLen {
-		return &p.isis
+// controlKind tells IS-IS, the switches' own frames, and CFM apart.
+func controlKind(frame []byte) int {
+	if len(frame) >= headerLen {
+		switch binary.BigEndian.Uint16(frame[12:]) {
+		case typeOwn:
+			return 1
+		case typeCFM:
+			return 2
+		}
 	}
-	switch binary.BigEndian.Uint16(frame[12:]) {
-	case typeOwn:
-		return &p.own
-	case typeCFM:
-		return &p.cfm
-	}
-	return &p.isis
+	return 0
 }
 
 // receive reads one frame, and the tag that the kernel has taken off it: TPID
@@ -234,8 +236,12 @@ func (p *controlPort) transmit(s tsn.Send) error {
 		return ErrAbsent
 	}
 	if int(s.Priority) != p.priority {
-		if err := setsockopt(p.conn, unix.SOL_SOCKET, unix.SO_PRIORITY, int(s.Priority)); err != nil {
-			return fmt.Errorf("set SO_PRIORITY %d (7 needs CAP_NET_ADMIN): %w", s.Priority, err)
+		err := setsockopt(p.conn, unix.SOL_SOCKET, unix.SO_PRIORITY, int(s.Priority))
+		if errors.Is(err, unix.EPERM) { // 7 needs CAP_NET_ADMIN
+			err = setsockopt(p.conn, unix.SOL_SOCKET, unix.SO_PRIORITY, min(int(s.Priority), unprivilegedPriority))
+		}
+		if err != nil {
+			return fmt.Errorf("set SO_PRIORITY %d: %w", s.Priority, err)
 		}
 		p.priority = int(s.Priority)
 	}

@@ -14,6 +14,7 @@ const (
 	Control    Protocol = iota // IS-IS over LLC, frames of these switches' own, CFM
 	GPTP                       // IEEE 802.1AS
 	Neighbours                 // ARP and IPv6 neighbour discovery
+	MRP                        // MSRP, MVRP, MMRP (IEEE 802.1Q clause 10)
 )
 
 func (p Protocol) String() string {
@@ -24,6 +25,8 @@ func (p Protocol) String() string {
 		return "gptp"
 	case Neighbours:
 		return "neighbours"
+	case MRP:
+		return "mrp"
 	}
 	return "unknown"
 }

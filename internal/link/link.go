@@ -50,9 +50,10 @@ type Config struct {
 	// that SCHED_FIFO priority; 0: none. See Starved.
 	Realtime int
 
-	StampTimeout            int64 // ns; DefaultStampTimeout
-	GPTPLimit, ControlLimit Limit // per port; DefaultGPTPLimit, DefaultControlLimit
-	Logger                  *slog.Logger
+	StampTimeout int64 // ns; DefaultStampTimeout
+	// Per port; DefaultGPTPLimit, DefaultControlLimit, DefaultMRPLimit.
+	GPTPLimit, ControlLimit, MRPLimit Limit
+	Logger                            *slog.Logger
 
 	fault func(c control) bool // see gptpPort
 
@@ -66,6 +67,7 @@ type PortConfig struct {
 	Rate          tsn.Rate // instead of what the driver says; 0: ask the driver
 	Control, GPTP bool
 	Neighbours    bool
+	MRP           bool
 }
 
 func (c *Config) validate() error {
@@ -100,6 +102,9 @@ func (c *Config) setDefaults() {
 	if c.ControlLimit == (Limit{}) {
 		c.ControlLimit = DefaultControlLimit
 	}
+	if c.MRPLimit == (Limit{}) {
+		c.MRPLimit = DefaultMRPLimit
+	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -130,6 +135,7 @@ type port struct {
 	PortConfig
 	control *controlPort // nil if not configured
 	ask     *controlPort // of hosts' questions
+	mrp     *controlPort
 	gptp    *gptpPort
 
 	index int // interface index, 0 while absent
@@ -174,6 +180,9 @@ func (l *Ports) newPort(pc PortConfig) (*port, error) {
 	if pc.Neighbours {
 		p.ask = newNeighbourPort(pc.Port, &l.cfg)
 	}
+	if pc.MRP {
+		p.mrp = newMRPPort(pc.Port, &l.cfg)
+	}
 	if pc.GPTP {
 		p.gptp = &gptpPort{
 			port: pc.Port, timeout: l.cfg.StampTimeout,
@@ -213,6 +222,8 @@ func (l *Ports) Send(s tsn.Send) error {
 		return p.gptp.send(s)
 	case (typ <= 1500 || typ == typeOwn || typ == typeCFM || typ == typeTag) && p.control != nil:
 		return p.control.send(s)
+	case (typ == typeMSRP || typ == typeMVRP || typ == typeMMRP) && p.mrp != nil:
+		return p.mrp.send(s)
 	default:
 		return fmt.Errorf("link: send on port %d (%s): length/type %04x: %w", s.Port, p.Ifname, typ, ErrNoSocket)
 	}
@@ -266,6 +277,10 @@ func (l *Ports) Counters() []Counters {
 			p.ask.drops()
 			all = append(all, p.ask.n.snapshot(p.Port, Neighbours))
 		}
+		if p.mrp != nil {
+			p.mrp.drops()
+			all = append(all, p.mrp.n.snapshot(p.Port, MRP))
+		}
 		if p.gptp != nil {
 			p.gptp.drops()
 			all = append(all, p.gptp.n.snapshot(p.Port, GPTP))
@@ -283,6 +298,23 @@ func (l *Ports) sorted() []*port {
 	return all
 }
 
+// closeControl closes the sockets that take no time stamps.
+func (p *port) closeControl() {
+	for _, s := range p.untimed() {
+		s.close()
+	}
+}
+
+// untimed are the configured ones of those.
+func (p *port) untimed() (all []*controlPort) {
+	for _, s := range []*controlPort{p.control, p.ask, p.mrp} {
+		if s != nil {
+			all = append(all, s)
+		}
+	}
+	return all
+}
+
 // Close ends every goroutine and socket. Callbacks that are running must be
 // able to return; none runs after Close has.
 func (l *Ports) Close() {
@@ -290,12 +322,7 @@ func (l *Ports) Close() {
 		close(l.quit)
 		l.watched.Wait()
 		for _, p := range l.sorted() {
-			if p.control != nil {
-				p.control.close()
-			}
-			if p.ask != nil {
-				p.ask.close()
-			}
+			p.closeControl()
 			if p.gptp != nil {
 				p.gptp.stop()
 			}

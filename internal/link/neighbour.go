@@ -24,9 +24,9 @@ func newNeighbourPort(port tsn.Port, cfg *Config) *controlPort {
 			_ = p.send(tsn.Send{Port: port, Frame: reply}) // counted; the host asks again
 		}
 	}
-	for _, a := range []*admission{&p.isis, &p.own, &p.cfm} {
-		a.setup(&p.n, DefaultNeighbourLimit, tsn.MAC{})
-	}
+	p.limits = []admission{{}}
+	p.limit = func([]byte) *admission { return &p.limits[0] }
+	p.limits[0].setup(&p.n, DefaultNeighbourLimit, tsn.MAC{})
 	return p
 }
 

@@ -220,12 +220,7 @@ func (l *Ports) gone(p *port) {
 	if p.index != 0 {
 		l.cfg.Logger.Warn("interface is gone", "port", p.Port, "interface", p.Ifname)
 		p.index = 0
-		if p.control != nil {
-			p.control.close()
-		}
-		if p.ask != nil {
-			p.ask.close()
-		}
+		p.closeControl()
 		if p.gptp != nil {
 			p.gptp.close()
 		}
@@ -259,13 +254,8 @@ func (l *Ports) reopen(p *port) {
 func (p *port) open(attrs *netlink.LinkAttrs) error {
 	ifi := &net.Interface{Name: attrs.Name, Index: attrs.Index, MTU: attrs.MTU, HardwareAddr: attrs.HardwareAddr}
 	p.setOwn(attrs.HardwareAddr)
-	if p.control != nil {
-		if err := p.control.open(ifi); err != nil {
-			return err
-		}
-	}
-	if p.ask != nil {
-		if err := p.ask.open(ifi); err != nil {
+	for _, s := range p.untimed() {
+		if err := s.open(ifi); err != nil {
 			return err
 		}
 	}
@@ -285,6 +275,11 @@ func (p *port) setOwn(addr net.HardwareAddr) {
 	own := tsn.MAC(addr).Uint64()
 	if p.gptp != nil {
 		p.gptp.own.Store(own)
+	}
+	if p.mrp != nil {
+		for i := range p.mrp.limits {
+			p.mrp.limits[i].own.Store(own)
+		}
 	}
 }
 

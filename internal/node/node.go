@@ -90,11 +90,13 @@ type Control struct {
 	ports    []tsn.Port
 	classes  []PortClasses
 	self     []tsn.VID
-	vids     []tsn.VID  // of the fabric
-	unlocked []tsn.Port // ascending
+	vids     []tsn.VID        // of the fabric
+	roles    []spb.PortConfig // of a fabric's bridge
+	unlocked []tsn.Port       // ascending
 	// filters are wanted of streams that come in; see filters.go.
 	filters     []tsn.StreamFilter
 	streamGates []StreamGate
+	msrp        msrpWiring
 	faults      []tsn.Notice // of the last composition
 
 	started bool
@@ -128,6 +130,7 @@ func NewControl(cfg Config) (*Control, error) {
 		for _, b := range cfg.SPB.BaseVIDs {
 			c.vids = append(c.vids, b.VID)
 		}
+		c.roles = cfg.SPB.Ports
 	}
 	if c.SRP, err = srp.New(cfg.SRP); err != nil {
 		return nil, err
@@ -154,7 +157,10 @@ func (c *Control) Step(now tsn.Instant, ev tsn.Event) []tsn.Effect {
 	changed := !c.started && c.SPB == nil
 	c.started = true
 	c.effects = c.effects[:0]
-	if c.SPB != nil {
+	if f, ok := ev.(tsn.Received); ok {
+		return c.received(now, f)
+	}
+	if c.SPB != nil && c.stationNews(ev) {
 		changed = c.take(c.SPB.Step(now, ev)) || changed
 	}
 	if u, ok := ev.(SetUnlocked); ok {
@@ -169,15 +175,26 @@ func (c *Control) Step(now tsn.Instant, ev tsn.Event) []tsn.Effect {
 			ev = tsn.Timeout{}
 		}
 	}
-	if _, frame := ev.(tsn.Received); !frame {
-		if c.take(c.SRP.Step(now, ev)) {
-			changed = true
-			if c.SPB != nil {
-				c.take(c.SPB.Step(now, spb.SetStreamRoots{Roots: c.streamRoots()}))
-			}
-		}
-		changed = c.take(c.QBV.Step(now, ev)) || changed
+	changed = c.take(c.SRP.Step(now, ev)) || changed
+	changed = c.take(c.QBV.Step(now, ev)) || changed
+	return c.finish(now, ev, changed)
+}
+
+// received gives a frame to the core that it is for.
+func (c *Control) received(now tsn.Instant, f tsn.Received) []tsn.Effect {
+	changed := false
+	switch {
+	case isMSRP(f.Frame):
+		changed = c.take(c.SRP.Step(now, f))
+	case c.SPB != nil:
+		changed = c.take(c.SPB.Step(now, f))
 	}
+	return c.finish(now, f, changed)
+}
+
+// finish settles what the cores want of each other, and composes.
+func (c *Control) finish(now tsn.Instant, ev tsn.Event, changed bool) []tsn.Effect {
+	changed = c.settle(now) || changed
 	changed = c.refilter(ev, changed) || changed
 	if changed && (c.SPB == nil || c.bridge != nil) {
 		c.compose()
@@ -191,10 +208,15 @@ func (c *Control) take(effects []tsn.Effect) (changed bool) {
 		switch e := e.(type) {
 		case spb.Forwarding:
 			c.bridge, c.forward, c.streams = &e.State, e.Generation, e.Streams
-			changed = true
+			changed, c.msrp.treesMoved = true, true
+		case spb.TopologyChanged:
+			c.msrp.treesMoved = true
+			c.effects = append(c.effects, e)
 		case srp.Reserved:
 			c.reserved = e
-			changed = true
+			changed, c.msrp.rootsMoved = true, true
+		case srp.TreesWanted:
+			c.msrp.wanted, c.msrp.wantedMoved = e, true
 		case qbv.GatesChanged:
 			c.gates[e.Port] = e
 			changed = true

@@ -61,6 +61,8 @@ type bench struct {
 	desired []Desired    // of the last step
 	notices []tsn.Notice // of the last step
 	results []string     // of the last step
+	last    *Desired     // of any step
+	sent    []tsn.Send
 }
 
 func newBench(t *testing.T, c Config) *bench {
@@ -98,7 +100,9 @@ func (b *bench) one(ev tsn.Event) []Desired {
 			if i != len(effects)-1 {
 				b.t.Errorf("%T: Desired is effect %d of %d", ev, i, len(effects))
 			}
-			b.desired = append(b.desired, e)
+			b.desired, b.last = append(b.desired, e), &e
+		case tsn.Send:
+			b.sent = append(b.sent, e)
 		case tsn.Notice:
 			b.notices = append(b.notices, e)
 		case qbv.Result:

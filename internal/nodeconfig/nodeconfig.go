@@ -31,7 +31,7 @@ func Of(c *config.Daemon) (node.Config, error) {
 			Port: p.Port, MaxSDU: p.MaxSDUs(), Preemptible: p.Preemptible(), Launch: p.LaunchTimes(), Filters: filterMode(c, p),
 		})
 	}
-	if c.Role == config.RoleBridge {
+	if c.HasFabric() {
 		s, err := spbConfig(c)
 		if err != nil {
 			return n, err
@@ -122,6 +122,12 @@ func srpConfig(c *config.Daemon) srp.Config {
 	}
 	for _, p := range c.Ports {
 		s.Ports = append(s.Ports, srp.PortConfig{Port: p.Port, Rate: tsn.Rate(p.Rate)})
+	}
+	if c.SRP.MSRP {
+		s.MSRP = &srp.MSRPConfig{
+			BridgeID: tsn.MakeBridgeID(c.SPB.Priority, c.SystemID), Classes: c.SRP.SRClasses(), Timers: c.SRP.Timers.MRP(),
+			ASCapable: c.GPTP.Enabled, Trees: c.HasFabric(), MaxFanIn: c.SRP.MaxFanIn, Seed: seedOf(c),
+		}
 	}
 	return s
 }

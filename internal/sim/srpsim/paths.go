@@ -135,8 +135,8 @@ func (n *Network) tree(b *node, k srp.TreeKey) (t srp.Tree, ok bool) {
 	if !p.in[b.id] {
 		return t, false
 	}
-	if t.Ingress = at.port; b != at.node {
-		t.Ingress = p.up[b.id].near(b).port
+	if t.Ingress = []tsn.Port{at.port}; b != at.node {
+		t.Ingress = []tsn.Port{p.up[b.id].near(b).port}
 	}
 	t.Egress = p.egress(b, talker)
 	return t, true
