@@ -91,7 +91,7 @@ port 3: offered, nobody behind the port is ready for it
 		{"blocked", nil, nil, func(l *lab, _, b2, _ *labNode) { l.step(b2, SetBlocked{[]tsn.Port{1}}) }, "the talker declares at port 1, which is blocked\n"},
 		{"no tree", func(c *Config) { c.MSRP.Trees = true }, nil, nil, "the talker declares at port 1, and no tree of VLAN 2 from 02:00:00:00:01:01 is known\n"},
 		{"tree elsewhere", func(c *Config) { c.MSRP.Trees = true }, nil, func(l *lab, _, b2, _ *labNode) {
-			l.step(b2, SetTrees{[]Tree{{TreeKey: b2.wanted[0], Ingress: 2}}})
+			l.step(b2, SetTrees{[]Tree{{TreeKey: b2.wanted[0], Ingress: []tsn.Port{2}}}})
 		}, "the talker declares at port 1, where its tree in VLAN 2 does not come in\n"},
 		{"pruned", func(c *Config) { c.MSRP.TalkerPruning = true }, nil, nil, "there is no port by which it could leave: none is up, in its tree, and not pruned\n"},
 	} {
