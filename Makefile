@@ -12,6 +12,7 @@
 #   make bench-converge     from a link that fails to the last kernel entry, ten bridges
 #   make bench-qbv [TSNKIT=dir] [BUDGET=150s]  schedules: ours, first fit, and tsnkit's methods on the same problems
 #   make bench-gptp         tsnswitchd beside ptp4l: accuracy, start, take-over, what it costs
+#   make bench-dist [ROWS=words]  Erlang distribution: stock TCP, tuned TCP, distlink
 #   make soak-gptp [FOR=1h] eight hops that lose frames, and relays that die
 #   make kernel             the second test kernel, built once and cached
 #   make generate           protobuf code (needs protoc)
@@ -28,7 +29,7 @@ OUT ?= out/$(basename $(notdir $(LABFILE)))
 # Packages whose goroutines are worth the race detector, on the host.
 RACE := ./internal/daemon/... ./internal/api/... ./internal/link/... ./distlink/...
 
-.PHONY: all build demo test check soak mutation bench bench-scale bench-converge bench-qbv bench-gptp soak-gptp kernel generate setup-demo setup-test clean
+.PHONY: all build demo test check soak mutation bench bench-scale bench-converge bench-qbv bench-gptp bench-dist soak-gptp kernel generate setup-demo setup-test clean
 
 all: build
 
@@ -113,6 +114,13 @@ bench-qbv:
 
 bench-gptp:
 	$(GO) test ./internal/gptptest -run '^$$' -bench BesidePtp4l -benchtime 1x -timeout 30m
+
+ROWS ?=
+ROUNDS ?= 3
+ERL ?= erl
+bench-dist:
+	@scripts/setup.sh bench-dist
+	$(GO) test ./internal/distbench -run '^$$' -bench Carriers -benchtime 1x -timeout 0 -v -rounds $(ROUNDS) -rows "$(ROWS)" -erl $(ERL)
 
 FOR ?= 1h
 soak-gptp:

@@ -1,21 +1,23 @@
 #!/bin/sh
-# Installs the Debian packages that `make demo`, its LAB=twokernels or `make test`
+# Installs the Debian packages that `make demo`, its LAB=twokernels, `make test` or `make bench-dist`
 # need and that this machine lacks. As an ordinary user it names them instead.
 #
-# usage: scripts/setup.sh demo|twokernels|test
+# usage: scripts/setup.sh demo|twokernels|test|bench-dist
 set -eu
 
 want="erlang-base:erl iproute2:tc"
 case "${1:-}" in
 demo) ;;
 twokernels) want="iproute2:tc" ;;
+bench-dist) want="$want nftables:nft ethtool:ethtool" ;;
 test) want="$want tshark:tshark tcpdump:tcpdump linuxptp:ptp4l frr:isisd pipewire-bin:pipewire" ;;
-*) echo "usage: $0 demo|twokernels|test" >&2; exit 2 ;;
+*) echo "usage: $0 demo|twokernels|test|bench-dist" >&2; exit 2 ;;
 esac
 
 # User-mode Linux where this kernel falls short, where we are not root, and where
 # two kernels are wanted.
 host_is_enough() {
+	[ "$1" = bench-dist ] && return 0
 	[ "$1" != twokernels ] && [ "$(id -u)" = 0 ] || return 1
 	config=/boot/config-$(uname -r)
 	{ zcat /proc/config.gz 2>/dev/null || cat "$config" 2>/dev/null; } |

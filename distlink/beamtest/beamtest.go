@@ -27,7 +27,7 @@ var compiled struct {
 
 // Code compiles the Erlang sources and returns the code path. Without Erlang
 // the test is skipped.
-func Code(t *testing.T) string {
+func Code(t testing.TB) string {
 	t.Helper()
 	for _, tool := range []string{"erl", "erlc"} {
 		if _, err := exec.LookPath(tool); err != nil {

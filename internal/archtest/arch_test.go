@@ -97,9 +97,10 @@ var may = map[string][]string{
 
 	"internal/chart": {"", "qbv/gantt", "qbv/gatelist", "qbv/schedule", "qbv/verify", "internal/api", "internal/api/tsnswitchv1", "internal/api/tsnswitchv1/tsnswitchv1connect"},
 
-	"internal/gptptest": {},
-	"internal/srptest":  {"", "srp/mrp"},
-	"internal/qbvbench": {"", "qbv/schedule", "qbv/format", "qbv/instances", "qbv/synth", "qbv/verify"},
+	"internal/gptptest":  {},
+	"internal/srptest":   {"", "srp/mrp"},
+	"internal/distbench": {"distlink/beamtest"},
+	"internal/qbvbench":  {"", "qbv/schedule", "qbv/format", "qbv/instances", "qbv/synth", "qbv/verify"},
 
 	"internal/kerneltest":        {"", "internal/kerneltest/uml"},
 	"internal/kerneltest/uml":    {"internal/kerneltest/kernel"},
