@@ -16,23 +16,25 @@ const MaxTrafficClasses = 8
 // ClassMap gives the traffic class of each priority (802.1Q 8.6.6).
 type ClassMap [8]TrafficClass
 
-// The switch uses four classes on every port that may ever be gated. The map
+// The switch uses five classes on every port that may ever be gated. The map
 // is fixed at port start: kernels refuse to change it on a live taprio.
 //
-//	class 3  priority 7     network control: IS-IS, gPTP, MRP, management
-//	class 2  priority 5, 6  scheduled streams
-//	class 1  priority 2, 3  SR classes B and A (credit-based)
+//	class 4  priority 7     network control: IS-IS, gPTP, MRP, management
+//	class 3  priority 5, 6  scheduled streams
+//	class 2  priority 3     SR class A (credit-based)
+//	class 1  priority 2     SR class B (credit-based)
 //	class 0  the rest       best effort
 const (
-	ClassBestEffort TrafficClass = 0
-	ClassSR         TrafficClass = 1
-	ClassScheduled  TrafficClass = 2
-	ClassControl    TrafficClass = 3
-	NumClasses                   = 4
+	ClassBestEffort TrafficClass = iota
+	ClassSRB
+	ClassSRA
+	ClassScheduled
+	ClassControl
+	NumClasses = iota
 )
 
 // DefaultClassMap is the map above.
-var DefaultClassMap = ClassMap{0: 0, 1: 0, 2: 1, 3: 1, 4: 0, 5: 2, 6: 2, 7: 3}
+var DefaultClassMap = ClassMap{2: ClassSRB, 3: ClassSRA, 5: ClassScheduled, 6: ClassScheduled, 7: ClassControl}
 
 // Classes returns the number of classes the map uses.
 func (m ClassMap) Classes() int {

@@ -72,7 +72,7 @@ func (b *bench) expect(got string, want ...string) {
 
 // half is a list with offset 100 ns in a cycle of 2 ms.
 func half() *tsn.GateControlList {
-	l := list(tsn.GateEntry{Gates: 0xb, Interval: ms}, tsn.GateEntry{Gates: 4, Interval: ms})
+	l := list(tsn.GateEntry{Gates: 0x17, Interval: ms}, tsn.GateEntry{Gates: 8, Interval: ms})
 	l.BaseTime.NS = 100
 	return l
 }
@@ -96,8 +96,8 @@ func TestCommit(t *testing.T) {
 	b.expect(b.step(Stage{1, "s", []PortList{{2, half()}, {1, half()}}}), "result 1 <nil>")
 	base := b.ptp().Add(1000 * ms)
 	b.expect(b.step(Commit{2, "s", base}),
-		"gates 1 #1 base 1001000000100 cycle 2000000 0b/1000000 04/1000000",
-		"gates 2 #2 base 1001000000100 cycle 2000000 0b/1000000 04/1000000")
+		"gates 1 #1 base 1001000000100 cycle 2000000 17/1000000 08/1000000",
+		"gates 2 #2 base 1001000000100 cycle 2000000 17/1000000 08/1000000")
 	b.expect(b.step(Applied{Port: 1, Generation: 1}), "")
 	b.expect(b.step(Applied{Port: 2, Generation: 2}), "result 2 <nil>")
 	b.expect(b.step(Commit{3, "s", base}), "result 3 <nil>") // a repeated request
@@ -126,13 +126,13 @@ func TestCommit(t *testing.T) {
 func TestSoftwareGuardEntry(t *testing.T) {
 	b := newBench(t)
 	b.commitHalf(3)
-	if got := b.m.Status().Ports[2].Admin.Entries; len(got) != 3 || got[2] != (tsn.GateEntry{Gates: 4, Interval: 1000}) {
+	if got := b.m.Status().Ports[2].Admin.Entries; len(got) != 3 || got[2] != (tsn.GateEntry{Gates: 8, Interval: 1000}) {
 		t.Errorf("entries %v", got)
 	}
 }
 
 func TestCommitRefusals(t *testing.T) {
-	starving := list(tsn.GateEntry{Gates: 3, Interval: ms}, tsn.GateEntry{Gates: 4, Interval: ms})
+	starving := list(tsn.GateEntry{Gates: 7, Interval: ms}, tsn.GateEntry{Gates: 8, Interval: ms})
 	tests := []struct {
 		name string
 		do   func(*bench) string
@@ -243,12 +243,12 @@ func TestRemoveIsUndone(t *testing.T) {
 	b.run(1)
 	b.step(Stage{1, "r", []PortList{{1, nil}, {2, half()}}})
 	b.expect(b.step(Commit{2, "r", b.ptp().Add(1000 * ms)}), "gates 1 #2 all-open",
-		"gates 2 #3 base 1002020000200 cycle 2000000 0b/1000000 04/1000000")
+		"gates 2 #3 base 1002020000200 cycle 2000000 17/1000000 08/1000000")
 	b.step(Applied{Port: 1, Generation: 2})
 	b.expect(b.sleep(), "verify 1")
-	b.expect(b.step(ReadBack{Port: 1, Oper: list(tsn.GateEntry{Gates: 0xf, Interval: ms})}), "notice gates-running 1")
+	b.expect(b.step(ReadBack{Port: 1, Oper: list(tsn.GateEntry{Gates: 0x1f, Interval: ms})}), "notice gates-running 1")
 	b.expect(b.step(Applied{Port: 2, Generation: 3, Refused: "EINVAL"}),
-		"gates 1 #4 base 1001000000100 cycle 2000000 0b/1000000 04/1000000", "gates 2 #5 all-open",
+		"gates 1 #4 base 1001000000100 cycle 2000000 17/1000000 08/1000000", "gates 2 #5 all-open",
 		"result 2 gates of port 2: the list was not taken, all ports are put back: EINVAL")
 }
 
@@ -326,10 +326,10 @@ func TestAdopt(t *testing.T) {
 	b := newBench(t)
 	oper, admin := half(), half()
 	admin.BaseTime = b.ptp().Add(50 * ms)
-	admin.Entries[0].Gates = 0xa
-	b.expect(b.step(ReadBack{Port: 1, Oper: oper}), "notice gates-adopted 1", "gates 1 #1 base 100 cycle 2000000 0b/1000000 04/1000000")
+	admin.Entries[0].Gates = 0x16
+	b.expect(b.step(ReadBack{Port: 1, Oper: oper}), "notice gates-adopted 1", "gates 1 #1 base 100 cycle 2000000 17/1000000 08/1000000")
 	b.expect(b.step(ReadBack{Port: 2, Oper: oper, Admin: admin}), "notice gates-adopted 2",
-		"gates 2 #2 base 1000050000000 cycle 2000000 0a/1000000 04/1000000")
+		"gates 2 #2 base 1000050000000 cycle 2000000 16/1000000 08/1000000")
 	b.expect(b.sleep(), "verify 2")
 	b.expect(b.step(ReadBack{Port: 2, Oper: admin}), "notice gates-running 2")
 	b.expect(b.step(ReadBack{Port: 1, Oper: nil}), "notice gates-differ 1")
@@ -354,7 +354,7 @@ func TestRestore(t *testing.T) {
 	base := b.ptp().Add(50 * ms)
 	b.expect(b.step(Restore{7, "before", []PortList{{1, half()}, {2, nil}}, base}),
 		"result 2 gates: another schedule is put back: \"before\"",
-		"gates 1 #3 base 1000050000100 cycle 2000000 0b/1000000 04/1000000",
+		"gates 1 #3 base 1000050000100 cycle 2000000 17/1000000 08/1000000",
 		"gates 2 #4 all-open")
 	b.expect(b.step(Applied{Port: 1, Generation: 3}), "")
 	b.expect(b.step(Applied{Port: 2, Generation: 4}), "result 7 <nil>")
@@ -367,13 +367,13 @@ func TestRestore(t *testing.T) {
 	past := b.ptp().Add(-1000 * ms)
 	b.expect(b.step(Restore{8, "none", []PortList{{1, nil}, {2, half()}}, past}),
 		"gates 1 #5 all-open",
-		"gates 2 #6 base 999070000200 cycle 2000000 0b/1000000 04/1000000")
+		"gates 2 #6 base 999070000200 cycle 2000000 17/1000000 08/1000000")
 	b.step(Restore{9, "again", []PortList{{2, half()}}, past})
 	b.expect(b.step(Restore{10, "bad", []PortList{{9, nil}}, past}), "result 10 gates of port 9: there is no such port")
 	base = b.ptp().Add(1000 * ms)
 	b.expect(b.step(Restore{11, "none", []PortList{{1, nil}, {2, nil}}, base}),
 		"result 9 gates: another schedule is put back: \"none\"",
-		"gates 1 #8 base 1001070000100 cycle 1000000 0f/1000000",
+		"gates 1 #8 base 1001070000100 cycle 1000000 1f/1000000",
 		"gates 2 #9 all-open")
 }
 
@@ -394,7 +394,7 @@ func FuzzInstance(f *testing.F) {
 		}
 		for i := uint64(1); len(in) >= 3; in, i = in[3:], i+1 {
 			l := half()
-			l.Entries[0].Gates = tsn.GateMask(in[2] | 8)
+			l.Entries[0].Gates = tsn.GateMask(in[2] | 1<<tsn.ClassControl)
 			port := tsn.Port(in[1] % 5)
 			var ev tsn.Event
 			switch in[0] % 9 {

@@ -25,7 +25,7 @@ func list(entries ...tsn.GateEntry) *tsn.GateControlList {
 
 func TestValidate(t *testing.T) {
 	good := func() *tsn.GateControlList {
-		return list(tsn.GateEntry{Gates: 0xb, Interval: 800_000}, tsn.GateEntry{Gates: 4, Interval: 200_000})
+		return list(tsn.GateEntry{Gates: 0x17, Interval: 800_000}, tsn.GateEntry{Gates: 8, Interval: 200_000})
 	}
 	tests := []struct {
 		name   string
@@ -46,9 +46,9 @@ func TestValidate(t *testing.T) {
 		{"long cycle", func(_ *tsn.GateControlList, m *Limits) { m.MaxCycle = 999_999 }, clauseCapacity, -1, "limit of 999999"},
 		{"negative extension", func(l *tsn.GateControlList, _ *Limits) { l.CycleTimeExtension = -1 }, clauseExtension, -1, "negative"},
 		{"too many entries", func(_ *tsn.GateControlList, m *Limits) { m.MaxEntries = 1 }, clauseCapacity, -1, "limit of 1"},
-		{"class that is not there", func(l *tsn.GateControlList, _ *Limits) { l.Entries[1].Gates = 0x14 }, clauseList, 1, "does not exist"},
+		{"class that is not there", func(l *tsn.GateControlList, _ *Limits) { l.Entries[1].Gates = 0x28 }, clauseList, 1, "does not exist"},
 		{"no classes", func(_ *tsn.GateControlList, m *Limits) { m.Classes = 0 }, clauseList, -1, "want 1..8"},
-		{"control starved", func(l *tsn.GateControlList, _ *Limits) { l.Entries[0].Gates = 3 }, clauseControl, -1, "open for 0 ns"},
+		{"control starved", func(l *tsn.GateControlList, _ *Limits) { l.Entries[0].Gates = 7 }, clauseControl, -1, "open for 0 ns"},
 		{"control too short", func(_ *tsn.GateControlList, m *Limits) { m.Rate = 10 * tsn.Mbps }, clauseControl, -1, "needs 1233600 ns"},
 	}
 	for _, tt := range tests {
@@ -84,7 +84,7 @@ func TestValidate(t *testing.T) {
 func TestControlAcrossCycleEnd(t *testing.T) {
 	lim := testLimits()
 	lim.MaxEntries = 8
-	l := list(tsn.GateEntry{Gates: 8, Interval: 70_000}, tsn.GateEntry{Gates: 4, Interval: 860_000}, tsn.GateEntry{Gates: 8, Interval: 70_000})
+	l := list(tsn.GateEntry{Gates: 16, Interval: 70_000}, tsn.GateEntry{Gates: 8, Interval: 860_000}, tsn.GateEntry{Gates: 16, Interval: 70_000})
 	if err := Validate(l, lim); err != nil {
 		t.Errorf("70+70 us across the cycle end hold a frame of 123 us: %v", err)
 	}

@@ -8,7 +8,7 @@ import (
 )
 
 // streamClasses are the traffic classes that take reservations, ascending.
-var streamClasses = []tsn.TrafficClass{tsn.ClassSR, tsn.ClassScheduled}
+var streamClasses = []tsn.TrafficClass{tsn.ClassSRB, tsn.ClassSRA, tsn.ClassScheduled}
 
 // Refusal says why a set was not taken. Code is FailureNone for a request that
 // is wrong in itself: its generation, its owner. Needed and Available are in
@@ -215,10 +215,11 @@ func firstNewcomer(set []tsn.Reservation, held map[tsn.StreamID]tsn.Reservation,
 // checkBandwidth compares a port's load with its limits (802.1Q 34.3).
 func (m *Instance) checkBandwidth(p *port, now, before load) *Refusal {
 	var total, totalBefore tsn.Rate
-	for _, c := range streamClasses {
+	for _, c := range slices.Backward(streamClasses) {
 		total, totalBefore = total+now[c], totalBefore+before[c]
-		if limit := m.classLimit(p, c); now[c] > limit && now[c] > before[c] {
-			return shortOf(tsn.FailureClassBandwidth, p, fmt.Sprintf("class %d", c), now[c], limit, before[c])
+		used, usedBefore := now.within(c), before.within(c)
+		if limit := m.classLimit(p, c); used > limit && used > usedBefore {
+			return shortOf(tsn.FailureClassBandwidth, p, fmt.Sprintf("class %d", c), used, limit, usedBefore)
 		}
 	}
 	if limit := m.limit(p, m.cfg.TotalPercent); total > limit && total > totalBefore {

@@ -119,7 +119,7 @@ func TestRefusals(t *testing.T) {
 			"class",
 			Config{ScheduledPercent: 50},
 			[]tsn.Reservation{res(stream(1), 1), res(with(big, func(s *tsn.Stream) { s.MaxIntervalFrames = 50 }), 1)},
-			3, "stream 02-00-00-00-00-09:0001: port 1: class 2: 50000 kbit/s more are needed, 49000 of 50000 kbit/s are left (insufficient bandwidth for traffic class, code 3)",
+			3, "stream 02-00-00-00-00-09:0001: port 1: class 3: 50000 kbit/s more are needed, 49000 of 50000 kbit/s are left (insufficient bandwidth for traffic class, code 3)",
 		},
 		{
 			"total",
@@ -209,7 +209,7 @@ func TestReserved(t *testing.T) {
 		},
 		Talkers: []tsn.MAC{sr.Talker, stream(2).Talker},
 	}
-	want.Slopes[0].IdleSlope[tsn.ClassSR], want.Slopes[1].IdleSlope[tsn.ClassSR] = 1000, 1000
+	want.Slopes[0].IdleSlope[tsn.ClassSRA], want.Slopes[1].IdleSlope[tsn.ClassSRA] = 1000, 1000
 	if !reflect.DeepEqual(*reserved, want) {
 		t.Errorf("got  %+v\nwant %+v", *reserved, want)
 	}
@@ -352,7 +352,8 @@ func TestPortsQuery(t *testing.T) {
 	}
 	const want = `{"port":1,"up":true,"rateKbps":100000,"reservedKbps":31000,"limitKbps":75000,"availableKbps":44000,` +
 		`"classes":[{"class":1,"reservedKbps":30000,"limitKbps":75000,"availableKbps":44000},` +
-		`{"class":2,"reservedKbps":1000,"limitKbps":50000,"availableKbps":44000}]}`
+		`{"class":2,"reservedKbps":0,"limitKbps":75000,"availableKbps":44000},` +
+		`{"class":3,"reservedKbps":1000,"limitKbps":50000,"availableKbps":44000}]}`
 	if string(b) != want {
 		t.Errorf("got  %s\nwant %s", b, want)
 	}

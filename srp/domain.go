@@ -25,6 +25,9 @@ func DefaultSRClasses() []SRClass {
 	return []SRClass{{6, 3, 2, 125_000}, {5, 2, 2, 250_000}}
 }
 
+// isSR reports whether a traffic class is shaped for an SR class.
+func isSR(c tsn.TrafficClass) bool { return c == tsn.ClassSRA || c == tsn.ClassSRB }
+
 // boundary is SRPdomainBoundaryPort of a class (6.6.4): the other side of the
 // port is no part of the domain in which the class has this priority. It is one
 // if it cannot keep time, or if it has said which classes it has and this one

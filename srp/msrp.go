@@ -138,9 +138,9 @@ func newBridge(m *Instance, cfg MSRPConfig) (*bridge, error) {
 		cfg.Classes = DefaultSRClasses()
 	}
 	for _, c := range cfg.Classes {
-		if c.Priority > 7 || m.cfg.ClassMap[c.Priority] != tsn.ClassSR || c.Interval <= 0 {
-			return nil, fmt.Errorf("srp: SR class %d: priority %d is not of traffic class %d, or its interval of %d ns is none",
-				c.ID, c.Priority, tsn.ClassSR, c.Interval)
+		if c.Priority > 7 || !isSR(m.cfg.ClassMap[c.Priority]) || c.Interval <= 0 {
+			return nil, fmt.Errorf("srp: SR class %d: priority %d is of no SR traffic class, or its interval of %d ns is none",
+				c.ID, c.Priority, c.Interval)
 		}
 	}
 	if cfg.MaxFanIn < 0 {

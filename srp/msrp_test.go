@@ -38,7 +38,7 @@ func TestReserveAndGiveBack(t *testing.T) {
 	if got := talker.station.answer[s.StreamID]; got != mrp.ListenerReady {
 		t.Errorf("the talker hears %s", mrp.ListenerText(got))
 	}
-	if r := b3.reserved; len(r.MDB) != 1 || r.MDB[0].Group != s.DestinationAddress || r.MDB[0].Ports[0] != 2 || r.Slopes[0].IdleSlope[tsn.ClassSR] != 17024 {
+	if r := b3.reserved; len(r.MDB) != 1 || r.MDB[0].Group != s.DestinationAddress || r.MDB[0].Ports[0] != 2 || r.Slopes[0].IdleSlope[tsn.ClassSRA] != 17024 {
 		t.Errorf("%+v", r)
 	}
 	l.listen(near, s.StreamID, true)

@@ -428,8 +428,8 @@ func TestTrees(t *testing.T) {
 func TestNewRefusesMSRP(t *testing.T) {
 	for want, c := range map[string]MSRPConfig{
 		"srp: the fan-in limit is negative": {MaxFanIn: -1},
-		"srp: SR class 6: priority 6 is not of traffic class 1, or its interval of 125000 ns is none": {Classes: []SRClass{{6, 6, 2, 125_000}}},
-		"srp: SR class 5: priority 2 is not of traffic class 1, or its interval of 0 ns is none":      {Classes: []SRClass{{5, 2, 2, 0}}},
+		"srp: SR class 6: priority 6 is of no SR traffic class, or its interval of 125000 ns is none": {Classes: []SRClass{{6, 6, 2, 125_000}}},
+		"srp: SR class 5: priority 2 is of no SR traffic class, or its interval of 0 ns is none":      {Classes: []SRClass{{5, 2, 2, 0}}},
 	} {
 		if _, err := New(Config{MSRP: &c}); err == nil || err.Error() != want {
 			t.Errorf("%v, want %s", err, want)

@@ -81,6 +81,16 @@ func (m *Instance) forgetOwner() { delete(m.owners, m.forgettable()) }
 // load is what is reserved on one port, by traffic class.
 type load [tsn.MaxTrafficClasses]tsn.Rate
 
+// within is what counts towards the limit of a class. SR class B has what class A
+// leaves of the share that is both classes' (deltaBandwidth of A 75 %, of B 0 %,
+// 802.1Q 34.3.1).
+func (l load) within(c tsn.TrafficClass) tsn.Rate {
+	if c == tsn.ClassSRB {
+		return l[tsn.ClassSRB] + l[tsn.ClassSRA]
+	}
+	return l[c]
+}
+
 // loads sums the reservations on every port, those of owner name replaced by set.
 func (m *Instance) loads(name string, set []tsn.Reservation) map[tsn.Port]load {
 	out := map[tsn.Port]load{}
@@ -107,9 +117,9 @@ func (m *Instance) reserved() Reserved {
 	var out Reserved
 	loads := m.loads("", nil)
 	for _, p := range m.ports {
-		if slope := loads[p.Port][tsn.ClassSR]; slope > 0 {
-			s := PortSlopes{Port: p.Port}
-			s.IdleSlope[tsn.ClassSR] = slope
+		l, s := loads[p.Port], PortSlopes{Port: p.Port}
+		s.IdleSlope[tsn.ClassSRB], s.IdleSlope[tsn.ClassSRA] = l[tsn.ClassSRB], l[tsn.ClassSRA]
+		if s.IdleSlope != (load{}) {
 			out.Slopes = append(out.Slopes, s)
 		}
 	}
@@ -213,13 +223,13 @@ func (m *Instance) Ports() []PortState {
 		p := &m.ports[i]
 		l := loads[p.Port]
 		s := PortState{Port: p.Port, Up: p.up, Rate: p.rate(), Limit: m.limit(p, m.cfg.TotalPercent)}
-		s.Reserved = l[tsn.ClassSR] + l[tsn.ClassScheduled]
+		s.Reserved = l[tsn.ClassSRB] + l[tsn.ClassSRA] + l[tsn.ClassScheduled]
 		s.Available = left(s.Limit, s.Reserved)
 		for _, c := range streamClasses {
 			limit := m.classLimit(p, c)
 			s.Classes = append(s.Classes, ClassState{
 				Class: uint8(c), Reserved: l[c], Limit: limit,
-				Available: min(left(limit, l[c]), s.Available),
+				Available: min(left(limit, l.within(c)), s.Available),
 			})
 		}
 		out = append(out, s)

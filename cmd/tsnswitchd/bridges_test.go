@@ -300,7 +300,7 @@ func (s *site) testWrongOrder(t *testing.T) {
 	before := s.b1.text(t)
 	peer := s.as(t, s.b2, s.b1)
 	list := []api.PortGates{{Port: 1, Gates: &tsn.GateControlList{
-		CycleTime: 1_000_000, Entries: []tsn.GateEntry{{Gates: 0x0b, Interval: 500_000}, {Gates: 0x0c, Interval: 500_000}},
+		CycleTime: 1_000_000, Entries: []tsn.GateEntry{{Gates: 0x17, Interval: 500_000}, {Gates: 0x18, Interval: 500_000}},
 	}}}
 	var now tsn.PTPTime
 	if g, err := s.b1.client.GPTP(t.Context()); err != nil {
@@ -394,7 +394,7 @@ func (s *site) testTakeBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	list := []api.PortGates{{Port: 1, Gates: &tsn.GateControlList{
-		CycleTime: 2_000_000, Entries: []tsn.GateEntry{{Gates: 0x0b, Interval: 1_500_000}, {Gates: 0x0c, Interval: 500_000}},
+		CycleTime: 2_000_000, Entries: []tsn.GateEntry{{Gates: 0x17, Interval: 1_500_000}, {Gates: 0x18, Interval: 500_000}},
 	}}}
 	if _, err := peer.StageSchedule(t.Context(), s.part(s.b1, "b2/x", g.Now.Add(2e9), list)); err != nil {
 		t.Fatal(err)

@@ -38,7 +38,7 @@ func TestConfirm(t *testing.T) {
 // A schedule of the one stream that was made elsewhere starts if it holds.
 func (s *site) testSolution(t *testing.T) {
 	const solution = `{"format":"qbv-solution/1","instance":"x","cycle_ns":10000000,"streams":[{"id":7,"name":"one",
-		"route":[["h1","b1"],["b1","b2"],["b2","h2"]],"starts":[%d,3000000,4000000],"queues":[2,2,2]}],"gates":[]}`
+		"route":[["h1","b1"],["b1","b2"],["b2","h2"]],"starts":[%d,3000000,4000000],"queues":[3,3,3]}],"gates":[]}`
 	apply := func(start int) (*api.Schedule, error) {
 		r := api.PlanRequest{File: "s.json", Solution: fmt.Appendf(nil, solution, start)}
 		return s.b1.client.ApplySchedule(t.Context(), api.ApplyRequest{PlanRequest: r, Accept: true}, nil)
@@ -221,7 +221,7 @@ func (s *site) testHalfCommit(t *testing.T) {
 		t.Fatal(err)
 	}
 	list := []api.PortGates{{Port: 1, Gates: &tsn.GateControlList{
-		CycleTime: 2_000_000, Entries: []tsn.GateEntry{{Gates: 0x0b, Interval: 1_500_000}, {Gates: 0x0c, Interval: 500_000}},
+		CycleTime: 2_000_000, Entries: []tsn.GateEntry{{Gates: 0x17, Interval: 1_500_000}, {Gates: 0x18, Interval: 500_000}},
 	}}}
 	r := s.part(s.b1, "b2/half", g.Now.Add(4e9), list)
 	r.Systems = []tsn.MAC{s.b1.cfg.SystemID, s.b2.cfg.SystemID}

@@ -129,7 +129,7 @@ func TestDaemonDefaults(t *testing.T) {
 	want.Role, want.Name, want.SystemID = RoleBridge, "b1", tsn.MAC{2, 0, 0, 0, 0, 1}
 	want.Bridge.Name = "br0"
 	want.SPB.BaseVIDs = []BaseVID{{100, 1}}
-	want.Ports = []Port{{Port: 1, Ifname: "p1", Role: "fabric", Metric: 100, Queues: 4, GateLimit: 256, GPTP: PortGPTP{Enabled: true}}}
+	want.Ports = []Port{{Port: 1, Ifname: "p1", Role: "fabric", Metric: 100, Queues: 5, GateLimit: 256, GPTP: PortGPTP{Enabled: true}}}
 	if d := cmp.Diff(&want, c, exact); d != "" {
 		t.Error(d)
 	}
@@ -169,8 +169,8 @@ func TestErrors(t *testing.T) {
 		{"units", minimal + "gptp: {gateOffsetBound: 1, clock: {ppm: fast, steer: yes}}\nqbv: {guardOctets: 1k}\nmetrics: {listen: 9464}\nmanagement: {vid: 99999, address: 10.0.0.1}\n"},
 		{"ranges", minimal + "gptp: {gateOffsetBound: 2s, clock: {ppm: 501, kind: quartz}}\nqbv: {leadTime: 1ms, offload: some}\nlog: {level: loud}\nsrp: {shares: {sr: 101}}\n"},
 		{"who runs the gates", strings.Replace(minimal, "  - {port: 1, ifname: p1, role: fabric}\n", `  - {port: 1, ifname: p1, role: fabric, offload: some, launchDelta: 1us}
-  - {port: 2, ifname: p2, role: fabric, offload: full, maxSdu: [20000B, 0B, 0B, 0B, 0B]}
-  - {port: 3, ifname: p3, role: fabric, offload: txtime-assist, launchDelta: 1s, preemption: {classes: [0, 0, 3, 7], verifyTime: 1500us, addFragSize: 4}}
+  - {port: 2, ifname: p2, role: fabric, offload: full, maxSdu: [20000B, 0B, 0B, 0B, 0B, 0B]}
+  - {port: 3, ifname: p3, role: fabric, offload: txtime-assist, launchDelta: 1s, preemption: {classes: [0, 0, 4, 7], verifyTime: 1500us, addFragSize: 4}}
 `, 1)},
 		{"missing", "log: {level: info}\n"},
 		{"management off the fabric", minimal + "management: {vid: 7, address: 10.0.0.1/24}\n"},

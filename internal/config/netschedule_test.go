@@ -40,13 +40,13 @@ func TestScheduleProblem(t *testing.T) {
 	}
 	link := func(from, to schedule.NodeID, port tsn.Port, proc int64, limit int) schedule.Link {
 		return schedule.Link{
-			From: from, To: to, FromPort: port, Rate: tsn.Gbps, PropagationDelay: 100, ProcessingDelay: proc, Queues: 4, Scheduled: 4,
-			GuardOctets: 1542, Preemptible: 0b0011, MaxSDU: [8]int{1038}, Control: 3, ControlOctets: 1542, MaxEntries: limit, MinInterval: 2000,
+			From: from, To: to, FromPort: port, Rate: tsn.Gbps, PropagationDelay: 100, ProcessingDelay: proc, Queues: 5, Scheduled: 8,
+			GuardOctets: 1542, Preemptible: 0b0111, MaxSDU: [8]int{1038}, Control: 4, ControlOctets: 1542, MaxEntries: limit, MinInterval: 2000,
 		}
 	}
 	slow := func(l schedule.Link) schedule.Link {
 		l.Rate, l.PropagationDelay, l.GuardOctets, l.Queues, l.Scheduled = 100*tsn.Mbps, 50, 0, 8, 0x60
-		l.Preemptible = 0x97
+		l.Preemptible = 0x8f
 		return l
 	}
 	want := &schedule.Problem{
@@ -89,7 +89,7 @@ func TestScheduleProblemDefaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	l := p.Links[0]
-	if l.Queues != 4 || l.Scheduled != 4 || l.GuardOctets != 1542 || l.ControlOctets != 1542 || l.MinInterval != l.Rate.TransmitTime(60) || !l.Software {
+	if l.Queues != 5 || l.Scheduled != 8 || l.GuardOctets != 1542 || l.ControlOctets != 1542 || l.MinInterval != l.Rate.TransmitTime(60) || !l.Software {
 		t.Errorf("%+v", l)
 	}
 }
@@ -129,7 +129,7 @@ func TestScheduleErrors(t *testing.T) {
 		"net.yaml:9: links[1].guard: 70000B is outside":                     {"guard: 0B", "guard: 70000B"},
 		"net.yaml:15: qbv.maxSdu[0]: 70000B is outside":                     {"[1000B]", "[70000B]"},
 		"net.yaml:15: qbv.queues: 9 is outside 1..8":                        {"software: false", "queues: 9"},
-		"net.yaml:15: qbv.control.queue: 4 is outside 0..3":                 {"software: false", "control: {queue: 4}"},
+		"net.yaml:15: qbv.control.queue: 5 is outside 0..4":                 {"software: false", "control: {queue: 5}"},
 		`net.yaml:9: links[1].scheduled[0]: "high" is not a whole number`:   {"[5, 6]", "[high]"},
 		"net.yaml:15: qbv.syncError: -500ns is outside 0s..1s":              {"syncError: 500ns", "syncError: -500ns"},
 		`net.yaml:12: streams[0].to[1]: "sw" is not a host of this network`: {"[d1, d2]", "[d1, sw]"},

@@ -255,7 +255,7 @@ func TestConductorCompares(t *testing.T) {
 	for name, l := range map[string]*tsn.GateControlList{
 		"none":        nil,
 		"other cycle": {CycleTime: 2 * ms, Entries: same.Entries},
-		"other gates": {CycleTime: ms, Entries: []tsn.GateEntry{{Gates: 0xf, Interval: ms}}},
+		"other gates": {CycleTime: ms, Entries: []tsn.GateEntry{{Gates: 0x1f, Interval: ms}}},
 	} {
 		if err := p.compare("b2", sys(2), state(l)); api.ErrorCode(err) != api.CodeInternal || !strings.Contains(err.Error(), "b2: port 1 runs") {
 			t.Errorf("%s: %v", name, err)

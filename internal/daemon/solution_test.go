@@ -108,7 +108,7 @@ func TestConductorWarnings(t *testing.T) {
 		s.want = []api.StreamState{shaped}
 		s.mustApply(t)
 		s.want = []api.StreamState{reserved(1, 1), shaped}
-		warned(t, s, api.WarnSlope, "b1 port 1: class 1 has reserved ")
+		warned(t, s, api.WarnSlope, "b1 port 1: class 2 has reserved ")
 	})
 }
 
@@ -180,8 +180,8 @@ func TestSolution(t *testing.T) {
 
 // otherWay sends the streams of a schedule by the link from b1 to h2.
 func otherWay(text string) string {
-	way := regexp.MustCompile(`\["b1","b2"\],\["b2","h2"\]\],"starts":\[(\d+),(\d+),\d+\],"queues":\[2,2,2\]`)
-	return way.ReplaceAllString(text, `["b1","h2"]],"starts":[$1,$2],"queues":[2,2]`)
+	way := regexp.MustCompile(`\["b1","b2"\],\["b2","h2"\]\],"starts":\[(\d+),(\d+),\d+\],"queues":\[3,3,3\]`)
+	return way.ReplaceAllString(text, `["b1","h2"]],"starts":[$1,$2],"queues":[3,3]`)
 }
 
 func TestSolutionRefused(t *testing.T) {

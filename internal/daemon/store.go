@@ -89,8 +89,9 @@ type heldSchedule struct {
 	Ports []api.PortGates `json:"ports"`
 }
 
-// stateFormat changes when an older daemon could not read the files.
-const stateFormat = 1
+// stateFormat changes when one of two daemons could not read the files of the
+// other. 1 numbered four traffic classes, in which gates mean something else.
+const stateFormat = 2
 
 // A store keeps one value in one file of the state directory.
 type store[T any] struct{ path string }

@@ -18,7 +18,7 @@ func full() heldMemory {
 	return heldMemory{
 		Reservations: []api.Reservations{{Owner: "b1", Generation: 7, Reservations: []tsn.Reservation{{Stream: aStream(1), Ports: []tsn.Port{1, 2}}}}},
 		Schedule: &heldSchedule{ID: "b1/x", Base: tsn.PTPTime{NS: 5, Domain: 1}, Ports: []api.PortGates{{
-			Port: 1, Gates: &tsn.GateControlList{CycleTime: ms, Entries: []tsn.GateEntry{{Gates: 0xb, Interval: ms}}},
+			Port: 1, Gates: &tsn.GateControlList{CycleTime: ms, Entries: []tsn.GateEntry{{Gates: 0x17, Interval: ms}}},
 		}}},
 	}
 }
@@ -78,10 +78,11 @@ func TestStoreReplacesWhole(t *testing.T) {
 // A file that cannot be understood is not a fresh start: it holds promises.
 func TestStoreDamaged(t *testing.T) {
 	for name, c := range map[string]struct{ text, want string }{
-		"cut short":     {`{"format": 1, "state": {"reserv`, "is damaged"},
+		"cut short":     {`{"format": 2, "state": {"reserv`, "is damaged"},
 		"empty":         {"", "is damaged"},
 		"zeros":         {strings.Repeat("\x00", 4096), "is damaged"},
-		"another type":  {`{"format": 1, "state": {"reservations": 5}}`, "is damaged"},
+		"another type":  {`{"format": 2, "state": {"reservations": 5}}`, "is damaged"},
+		"four classes":  {`{"format": 1, "state": {}}`, "has format 1, this daemon reads 2"},
 		"later version": {`{"format": 99, "state": {}}`, "has format 99"},
 		"no version":    {`{"state": {}}`, "has format 0"},
 	} {

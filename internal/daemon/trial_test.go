@@ -14,7 +14,7 @@ import (
 
 func aChange(phase qbv.TrialPhase) *heldChange {
 	at := func(s int64) tsn.PTPTime { return tsn.PTPTime{NS: s * 1_000_000_000} }
-	gates := &tsn.GateControlList{CycleTime: 10, Entries: []tsn.GateEntry{{Gates: 15, Interval: 10}}}
+	gates := &tsn.GateControlList{CycleTime: 10, Entries: []tsn.GateEntry{{Gates: 31, Interval: 10}}}
 	return &heldChange{
 		Trial:  qbv.Trial{ID: "b1/2", Systems: []tsn.MAC{sys(1), sys(2)}, StartBy: at(1), Base: at(2), KeepBy: at(6), RevertAt: at(8), Phase: phase},
 		New:    heldSchedule{ID: "b1/2", Base: at(2), Ports: []api.PortGates{{Port: 1, Gates: gates}}},

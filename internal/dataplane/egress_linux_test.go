@@ -30,8 +30,8 @@ func testForwardedClass(t *testing.T) {
 	}
 	c := cs[1]
 	if c.Port != 2 || c.Class[tsn.ClassScheduled].Frames != n || c.Priority[6] != n ||
-		c.Class[tsn.ClassSR].Frames != 1 || c.Class[tsn.ClassControl].Frames < 1 || c.Class[tsn.ClassBestEffort].Frames < 1 {
-		t.Errorf("counters %+v: want %d frames in class 2", c, n)
+		c.Class[tsn.ClassSRB].Frames != 1 || c.Class[tsn.ClassControl].Frames < 1 || c.Class[tsn.ClassBestEffort].Frames < 1 {
+		t.Errorf("counters %+v: want %d frames in class %d", c, n, tsn.ClassScheduled)
 	}
 }
 
@@ -44,7 +44,7 @@ func testGates(t *testing.T) {
 	list := func(base int64) *tsn.GateControlList {
 		return &tsn.GateControlList{
 			BaseTime: tsn.PTPTime{NS: base}, CycleTime: 5_000_000,
-			Entries: []tsn.GateEntry{{Gates: 0xc, Interval: 2_000_000}, {Gates: 0xb, Interval: 2_900_000}, {Gates: 0x8, Interval: 100_000}},
+			Entries: []tsn.GateEntry{{Gates: 0x18, Interval: 2_000_000}, {Gates: 0x17, Interval: 2_900_000}, {Gates: 0x10, Interval: 100_000}},
 		}
 	}
 	gate := &d.Egress[1].Gates
@@ -62,7 +62,7 @@ func testGates(t *testing.T) {
 	// While it waits it can be replaced, and taken back: to what runs.
 	base += lead
 	later := list(base)
-	later.Entries[0].Gates = 0x8
+	later.Entries[0].Gates = 0x10
 	*gate = later
 	set(t, k, d)
 	if e := read(t, k).EgressOf(2); e.Admin == nil || e.Admin.Base != base || len(e.Oper.Entries) != 1 {
@@ -86,7 +86,7 @@ func testGates(t *testing.T) {
 	}
 
 	*gate = list(tai(t) + lead)
-	(*gate).Entries[0].Gates = 0x8
+	(*gate).Entries[0].Gates = 0x10
 	set(t, k, d)
 	*gate = list(base)
 	if r := set(t, k, d); len(r.Applied) != 1 {
@@ -152,7 +152,7 @@ func testLinkDown(t *testing.T) {
 	d := fabricState()
 	d.Egress[1].Gates = &tsn.GateControlList{
 		BaseTime: tsn.PTPTime{NS: tai(t) + lead}, CycleTime: 2_000_000,
-		Entries: []tsn.GateEntry{{Gates: 0x8, Interval: 1_000_000}, {Gates: 0x7, Interval: 1_000_000}},
+		Entries: []tsn.GateEntry{{Gates: 0x10, Interval: 1_000_000}, {Gates: 0xf, Interval: 1_000_000}},
 	}
 	set(t, k, d)
 	awaitAll(t, k)
@@ -199,7 +199,7 @@ func testClockSetBack(t *testing.T) {
 	set(t, k, d)
 	d.Egress[1].Gates = &tsn.GateControlList{
 		BaseTime: tsn.PTPTime{NS: tai(t) + lead}, CycleTime: 2_000_000,
-		Entries: []tsn.GateEntry{{Gates: 0x8, Interval: 1_000_000}, {Gates: 0x7, Interval: 1_000_000}},
+		Entries: []tsn.GateEntry{{Gates: 0x10, Interval: 1_000_000}, {Gates: 0xf, Interval: 1_000_000}},
 	}
 	set(t, k, d)
 	awaitAll(t, k)
@@ -218,7 +218,7 @@ func testManyEntries(t *testing.T) {
 	list := func(n int) *tsn.GateControlList {
 		g := &tsn.GateControlList{CycleTime: int64(n) * 250_000, BaseTime: tsn.PTPTime{NS: tai(t) + lead}}
 		for i := range n {
-			g.Entries = append(g.Entries, tsn.GateEntry{Gates: tsn.GateMask(8 | i%8), Interval: 250_000})
+			g.Entries = append(g.Entries, tsn.GateEntry{Gates: tsn.GateMask(1<<tsn.ClassControl | i%8), Interval: 250_000})
 		}
 		return g
 	}

@@ -66,7 +66,7 @@ type station struct {
 }
 
 // priorities are one of each class.
-var priorities = [tsn.NumClasses]tsn.PCP{0, 2, 6, 7}
+var priorities = [tsn.NumClasses]tsn.PCP{0, 2, 3, 6, 7}
 
 // untagged is a frame of an end station: in a tagged one from a packet socket
 // newer kernels look for the tag at the wrong place.
@@ -229,8 +229,9 @@ func testGatePhase(t *testing.T) {
 		windows := []tsn.GateEntry{
 			{Gates: 1 << tsn.ClassControl, Interval: cycle * 2 / 10},
 			{Gates: 1 << tsn.ClassScheduled, Interval: cycle * 3 / 10},
-			{Gates: 1 << tsn.ClassSR, Interval: cycle * 1 / 10},
-			{Gates: 1 << tsn.ClassBestEffort, Interval: cycle * 4 / 10},
+			{Gates: 1 << tsn.ClassSRA, Interval: cycle * 1 / 10},
+			{Gates: 1 << tsn.ClassSRB, Interval: cycle * 1 / 10},
+			{Gates: 1 << tsn.ClassBestEffort, Interval: cycle * 3 / 10},
 		}
 		s := newStation(t)
 		base := s.start(t, tsn.GateControlList{CycleTime: cycle, Entries: windows})
@@ -282,7 +283,7 @@ func testScheduleSwitch(t *testing.T) {
 	gates := func(c tsn.TrafficClass) tsn.GateMask { return 1<<tsn.ClassControl | 1<<c }
 	whole := tsn.GateControlList{CycleTime: cycle, Entries: []tsn.GateEntry{{Gates: gates(oldClass), Interval: cycle}}}
 	short := tsn.GateControlList{CycleTime: cycle, Entries: []tsn.GateEntry{
-		{Gates: gates(oldClass) | 1<<tsn.ClassSR, Interval: cycle - least*3/2},
+		{Gates: gates(oldClass) | 1<<tsn.ClassSRA, Interval: cycle - least*3/2},
 		{Gates: gates(oldClass), Interval: least * 3 / 2},
 	}}
 	extended := *qbv.ForSoftwareTaprio(&whole, guard)
@@ -344,14 +345,14 @@ func testCreditBased(t *testing.T) {
 	s := newStation(t)
 	const octets, steps, every = 1500, 1000, 200_000
 	for _, slopes := range [][2]tsn.Rate{{20 * tsn.Mbps, 5 * tsn.Mbps}, {10 * tsn.Mbps, 30 * tsn.Mbps}} {
-		s.egress.IdleSlope = [8]tsn.Rate{tsn.ClassScheduled: slopes[0], tsn.ClassSR: slopes[1]}
+		s.egress.IdleSlope = [8]tsn.Rate{tsn.ClassScheduled: slopes[0], tsn.ClassSRA: slopes[1]}
 		s.set(t)
 		from := tai(t) + 1_000_000
 		sent := [tsn.NumClasses]int{}
 		// A quarter more than the slopes, for a fifth of a second.
 		for i := range int64(steps) {
 			sleepUntil(t, from+i*every)
-			for _, c := range []tsn.TrafficClass{tsn.ClassScheduled, tsn.ClassSR} {
+			for _, c := range []tsn.TrafficClass{tsn.ClassScheduled, tsn.ClassSRA} {
 				if due := int64(s.egress.IdleSlope[c]) * 5 / 4 * (every / 1000) * i / 8 / octets / 1000; int64(sent[c]) <= due {
 					s.send(t, c, octets)
 					sent[c]++
@@ -366,7 +367,7 @@ func testCreditBased(t *testing.T) {
 			}
 			last[a.n] = a.at
 		}
-		for _, c := range []tsn.TrafficClass{tsn.ClassScheduled, tsn.ClassSR} {
+		for _, c := range []tsn.TrafficClass{tsn.ClassScheduled, tsn.ClassSRA} {
 			if count[c] != sent[c] || count[c] < 2 {
 				t.Errorf("class %d: %d of %d frames came", c, count[c], sent[c])
 				continue

@@ -37,9 +37,9 @@ func testAssistWindows(t *testing.T) {
 	awaitUp(t, sw, "p1")
 	k := open(t, sw, stationConfig("p1", dataplane.OffloadTxTime))
 	var tx [tsn.NumClasses]int
-	for c, priority := range [tsn.NumClasses]int{0, 2, 6, 7} {
+	for c, priority := range priorities {
 		tx[c] = socket(t, sw, "p1")
-		setOption(t, tx[c], unix.SO_PRIORITY, priority)
+		setOption(t, tx[c], unix.SO_PRIORITY, int(priority))
 	}
 	rx := socket(t, host, "h0")
 	d := stationState()
@@ -50,9 +50,9 @@ func testAssistWindows(t *testing.T) {
 		cycle   int64
 		windows []window
 	}{
-		{1_000_000, []window{{tsn.ClassScheduled, 0, 200_000}, {tsn.ClassSR, 200_000, 500_000}, {tsn.ClassBestEffort, 500_000, 1_000_000}}},
-		{100_000, []window{{tsn.ClassBestEffort, 0, 50_000}, {tsn.ClassSR, 50_000, 70_000}, {tsn.ClassScheduled, 70_000, 100_000}}},
-		{3_000_000, []window{{tsn.ClassSR, 0, 1_000_000}, {tsn.ClassScheduled, 1_000_000, 1_300_000}, {tsn.ClassBestEffort, 1_300_000, 3_000_000}}},
+		{1_000_000, []window{{tsn.ClassScheduled, 0, 200_000}, {tsn.ClassSRA, 200_000, 500_000}, {tsn.ClassBestEffort, 500_000, 1_000_000}}},
+		{100_000, []window{{tsn.ClassBestEffort, 0, 50_000}, {tsn.ClassSRA, 50_000, 70_000}, {tsn.ClassScheduled, 70_000, 100_000}}},
+		{3_000_000, []window{{tsn.ClassSRA, 0, 1_000_000}, {tsn.ClassScheduled, 1_000_000, 1_300_000}, {tsn.ClassBestEffort, 1_300_000, 3_000_000}}},
 	} {
 		g := &tsn.GateControlList{BaseTime: tsn.PTPTime{NS: base}, CycleTime: round.cycle}
 		for _, w := range round.windows {

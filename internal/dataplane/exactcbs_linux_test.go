@@ -13,15 +13,15 @@ func testShapedAndGated(t *testing.T) {
 	for _, cycle := range []int64{125_000, 1_000_000, 10_000_000} {
 		for _, tenths := range []int64{2, 5, 10} {
 			s := newStation(t)
-			s.egress.IdleSlope[tsn.ClassSR] = admin
+			s.egress.IdleSlope[tsn.ClassSRA] = admin
 			list := tsn.GateControlList{CycleTime: cycle, Entries: []tsn.GateEntry{{Gates: allOpen, Interval: cycle * tenths / 10}}}
 			if rest := cycle - cycle*tenths/10; rest > 0 {
-				list.Entries = append(list.Entries, tsn.GateEntry{Gates: allOpen &^ (1 << tsn.ClassSR), Interval: rest})
+				list.Entries = append(list.Entries, tsn.GateEntry{Gates: allOpen &^ (1 << tsn.ClassSRA), Interval: rest})
 			}
 			s.start(t, list)
 			s.set(t) // the list before is over
-			got := s.overload(t, tsn.ClassSR, octets, every, 2000)
-			slope := read(t, s.k).EgressOf(1).Shapers[tsn.ClassSR].IdleSlope
+			got := s.overload(t, tsn.ClassSRA, octets, every, 2000)
+			slope := read(t, s.k).EgressOf(1).Shapers[tsn.ClassSRA].IdleSlope
 			t.Logf("cycle %d ns, open %d0 %%: %.0f kbit/s, with an idle slope of %d", cycle, tenths, got, slope)
 			if got < 0.99*float64(admin) {
 				t.Errorf("cycle %d ns, open %d0 %%: %.0f kbit/s of %v", cycle, tenths, got, admin)

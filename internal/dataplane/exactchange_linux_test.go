@@ -108,12 +108,12 @@ func (s *station) judge(t *testing.T, name string, sent [tsn.NumClasses]int, rs 
 // least is how early the kernel changes schedules.
 func (s *station) least() int64 { return s.k.GateLimits(s.egress.Port).MinInterval }
 
-// windows makes a list for software taprio of windows that each open one class,
-// in tenths of the cycle; control may leave at any time.
+// windows makes a list for software taprio of windows that each open one class
+// (or both SR classes), in tenths of the cycle; control may leave at any time.
 func (s *station) windows(cycle int64, tenths ...int64) *tsn.GateControlList {
 	list := &tsn.GateControlList{CycleTime: cycle}
-	for i, c := range []tsn.TrafficClass{tsn.ClassScheduled, tsn.ClassSR, tsn.ClassBestEffort} {
-		list.Entries = append(list.Entries, tsn.GateEntry{Gates: 1<<c | 1<<tsn.ClassControl, Interval: cycle / 10 * tenths[i]})
+	for i, g := range []tsn.GateMask{1 << tsn.ClassScheduled, 1<<tsn.ClassSRA | 1<<tsn.ClassSRB, 1 << tsn.ClassBestEffort} {
+		list.Entries = append(list.Entries, tsn.GateEntry{Gates: g | 1<<tsn.ClassControl, Interval: cycle / 10 * tenths[i]})
 	}
 	return qbv.ForSoftwareTaprio(list, s.least())
 }

@@ -92,7 +92,7 @@ func fabricState() tsn.DesiredState {
 			MDB: []tsn.MDBEntry{{Group: grp, VID: 10, Ports: []tsn.Port{0, 1, 3}}},
 		},
 		Egress: []tsn.PortEgress{
-			{Port: 1, ClassMap: tsn.DefaultClassMap, IdleSlope: [8]tsn.Rate{1: 20 * tsn.Mbps}, MaxSDU: [8]uint32{2: 500}},
+			{Port: 1, ClassMap: tsn.DefaultClassMap, IdleSlope: [8]tsn.Rate{tsn.ClassSRA: 20 * tsn.Mbps}, MaxSDU: [8]uint32{tsn.ClassScheduled: 500}},
 			{Port: 2, ClassMap: tsn.DefaultClassMap},
 			{Port: 3, ClassMap: tsn.DefaultClassMap},
 		},
@@ -330,7 +330,7 @@ func testEndStation(t *testing.T) {
 	c := realConfig()
 	c.Bridge, c.Ports = "", c.Ports[:1]
 	k := open(t, l.sw, c)
-	d := tsn.DesiredState{Egress: []tsn.PortEgress{{Port: 1, ClassMap: tsn.DefaultClassMap, IdleSlope: [8]tsn.Rate{1: 5 * tsn.Mbps}}}}
+	d := tsn.DesiredState{Egress: []tsn.PortEgress{{Port: 1, ClassMap: tsn.DefaultClassMap, IdleSlope: [8]tsn.Rate{tsn.ClassSRA: 5 * tsn.Mbps}}}}
 	set(t, k, d)
 	n := k.Writes()
 	set(t, k, d)

@@ -107,7 +107,7 @@ func testLaunchLate(t *testing.T) {
 	base := tai(t) + 100_000_000
 	missed := base + 300_000
 	s.launch(t, 3, missed)
-	open, shut := tsn.GateMask(0xf), tsn.GateMask(0xf)&^(1<<tsn.ClassScheduled)
+	open, shut := allOpen, allOpen&^(1<<tsn.ClassScheduled)
 	s.egress.Gates = &tsn.GateControlList{
 		BaseTime: tsn.PTPTime{NS: base + gptpAhead}, CycleTime: 1_000_000,
 		Entries: []tsn.GateEntry{{Gates: shut, Interval: 900_000}, {Gates: open, Interval: 100_000}},

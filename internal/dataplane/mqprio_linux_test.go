@@ -27,10 +27,10 @@ func testUngated(t *testing.T) {
 	}
 	s.egress = &s.desired.Egress[0]
 	for _, slope := range []tsn.Rate{0, 20 * tsn.Mbps, 10 * tsn.Mbps, 0, 20 * tsn.Mbps} {
-		s.egress.IdleSlope[tsn.ClassSR] = slope
+		s.egress.IdleSlope[tsn.ClassSRA] = slope
 		s.set(t)
 		e := read(t, k).Egress[0]
-		if !e.Rooted || !e.Ungated || tsn.Rate(e.Shapers[tsn.ClassSR].IdleSlope) != slope {
+		if !e.Rooted || !e.Ungated || tsn.Rate(e.Shapers[tsn.ClassSRA].IdleSlope) != slope {
 			t.Errorf("slope %s: %+v", slope, e)
 		}
 		again := open(t, sw, cfg)
@@ -47,22 +47,22 @@ func testUngated(t *testing.T) {
 	from := tai(t) + 1_000_000
 	for i := range int64(frames) { // a quarter more than the slope
 		sleepUntil(t, from+i*480_000)
-		s.send(t, tsn.ClassSR, octets)
+		s.send(t, tsn.ClassSRA, octets)
 		s.send(t, tsn.ClassBestEffort, 64)
 	}
 	sleepUntil(t, from+1_000_000_000)
 	var first, last int64
 	var count [tsn.NumClasses]int
 	for _, a := range arrivals(t, s.rx) {
-		if count[a.n]++; tsn.TrafficClass(a.n) == tsn.ClassSR {
+		if count[a.n]++; tsn.TrafficClass(a.n) == tsn.ClassSRA {
 			if last = a.at; first == 0 {
 				first = a.at
 			}
 		}
 	}
 	rate := float64(frames-1) * octets * 8 * 1e6 / float64(last-first)
-	t.Logf("%d frames, %.0f kbit/s, idle slope 20000", count[tsn.ClassSR], rate)
-	if count[tsn.ClassSR] != frames || count[tsn.ClassBestEffort] != frames || rate < 19_800 || rate > 20_200 {
+	t.Logf("%d frames, %.0f kbit/s, idle slope 20000", count[tsn.ClassSRA], rate)
+	if count[tsn.ClassSRA] != frames || count[tsn.ClassBestEffort] != frames || rate < 19_800 || rate > 20_200 {
 		t.Errorf("%v frames, %.0f kbit/s", count, rate)
 	}
 	s.egress.Gates = &tsn.GateControlList{CycleTime: 1000, Entries: []tsn.GateEntry{{Interval: 1000}}}

@@ -89,7 +89,7 @@ func awaitOne(t *testing.T, k *dataplane.Kernel) {
 func someList(base int64, n int) *tsn.GateControlList {
 	g := &tsn.GateControlList{BaseTime: tsn.PTPTime{NS: base}, CycleTime: int64(n) * 100_000, CycleTimeExtension: 50_000}
 	for i := range n {
-		g.Entries = append(g.Entries, tsn.GateEntry{Gates: tsn.GateMask(8 | i%8), Interval: 100_000})
+		g.Entries = append(g.Entries, tsn.GateEntry{Gates: tsn.GateMask(1<<tsn.ClassControl | i%8), Interval: 100_000})
 	}
 	return g
 }
@@ -285,12 +285,12 @@ func testMaxSDU(t *testing.T) {
 	const short = 800 // ns: 1000 octets at veth's 10 Gbit/s
 	d.Egress[0].Gates = &tsn.GateControlList{
 		BaseTime: tsn.PTPTime{NS: tai(t) + lead}, CycleTime: 1_000_000,
-		Entries: []tsn.GateEntry{{Gates: 0xf, Interval: short}, {Gates: 0x8, Interval: 1_000_000 - short}},
+		Entries: []tsn.GateEntry{{Gates: 0x1f, Interval: short}, {Gates: 0x10, Interval: 1_000_000 - short}},
 	}
 	set(t, k, d)
 	awaitOne(t, k)
 	e := read(t, k).EgressOf(1)
-	if e.MaxSDU != [8]uint32{0: 1000 - 14, 1: 300, 2: 1000 - 14} {
+	if e.MaxSDU != [8]uint32{0: 1000 - 14, 1: 300, 2: 1000 - 14, 3: 1000 - 14} {
 		t.Errorf("max-SDU %v", e.MaxSDU)
 	}
 	if r := set(t, k, d); len(r.Applied) != 0 {
@@ -324,7 +324,7 @@ func testMaxSDU(t *testing.T) {
 	slow := open(t, l.sw, stationConfig("p1", dataplane.OffloadNone)) // a medium of 1 Gbit/s
 	set(t, slow, d)
 	awaitOne(t, slow)
-	if e := read(t, slow).EgressOf(1); e.MaxSDU != [8]uint32{0: 100 - 38, 1: 100 - 38, 2: 100 - 38} {
+	if e := read(t, slow).EgressOf(1); e.MaxSDU != [8]uint32{0: 100 - 38, 1: 100 - 38, 2: 100 - 38, 3: 100 - 38} {
 		t.Errorf("max-SDU %v at a tenth of the speed", e.MaxSDU)
 	}
 }

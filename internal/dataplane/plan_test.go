@@ -94,7 +94,7 @@ func drawDesired(t *rapid.T, base int64) tsn.DesiredState {
 		if flag() {
 			e.Gates = &tsn.GateControlList{
 				BaseTime: tsn.PTPTime{NS: base + rapid.Int64Range(2_000_000, 9_000_000).Draw(t, "base")}, CycleTime: 1_000_000,
-				Entries: []tsn.GateEntry{{Gates: 0xb, Interval: 600_000}, {Gates: tsn.GateMask(rapid.IntRange(8, 15).Draw(t, "mask")), Interval: 400_000}},
+				Entries: []tsn.GateEntry{{Gates: 0x17, Interval: 600_000}, {Gates: tsn.GateMask(rapid.IntRange(1<<tsn.ClassControl, 1<<tsn.NumClasses-1).Draw(t, "mask")), Interval: 400_000}},
 			}
 		}
 		d.Egress = append(d.Egress, e)
@@ -465,7 +465,7 @@ func TestBoardsRefuseByName(t *testing.T) {
 	}
 	list := &tsn.GateControlList{BaseTime: tsn.PTPTime{NS: 1e9}, CycleTime: 64_000, CycleTimeExtension: 5}
 	for range 64 {
-		list.Entries = append(list.Entries, tsn.GateEntry{Gates: 9, Interval: 1000})
+		list.Entries = append(list.Entries, tsn.GateEntry{Gates: 17, Interval: 1000})
 	}
 	gated := tsn.DesiredState{Bridge: &tsn.BridgeState{}, Egress: []tsn.PortEgress{{Port: 1, ClassMap: tsn.DefaultClassMap, Gates: list}}}
 	for b, ok := range map[*fake.Board]bool{&fake.Felix: false, &fake.LAN966x: false, &fake.Software: true} {
@@ -611,10 +611,10 @@ func TestShaper(t *testing.T) {
 // software the credit rises after each closing too; and until a schedule begins
 // the one before must do with the shaper as well.
 func TestShaperBehindGates(t *testing.T) {
-	const sr, all = 1 << tsn.ClassSR, 0xf
+	const sr, all = 1 << tsn.ClassSRA, 1<<tsn.NumClasses - 1
 	twice := []tsn.GateEntry{{Gates: all, Interval: 1_000_000}, {Gates: all &^ sr, Interval: 2_000_000}, {Gates: all, Interval: 3_000_000}, {Gates: all &^ sr, Interval: 2_000_000}}
 	state := func(base int64, es ...tsn.GateEntry) tsn.DesiredState {
-		e := tsn.PortEgress{Port: 1, ClassMap: tsn.DefaultClassMap, IdleSlope: [8]tsn.Rate{tsn.ClassSR: 10 * tsn.Mbps}}
+		e := tsn.PortEgress{Port: 1, ClassMap: tsn.DefaultClassMap, IdleSlope: [8]tsn.Rate{tsn.ClassSRA: 10 * tsn.Mbps}}
 		if len(es) > 0 {
 			e.Gates = &tsn.GateControlList{BaseTime: tsn.PTPTime{NS: base}, Entries: es}
 			for _, x := range es {
@@ -630,7 +630,7 @@ func TestShaperBehindGates(t *testing.T) {
 			t.Fatal(err)
 		}
 		s, _ := k.Read()
-		return s.EgressOf(1).Shapers[tsn.ClassSR].IdleSlope
+		return s.EgressOf(1).Shapers[tsn.ClassSRA].IdleSlope
 	}
 	begins := func() {
 		if err := k.AwaitOper(t.Context(), 1); err != nil {

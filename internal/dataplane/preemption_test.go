@@ -63,7 +63,7 @@ func TestPreemption(t *testing.T) {
 		t.Errorf("steps %v", r.Applied)
 	}
 	for _, want := range []string{
-		"qdisc dev p1 root taprio num_tc 4 offload full\n", "  class 1 max-sdu 500\n", "  preemptible 0\n",
+		"qdisc dev p1 root taprio num_tc 5 offload full\n", "  class 1 max-sdu 500\n", "  preemptible 0\n",
 		"  mac merge pmac-enabled on tx-enabled on verify-enabled on verify-time 10 tx-min-frag-size 124\n",
 	} {
 		if !strings.Contains(k.String(), want) {
@@ -115,7 +115,7 @@ func TestSharedTable(t *testing.T) {
 	for i := range d.Egress {
 		g := &tsn.GateControlList{BaseTime: tsn.PTPTime{NS: 1_000_000_000}, CycleTime: 90_000}
 		for range 90 {
-			g.Entries = append(g.Entries, tsn.GateEntry{Gates: 8, Interval: 1000})
+			g.Entries = append(g.Entries, tsn.GateEntry{Gates: 16, Interval: 1000})
 		}
 		d.Egress[i].Gates = g
 	}

@@ -62,7 +62,7 @@ func TestTaprioRoundTrip(t *testing.T) {
 // TestTaprioBytes fixes the bytes for each mode. In full offload class numbers are the standard's, no
 // clock is given, and flags is 2.
 func TestTaprioBytes(t *testing.T) {
-	s := &Schedule{Base: 1, Cycle: 3000, Entries: []tsn.GateEntry{{Gates: 0x8, Interval: 1000}, {Gates: 0x7, Interval: 2000}}}
+	s := &Schedule{Base: 1, Cycle: 3000, Entries: []tsn.GateEntry{{Gates: 0x10, Interval: 1000}, {Gates: 0xf, Interval: 2000}}}
 	var out bytes.Buffer
 	for _, c := range []struct {
 		name string
@@ -70,10 +70,10 @@ func TestTaprioBytes(t *testing.T) {
 		cl   classes
 		per  perClass
 	}{
-		{"software, lowest first", OffloadNone, classes{4, LowestFirst}, perClass{}},
-		{"full offload", OffloadFull, classes{4, HighestFirst}, perClass{}},
-		{"txtime-assist", OffloadTxTime, classes{4, HighestFirst}, perClass{MaxSDU: &[8]uint32{1: 300}}},
-		{"full offload, class 0 preemptible", OffloadFull, classes{4, HighestFirst}, perClass{&[8]uint32{}, &[8]bool{0: true}}},
+		{"software, lowest first", OffloadNone, classes{5, LowestFirst}, perClass{}},
+		{"full offload", OffloadFull, classes{5, HighestFirst}, perClass{}},
+		{"txtime-assist", OffloadTxTime, classes{5, HighestFirst}, perClass{MaxSDU: &[8]uint32{1: 300}}},
+		{"full offload, class 0 preemptible", OffloadFull, classes{5, HighestFirst}, perClass{&[8]uint32{}, &[8]bool{0: true}}},
 	} {
 		root := c.cl.root(tsn.DefaultClassMap, PortConfig{Offload: c.o})
 		out.WriteString(c.name + "\n" + hex.Dump(encoded(t, c.cl, root, false, s, c.per)))
@@ -92,12 +92,12 @@ func TestTaprioBytes(t *testing.T) {
 // TestAllOpenNeverStops: the all-open schedule is sent as all ones, for which
 // taprio needs no timer; a list of the scheduler never is.
 func TestAllOpenNeverStops(t *testing.T) {
-	cl := classes{n: 4, order: LowestFirst}
+	cl := classes{n: 5, order: LowestFirst}
 	ones := []byte{0xff, 0xff, 0xff, 0xff}
-	if !bytes.Contains(encoded(t, cl, cl.root(tsn.DefaultClassMap, PortConfig{}), true, AllOpen(4), perClass{}), ones) {
+	if !bytes.Contains(encoded(t, cl, cl.root(tsn.DefaultClassMap, PortConfig{}), true, AllOpen(5), perClass{}), ones) {
 		t.Error("the all-open mask is not all ones")
 	}
-	two := &Schedule{Cycle: 2000, Entries: []tsn.GateEntry{{Gates: 0xf, Interval: 1000}, {Gates: 0x8, Interval: 1000}}}
+	two := &Schedule{Cycle: 2000, Entries: []tsn.GateEntry{{Gates: 0x1f, Interval: 1000}, {Gates: 0x10, Interval: 1000}}}
 	if bytes.Contains(encoded(t, cl, cl.root(tsn.DefaultClassMap, PortConfig{}), true, two, perClass{}), ones) {
 		t.Error("an open entry of a list is all ones: frames would run over its end")
 	}
@@ -106,8 +106,8 @@ func TestAllOpenNeverStops(t *testing.T) {
 // FuzzTaprio: any options are read or refused, and what is read is bounded by
 // its input.
 func FuzzTaprio(f *testing.F) {
-	cl := classes{n: 4, order: LowestFirst}
-	f.Add(encoded(f, cl, cl.root(tsn.DefaultClassMap, PortConfig{}), false, AllOpen(4), perClass{&[8]uint32{1: 5}, &[8]bool{1: true}}))
+	cl := classes{n: 5, order: LowestFirst}
+	f.Add(encoded(f, cl, cl.root(tsn.DefaultClassMap, PortConfig{}), false, AllOpen(5), perClass{&[8]uint32{1: 5}, &[8]bool{1: true}}))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		s, err := cl.decodeTaprio(b)
 		if err != nil {

@@ -25,7 +25,7 @@ var (
 	groupA  = tsn.MAC{0x91, 0xe0, 0xf0, 0, 0, 0xa}
 	groupB  = tsn.MAC{0x91, 0xe0, 0xf0, 0, 0, 0xb}
 	ports   = []tsn.Port{1, 2, 3}
-	allOpen = tsn.GateMask(15)
+	allOpen = tsn.GateMask(1<<tsn.NumClasses - 1)
 )
 
 // config is a bridge: ports 1 and 2 to others, 3 to a station.
@@ -202,7 +202,7 @@ func TestEndStation(t *testing.T) {
 		t.Errorf("%+v, deadline %d", b.desired, b.Deadline())
 	}
 	b.step(put(1, tsn.Reservation{Stream: stream(1, groupA, vid), Ports: ports[:1]}))
-	if d := b.want(); d.Bridge != nil || d.Egress[0].IdleSlope[tsn.ClassSR] == 0 {
+	if d := b.want(); d.Bridge != nil || d.Egress[0].IdleSlope[tsn.ClassSRA] == 0 {
 		t.Errorf("%+v, results %v", d, b.results)
 	}
 	if _, err := b.Path(vid, talker, hearer); err == nil || !strings.Contains(err.Error(), "end station") {
@@ -229,13 +229,13 @@ func TestComposition(t *testing.T) {
 	if fmt.Sprint(d.Bridge.MDB) != fmt.Sprint(wantMDB) {
 		t.Errorf("groups %v, want %v", d.Bridge.MDB, wantMDB)
 	}
-	one, two := d.Egress[0].IdleSlope[tsn.ClassSR], d.Egress[1].IdleSlope[tsn.ClassSR]
-	if one == 0 || two != 2*one || d.Egress[2].IdleSlope[tsn.ClassSR] != 0 {
+	one, two := d.Egress[0].IdleSlope[tsn.ClassSRA], d.Egress[1].IdleSlope[tsn.ClassSRA]
+	if one == 0 || two != 2*one || d.Egress[2].IdleSlope[tsn.ClassSRA] != 0 {
 		t.Errorf("slopes %v", d.Egress)
 	}
 
 	b.step(qbv.Clock{Now: tsn.PTPTime{NS: 1000}, Synced: true})
-	list := &tsn.GateControlList{CycleTime: millisecond, Entries: []tsn.GateEntry{{Gates: allOpen, Interval: 600_000}, {Gates: 11, Interval: 400_000}}}
+	list := &tsn.GateControlList{CycleTime: millisecond, Entries: []tsn.GateEntry{{Gates: allOpen, Interval: 600_000}, {Gates: 23, Interval: 400_000}}}
 	b.step(qbv.Stage{RequestID: 2, ID: "s", Lists: []qbv.PortList{{Port: 2, List: list}, {Port: 1, List: list}}})
 	if b.desired != nil {
 		t.Error("a stage changed the desired state")
@@ -248,7 +248,7 @@ func TestComposition(t *testing.T) {
 	if g := b.desired[0].Gates; len(g) != 2 || g[0].Port != 1 || g[1].Port != 2 || g[0].Generation == 0 {
 		t.Errorf("gate changes %v", g)
 	}
-	if fmt.Sprint(d.Bridge.MDB) != fmt.Sprint(wantMDB) || d.Egress[1].IdleSlope[tsn.ClassSR] != two {
+	if fmt.Sprint(d.Bridge.MDB) != fmt.Sprint(wantMDB) || d.Egress[1].IdleSlope[tsn.ClassSRA] != two {
 		t.Error("the gates drove out the reservations")
 	}
 
@@ -270,11 +270,11 @@ func TestComposition(t *testing.T) {
 			b.step(tsn.Timeout{})
 		}
 	}
-	if d = b.want(); len(d.Bridge.FDB) >= len(before) || fmt.Sprint(d.Bridge.MDB) != fmt.Sprint(wantMDB) || d.Egress[1].IdleSlope[tsn.ClassSR] != two {
+	if d = b.want(); len(d.Bridge.FDB) >= len(before) || fmt.Sprint(d.Bridge.MDB) != fmt.Sprint(wantMDB) || d.Egress[1].IdleSlope[tsn.ClassSRA] != two {
 		t.Errorf("after the station left: %+v", d)
 	}
 	b.step(put(4))
-	if d = b.want(); len(d.Bridge.MDB) != 0 || d.Egress[1].IdleSlope[tsn.ClassSR] != 0 {
+	if d = b.want(); len(d.Bridge.MDB) != 0 || d.Egress[1].IdleSlope[tsn.ClassSRA] != 0 {
 		t.Errorf("after the streams left: %+v", d)
 	}
 }

@@ -147,7 +147,7 @@ func (l *lab) refusedList(name string) string {
 	l.t.Helper()
 	long := &tsn.GateControlList{CycleTime: 80 * 130 * microsecond}
 	for i := range 80 {
-		long.Entries = append(long.Entries, tsn.GateEntry{Gates: tsn.GateMask(8 | i%2), Interval: 130 * microsecond})
+		long.Entries = append(long.Entries, tsn.GateEntry{Gates: tsn.GateMask(1<<tsn.ClassControl | i%2), Interval: 130 * microsecond})
 	}
 	now, _ := l.PTPNow(l.Node(name))
 	stage := l.Ask(name, func(id uint64) tsn.Event {

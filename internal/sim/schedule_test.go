@@ -247,7 +247,7 @@ func (l *lab) checkGroup(streams []pathplan.Stream) {
 		if err != nil {
 			l.t.Fatal(err)
 		}
-		if got := state.EgressOf(h.Port).Shapers[tsn.ClassSR].IdleSlope; got == 0 {
+		if got := state.EgressOf(h.Port).Shapers[tsn.ClassSRA].IdleSlope; got == 0 {
 			l.t.Errorf("%s port %d has no shaper for the group stream", l.nodeOf(h.System), h.Port)
 		}
 	}
@@ -259,7 +259,7 @@ func TestUnsteeredGatesTakeNoSchedule(t *testing.T) {
 	l.settle()
 	l.until(20*second, "time", l.timeAgreed)
 	l.Run(2 * second)
-	list := &tsn.GateControlList{CycleTime: millisecond, Entries: []tsn.GateEntry{{Gates: 15, Interval: millisecond / 2}, {Gates: 11, Interval: millisecond / 2}}}
+	list := &tsn.GateControlList{CycleTime: millisecond, Entries: []tsn.GateEntry{{Gates: 31, Interval: millisecond / 2}, {Gates: 23, Interval: millisecond / 2}}}
 	stage := l.Ask("b2", func(id uint64) tsn.Event {
 		return qbv.Stage{RequestID: id, ID: "x", Lists: []qbv.PortList{{Port: 1, List: list}}}
 	})
@@ -282,9 +282,9 @@ func TestBoardRefusesList(t *testing.T) {
 	l.Run(2 * second)
 	long := &tsn.GateControlList{CycleTime: 80 * 130 * microsecond}
 	for i := range 80 {
-		long.Entries = append(long.Entries, tsn.GateEntry{Gates: tsn.GateMask(8 | i%2), Interval: 130 * microsecond})
+		long.Entries = append(long.Entries, tsn.GateEntry{Gates: tsn.GateMask(1<<tsn.ClassControl | i%2), Interval: 130 * microsecond})
 	}
-	short := &tsn.GateControlList{CycleTime: millisecond, Entries: []tsn.GateEntry{{Gates: 15, Interval: millisecond / 2}, {Gates: 11, Interval: millisecond / 2}}}
+	short := &tsn.GateControlList{CycleTime: millisecond, Entries: []tsn.GateEntry{{Gates: 31, Interval: millisecond / 2}, {Gates: 23, Interval: millisecond / 2}}}
 	stage := l.Ask("b2", func(id uint64) tsn.Event {
 		return qbv.Stage{RequestID: id, ID: "x", Lists: []qbv.PortList{{Port: 1, List: long}, {Port: 2, List: short}}}
 	})

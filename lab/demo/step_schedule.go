@@ -153,7 +153,7 @@ func (l *lab) countClasses(ctx context.Context, s *stepReport) error {
 			for c := range got {
 				got[c] = after[c] - before[c]
 			}
-			return fmt.Sprintf("class 0: %d, 1: %d, 2 (scheduled): %d, 3 (control): %d", got[0], got[1], got[2], got[3]), got[tsn.ClassScheduled] >= classFrames, nil
+			return fmt.Sprintf("class 0: %d, 1: %d, 2: %d, 3 (scheduled): %d, 4 (control): %d", got[0], got[1], got[2], got[3], got[4]), got[tsn.ClassScheduled] >= classFrames, nil
 		})
 	s.fact("classCounts", got)
 	if err != nil {

@@ -73,7 +73,7 @@ func (g *grid) add(from, to int, period int64, size, frames int) {
 
 func softwarePort(rate tsn.Rate, least int64) schedule.Link {
 	return schedule.Link{
-		Rate: rate, PropagationDelay: 50, ProcessingDelay: 2000, Queues: 4, Scheduled: 1 << tsn.ClassScheduled,
+		Rate: rate, PropagationDelay: 50, ProcessingDelay: 2000, Queues: tsn.NumClasses, Scheduled: 1 << tsn.ClassScheduled,
 		GuardOctets: 1542, Control: tsn.ClassControl, ControlOctets: 1542, MinInterval: least, Software: true,
 	}
 }

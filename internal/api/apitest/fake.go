@@ -95,7 +95,7 @@ func (f *Fake) Diff(context.Context) (*api.Diff, error) {
 	return &api.Diff{Node: f.Name, Entries: []api.DiffEntry{
 		{Kind: "fdb", Key: "02:00:00:00:01:02 vlan 100", Want: "port 1", Have: "port 2"},
 		{Kind: "mdb", Key: "01:00:5e:00:00:01 vlan 101", Have: "ports 1 2 3"},
-		{Kind: "egress", Key: "port 3", Want: "base 1000000000 cycle 10000000 0f/9000000 04/500000 0f/500000"},
+		{Kind: "egress", Key: "port 3", Want: "base 1000000000 cycle 10000000 1f/9000000 08/500000 1f/500000"},
 	}}, f.did("Diff")
 }
 
@@ -259,7 +259,7 @@ func (f *Fake) ShowStream(_ context.Context, stream string) (*api.StreamState, e
 func Schedule(state string) *api.Schedule {
 	gates := &tsn.GateControlList{
 		BaseTime: tsn.PTPTime{NS: 1_000_000_000}, CycleTime: 10_000_000,
-		Entries: []tsn.GateEntry{{Gates: 0x0b, Interval: 2_000_000}, {Gates: 0x0c, Interval: 500_000}, {Gates: 0x0b, Interval: 7_500_000}},
+		Entries: []tsn.GateEntry{{Gates: 0x17, Interval: 2_000_000}, {Gates: 0x18, Interval: 500_000}, {Gates: 0x17, Interval: 7_500_000}},
 	}
 	id := Stream(1).ID
 	s := &api.Schedule{

@@ -23,7 +23,7 @@ var states = []struct {
 	{"2-stream", stream(fabric(nil))},
 	{"3-gates", stream(fabric(&tsn.GateControlList{
 		BaseTime: tsn.PTPTime{NS: 1_000_000_000}, CycleTime: 1_000_000,
-		Entries: []tsn.GateEntry{{Gates: 0x0c, Interval: 300_000}, {Gates: 0x0b, Interval: 690_000}, {Gates: 0x08, Interval: 10_000}},
+		Entries: []tsn.GateEntry{{Gates: 0x18, Interval: 300_000}, {Gates: 0x17, Interval: 690_000}, {Gates: 0x10, Interval: 10_000}},
 	}))},
 	{"4-rerouted", rerouted(fabric(nil))},
 	{"5-filtered", filtered(stream(fabric(nil)), true)},
