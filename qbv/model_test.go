@@ -10,7 +10,7 @@ import (
 
 func testLimits() Limits {
 	return Limits{
-		Classes: 4, MaxEntries: 4, MinInterval: 1000, MaxInterval: 5_000_000, MaxCycle: 10_000_000,
+		Classes: tsn.NumClasses, MaxEntries: 4, MinInterval: 1000, MaxInterval: 5_000_000, MaxCycle: 10_000_000,
 		ControlOctets: MaxFrameOctets, Rate: 100 * tsn.Mbps,
 	}
 }
