@@ -35,8 +35,17 @@ func vectors() (names []string, packets [][]byte) {
 	add("retry", Packet{Type: TypeRetry, DestID: 0x1122334455667788, Token: []byte("0123456789abcdef")})
 	add("accept", Packet{Type: TypeAccept, DestID: 0x1122334455667788, Params: Params{SourceID: 0xa1a2a3a4a5a6a7a8, MaxDatagram: 1200, Window: 65536, AckDelay: 2000}})
 	add("refuse", Packet{Type: TypeRefuse, DestID: 0x1122334455667788, Code: CodeResources, Text: "full"})
+	params.Security, params.Suites, params.KeyID = SecurityPSK, SuiteAES128GCM, "key-1"
+	for i := range params.Public {
+		params.Public[i] = byte(i)
+	}
+	proof := []byte("fedcba9876543210")
+	add("init-psk", Packet{Type: TypeInit, Params: params, Token: []byte("0123456789abcdef"), Proof: proof})
+	params.KeyID, params.Capabilities = "", CapMigrate
+	add("accept-psk", Packet{Type: TypeAccept, DestID: 0x1122334455667788, Params: params, Proof: proof})
 	add("reset", Packet{Type: TypeReset, ResetID: 0xa1a2a3a4a5a6a7a8, PacketNumber: 77})
 	data("ping", 0, &Ping{})
+	data("challenge", 1, &Challenge{[8]byte{1, 2, 3, 4, 5, 6, 7, 8}}, &Response{[8]byte{8, 7, 6, 5, 4, 3, 2, 1}})
 	data("close", 5, &CloseFrame{Code: CodeClosed, Text: "bye"})
 	data("ack-one", 6, &Ack{Delay: 250, Limit: 300000, Ranges: []AckRange{{0, 9}}})
 	data("ack-holes", 7, &Ack{Delay: 0, Limit: 300001, Ranges: []AckRange{{100, 100}, {90, 95}, {3, 80}}})
@@ -158,7 +167,7 @@ func FuzzParse(f *testing.F) {
 // input is frames, split at each 0xff.
 func FuzzConn(f *testing.F) {
 	_, packets := vectors()
-	for _, p := range packets[6:] {
+	for _, p := range packets[8:] {
 		f.Add(p[headerLen+8:])
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
@@ -168,7 +177,7 @@ func FuzzConn(f *testing.F) {
 		for _, frames := range bytes.Split(b, []byte{0xff}) {
 			s.now = s.now.Add(100_000)
 			p := AppendPacket(nil, Packet{Type: TypeData, Version: Version, DestID: c.localID, PacketNumber: pn, Frames: frames})
-			s.effects(1, c.Step(s.now, Datagram{p}))
+			s.effects(1, c.Step(s.now, Datagram{Data: p}))
 			s.effects(1, c.Step(s.now, Write{[]Message{{Stream: 1, Data: frames}}}))
 			pn++
 		}

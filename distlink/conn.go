@@ -1,7 +1,10 @@
 package distlink
 
 import (
+	"crypto/hmac"
+	"encoding/binary"
 	"fmt"
+	"net/netip"
 
 	tsn "tsnswitch"
 )
@@ -20,12 +23,13 @@ const (
 	CodeTooLong      Code = 6
 	CodeReset        Code = 7
 	CodeSetupTimeout Code = 8
+	CodeSecurity     Code = 9
 )
 
 func (c Code) String() string {
 	names := [...]string{
 		"closed", "version not supported", "no resources", "protocol violation", "peer not heard",
-		"no progress", "message too long", "reset by peer", "set-up timed out",
+		"no progress", "message too long", "reset by peer", "set-up timed out", "security",
 	}
 	if int(c) < len(names) {
 		return names[c]
@@ -35,16 +39,30 @@ func (c Code) String() string {
 
 // Config are the knobs of a connection. The zero value means the defaults.
 type Config struct {
-	MaxDatagram  int      // octets of a datagram; 1400
+	MaxDatagram  int      // most octets of a datagram; 1472
 	Window       uint64   // credit given to the peer, octets; 256 KiB
 	MaxMessage   int      // longest message taken, octets; 64 MiB
 	MaxStreams   int      // streams the peer may use; 4096
-	KeepAlive    int64    // ns until a silent peer is dead; 1.5 s
+	KeepAlive    int64    // ns until a silent peer is dead; 0.9 s
 	AckDelay     int64    // ns an ACK may be held; 1 ms
 	ProbeFloor   int64    // ns, least 4*rttvar of the probe time-out; 2 ms
 	Stall        int64    // ns without progress until the link goes down; 10 s
 	SetupTimeout int64    // ns for the set-up; 5 s
-	Rate         tsn.Rate // on the wire; 0 is unlimited
+	Rate         tsn.Rate // reserved, on the wire; 0 is none: congestion control
+
+	// Keys are pre-shared. A client uses the first, a server the one that the
+	// client names. Without any there is no security, and the peer has to want
+	// none either.
+	Keys []Key
+}
+
+// Random fills b with random octets. In a simulation they follow from a seed.
+type Random func(b []byte)
+
+func (r Random) id() uint64 {
+	var b [8]byte
+	r(b[:])
+	return max(1, binary.BigEndian.Uint64(b[:]))
 }
 
 func (c Config) withDefaults() Config {
@@ -54,7 +72,7 @@ func (c Config) withDefaults() Config {
 		}
 	}
 	if c.MaxDatagram < minDatagram || c.MaxDatagram > maxDatagram {
-		c.MaxDatagram = 1400
+		c.MaxDatagram = 1472
 	}
 	if c.Window == 0 || c.Window > 1<<31 {
 		c.Window = 256 << 10
@@ -65,7 +83,7 @@ func (c Config) withDefaults() Config {
 	if c.MaxStreams <= 0 {
 		c.MaxStreams = 4096
 	}
-	def(&c.KeepAlive, 1_500_000_000)
+	def(&c.KeepAlive, 900_000_000)
 	def(&c.AckDelay, 1_000_000)
 	def(&c.ProbeFloor, 2_000_000)
 	def(&c.Stall, 10_000_000_000)
@@ -75,29 +93,63 @@ func (c Config) withDefaults() Config {
 
 // Events of Conn, besides tsn.Timeout. Any event starts a client's set-up.
 type (
-	// Datagram arrived from the peer's address.
-	Datagram struct{ Data []byte }
+	// Datagram arrived. From is needed only where the peer may move: zero is the
+	// peer's address.
+	Datagram struct {
+		From netip.AddrPort
+		Data []byte
+	}
 	// Write queues messages; they are packed together where they fit.
 	Write struct{ Messages []Message }
 	// Read says that the application has taken Octets of delivered messages,
 	// each counted with one octet for its end: the peer gets new credit.
 	Read struct{ Octets int }
+	// Touch says that this side has a new address: the peer hears of it at once.
+	Touch struct{}
 	// Close tells the peer and ends the connection at once; what is queued is
 	// dropped.
 	Close struct{ Text string }
 )
 
+// Class is who goes first: all of a higher one, then a lower one.
+type Class uint8
+
+// The classes.
+const (
+	Bulk Class = iota
+	Configured
+	Control
+	classes
+)
+
+// Fence is what a message waits for besides its stream, and what waits for it.
+type Fence uint8
+
+// The fences.
+const (
+	NoFence  Fence = iota
+	AfterAll       // delivered after all before it
+	Barrier        // and all after it are delivered after it
+)
+
 // Message is one unit of delivery. Its Data belongs to the receiver of it.
 type Message struct {
-	Stream  uint32
-	Barrier bool // only Write: delivered after all before it, before all after it
-	Data    []byte
+	Stream uint32
+	Class  Class // only Write
+	Fence  Fence // only Write
+	Data   []byte
 }
 
 // Effects of Conn.
 type (
-	// Transmit asks to send a datagram to the peer.
-	Transmit struct{ Data []byte }
+	// Transmit asks to send a datagram. To is zero for a client, which has one
+	// server.
+	Transmit struct {
+		To   netip.AddrPort
+		Data []byte
+	}
+	// Moved says that the peer has another address now.
+	Moved struct{ To netip.AddrPort }
 	// Established says that the set-up is complete; at most once.
 	Established struct{}
 	// Deliver hands over a message in its order; the application answers
@@ -118,11 +170,16 @@ type Stats struct {
 	MessagesSent, MessagesReceived uint64 // written, delivered
 	Retransmitted                  uint64 // segments sent again
 	Probes                         uint64
-	Duplicates, Malformed          uint64 // packets dropped
+	Duplicates, Malformed, Forged  uint64 // packets dropped
 	Blocked                        uint64 // times the peer's credit ran out
+	Starved                        uint64 // times that something was queued and nothing sent
+	Moves, BlackHoles              uint64 // of the peer; times the path became narrower
 	SmoothedRTT, RTTVar            int64  // ns
 	Queued                         int    // octets written and not yet sent once
 	InFlight                       int    // octets sent and not acknowledged
+	Datagram                       int    // longest that is sent, octets
+	CongestionWindow               int    // octets; 0 with a configured rate
+	Security                       uint8
 }
 
 type connState uint8
@@ -136,9 +193,11 @@ const (
 // Conn is one end of a connection; it implements tsn.Machine.
 type Conn struct {
 	cfg               Config
+	random            Random
 	state             connState
 	client            bool
 	localID, remoteID uint64
+	remote            netip.AddrPort // server: where the peer is
 
 	token     []byte      // client: from RETRY
 	started   bool        // client: first INIT sent
@@ -147,31 +206,58 @@ type Conn struct {
 	initWait  int64
 	initsSent int
 
+	schedule     *keySchedule // nil: no security
+	init         []byte       // client: the INIT, always the same with one token
+	acceptPacket []byte       // server
+	seal, open   *keys
+	capabilities uint32
+
 	recv  receiver
 	send  sender
 	rtt   rttEstimate
 	live  liveness
+	mtu   pathMTU
+	cong  congestion
+	path  pathCheck
 	stats Stats
 	out   []tsn.Effect
 }
 
-// NewClient makes the side that sends INIT. id must be random and not zero.
-func NewClient(cfg Config, id uint64) *Conn {
-	c := newConn(cfg, id)
+// NewClient makes the side that sends INIT. With Config.Keys the first is used.
+func NewClient(cfg Config, random Random) *Conn {
+	c := newConn(cfg, random)
 	c.client, c.state, c.initWait = true, connecting, 100_000_000
+	if len(cfg.Keys) > 0 {
+		c.schedule = newKeySchedule(cfg.Keys[0], random)
+	}
 	return c
 }
 
-// newServer makes the side that answers a validated INIT.
-func newServer(cfg Config, id uint64, init Packet, now tsn.Instant) *Conn {
-	c := newConn(cfg, id)
+// newServer makes the side that answers an INIT whose token and binder are
+// right; raw are its octets. A non-nil error is the client's fault.
+func newServer(cfg Config, random Random, from netip.AddrPort, init Packet, raw []byte, s *keySchedule, now tsn.Instant) (*Conn, error) {
+	c := newConn(cfg, random)
+	c.remote, c.schedule, c.remoteID = from, s, init.Params.SourceID
+	accept := Packet{Type: TypeAccept, Version: Version, DestID: c.remoteID, Params: c.params()}
+	accept.Params.KeyID = ""
+	c.acceptPacket = AppendPacket(nil, accept)
+	if s != nil {
+		accept.Proof = make([]byte, tagLen)
+		b := AppendPacket(nil, accept)
+		body := b[:len(b)-tagLen]
+		tag, client, server, err := s.sessionKeys(init.Params.Public, raw, body)
+		if err != nil {
+			return nil, err
+		}
+		c.acceptPacket, c.open, c.seal = append(body, tag...), client, server
+	}
 	c.establish(now, init.Params)
 	c.out = c.out[:0] // told by Listener
-	return c
+	return c, nil
 }
 
-func newConn(cfg Config, id uint64) *Conn {
-	c := &Conn{cfg: cfg.withDefaults(), localID: id}
+func newConn(cfg Config, random Random) *Conn {
+	c := &Conn{cfg: cfg.withDefaults(), random: random, localID: random.id()}
 	c.recv.init(c.cfg)
 	c.send.init()
 	return c
@@ -188,7 +274,19 @@ func (c *Conn) Stats() Stats {
 	s := c.stats
 	s.SmoothedRTT, s.RTTVar = c.rtt.smoothed, c.rtt.variance
 	s.Queued, s.InFlight = c.send.queued, c.send.inFlight
+	s.Datagram = c.mtu.size
+	if c.cfg.Rate == 0 {
+		s.CongestionWindow = c.cong.window
+	}
+	s.Security = c.security()
 	return s
+}
+
+func (c *Conn) security() uint8 {
+	if c.schedule != nil {
+		return SecurityPSK
+	}
+	return SecurityNone
 }
 
 // Step implements tsn.Machine.
@@ -202,13 +300,15 @@ func (c *Conn) Step(now tsn.Instant, ev tsn.Event) []tsn.Effect {
 	}
 	switch ev := ev.(type) {
 	case Datagram:
-		c.datagram(now, ev.Data)
+		c.datagram(now, ev)
 	case Write:
 		for _, m := range ev.Messages {
 			c.write(now, m)
 		}
 	case Read:
 		c.recv.read(ev.Octets)
+	case Touch:
+		c.touch(now)
 	case Close:
 		c.close(now, CodeClosed, ev.Text)
 	}
@@ -230,14 +330,19 @@ func (c *Conn) Deadline() tsn.Instant {
 	case c.state == connecting:
 		return min(c.initAt, c.setupEnd)
 	}
-	return min(c.recv.ackAt, c.recoveryDeadline(), c.paceDeadline(), c.live.deadline(c), c.stallDeadline())
+	return min(c.recv.ackAt, c.recoveryDeadline(), c.paceDeadline(), c.mtuDeadline(), c.live.deadline(c), c.stallDeadline())
 }
 
 func (c *Conn) params() Params {
-	return Params{
-		SourceID: c.localID, MaxDatagram: uint16(c.cfg.MaxDatagram),
+	p := Params{
+		SourceID: c.localID, MaxDatagram: uint16(c.cfg.MaxDatagram), Capabilities: CapMigrate,
 		Window: uint32(c.cfg.Window), AckDelay: uint32(c.cfg.AckDelay / 1000),
 	}
+	if c.schedule != nil {
+		p.Security, p.Suites, p.Public = SecurityPSK, SuiteAES128GCM, c.schedule.public()
+		p.KeyID = c.cfg.Keys[0].ID
+	}
+	return p
 }
 
 func (c *Conn) setupTimer(now tsn.Instant) {
@@ -248,50 +353,66 @@ func (c *Conn) setupTimer(now tsn.Instant) {
 	if now < c.initAt {
 		return
 	}
+	if c.init == nil {
+		c.makeInit()
+	}
 	c.initsSent++
-	c.transmit(AppendPacket(nil, Packet{Type: TypeInit, Version: Version, Params: c.params(), Token: c.token}))
+	c.transmit(c.init)
 	c.initAt = now.Add(c.initWait)
 	c.initWait = min(2*c.initWait, 1_000_000_000)
 }
 
+func (c *Conn) makeInit() {
+	p := Packet{Type: TypeInit, Version: Version, Params: c.params(), Token: c.token}
+	if c.schedule == nil {
+		c.init = AppendPacket(nil, p)
+		return
+	}
+	p.Proof = make([]byte, tagLen)
+	b := AppendPacket(nil, p)
+	c.init = append(b[:len(b)-tagLen], c.schedule.binder(b[:len(b)-tagLen])...)
+}
+
 func (c *Conn) establish(now tsn.Instant, p Params) {
 	c.state, c.remoteID = open, p.SourceID
-	c.cfg.MaxDatagram = min(c.cfg.MaxDatagram, int(p.MaxDatagram))
-	c.send.limit = uint64(p.Window)
+	c.capabilities = p.Capabilities & CapMigrate
+	c.send.limit, c.send.window = uint64(p.Window), uint64(p.Window)
 	c.send.tokensAt = now
 	c.rtt.peerAckDelay = min(int64(p.AckDelay)*1000, c.cfg.KeepAlive/8)
+	c.mtu.start(now, min(c.cfg.MaxDatagram, int(p.MaxDatagram)))
+	c.cong.reset(c.mtu.size)
 	c.live.heard(now)
 	c.out = append(c.out, Established{})
 }
 
-func (c *Conn) datagram(now tsn.Instant, b []byte) {
-	c.stats.OctetsReceived += uint64(len(b))
-	for len(b) > 0 && c.state != closed {
+func (c *Conn) datagram(now tsn.Instant, d Datagram) {
+	c.stats.OctetsReceived += uint64(len(d.Data))
+	for b := d.Data; len(b) > 0 && c.state != closed; {
 		p, rest, err := ParsePacket(b)
 		if err != nil && (p.Type != TypeRefuse || p.DestID != c.localID) {
 			c.stats.Malformed++
 			return
 		}
-		b = rest
 		c.stats.PacketsReceived++
-		c.packet(now, p)
+		c.packet(now, d.From, p, b[:len(b)-len(rest)])
+		b = rest
 	}
 }
 
-func (c *Conn) packet(now tsn.Instant, p Packet) {
+func (c *Conn) packet(now tsn.Instant, from netip.AddrPort, p Packet, raw []byte) {
 	setup := c.client && c.state == connecting && p.DestID == c.localID
 	switch p.Type {
 	case TypeInit: // the ACCEPT was lost
 		if !c.client && p.Params.SourceID == c.remoteID {
-			c.transmit(c.accept())
+			c.transmit(c.acceptPacket)
 		}
 	case TypeRetry:
 		if setup && len(p.Token) > 0 && c.token == nil {
-			c.token = append([]byte(nil), p.Token...)
+			c.token, c.init = append([]byte(nil), p.Token...), nil
 			c.initAt, c.initWait = now, 100_000_000
 		}
 	case TypeAccept:
-		if setup {
+		if setup && c.accepted(p, raw) {
 			c.establish(now, p.Params)
 			c.send.ping = true
 		}
@@ -304,21 +425,59 @@ func (c *Conn) packet(now tsn.Instant, p Packet) {
 		}
 	case TypeReset:
 		if c.state == open && p.ResetID == c.remoteID && c.send.unacked(p.PacketNumber) {
-			c.down(CodeReset, "peer does not know this connection", true)
+			c.reset(now)
 		}
 	case TypeData:
 		if c.state == open && p.DestID == c.localID {
-			c.data(now, p)
+			c.data(now, from, p, len(raw))
 		}
 	}
 }
 
-// accept is the ACCEPT of a server's connection.
-func (c *Conn) accept() []byte {
-	return AppendPacket(nil, Packet{Type: TypeAccept, Version: Version, DestID: c.remoteID, Params: c.params()})
+// accepted checks an ACCEPT and takes the keys that follow from it. What the
+// peer cannot have sent is dropped.
+func (c *Conn) accepted(p Packet, raw []byte) bool {
+	if p.Params.Security != c.security() {
+		c.stats.Forged++
+		return false
+	}
+	if c.schedule == nil {
+		return true
+	}
+	tag, client, server, err := c.schedule.sessionKeys(p.Params.Public, c.init, raw[:len(raw)-tagLen])
+	if err != nil || p.Params.Suites != SuiteAES128GCM || !hmac.Equal(tag, p.Proof) {
+		c.stats.Forged++
+		return false
+	}
+	c.seal, c.open = client, server
+	return true
 }
 
-func (c *Conn) data(now tsn.Instant, p Packet) {
+// reset is told that the peer does not know the connection. With security that
+// is a hint from anybody: the peer is asked.
+func (c *Conn) reset(now tsn.Instant) {
+	if c.schedule == nil {
+		c.down(CodeReset, "peer does not know this connection", true)
+		return
+	}
+	c.live.suspect(now)
+}
+
+func (c *Conn) data(now tsn.Instant, from netip.AddrPort, p Packet, size int) {
+	if !c.recv.fresh(p.PacketNumber) {
+		c.stats.Duplicates++
+		// What is answered has to be the peer's: with security a repeated
+		// packet may be anybody's.
+		c.recv.ackNow = c.recv.ackNow || c.open == nil
+		return
+	}
+	if c.open != nil {
+		var ok bool
+		if p.Frames, ok = c.open.open(p); !ok {
+			c.stats.Forged++
+			return
+		}
+	}
 	var frames [16]Frame // all are parsed before one acts: nothing is half applied
 	list := frames[:0]
 	err := ParseFrames(p.Frames, func(f Frame) bool { list = append(list, f); return true })
@@ -327,24 +486,13 @@ func (c *Conn) data(now tsn.Instant, p Packet) {
 		return
 	}
 	c.live.heard(now)
-	if !c.recv.packetNumber(p.PacketNumber) {
-		c.stats.Duplicates++
-		c.recv.ackNow = true
-		return
+	newest := c.recv.packetNumber(p.PacketNumber)
+	if newest && from.IsValid() && from != c.remote && !c.client && c.capabilities&CapMigrate != 0 {
+		c.challenge(now, from, size)
 	}
 	eliciting := false
 	for _, f := range list {
-		switch f := f.(type) {
-		case *Ping:
-			eliciting = true
-		case *Ack:
-			c.ack(now, f)
-		case *CloseFrame:
-			c.down(f.Code, f.Text, true)
-		case *Segment:
-			eliciting = true
-			c.segment(now, f)
-		}
+		eliciting = c.frame(now, f) || eliciting
 		if c.state == closed {
 			return
 		}
@@ -352,6 +500,26 @@ func (c *Conn) data(now tsn.Instant, p Packet) {
 	if eliciting {
 		c.recv.wantAck(now, p.PacketNumber, c.cfg.AckDelay)
 	}
+}
+
+// frame applies one frame and reports whether it asks for an ACK.
+func (c *Conn) frame(now tsn.Instant, f Frame) bool {
+	switch f := f.(type) {
+	case *Ping:
+		return true
+	case *Ack:
+		c.ack(now, f)
+	case *CloseFrame:
+		c.down(f.Code, f.Text, true)
+	case *Challenge:
+		c.transmitData(now, (&Response{f.Data}).append(nil), nil, false)
+	case *Response:
+		c.response(now, f)
+	case *Segment:
+		c.segment(now, f)
+		return true
+	}
+	return false
 }
 
 // close tells the peer and ends the connection.
@@ -367,8 +535,10 @@ func (c *Conn) down(code Code, text string, remote bool) {
 	c.out = append(c.out, Closed{Code: code, Text: text, Remote: remote})
 }
 
-func (c *Conn) transmit(b []byte) {
+func (c *Conn) transmit(b []byte) { c.transmitTo(c.remote, b) }
+
+func (c *Conn) transmitTo(to netip.AddrPort, b []byte) {
 	c.stats.PacketsSent++
 	c.stats.OctetsSent += uint64(len(b))
-	c.out = append(c.out, Transmit{Data: b})
+	c.out = append(c.out, Transmit{To: to, Data: b})
 }

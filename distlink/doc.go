@@ -1,6 +1,7 @@
 // Package distlink is the core of a transport for the Erlang distribution on
 // reserved streams: reliable messages on many ordered streams over datagrams,
-// paced at a fixed rate. PROTOCOL.md beside this file is the wire format and
+// paced at a reserved rate or under
+// congestion control, and sealed where there is a key. PROTOCOL.md beside this file is the wire format and
 // the one place where it is defined.
 //
 //	 Datagram  Write  Read  Close  tsn.Timeout
@@ -17,13 +18,12 @@
 // Conn is one end of one connection and Listener the stateless door before
 // it. Both are pure machines (tsn.Machine): sockets and clocks live in udplink.
 //
-//	packet.go    packets      conn.go      events, effects, set-up, closing
-//	frame.go     frames       send.go      streams to packets, credit, pacing
-//	ranges.go    number sets  recv.go      packets to messages, fences
-//	listener.go  set-up door  recovery.go  RTT, loss, probes, liveness
+//	packet.go    packets      conn.go       events, effects, set-up, closing
+//	frame.go     frames       send.go       streams to packets, classes, credit, rate
+//	ranges.go    number sets  recv.go       packets to messages, fences
+//	listener.go  set-up door  recovery.go   RTT, loss, probes, liveness
+//	keys.go      sealing      congestion.go the window where no rate is reserved
+//	path.go      moving peers mtu.go        how long datagrams may be
 //
-// Missing in this version: congestion control (a connection sends at its
-// configured rate, limited by the peer's window), encryption, moving a
-// connection to another address, path MTU discovery (the datagram size is
-// configured), priorities between streams (they take turns).
+// Missing in this version: certificates (pre-shared keys are there).
 package distlink

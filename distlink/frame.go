@@ -4,11 +4,13 @@ import "encoding/binary"
 
 // Frame types (PROTOCOL.md, Frames in DATA).
 const (
-	framePad     = 0x00
-	framePing    = 0x01
-	frameAck     = 0x02
-	frameClose   = 0x03
-	frameSegment = 0x10
+	framePad       = 0x00
+	framePing      = 0x01
+	frameAck       = 0x02
+	frameClose     = 0x03
+	frameChallenge = 0x04
+	frameResponse  = 0x05
+	frameSegment   = 0x10
 
 	segFirst  = 0x01
 	segLast   = 0x02
@@ -21,7 +23,7 @@ const (
 	maxSegmentLen = segFixedLen + 16
 )
 
-// Frame is one frame: *Ping, *Ack, *CloseFrame or *Segment.
+// Frame is one frame: *Ping, *Ack, *CloseFrame, *Challenge, *Response or *Segment.
 type Frame interface{ append(b []byte) []byte }
 
 // Ping asks for an ACK.
@@ -42,6 +44,12 @@ type CloseFrame struct {
 	Code Code
 	Text string
 }
+
+// Challenge asks whether the peer is at the address it is sent to.
+type Challenge struct{ Data [8]byte }
+
+// Response answers a Challenge with its octets.
+type Response struct{ Data [8]byte }
 
 // Segment is a piece of a message.
 type Segment struct {
@@ -89,6 +97,10 @@ func ParseFrames(b []byte, yield func(Frame) bool) error {
 			c := &CloseFrame{}
 			c.Code, c.Text, b, err = parseReason(b[1:])
 			f = c
+		case t == frameChallenge && len(b) >= 9:
+			f, b = &Challenge{[8]byte(b[1:])}, b[9:]
+		case t == frameResponse && len(b) >= 9:
+			f, b = &Response{[8]byte(b[1:])}, b[9:]
 		case t&^7 == frameSegment:
 			f, b, err = parseSegment(b)
 		default:
@@ -157,6 +169,14 @@ func parseSegment(b []byte) (*Segment, []byte, error) {
 }
 
 func (*Ping) append(b []byte) []byte { return append(b, framePing) }
+
+func (c *Challenge) append(b []byte) []byte {
+	return append(append(b, frameChallenge), c.Data[:]...)
+}
+
+func (r *Response) append(b []byte) []byte {
+	return append(append(b, frameResponse), r.Data[:]...)
+}
 
 func (c *CloseFrame) append(b []byte) []byte {
 	return appendReason(append(b, frameClose), c.Code, c.Text)

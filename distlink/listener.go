@@ -20,13 +20,13 @@ const (
 type Listener struct {
 	cfg    Config
 	secret [32]byte
-	nextID func() uint64
+	random Random
 	out    []tsn.Effect
 	stats  ListenerStats
 }
 
 // ListenerStats are the counters of a Listener.
-type ListenerStats struct{ Retries, Accepted, BadTokens, Refused, Resets, Malformed uint64 }
+type ListenerStats struct{ Retries, Accepted, BadTokens, BadKeys, Refused, Resets, Malformed uint64 }
 
 // Incoming is the event of a Listener: a datagram for no known connection.
 type Incoming struct {
@@ -50,10 +50,11 @@ type (
 	}
 )
 
-// NewListener makes a door. secret must be random; nextID returns random
-// non-zero connection ids that are not in use.
-func NewListener(cfg Config, secret [32]byte, nextID func() uint64) *Listener {
-	return &Listener{cfg: cfg, secret: secret, nextID: nextID}
+// NewListener makes a door.
+func NewListener(cfg Config, random Random) *Listener {
+	l := &Listener{cfg: cfg, random: random}
+	random(l.secret[:])
+	return l
 }
 
 // Stats returns the counters now.
@@ -69,7 +70,7 @@ func (l *Listener) Step(now tsn.Instant, ev tsn.Event) []tsn.Effect {
 	if !ok {
 		return nil
 	}
-	p, _, err := ParsePacket(in.Data)
+	p, rest, err := ParsePacket(in.Data)
 	switch {
 	case err != nil && p.Type == TypeInit && p.Version != Version && len(in.Data) >= initLen:
 		l.stats.Refused++
@@ -77,7 +78,7 @@ func (l *Listener) Step(now tsn.Instant, ev tsn.Event) []tsn.Effect {
 	case err != nil:
 		l.stats.Malformed++
 	case p.Type == TypeInit:
-		l.initPacket(now, in, p)
+		l.initPacket(now, in, p, in.Data[:len(in.Data)-len(rest)])
 	case p.Type == TypeData:
 		l.stats.Resets++
 		l.reply(in, Packet{Type: TypeReset, Version: Version, ResetID: p.DestID, PacketNumber: p.PacketNumber})
@@ -85,7 +86,7 @@ func (l *Listener) Step(now tsn.Instant, ev tsn.Event) []tsn.Effect {
 	return l.out
 }
 
-func (l *Listener) initPacket(now tsn.Instant, in Incoming, p Packet) {
+func (l *Listener) initPacket(now tsn.Instant, in Incoming, p Packet, raw []byte) {
 	if len(p.Token) == 0 {
 		l.stats.Retries++
 		l.reply(in, Packet{Type: TypeRetry, Version: Version, DestID: p.Params.SourceID, Token: l.token(now, in.From, p.Params.SourceID)})
@@ -95,9 +96,43 @@ func (l *Listener) initPacket(now tsn.Instant, in Incoming, p Packet) {
 		l.stats.BadTokens++
 		return
 	}
-	l.stats.Accepted++
-	c := newServer(l.cfg, l.nextID(), p, now)
-	l.out = append(l.out, Reply{To: in.From, Data: c.accept()}, Accept{From: in.From, Conn: c})
+	schedule, why := l.security(p, raw)
+	if why == "" {
+		c, err := newServer(l.cfg, l.random, in.From, p, raw, schedule, now)
+		if err == nil {
+			l.stats.Accepted++
+			l.out = append(l.out, Reply{To: in.From, Data: c.acceptPacket}, Accept{From: in.From, Conn: c})
+			return
+		}
+		why = "public key"
+	}
+	l.stats.BadKeys++
+	l.reply(in, Packet{Type: TypeRefuse, Version: Version, DestID: p.Params.SourceID, Code: CodeSecurity, Text: why})
+}
+
+// security checks what the INIT says of it, or returns why it will not do.
+func (l *Listener) security(p Packet, raw []byte) (s *keySchedule, why string) {
+	switch {
+	case len(l.cfg.Keys) == 0 && p.Params.Security == SecurityNone:
+		return nil, ""
+	case len(l.cfg.Keys) == 0:
+		return nil, "this side has no keys"
+	case p.Params.Security != SecurityPSK:
+		return nil, "this side wants a pre-shared key"
+	case p.Params.Suites&SuiteAES128GCM == 0:
+		return nil, "no cipher in common"
+	}
+	for _, k := range l.cfg.Keys {
+		if k.ID != p.Params.KeyID {
+			continue
+		}
+		s := newKeySchedule(k, l.random)
+		if hmac.Equal(s.binder(raw[:len(raw)-tagLen]), p.Proof) {
+			return s, ""
+		}
+		return nil, "the key is another"
+	}
+	return nil, "the key id is unknown"
 }
 
 // reply answers only if the answer is not longer than the question.

@@ -7,17 +7,22 @@ import (
 )
 
 // Version of the wire format.
-const Version = 1
+const Version = 2
 
 const (
-	magic       = 0xDA
-	headerLen   = 12
-	paramsLen   = 20
-	initLen     = 128 // an INIT is padded up to this: no answer is longer
-	maxTokenLen = 64
-	maxTextLen  = 100
-	minDatagram = 512
-	maxDatagram = 65507
+	magic     = 0xDA
+	headerLen = 12
+	// dataHeaderLen is the header with the packet number of DATA.
+	dataHeaderLen = headerLen + 8
+	paramsLen     = 24  // without the security block
+	initLen       = 256 // an INIT is padded up to this: no answer to it is longer
+	publicLen     = 32
+	tagLen        = 16 // of a sealed packet; of binder and tag of the set-up
+	maxTokenLen   = 64
+	maxKeyIDLen   = 32
+	maxTextLen    = 100
+	minDatagram   = 512
+	maxDatagram   = 65507
 )
 
 // PacketType is the kind of a packet (PROTOCOL.md, Header).
@@ -33,13 +38,29 @@ const (
 	TypeReset  PacketType = 6
 )
 
+// Capabilities (PROTOCOL.md, Header).
+const CapMigrate = 1 << 0
+
+// Security of a connection (PROTOCOL.md, Security).
+const (
+	SecurityNone = 0
+	SecurityPSK  = 1
+)
+
+// SuiteAES128GCM is the AEAD that all have.
+const SuiteAES128GCM = 1 << 0
+
 // Params is what each side tells the other at set-up.
 type Params struct {
 	SourceID     uint64
 	MaxDatagram  uint16 // octets
-	Capabilities uint16
+	Security     uint8
+	Suites       uint8
 	Window       uint32 // initial credit, octets
 	AckDelay     uint32 // microseconds
+	Capabilities uint32
+	Public       [publicLen]byte // with security
+	KeyID        string          // with security; empty in ACCEPT
 }
 
 // Packet is a parsed packet; which fields mean something depends on Type.
@@ -50,10 +71,11 @@ type Packet struct {
 
 	Params       Params // Init, Accept
 	Token        []byte // Init, Retry; aliases the input
+	Proof        []byte // Init: the binder, Accept: the tag, with security; aliases the input
 	Code         Code   // Refuse
 	Text         string // Refuse
 	PacketNumber uint64 // Data; Reset: the one that was not wanted
-	Frames       []byte // Data: not yet parsed; aliases the input
+	Frames       []byte // Data: not yet parsed, or sealed; aliases the input
 	ResetID      uint64 // Reset: its destination id
 }
 
@@ -92,7 +114,9 @@ func ParsePacket(b []byte) (p Packet, rest []byte, err error) {
 	case TypeRetry:
 		p.Token, _, err = parseToken(body)
 	case TypeAccept:
-		p.Params, _, err = parseParams(body)
+		if p.Params, body, err = parseParams(body); err == nil {
+			err = p.parseProof(body)
+		}
 	case TypeRefuse:
 		p.Code, p.Text, _, err = parseReason(body)
 	case TypeData:
@@ -119,8 +143,22 @@ func (p *Packet) parseInit(body []byte, n int) (err error) {
 	if p.Params, body, err = parseParams(body); err != nil {
 		return err
 	}
-	p.Token, _, err = parseToken(body)
-	return err
+	if p.Token, body, err = parseToken(body); err != nil {
+		return err
+	}
+	return p.parseProof(body)
+}
+
+// parseProof takes the last octets of a packet with security.
+func (p *Packet) parseProof(body []byte) error {
+	if p.Params.Security == SecurityNone {
+		return nil
+	}
+	if len(body) < tagLen {
+		return malformed("proof of %d octets", len(body))
+	}
+	p.Proof = body[len(body)-tagLen:]
+	return nil
 }
 
 func parseParams(b []byte) (Params, []byte, error) {
@@ -130,14 +168,24 @@ func parseParams(b []byte) (Params, []byte, error) {
 	p := Params{
 		SourceID:     binary.BigEndian.Uint64(b),
 		MaxDatagram:  binary.BigEndian.Uint16(b[8:]),
-		Capabilities: binary.BigEndian.Uint16(b[10:]),
+		Security:     b[10],
+		Suites:       b[11],
 		Window:       binary.BigEndian.Uint32(b[12:]),
 		AckDelay:     binary.BigEndian.Uint32(b[16:]),
+		Capabilities: binary.BigEndian.Uint32(b[20:]),
 	}
 	if p.SourceID == 0 || p.MaxDatagram < minDatagram || p.MaxDatagram > maxDatagram || p.Window == 0 {
 		return p, nil, malformed("parameters %+v", p)
 	}
-	return p, b[paramsLen:], nil
+	if b = b[paramsLen:]; p.Security == SecurityNone {
+		return p, b, nil
+	}
+	if len(b) < publicLen+1 || b[publicLen] > maxKeyIDLen || len(b) < publicLen+1+int(b[publicLen]) {
+		return p, nil, malformed("parameters of security %d", p.Security)
+	}
+	n := publicLen + 1 + int(b[publicLen])
+	p.Public, p.KeyID = [publicLen]byte(b), string(b[publicLen+1:n])
+	return p, b[n:], nil
 }
 
 func parseToken(b []byte) (token, rest []byte, err error) {
@@ -165,13 +213,12 @@ func AppendPacket(b []byte, p Packet) []byte {
 	switch p.Type {
 	case TypeInit:
 		b = appendToken(appendParams(b, p.Params), p.Token)
-		for len(b)-start < initLen {
-			b = append(b, 0)
-		}
+		b = append(b, make([]byte, max(0, initLen-len(p.Proof)-(len(b)-start)))...)
+		b = append(b, p.Proof...)
 	case TypeRetry:
 		b = appendToken(b, p.Token)
 	case TypeAccept:
-		b = appendParams(b, p.Params)
+		b = append(appendParams(b, p.Params), p.Proof...)
 	case TypeRefuse:
 		b = appendReason(b, p.Code, p.Text)
 	case TypeData:
@@ -184,12 +231,25 @@ func AppendPacket(b []byte, p Packet) []byte {
 	return b
 }
 
+// appendDataHeader appends what stands before n octets of frames.
+func appendDataHeader(b []byte, dest, number uint64, n int) []byte {
+	b = append(b, magic, Version<<4|byte(TypeData))
+	b = binary.BigEndian.AppendUint16(b, uint16(dataHeaderLen+n))
+	return binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(b, dest), number)
+}
+
 func appendParams(b []byte, p Params) []byte {
 	b = binary.BigEndian.AppendUint64(b, p.SourceID)
 	b = binary.BigEndian.AppendUint16(b, p.MaxDatagram)
-	b = binary.BigEndian.AppendUint16(b, p.Capabilities)
+	b = append(b, p.Security, p.Suites)
 	b = binary.BigEndian.AppendUint32(b, p.Window)
-	return binary.BigEndian.AppendUint32(b, p.AckDelay)
+	b = binary.BigEndian.AppendUint32(b, p.AckDelay)
+	b = binary.BigEndian.AppendUint32(b, p.Capabilities)
+	if p.Security == SecurityNone {
+		return b
+	}
+	b = append(append(b, p.Public[:]...), byte(len(p.KeyID)))
+	return append(b, p.KeyID...)
 }
 
 func appendToken(b, token []byte) []byte { return append(append(b, byte(len(token))), token...) }

@@ -32,6 +32,16 @@ func (s *rangeSet) add(n uint64) bool {
 	return true
 }
 
+// has reports whether n is in the set.
+func (s rangeSet) has(n uint64) bool {
+	for i := len(s) - 1; i >= 0; i-- { // usually near the end
+		if n >= s[i].Low {
+			return n <= s[i].High
+		}
+	}
+	return false
+}
+
 // ack returns the highest ranges, descending, in the form of an ACK frame.
 func (s rangeSet) ack() []AckRange {
 	const longest = 1 << 16 // older numbers were acknowledged long ago

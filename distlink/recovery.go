@@ -52,8 +52,9 @@ func (c *Conn) probeTimeout() int64 {
 // ack applies an ACK frame.
 func (c *Conn) ack(now tsn.Instant, a *Ack) {
 	s := &c.send
-	if a.Ranges[0].High >= s.next() {
-		c.close(now, CodeProtocol, fmt.Sprintf("ACK of packet %d, never sent", a.Ranges[0].High))
+	largest := a.Ranges[0].High
+	if largest >= s.next() {
+		c.close(now, CodeProtocol, fmt.Sprintf("ACK of packet %d, never sent", largest))
 		return
 	}
 	newest, newly := tsn.Instant(-1), false
@@ -63,32 +64,37 @@ func (c *Conn) ack(now tsn.Instant, a *Ack) {
 		}
 		for n := max(r.Low, s.base); n <= r.High; n++ {
 			p := &s.sent[n-s.base]
-			if p.eliciting && !p.done && n == a.Ranges[0].High {
+			if p.eliciting && !p.done && n == largest {
 				newest = p.at
 			}
-			newly = c.acked(now, p) || newly
+			newly = c.acked(now, n, p) || newly
 		}
 	}
 	if newest >= 0 {
-		c.rtt.sample(now.Sub(newest), int64(a.Delay)*1000)
+		delay := int64(a.Delay) * 1000
+		c.rtt.sample(now.Sub(newest), delay)
+		c.cong.sample(now, max(1, now.Sub(newest)-min(delay, c.rtt.peerAckDelay)), largest, s.next())
 	}
 	if newly {
-		c.rtt.probes = 0
+		c.rtt.probes, s.extra = 0, 0
 	}
 	if a.Limit > s.limit {
 		s.limit = a.Limit
 		c.live.progress = now
 	}
-	c.detectLoss(now, a.Ranges[0].High)
+	c.detectLoss(now, largest)
 	s.trim()
 }
 
 // acked marks one packet and reports whether that was news.
-func (c *Conn) acked(now tsn.Instant, p *sentPacket) bool {
+func (c *Conn) acked(now tsn.Instant, n uint64, p *sentPacket) bool {
 	if p.done {
 		return false
 	}
 	p.done = true
+	c.cong.acked(p.piped, p.at)
+	c.mtu.acked(now, n, p.size)
+	c.cong.packet = c.mtu.size
 	for _, seg := range p.segments {
 		if !seg.acked {
 			seg.acked = true
@@ -117,6 +123,8 @@ func (c *Conn) detectLoss(now tsn.Instant, largest uint64) {
 		}
 		if n+packetThreshold <= s.largestAcked || now >= p.at.Add(wait) {
 			p.done = true
+			c.cong.lost(now, p.at, p.piped)
+			c.tooLong(now, n, p.size)
 			c.sendAgain(n, p)
 		} else if at := p.at.Add(wait); c.rtt.lossAt == 0 || at < c.rtt.lossAt {
 			c.rtt.lossAt = at
@@ -124,23 +132,29 @@ func (c *Conn) detectLoss(now tsn.Instant, largest uint64) {
 	}
 }
 
+// tooLong tells the path's MTU of a packet lost.
+func (c *Conn) tooLong(now tsn.Instant, n uint64, size int) {
+	if c.mtu.lost(now, n, size, c.probeTimeout()) {
+		c.stats.BlackHoles++
+		c.cong.packet = c.mtu.size
+	}
+}
+
 // sendAgain queues the segments whose last packet was n.
 func (c *Conn) sendAgain(n uint64, p *sentPacket) {
 	for _, seg := range p.segments {
-		if !seg.acked && seg.packet == n {
-			c.send.resend = append(c.send.resend, seg)
+		if !seg.acked && !seg.queued && seg.packet == n {
+			seg.queued = true
+			k := &c.send.classes[seg.class]
+			k.resend = append(k.resend, seg)
 		}
 	}
 }
 
-// waiting reports that something must happen on the wire before more data can.
-func (c *Conn) waiting() bool {
-	s := &c.send
-	return s.inFlight > 0 || len(s.turn) > 0 && s.used >= s.limit
-}
-
+// probeAt is when silence is answered by a probe. Whenever something is
+// queued or on its way, this or the rate's timer is armed.
 func (c *Conn) probeAt() tsn.Instant {
-	if !c.waiting() || len(c.send.resend) > 0 {
+	if c.send.idle() {
 		return tsn.Never
 	}
 	return c.rtt.lastSent.Add(c.probeTimeout())
@@ -159,7 +173,10 @@ func (c *Conn) timers(now tsn.Instant) {
 		c.detectLoss(now, c.send.largestAcked)
 	}
 	if now >= c.probeAt() {
-		c.probe()
+		c.probe(now)
+	}
+	if c.mtu.probe > 0 && now >= c.mtu.at {
+		c.tooLong(now, c.mtu.number, 0)
 	}
 	c.live.check(c, now)
 	if c.state == open && now >= c.stallDeadline() {
@@ -169,21 +186,28 @@ func (c *Conn) timers(now tsn.Instant) {
 
 // probe queues the segments of the two oldest packets again, or a PING; the
 // packets stay known, so that a late ACK still gives an RTT sample.
-func (c *Conn) probe() {
+func (c *Conn) probe(now tsn.Instant) {
 	s := &c.send
+	c.rtt.lastSent = now
+	if s.inFlight == 0 && c.pick() != nil {
+		return // only the rate holds it back
+	}
 	c.rtt.probes++
 	c.stats.Probes++
 	packets := 0
 	for i := 0; i < len(s.sent) && packets < 2; i++ {
 		if p := &s.sent[i]; !p.done && len(p.segments) > 0 {
-			was := len(s.resend)
-			c.sendAgain(s.base+uint64(i), p)
-			if len(s.resend) > was {
-				packets++
+			if packets == 0 {
+				c.tooLong(now, s.base+uint64(i), p.size)
 			}
+			c.sendAgain(s.base+uint64(i), p)
+			packets++
 		}
 	}
-	s.ping = len(s.resend) == 0
+	s.extra, s.ping = 2, c.pick() == nil
+	if c.rtt.probes == 3 {
+		c.cong.silence()
+	}
 }
 
 // stallDeadline is when lack of progress takes the link down.
@@ -199,26 +223,73 @@ func (c *Conn) stallDeadline() tsn.Instant {
 type liveness struct {
 	heardAt, pingAt tsn.Instant
 	pings           int
+	suspected       bool        // somebody says that the peer does not know us
 	progress        tsn.Instant // last time an octet was acknowledged or credit came
+	starvedAt       tsn.Instant // since when something was queued and nothing sent; 0: no
+	starvedSteps    int
 }
 
-const deathPings = 3
+const (
+	deathPings = 3
+	// Something queued, nothing sent for this many round trips and at least this
+	// long, and looked at this often: a fault that is not to be waited out.
+	starvedRounds = 64
+	starvedLeast  = 500_000_000
+	starvedSteps  = 4
+)
 
 func (l *liveness) heard(now tsn.Instant) {
-	l.heardAt, l.pingAt, l.pings = now, now, 0
+	l.heardAt, l.pingAt, l.pings, l.suspected = now, now, 0, false
 }
 
-func (l *liveness) deadline(c *Conn) tsn.Instant { return l.pingAt.Add(c.cfg.KeepAlive / 4) }
+// suspect has the peer asked at once, and often.
+func (l *liveness) suspect(now tsn.Instant) {
+	if !l.suspected {
+		l.suspected, l.pings, l.pingAt = true, 0, now
+	}
+}
+
+func (l *liveness) deadline(c *Conn) tsn.Instant {
+	if l.suspected {
+		return l.pingAt.Add(min(c.probeTimeout(), c.cfg.KeepAlive/4))
+	}
+	return l.pingAt.Add(c.cfg.KeepAlive / 4)
+}
 
 func (l *liveness) check(c *Conn, now tsn.Instant) {
 	if now < l.deadline(c) {
 		return
 	}
-	if l.pings >= deathPings && now >= l.heardAt.Add(c.cfg.KeepAlive) {
+	switch {
+	case l.pings >= deathPings && l.suspected:
+		c.close(now, CodeReset, "peer does not know this connection")
+		return
+	case l.pings >= deathPings && now >= l.heardAt.Add(c.cfg.KeepAlive):
 		c.close(now, CodeKeepAlive, fmt.Sprintf("silent for %d ms", now.Sub(l.heardAt)/1_000_000))
 		return
 	}
 	l.pings++
 	l.pingAt = now
 	c.send.ping = true
+}
+
+// watch takes the link down when something is queued and nothing is sent: that
+// cannot be, and must not look like a living connection if it is.
+func (l *liveness) watch(c *Conn, now tsn.Instant, sent bool) {
+	if sent || c.send.queued == 0 {
+		l.starvedAt, l.starvedSteps = 0, 0
+		return
+	}
+	limit := max(starvedRounds*c.rtt.smoothed, starvedLeast, c.cfg.KeepAlive)
+	if c.cfg.Rate > 0 {
+		limit += 4 * c.cfg.Rate.TransmitTime(c.mtu.size+wireOverhead)
+	}
+	if l.starvedAt == 0 {
+		l.starvedAt = now
+	}
+	l.starvedSteps++
+	if l.starvedSteps >= starvedSteps && now.Sub(l.starvedAt) > limit && now.Sub(c.send.sentAt) > limit {
+		c.stats.Starved++
+		c.close(now, CodeStalled, fmt.Sprintf("%d octets queued and nothing sent for %d ms", c.send.queued, now.Sub(c.send.sentAt)/1_000_000))
+	}
 }

@@ -52,18 +52,19 @@ func (r *receiver) init(cfg Config) {
 	r.streams = map[uint32]*inStream{}
 }
 
-// packetNumber records a number and reports whether it is new.
+// fresh reports whether a packet number has not been seen. Below the ranges that
+// are remembered none has: what is that late counts as lost.
+func (r *receiver) fresh(n uint64) bool {
+	return !(len(r.packets) == maxPacketRanges && n < r.packets[0].Low) && !r.packets.has(n)
+}
+
+// packetNumber records a fresh number and reports whether it is the highest.
 func (r *receiver) packetNumber(n uint64) bool {
-	if len(r.packets) == maxPacketRanges && n < r.packets[0].Low {
-		return true // forgotten: the streams know duplicates too
-	}
-	if !r.packets.add(n) {
-		return false
-	}
+	r.packets.add(n)
 	if len(r.packets) > maxPacketRanges {
 		r.packets = slices.Delete(r.packets, 0, 1)
 	}
-	return true
+	return n == r.packets[len(r.packets)-1].High
 }
 
 // wantAck arms the ACK for packet n, just recorded.

@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -139,7 +140,7 @@ func start(t *testing.T, carrier, name, eval string, env, args []string) *Node {
 	t.Helper()
 	argv := append([]string{
 		"-noshell", "-setcookie", "c", "-pa", Code(t), "-proto_dist", carrier, "-name", name,
-	}, args...)
+	}, insecure(args)...)
 	cmd := exec.Command("erl", append(argv, "-eval", "io:format(\"booted~n\"), "+eval+".")...)
 	cmd.Env = append(append(os.Environ(), "ERL_CRASH_DUMP=/dev/null"), env...)
 	out, w := io.Pipe()
@@ -170,6 +171,14 @@ func start(t *testing.T, carrier, name, eval string, env, args []string) *Node {
 	return n
 }
 
+// insecure chooses no security, where the test says nothing about it.
+func insecure(args []string) []string {
+	if slices.Contains(args, "-distlink_psk") || slices.Contains(args, "-distlink_security") {
+		return args
+	}
+	return append(args, "-distlink_security", "none")
+}
+
 // BootFails runs a node that must not come up and returns what it printed.
 func BootFails(t *testing.T, carrier, name string, port int, args ...string) string {
 	t.Helper()
@@ -178,7 +187,7 @@ func BootFails(t *testing.T, carrier, name string, port int, args ...string) str
 	cmd := exec.CommandContext(ctx, "erl", append([]string{
 		"-noshell", "-setcookie", "c", "-pa", Code(t), "-proto_dist", carrier, "-name", name,
 		"-start_epmd", "false", "-erl_epmd_port", strconv.Itoa(port), "-eval", "halt(0).",
-	}, args...)...)
+	}, insecure(args)...)...)
 	cmd.Env = append(os.Environ(), "ERL_CRASH_DUMP=/dev/null")
 	out, err := cmd.CombinedOutput()
 	if err == nil || ctx.Err() != nil {

@@ -67,7 +67,7 @@ var gonode = erldist.Node{Name: "go@127.0.0.9", Cookie: "c", Creation: 4711, Cha
 
 func dial(t *testing.T, port int) *udplink.Link {
 	t.Helper()
-	link, err := udplink.Dial(within(t), fmt.Sprintf("127.0.0.2:%d", port), udplink.Config{})
+	link, err := udplink.Dial(within(t), fmt.Sprintf("127.0.0.2:%d", port), udplink.Config{Insecure: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -132,7 +132,7 @@ func TestWrongCookie(t *testing.T) {
 func TestBEAMConnectsToGo(t *testing.T) {
 	beamtest.Code(t) // skips without Erlang
 	epmd := startEPMD(t)
-	l, err := udplink.Listen(within(t), "127.0.0.9:0", udplink.Config{Priority: 5})
+	l, err := udplink.Listen(within(t), "127.0.0.9:0", udplink.Config{Insecure: true, Priority: 5})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -22,7 +22,7 @@ import (
 
 // Without an etf a link works as without launch times, and says why.
 func TestNoLaunchTimes(t *testing.T) {
-	l, err := udplink.Listen(within(t), "127.0.0.1:0", udplink.Config{Launch: &udplink.Launch{Interval: 1_000_000}})
+	l, err := udplink.Listen(within(t), "127.0.0.1:0", udplink.Config{Insecure: true, Launch: &udplink.Launch{Interval: 1_000_000}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -30,7 +30,7 @@ func TestNoLaunchTimes(t *testing.T) {
 	if _, err := l.LaunchState(); err == nil || !strings.Contains(err.Error(), "only etf keeps frames") {
 		t.Errorf("the listener's reason: %v", err)
 	}
-	c, err := udplink.Dial(within(t), l.Addr().String(), udplink.Config{})
+	c, err := udplink.Dial(within(t), l.Addr().String(), udplink.Config{Insecure: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -59,7 +59,7 @@ func TestLaunchRefused(t *testing.T) {
 		{Interval: 1000, Frames: 3, Pace: 500},
 		{Interval: 1000, Lead: -1},
 	} {
-		if l, err := udplink.Listen(within(t), "127.0.0.1:0", udplink.Config{Launch: &bad}); err == nil {
+		if l, err := udplink.Listen(within(t), "127.0.0.1:0", udplink.Config{Insecure: true, Launch: &bad}); err == nil {
 			_ = l.Close()
 			t.Errorf("%+v was taken", bad)
 		}
@@ -88,14 +88,15 @@ func TestLaunchWindows(t *testing.T) {
 			t.Fatal(err)
 		}
 		base := now + 50_000_000 + 123_000
-		b.Do(func() { l, err = udplink.Listen(within(t), "10.9.0.2:4000", udplink.Config{}) })
+		b.Do(func() { l, err = udplink.Listen(within(t), "10.9.0.2:4000", udplink.Config{Insecure: true}) })
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer func() { _ = l.Close() }()
 		a.Do(func() {
 			c, err = udplink.Dial(within(t), "10.9.0.2:4000", udplink.Config{
-				Config: distlink.Config{Rate: 4000}, Priority: 6, // a datagram of 1,000 octets every 2 ms
+				Insecure: true,
+				Config:   distlink.Config{Rate: 4000}, Priority: 6, // a datagram of 1,000 octets every 2 ms
 				Launch: &udplink.Launch{Base: base, Interval: interval, Frames: 2, Pace: 20_000},
 			})
 		})

@@ -1,6 +1,7 @@
 package udplink
 
 import (
+	"net"
 	"net/netip"
 	"sync"
 	"time"
@@ -12,13 +13,13 @@ import (
 // Link is one connection: ordered messages on streams. Send and Recv may be
 // called from different goroutines.
 type Link struct {
-	remote   netip.AddrPort
-	transmit func([]byte)
-	out      *launcher
-	release  func() // gives the socket or the listener's entry back
-	queue    int
+	release func() // gives the socket or the listener's entry back
+	queue   int
 
 	mu       sync.Mutex // guards all below and the machine
+	remote   netip.AddrPort
+	socket   *net.UDPConn // of a dialled link
+	out      *launcher
 	conn     *distlink.Conn
 	timer    *time.Timer
 	timerAt  tsn.Instant
@@ -30,9 +31,9 @@ type Link struct {
 	up, down chan struct{}
 }
 
-func newLink(conn *distlink.Conn, cfg Config, remote netip.AddrPort, transmit func([]byte), release func()) *Link {
+func newLink(conn *distlink.Conn, cfg Config, remote netip.AddrPort, out *launcher) *Link {
 	l := &Link{
-		remote: remote, transmit: transmit, release: release, queue: cfg.Queue, conn: conn,
+		remote: remote, out: out, queue: cfg.Queue, conn: conn,
 		timerAt: tsn.Never, up: make(chan struct{}), down: make(chan struct{}),
 	}
 	if l.queue <= 0 {
@@ -47,7 +48,17 @@ func newLink(conn *distlink.Conn, cfg Config, remote netip.AddrPort, transmit fu
 }
 
 // Remote is the peer's address.
-func (l *Link) Remote() netip.AddrPort { return l.remote }
+func (l *Link) Remote() netip.AddrPort {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.remote
+}
+
+func (l *Link) dialled() *net.UDPConn {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.socket
+}
 
 // Stats returns the counters of the connection.
 func (l *Link) Stats() distlink.Stats {
@@ -58,7 +69,12 @@ func (l *Link) Stats() distlink.Stats {
 
 // LaunchState counts the datagrams with launch times; of an accepted link, those
 // of all its listener's. The error says why there are none.
-func (l *Link) LaunchState() (LaunchStats, error) { return l.out.state() }
+func (l *Link) LaunchState() (LaunchStats, error) {
+	l.mu.Lock()
+	out := l.out
+	l.mu.Unlock()
+	return out.state()
+}
 
 // Send queues messages, whose Data then belongs to the link. It waits while
 // more than the configured queue is unsent. A nil error does not say that the
@@ -124,7 +140,9 @@ func (l *Link) stepLocked(ev tsn.Event) {
 	for _, e := range l.conn.Step(now(), ev) {
 		switch e := e.(type) {
 		case distlink.Transmit:
-			l.transmit(e.Data)
+			l.out.write(e.Data, e.To)
+		case distlink.Moved:
+			l.remote = e.To
 		case distlink.Established:
 			close(l.up)
 		case distlink.Deliver:

@@ -1,7 +1,10 @@
 // Package udplink runs distlink connections over UDP sockets: the adapter
 // between the pure core and the kernel.
 //
-//	link, err := udplink.Dial(ctx, "10.20.0.2:40001", udplink.Config{Priority: 6})
+//	keys, err := udplink.ReadKeys("/etc/distlink.keys")
+//	link, err := udplink.Dial(ctx, "10.20.0.2:40001", udplink.Config{
+//		Config: distlink.Config{Keys: keys}, Priority: 6,
+//	})
 //	link.Send(distlink.Message{Data: b})
 //	m, err := link.Recv()
 //
@@ -12,7 +15,6 @@ package udplink
 import (
 	"context"
 	"crypto/rand"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"net"
@@ -33,6 +35,9 @@ type Config struct {
 	Priority int    // SO_PRIORITY; 0 leaves the default, 7 needs CAP_NET_ADMIN
 	Device   string // SO_BINDTODEVICE; empty binds to none
 	Queue    int    // octets a Send may leave queued before it waits; 4 MiB
+	// Insecure says that it is known that without Keys anybody on the network
+	// can read, and speak: for a closed VLAN.
+	Insecure bool
 	// Launch, if not nil, gives datagrams launch times. Those of a listener's
 	// connections share the windows.
 	Launch *Launch
@@ -57,10 +62,21 @@ func now() tsn.Instant { return tsn.Instant(time.Since(epoch)) + 1 }
 
 var epoch = time.Now()
 
-func newID() uint64 {
-	var b [8]byte
-	_, _ = rand.Read(b[:]) // never fails (crypto/rand)
-	return binary.BigEndian.Uint64(b[:]) | 1
+func random(b []byte) { _, _ = rand.Read(b) } // never fails (crypto/rand)
+
+// ErrInsecure says that neither keys nor their absence were chosen.
+var ErrInsecure = errors.New("no keys; a connection without security has to be chosen (Insecure)")
+
+func (c Config) check() error {
+	if len(c.Keys) == 0 && !c.Insecure {
+		return ErrInsecure
+	}
+	for _, k := range c.Keys {
+		if err := k.Valid(); err != nil {
+			return fmt.Errorf("key %q: %w", k.ID, err)
+		}
+	}
+	return nil
 }
 
 // control sets the socket options before the first datagram.
@@ -79,6 +95,8 @@ func (c Config) control(_, _ string, raw syscall.RawConn) error {
 				return
 			}
 		}
+		// The path's MTU is searched for: no fragments, and no router's word.
+		_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_MTU_DISCOVER, unix.IP_PMTUDISC_PROBE)
 		// As much as the kernel gives; the window is what guards the buffer.
 		const want = 4 << 20
 		if unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, want) != nil {
@@ -110,32 +128,79 @@ func (c *Config) window(conn *net.UDPConn) {
 
 // Dial connects to a distlink listener at host:port.
 func Dial(ctx context.Context, address string, cfg Config) (*Link, error) {
-	d := net.Dialer{Control: cfg.control}
-	c, err := d.DialContext(ctx, "udp4", address)
+	l, err := dial(ctx, address, cfg)
 	if err != nil {
 		return nil, fmt.Errorf("distlink dial %s: %w", address, err)
 	}
-	conn := c.(*net.UDPConn)
+	return l, nil
+}
+
+func dial(ctx context.Context, address string, cfg Config) (*Link, error) {
+	if err := cfg.check(); err != nil {
+		return nil, err
+	}
+	conn, out, err := cfg.connect(ctx, address)
+	if err != nil {
+		return nil, err
+	}
 	cfg.window(conn)
-	out, err := newLauncher(conn, cfg)
-	if err != nil {
-		_ = conn.Close()
-		return nil, fmt.Errorf("distlink dial %s: %w", address, err)
-	}
-	l := newLink(distlink.NewClient(cfg.Config, newID()), cfg, conn.RemoteAddr().(*net.UDPAddr).AddrPort(),
-		func(b []byte) { out.write(b, netip.AddrPort{}) }, func() { _ = conn.Close() })
-	l.out = out
+	l := newLink(distlink.NewClient(cfg.Config, random), cfg, conn.RemoteAddr().(*net.UDPAddr).AddrPort(), out)
+	l.socket = conn
+	l.release = func() { _ = l.dialled().Close() }
 	go l.readSocket(conn)
 	l.step(tsn.Timeout{})
 	select {
 	case <-l.up:
 		return l, nil
 	case <-l.down:
-		return nil, fmt.Errorf("distlink dial %s: %w", address, l.err)
+		return nil, l.err
 	case <-ctx.Done():
 		_ = l.Close()
-		return nil, fmt.Errorf("distlink dial %s: %w", address, ctx.Err())
+		return nil, ctx.Err()
 	}
+}
+
+// connect opens a socket with the configured options.
+func (c Config) connect(ctx context.Context, address string) (*net.UDPConn, *launcher, error) {
+	d := net.Dialer{Control: c.control}
+	nc, err := d.DialContext(ctx, "udp4", address)
+	if err != nil {
+		return nil, nil, err
+	}
+	conn := nc.(*net.UDPConn)
+	out, err := newLauncher(conn, c)
+	if err != nil {
+		_ = conn.Close()
+		return nil, nil, err
+	}
+	return conn, out, nil
+}
+
+// ErrAccepted says that only the side that dialled can move.
+var ErrAccepted = errors.New("distlink: an accepted connection cannot move")
+
+// Rebind moves a dialled link to a new socket with cfg's priority, device and
+// launch times: to another interface, or onto a reserved stream. Nothing is lost
+// that the old socket would not have lost. The peer follows.
+func (l *Link) Rebind(ctx context.Context, cfg Config) error {
+	if l.dialled() == nil {
+		return ErrAccepted
+	}
+	conn, out, err := cfg.connect(ctx, l.Remote().String())
+	if err != nil {
+		return fmt.Errorf("distlink rebind: %w", err)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		_ = conn.Close()
+		return l.err
+	}
+	_ = l.socket.Close()
+	l.socket, l.out = conn, out
+	go l.readSocket(conn)
+	l.stepLocked(distlink.Touch{})
+	return nil
 }
 
 // readSocket feeds a dialled link until its socket is closed.
@@ -177,6 +242,9 @@ const acceptBacklog = 64
 
 // Listen opens a listener on address, which may have port 0.
 func Listen(ctx context.Context, address string, cfg Config) (*Listener, error) {
+	if err := cfg.check(); err != nil {
+		return nil, fmt.Errorf("distlink listen %s: %w", address, err)
+	}
 	lc := net.ListenConfig{Control: cfg.control}
 	pc, err := lc.ListenPacket(ctx, "udp4", address)
 	if err != nil {
@@ -189,10 +257,8 @@ func Listen(ctx context.Context, address string, cfg Config) (*Listener, error) 
 		_ = conn.Close()
 		return nil, fmt.Errorf("distlink listen %s: %w", address, err)
 	}
-	var secret [32]byte
-	_, _ = rand.Read(secret[:])
 	l := &Listener{
-		conn: conn, out: out, cfg: cfg, door: distlink.NewListener(cfg.Config, secret, newID),
+		conn: conn, out: out, cfg: cfg, door: distlink.NewListener(cfg.Config, random),
 		accept: make(chan *Link, acceptBacklog), done: make(chan struct{}),
 		links: map[uint64]*Link{}, inits: map[initKey]*Link{},
 	}
@@ -264,7 +330,7 @@ func (l *Listener) datagram(from netip.AddrPort, b []byte) {
 	}
 	if p.Type == distlink.TypeReset {
 		for _, c := range l.links {
-			if c.remote == from && c.conn.RemoteID() == p.ResetID {
+			if c.Remote() == from && c.conn.RemoteID() == p.ResetID {
 				link = c
 			}
 		}
@@ -276,9 +342,7 @@ func (l *Listener) datagram(from netip.AddrPort, b []byte) {
 		return
 	}
 	l.mu.Unlock()
-	if link.remote == from { // connections do not move in this version
-		link.step(distlink.Datagram{Data: b})
-	}
+	link.step(distlink.Datagram{From: from, Data: b})
 }
 
 // newLinks carries out the effects of the door, with mu held.
@@ -289,13 +353,13 @@ func (l *Listener) newLinks(effects []tsn.Effect) {
 			l.out.write(e.Data, e.To)
 		case distlink.Accept:
 			id, key := e.Conn.ID(), initKey{e.From, e.Conn.RemoteID()}
-			link := newLink(e.Conn, l.cfg, e.From, func(b []byte) { l.out.write(b, e.From) }, func() {
+			link := newLink(e.Conn, l.cfg, e.From, l.out)
+			link.release = func() {
 				l.mu.Lock()
 				defer l.mu.Unlock()
 				delete(l.links, id)
 				delete(l.inits, key)
-			})
-			link.out = l.out
+			}
 			l.links[id], l.inits[key] = link, link
 			select {
 			case l.accept <- link:

@@ -19,14 +19,14 @@ import (
 func TestMegabytesThroughLossyRelay(t *testing.T) {
 	before := goleak.IgnoreCurrent()
 	t.Run("transfer", func(t *testing.T) {
-		l, err := udplink.Listen(within(t), "127.0.0.1:0", udplink.Config{})
+		l, err := udplink.Listen(within(t), "127.0.0.1:0", udplink.Config{Insecure: true})
 		if err != nil {
 			t.Fatal(err)
 		}
 		relayPort := beamtest.Port(t, "127.0.0.3")
 		relay := beamtest.NewRelay(t, fmt.Sprintf("127.0.0.3:%d", relayPort), l.Addr().String(),
 			&beamtest.Relay{Loss: 0.02, Duplicate: 0.02, Reorder: 0.02, Late: 2 * time.Millisecond})
-		c, err := udplink.Dial(within(t), fmt.Sprintf("127.0.0.3:%d", relayPort), udplink.Config{})
+		c, err := udplink.Dial(within(t), fmt.Sprintf("127.0.0.3:%d", relayPort), udplink.Config{Insecure: true})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -80,14 +80,14 @@ func TestMegabytesThroughLossyRelay(t *testing.T) {
 
 // The peer's silence is an error within the keep-alive time.
 func TestSilenceIsAnError(t *testing.T) {
-	l, err := udplink.Listen(within(t), "127.0.0.1:0", udplink.Config{Config: distlink.Config{KeepAlive: 200e6}})
+	l, err := udplink.Listen(within(t), "127.0.0.1:0", udplink.Config{Insecure: true, Config: distlink.Config{KeepAlive: 200e6}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = l.Close() }()
 	relayPort := beamtest.Port(t, "127.0.0.3")
 	relay := beamtest.NewRelay(t, fmt.Sprintf("127.0.0.3:%d", relayPort), l.Addr().String(), &beamtest.Relay{})
-	c, err := udplink.Dial(within(t), fmt.Sprintf("127.0.0.3:%d", relayPort), udplink.Config{Config: distlink.Config{KeepAlive: 200e6}})
+	c, err := udplink.Dial(within(t), fmt.Sprintf("127.0.0.3:%d", relayPort), udplink.Config{Insecure: true, Config: distlink.Config{KeepAlive: 200e6}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -103,7 +103,7 @@ func TestSilenceIsAnError(t *testing.T) {
 // A set-up that nobody answers ends with a reason.
 func TestNobodyListens(t *testing.T) {
 	port := beamtest.Port(t, "127.0.0.4")
-	_, err := udplink.Dial(within(t), fmt.Sprintf("127.0.0.4:%d", port), udplink.Config{Config: distlink.Config{SetupTimeout: 300e6}})
+	_, err := udplink.Dial(within(t), fmt.Sprintf("127.0.0.4:%d", port), udplink.Config{Insecure: true, Config: distlink.Config{SetupTimeout: 300e6}})
 	var down *udplink.DownError
 	if !errors.As(err, &down) || down.Code != distlink.CodeSetupTimeout {
 		t.Errorf("error %v", err)

@@ -1,18 +1,21 @@
 %% Configuration from the command line. Only init:get_argument/1 works when the
 %% distribution starts: most applications' environments are not loaded then.
 %%
+%%     -distlink_psk FILE         pre-shared keys: lines "id key-in-hexadecimal"; the first is used to
+%%                                connect, all are taken; read anew for each connection
+%%     -distlink_security none    no keys, on a closed VLAN; one of the two has to be said
 %%     -distlink_ip A.B.C.D       address to bind; default: kernel's inet_dist_use_interface, or any
 %%     -distlink_priority N       SO_PRIORITY of every datagram (7 needs CAP_NET_ADMIN)
 %%     -distlink_bind DEV         SO_BINDTODEVICE
-%%     -distlink_rate KBIT        rate on the wire, overhead included; default unlimited
-%%     -distlink_keepalive MS     a peer silent for this long is dead; default 1500
-%%     -distlink_datagram OCTETS  longest datagram; default 1400
+%%     -distlink_rate KBIT        reserved rate on the wire, overhead included; default: congestion control
+%%     -distlink_keepalive MS     a peer silent for this long is dead; default 900
+%%     -distlink_datagram OCTETS  longest datagram; default 1472
 %%     -distlink_window OCTETS    credit for the peer; default: from the receive buffer
 %%     -distlink_budget OCTETS    taken out of the VM before senders are suspended; default 167772160
 %%     -distlink_floor US         least 4 * rttvar in the probe time-out; default 1000
 -module(distlink_config).
 
--export([read/0, ip/0, open/2, link_config/2, random/1]).
+-export([read/0, ip/0, keys/0, open/2, open/3, link_config/2, rate/1, random/1, id/0]).
 
 -record(config, {ip, priority, bind, rate, keepalive, datagram, window, budget, floor}).
 
@@ -21,8 +24,8 @@ read() ->
             priority = int(distlink_priority, 0, 15, undefined),
             bind = arg(distlink_bind),
             rate = int(distlink_rate, 1, 1 bsl 40, 0),
-            keepalive = int(distlink_keepalive, 20, 3600000, 1500),
-            datagram = int(distlink_datagram, 512, 65507, 1400),
+            keepalive = int(distlink_keepalive, 20, 3600000, 900),
+            datagram = int(distlink_datagram, 512, 65507, 1472),
             window = int(distlink_window, 4096, 1 bsl 31, undefined),
             budget = int(distlink_budget, 65536, 1 bsl 40, 160 bsl 20),
             floor = int(distlink_floor, 100, 1000000, 1000)}.
@@ -62,11 +65,54 @@ ip() ->
             end
     end.
 
-%% open(Port, Connected) -> {ok, Socket} | {error, Reason}
+%% keys() -> [{Id, Key}], [] where -distlink_security none says so.
+keys() ->
+    case {arg(distlink_psk), arg(distlink_security)} of
+        {undefined, "none"} -> [];
+        {undefined, undefined} -> erlang:error({distlink, "give -distlink_psk FILE, or -distlink_security none for a closed network"});
+        {File, undefined} ->
+            element(1, code:ensure_loaded(crypto)) =:= module orelse
+                erlang:error({distlink_psk, "needs the crypto application (Debian: erlang-crypto)"}),
+            case prim_file:read_file(File) of
+                {ok, B} -> key_lines(File, 1, string:split(B, "\n", all));
+                {error, Reason} -> erlang:error({distlink_psk, File, Reason})
+            end;
+        {_, Security} -> erlang:error({distlink_security, Security, "want none, and then no -distlink_psk"})
+    end.
+
+key_lines(File, _, []) -> erlang:error({distlink_psk, File, "no key"});
+key_lines(File, N, Lines) ->
+    case [K || {I, Line} <- lists:zip(lists:seq(N, length(Lines)), Lines), K <- key_line(File, I, Line)] of
+        [] -> key_lines(File, N, []);
+        Keys -> Keys
+    end.
+
+key_line(File, N, Line0) ->
+    [Line | _] = string:split(Line0, "#"),
+    case string:lexemes(Line, " \t\r") of
+        [] -> [];
+        [Id, Hex] when byte_size(Id) =< 32, byte_size(Hex) >= 32, byte_size(Hex) rem 2 =:= 0 ->
+            try [{Id, << <<(binary_to_integer(H, 16))>> || <<H:2/binary>> <= Hex >>}]
+            catch error:badarg -> erlang:error({distlink_psk, File, N, "the key is not hexadecimal"})
+            end;
+        [_, _] -> erlang:error({distlink_psk, File, N, "want an id of at most 32 and a key of at least 16 octets"});
+        _ -> erlang:error({distlink_psk, File, N, "want a key id and a key in hexadecimal"})
+    end.
+
+%% rate(Options) -> kbit/s, 0: none
+rate(#{rate := Rate}) when is_integer(Rate), Rate >= 0 -> Rate;
+rate(_) -> (read())#config.rate.
+
+%% open(Port, Connected, Options) -> {ok, Socket} | {error, Reason}
 %% All options are set before the first datagram. reuseport lets each accepted
 %% connection have its own connected socket on the listening port.
-open(Port, Connect) ->
-    #config{ip = Ip, priority = Priority, bind = Bind} = read(),
+open(Port, Connect) -> open(Port, Connect, #{}).
+
+open(Port, Connect, Options) ->
+    C = read(),
+    Ip = maps:get(ip, Options, C#config.ip),
+    Priority = maps:get(priority, Options, C#config.priority),
+    Bind = maps:get(bind, Options, C#config.bind),
     case socket:open(inet, dgram, udp) of
         {ok, S} ->
             Steps = [fun() -> opt(S, priority, Priority) end,
@@ -112,6 +158,8 @@ buffers(S) ->
         _ -> _ = socket:setopt(S, {socket, rcvbuf}, Want)
     end,
     _ = socket:setopt(S, {socket, sndbuf}, 1 bsl 20),
+    %% The path's MTU is searched for: no fragments, and no router's word.
+    _ = socket:setopt(S, {ip, mtu_discover}, probe),
     ok.
 
 %% link_config(Socket, Setup) -> {Config of distlink_link, Budget}. The window is
@@ -129,8 +177,13 @@ link_config(S, SetupUs) ->
              end,
     {#{max_datagram => C#config.datagram, window => Window, ack_delay => 1000,
        keepalive => C#config.keepalive * 1000, floor => C#config.floor, stall => 10000000,
-       rate => C#config.rate, setup => SetupUs},
+       rate => C#config.rate, setup => SetupUs, keys => keys(), random => fun random/1},
      C#config.budget}.
+
+%% id() -> a connection id
+id() ->
+    <<Id:64>> = random(8),
+    max(Id, 1).
 
 %% random(Octets) -> binary, without the crypto application.
 random(N) ->

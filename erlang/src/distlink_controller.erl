@@ -5,13 +5,13 @@
 %%     VM <--dist_ctrl_put_data--------------------- distlink_link <-- socket
 -module(distlink_controller).
 
--export([connect/3, accept/5, supervisor/2, send/2, recv/3, handshake_complete/3, tick/1, address/1, stats/1]).
--export([init_client/3, init_server/5]).
+-export([connect/3, accept/5, supervisor/2, send/2, recv/3, handshake_complete/3, tick/1, address/1, stats/1, rebind/2]).
+-export([init_client/3, init_server/6]).
 
 -define(PULL, 128).   % VM packets taken before datagrams are looked at again
 -define(DRAIN, 64).   % datagrams taken before the VM is looked at again
 
--record(c, {socket, peer, link, budget, supervisor, mon, handle, streams,
+-record(c, {socket, port, peer, link, budget, supervisor, mon, handle, streams,
             received = queue:new(), waiting, more_vm = false, more_socket = true,
             phase = connecting, refused = 0, full = 0, vm_full = false, dropped_send = 0}).
 
@@ -23,9 +23,10 @@ connect(Ip, Port, SetupMs) ->
         {'DOWN', Mon, process, Pid, Reason} -> {error, Reason}
     end.
 
-%% accept(Ip, Port, ListenPort, Params, SetupMs) -> Controller and its monitor.
-accept(Ip, Port, ListenPort, Params, SetupMs) ->
-    start(init_server, [{Ip, Port}, ListenPort, Params, SetupMs, self()]).
+%% accept(Id, Peer, ListenPort, {Params, Init, Early}, SetupMs) -> Controller and
+%% its monitor. The INIT has been checked.
+accept(Id, Peer, ListenPort, Init, SetupMs) ->
+    start(init_server, [Id, Peer, ListenPort, Init, SetupMs, self()]).
 
 start(Function, Args) ->
     erlang:spawn_opt(?MODULE, Function, Args,
@@ -39,6 +40,12 @@ handshake_complete(Ctrl, Node, Handle) -> call(Ctrl, {handshake_complete, Node, 
 address(Ctrl) -> call(Ctrl, address).
 stats(Ctrl) -> call(Ctrl, stats, 5000).
 tick(Ctrl) -> Ctrl ! tick, ok.
+
+%% rebind(Controller, Options) -> ok | {error, Reason}: the connection goes on
+%% through a new socket. Options: priority, bind, ip (only where we connected),
+%% rate (kbit/s, 0: congestion control), as on the command line; what is not
+%% there is as it was on the command line.
+rebind(Ctrl, Options) -> call(Ctrl, {rebind, Options}).
 
 call(Ctrl, Request) -> call(Ctrl, Request, infinity).
 call(Ctrl, Request, Timeout) ->
@@ -54,11 +61,9 @@ call(Ctrl, Request, Timeout) ->
 
 reply({Pid, Ref}, Reply) -> Pid ! {Ref, Reply}, ok.
 
-now_us() -> erlang:monotonic_time(microsecond).
-
-id() ->
-    <<Id:64>> = distlink_config:random(8),
-    max(Id, 1).
+%% Since the VM started: monotonic time may be negative.
+now_us() ->
+    erlang:convert_time_unit(erlang:monotonic_time() - erlang:system_info(start_time), native, microsecond) + 1.
 
 init_client(Parent, Peer, SetupMs) ->
     process_flag(trap_exit, true),
@@ -66,8 +71,8 @@ init_client(Parent, Peer, SetupMs) ->
     case distlink_config:open(0, Peer) of
         {ok, Socket} ->
             {Config, Budget} = distlink_config:link_config(Socket, SetupMs * 1000),
-            C = #c{socket = Socket, peer = Peer, budget = Budget, supervisor = Parent, mon = Mon,
-                   link = distlink_link:client(Config, id(), now_us()), streams = distlink_stream:new()},
+            C = #c{socket = Socket, port = 0, peer = Peer, budget = Budget, supervisor = Parent, mon = Mon,
+                   link = distlink_link:client(Config, distlink_config:id(), now_us()), streams = distlink_stream:new()},
             connecting(flush(C), Parent);
         {error, Reason} -> exit(Reason)
     end.
@@ -81,16 +86,19 @@ connecting(C, Parent) ->
         connecting -> connecting(step(C), Parent)
     end.
 
-init_server(Peer, ListenPort, Params, SetupMs, Acceptor) ->
+init_server(Id, Peer, ListenPort, {Params, Init, Early}, SetupMs, Acceptor) ->
     process_flag(trap_exit, true),
     Mon = erlang:monitor(process, Acceptor),
     case distlink_config:open(ListenPort, Peer) of
         {ok, Socket} ->
             {Config, Budget} = distlink_config:link_config(Socket, SetupMs * 1000),
-            Link = distlink_link:server(Config, id(), Params, now_us()),
-            C = #c{socket = Socket, peer = Peer, budget = Budget, supervisor = Acceptor, mon = Mon,
-                   link = Link, streams = distlink_stream:new(), phase = handshake},
-            loop(transmit([distlink_link:accept_packet(Link)], C));
+            case distlink_link:server(Config, Id, Params, Init, Early, Peer, now_us()) of
+                error -> exit(public_key);
+                Link ->
+                    C = #c{socket = Socket, port = ListenPort, peer = Peer, budget = Budget, supervisor = Acceptor, mon = Mon,
+                           link = Link, streams = distlink_stream:new(), phase = handshake},
+                    loop(transmit([distlink_link:accept_packet(Link)], C))
+            end;
         {error, Reason} -> exit(Reason)
     end.
 
@@ -103,9 +111,29 @@ step(C0) ->
     C2 = drain(?DRAIN, C1),
     C3 = pull(C2),
     Link = distlink_link:timers(now_us(), C3#c.link),
-    C4 = put_data(C3#c{link = Link}),
+    C4 = follow(put_data(C3#c{link = Link})),
     %% Credit or acknowledgements may have made room for more of the VM's data.
     check(flush(C4)).
+
+%% follow connects the socket to where the peer is now.
+follow(#c{link = L, peer = Peer} = C) ->
+    case distlink_link:peer(L) of
+        same -> C;
+        Peer -> C;
+        To ->
+            {_, C1} = reopen(To, #{}, C),
+            C1#c{peer = To}
+    end.
+
+%% reopen(Peer, Options, C) -> {ok | {error, Reason}, C}. On an error the old
+%% socket stays: silence decides.
+reopen(Peer, Options, #c{socket = Old, port = Port} = C) ->
+    case distlink_config:open(Port, Peer, Options) of
+        {ok, New} ->
+            _ = socket:close(Old),
+            {ok, C#c{socket = New, more_socket = true}};
+        Error -> {Error, C}
+    end.
 
 timeout(#c{more_socket = true}) -> 0;
 timeout(#c{more_vm = true}) -> 0;
@@ -123,17 +151,16 @@ handle({'$socket', _, select, _}, C) -> C#c{more_socket = true};
 handle({'$socket', _, abort, _}, C) -> C#c{more_socket = true};
 handle(dist_data, C) -> C#c{more_vm = true};
 handle(tick, #c{handle = undefined} = C) -> C;
-handle(tick, #c{link = L} = C) -> C#c{link = distlink_link:write(now_us(), 0, false, {0, <<>>}, L)};
+handle(tick, #c{link = L} = C) -> C#c{link = distlink_link:write(now_us(), 0, control, none, {0, <<>>}, L)};
 handle({call, From, Request}, C) -> request(Request, From, C);
-handle({init, Params}, #c{link = L} = C) -> init(Params, L, C);
+%% What met the listening socket: a repeated INIT before ours was connected, or
+%% the peer at a new address.
+handle({datagram, From, B}, #c{link = L} = C) -> C#c{link = distlink_link:datagram(now_us(), From, B, L)};
 handle({'DOWN', Mon, process, _, Reason}, #c{mon = Mon} = C) -> orderly(Reason, C);
 %% From the supervisor, or from net_kernel, which waits for our end: it links
 %% to the controller and disconnects a node by exit(Controller, disconnect).
 handle({'EXIT', _, Reason}, C) -> orderly(Reason, C);
 handle(_, C) -> C.
-
-%% A repeated INIT that met the listening socket before ours was connected.
-init(_Params, L, C) -> transmit([distlink_link:accept_packet(L)], C).
 
 request({supervisor, Pid}, From, C) ->
     erlang:demonitor(C#c.mon, [flush]),
@@ -142,7 +169,7 @@ request({supervisor, Pid}, From, C) ->
     C#c{supervisor = Pid, mon = undefined};
 request({send, Data}, From, #c{link = L} = C) ->
     reply(From, ok),
-    C#c{link = distlink_link:write(now_us(), 0, false, {iolist_size(Data), Data}, L)};
+    C#c{link = distlink_link:write(now_us(), 0, control, none, {iolist_size(Data), Data}, L)};
 request(recv, From, #c{received = Q} = C) ->
     case queue:out(Q) of
         {{value, M}, Q1} -> reply(From, {ok, binary_to_list(iolist_to_binary(M))}), C#c{received = Q1};
@@ -155,6 +182,15 @@ request({handshake_complete, Node, Handle}, From, #c{link = L} = C) ->
     erlang:dist_ctrl_get_data_notification(Handle),
     distlink:register(Node, self()),
     C#c{handle = Handle, phase = node, link = distlink_link:barrier(L)};
+request({rebind, Options}, From, #c{peer = Peer, port = Port} = C) ->
+    %% A listener's connection keeps the address that its peer knows.
+    Allowed = case Port of 0 -> Options; _ -> maps:remove(ip, Options) end,
+    {Answer, C1} = reopen(Peer, Allowed, C),
+    reply(From, Answer),
+    case Answer of
+        ok -> C1#c{link = distlink_link:touch(now_us(), distlink_config:rate(Options), C1#c.link)};
+        _ -> C1
+    end;
 request(address, From, C) -> reply(From, C#c.peer), C;
 request(stats, From, #c{link = L} = C) ->
     S = distlink_link:stats(L),
@@ -178,8 +214,7 @@ drain(N, #c{socket = S} = C) ->
         {error, Reason} -> exit({distlink_socket, Reason})
     end.
 
-datagram(<<16#DA, 1:4, 1:4, _/binary>>, C) -> transmit([distlink_link:accept_packet(C#c.link)], C);
-datagram(B, #c{link = L} = C) -> C#c{link = distlink_link:datagram(now_us(), B, L)}.
+datagram(B, #c{link = L} = C) -> C#c{link = distlink_link:datagram(now_us(), same, B, L)}.
 
 %% put_data hands what has arrived to the VM, or to the handshake before that.
 put_data(#c{link = L0} = C) ->
@@ -224,8 +259,8 @@ pull(N, Now, #c{handle = H, link = L, budget = Budget} = C) ->
                     erlang:dist_ctrl_get_data_notification(H),
                     C#c{more_vm = false};
                 {Size, Data} ->
-                    {Stream, Barrier, Streams} = distlink_stream:classify(Data, C#c.streams),
-                    pull(N - 1, Now, C#c{link = distlink_link:write(Now, Stream, Barrier, {Size, Data}, L), streams = Streams})
+                    {Stream, Class, Fence, Streams} = distlink_stream:classify(Data, C#c.streams),
+                    pull(N - 1, Now, C#c{link = distlink_link:write(Now, Stream, Class, Fence, {Size, Data}, L), streams = Streams})
             end
     end.
 
@@ -234,6 +269,9 @@ flush(#c{link = L0} = C) ->
     transmit(Datagrams, C#c{link = L}).
 
 transmit([], C) -> C;
+transmit([{{Ip, Port}, B} | T], #c{socket = S} = C) ->
+    _ = socket:sendto(S, B, #{family => inet, addr => Ip, port => Port}),
+    transmit(T, C);
 transmit([B | T], #c{socket = S} = C) ->
     case socket:send(S, B, [], 50) of
         ok -> transmit(T, C);
@@ -280,6 +318,7 @@ reason(0, _) -> connection_closed;
 reason(4, _) -> net_tick_timeout;
 reason(7, _) -> connection_reset;
 reason(8, _) -> setup_timeout;
+reason(9, Text) -> {security, Text};
 reason(Code, Text) -> {distlink, Code, Text}.
 
 %% orderly tells the peer when the VM drops the connection.

@@ -39,6 +39,7 @@ listen(Name, Host) ->
     end.
 
 listen1(Name, Host) ->
+    _ = distlink_config:keys(), % what is wrong with them is better said now
     Epmd = net_kernel:epmd_module(),
     {First, Last} = ports(Epmd, Name, Host),
     case open(First, Last) of
@@ -104,7 +105,8 @@ accept_init(Kernel, Listen) ->
     receive {Kernel, go} -> ok end,
     accept_loop(Kernel, Listen, distlink_config:random(32), #{}).
 
-%% Known: {Address, SourceId} => Controller, and its monitor => that key.
+%% Known: {Address, SourceId} => Controller, own id => Controller, and its
+%% monitor => these keys.
 accept_loop(Kernel, #listen{socket = Socket} = Listen, Secret, Known0) ->
     Known = reap(Known0),
     case socket:recvfrom(Socket, 0, [], nowait) of
@@ -129,19 +131,25 @@ reap(Known) ->
 
 forget(Mon, Known) ->
     case maps:take(Mon, Known) of
-        {Key, Known1} -> maps:remove(Key, Known1);
+        {Keys, Known1} -> maps:without(Keys, Known1);
         error -> Known
     end.
 
 door(Kernel, Listen, Secret, From, B, Known) ->
     case distlink_wire:parse(B) of
-        {ok, {init, {Id, _, _, _, _} = Params, Token}, _} ->
+        {ok, {init, #{id := Id} = Params, Token, Binder}, Rest} ->
             case Known of
-                #{{From, Id} := Ctrl} -> Ctrl ! {init, Params}, Known;
-                _ -> init(Kernel, Listen, Secret, From, Params, Token, Known)
+                #{{From, Id} := Ctrl} -> Ctrl ! {datagram, From, B}, Known;
+                _ ->
+                    Init = binary:part(B, 0, byte_size(B) - byte_size(Rest)),
+                    init(Kernel, Listen, Secret, From, {Params, Token, Binder, Init}, Known)
             end;
         {ok, {data, Id, PN, _}, _} ->
-            answer(Listen, From, distlink_wire:reset(Id, PN), B), Known;
+            case Known of
+                #{Id := Ctrl} -> Ctrl ! {datagram, From, B};
+                _ -> answer(Listen, From, distlink_wire:reset(Id, PN), B)
+            end,
+            Known;
         {ok, {version, 1, _, _, Source}, _} ->
             answer(Listen, From, distlink_wire:refuse(Source, 1, <<>>), B), Known;
         _ -> Known
@@ -154,24 +162,31 @@ answer(#listen{socket = Socket}, {Ip, Port}, Answer, Question) ->
         false -> ok
     end.
 
-init(_, Listen, Secret, From, {Id, _, _, _, _}, <<>>, Known) ->
+init(_, Listen, Secret, From, {#{id := Id}, <<>>, _, Init}, Known) ->
     Token = token(Secret, From, Id, erlang:monotonic_time(microsecond)),
-    _ = answer(Listen, From, distlink_wire:retry(Id, Token), <<0:(128 * 8)>>),
+    _ = answer(Listen, From, distlink_wire:retry(Id, Token), Init),
     Known;
-init(Kernel, #listen{port = Port}, Secret, {Ip, FromPort} = From, {Id, _, _, _, _} = Params, Token, Known) ->
+init(Kernel, Listen, Secret, From, {#{id := Id} = Params, Token, Binder, Init}, Known) ->
     case valid(Secret, From, Id, Token) of
         false -> Known;
         true ->
-            {Ctrl, Mon} = distlink_controller:accept(Ip, FromPort, Port, Params, 7000),
-            Kernel ! {accept, self(), Ctrl, inet, distlink},
-            receive
-                {Kernel, controller, Pid} ->
-                    _ = distlink_controller:supervisor(Ctrl, Pid),
-                    Pid ! {self(), controller};
-                {Kernel, unsupported_protocol} -> exit(unsupported_protocol)
-            end,
-            Known#{{From, Id} => Ctrl, Mon => {From, Id}}
+            case distlink_link:secure(distlink_config:keys(), Params, Binder, Init) of
+                {ok, Early} -> accepted(Kernel, Listen, From, {Params, Init, Early}, Known);
+                {refuse, Text} -> answer(Listen, From, distlink_wire:refuse(Id, 9, Text), Init), Known
+            end
     end.
+
+accepted(Kernel, #listen{port = Port}, From, {#{id := Rid}, _, _} = Init, Known) ->
+    Id = distlink_config:id(),
+    {Ctrl, Mon} = distlink_controller:accept(Id, From, Port, Init, 7000),
+    Kernel ! {accept, self(), Ctrl, inet, distlink},
+    receive
+        {Kernel, controller, Pid} ->
+            _ = distlink_controller:supervisor(Ctrl, Pid),
+            Pid ! {self(), controller};
+        {Kernel, unsupported_protocol} -> exit(unsupported_protocol)
+    end,
+    Known#{{From, Rid} => Ctrl, Id => Ctrl, Mon => [{From, Rid}, Id]}.
 
 token(Secret, {{A, B, C, D}, Port}, Id, At) ->
     M = <<At:64/signed, A, B, C, D, Port:16, Id:64>>,
@@ -179,11 +194,8 @@ token(Secret, {{A, B, C, D}, Port}, Id, At) ->
 
 valid(Secret, From, Id, <<At:64/signed, _/binary>> = Token) when byte_size(Token) =:= 24 ->
     Age = erlang:monotonic_time(microsecond) - At,
-    same(Token, token(Secret, From, Id, At)) andalso Age >= 0 andalso Age =< ?TOKEN_LIFETIME;
+    distlink_crypto:same(Token, token(Secret, From, Id, At)) andalso Age >= 0 andalso Age =< ?TOKEN_LIFETIME;
 valid(_, _, _, _) -> false.
-
-%% In constant time.
-same(A, B) -> lists:foldl(fun({X, Y}, D) -> (X bxor Y) bor D end, 0, lists:zip(binary_to_list(A), binary_to_list(B))) =:= 0.
 
 %% HMAC-MD5 (RFC 2104): MD5 is built into the VM, and crypto may be absent.
 hmac(Secret, M) ->

@@ -2,22 +2,25 @@
 %% back. Bad input is an error, never a crash.
 -module(distlink_wire).
 
--export([parse/1, frames/1, init/2, retry/2, accept/2, refuse/3, reset/2, data/3,
-         ack/3, close/2, segment/5]).
+-export([parse/1, frames/1, init/3, retry/2, accept/3, refuse/3, reset/2, data/3, data_header/3,
+         ack/3, close/2, challenge/1, response/1, segment/5]).
 -export_type([packet/0, params/0, frame/0, range/0]).
 
 -define(MAGIC, 16#DA).
--define(VERSION, 1).
--define(INIT_LEN, 128).
+-define(VERSION, 2).
+-define(INIT_LEN, 256).
+-define(TAG, 16).
 -define(MAX_RANGES, 32).
 
-%% {SourceId, MaxDatagram, Capabilities, Window, AckDelay in microseconds}
--type params() :: {pos_integer(), pos_integer(), non_neg_integer(), pos_integer(), non_neg_integer()}.
+%% delay is in microseconds; public and key_id are there with security.
+-type params() :: #{id := pos_integer(), max := pos_integer(), security := byte(), suites := byte(),
+                    window := pos_integer(), delay := non_neg_integer(), capabilities := non_neg_integer(),
+                    public => <<_:256>>, key_id => binary()}.
 -type range() :: {High :: non_neg_integer(), Low :: non_neg_integer()}.
 -type packet() ::
-        {init, params(), Token :: binary()}
+        {init, params(), Token :: binary(), Binder :: binary()}
       | {retry, Id :: integer(), Token :: binary()}
-      | {accept, Id :: integer(), params()}
+      | {accept, Id :: integer(), params(), Tag :: binary()}
       | {refuse, Id :: integer(), Code :: byte(), Text :: binary()}
       | {data, Id :: integer(), PacketNumber :: integer(), Frames :: binary()}
       | {reset, Id :: integer(), PacketNumber :: integer()}
@@ -26,6 +29,7 @@
         ping
       | {ack, [range()], DelayUs :: integer(), Limit :: integer()}
       | {close, Code :: byte(), Text :: binary()}
+      | {challenge | response, <<_:64>>}
       | {segment, Flags :: byte(), Stream :: integer(), Offset :: integer(),
          Order :: integer(), Fence :: integer(), Data :: binary()}.
 
@@ -48,12 +52,26 @@ parse(_) ->
 
 body(5, Id, _, <<PN:64, Frames/binary>>) ->
     {data, Id, PN, Frames};
-body(1, _, Len, <<P:20/binary, N, Token:N/binary, _/binary>>) when Len >= ?INIT_LEN, N =< 64 ->
-    with_params(P, fun(Params) -> {init, Params, Token} end);
+body(1, _, Len, B) when Len >= ?INIT_LEN ->
+    case params(B) of
+        {P, <<N, Token:N/binary, Rest/binary>>} when N =< 64 ->
+            case proof(P, Rest) of
+                error -> error;
+                Proof -> {init, P, Token, Proof}
+            end;
+        _ -> error
+    end;
 body(2, Id, _, <<N, Token:N/binary, _/binary>>) when N =< 64 ->
     {retry, Id, Token};
-body(3, Id, _, <<P:20/binary, _/binary>>) ->
-    with_params(P, fun(Params) -> {accept, Id, Params} end);
+body(3, Id, _, B) ->
+    case params(B) of
+        {P, Rest} ->
+            case proof(P, Rest) of
+                error -> error;
+                Proof -> {accept, Id, P, Proof}
+            end;
+        error -> error
+    end;
 body(4, Id, _, <<Code, N, Text:N/binary, _/binary>>) ->
     {refuse, Id, Code, Text};
 body(6, _, _, <<Id:64, PN:64, _/binary>>) ->
@@ -61,11 +79,23 @@ body(6, _, _, <<Id:64, PN:64, _/binary>>) ->
 body(_, _, _, _) ->
     error.
 
-with_params(<<Source:64, Max:16, Caps:16, Window:32, Delay:32>>, Fun)
-  when Source > 0, Max >= 512, Max =< 65507, Window > 0 ->
-    Fun({Source, Max, Caps, Window, Delay});
-with_params(_, _) ->
+params(<<Id:64, Max:16, Security, Suites, Window:32, Delay:32, Caps:32, T/binary>>)
+  when Id > 0, Max >= 512, Max =< 65507, Window > 0 ->
+    P = #{id => Id, max => Max, security => Security, suites => Suites, window => Window, delay => Delay,
+          capabilities => Caps},
+    case T of
+        _ when Security =:= 0 -> {P, T};
+        <<Public:32/binary, N, KeyId:N/binary, Rest/binary>> when N =< 32 ->
+            {P#{public => Public, key_id => KeyId}, Rest};
+        _ -> error
+    end;
+params(_) ->
     error.
+
+%% The last octets of a packet with security.
+proof(#{security := 0}, _) -> <<>>;
+proof(_, B) when byte_size(B) >= ?TAG -> binary:part(B, byte_size(B), -?TAG);
+proof(_, _) -> error.
 
 %% frames(Octets) parses all frames of a DATA packet or none.
 -spec frames(binary()) -> {ok, [frame()]} | error.
@@ -89,6 +119,8 @@ frames(<<2, Largest:64, Delay:32, Limit:64, N, T/binary>>, Acc) when N >= 1, N =
     end;
 frames(<<1, T/binary>>, Acc) -> frames(T, [ping | Acc]);
 frames(<<3, Code, N, Text:N/binary, T/binary>>, Acc) -> frames(T, [{close, Code, Text} | Acc]);
+frames(<<4, Data:8/binary, T/binary>>, Acc) -> frames(T, [{challenge, Data} | Acc]);
+frames(<<5, Data:8/binary, T/binary>>, Acc) -> frames(T, [{response, Data} | Acc]);
 frames(<<0, _/binary>>, Acc) -> {ok, lists:reverse(Acc)};
 frames(<<>>, Acc) -> {ok, lists:reverse(Acc)};
 frames(_, _) -> error.
@@ -107,19 +139,25 @@ packet(Type, Id, Body) ->
     Len = 12 + iolist_size(Body),
     [<<?MAGIC, ?VERSION:4, Type:4, Len:16, Id:64>> | Body].
 
-params({Source, Max, Caps, Window, Delay}) -> <<Source:64, Max:16, Caps:16, Window:32, Delay:32>>.
+encode(#{id := Id, max := Max, security := Security, suites := Suites, window := W, delay := D, capabilities := C} = P) ->
+    B = <<Id:64, Max:16, Security, Suites, W:32, D:32, C:32>>,
+    case P of
+        #{public := Public, key_id := KeyId} -> <<B/binary, Public/binary, (byte_size(KeyId)), KeyId/binary>>;
+        _ -> B
+    end.
 
--spec init(params(), binary()) -> iolist().
-init(Params, Token) ->
-    B = <<(params(Params))/binary, (byte_size(Token)), Token/binary>>,
-    Pad = max(0, ?INIT_LEN - 12 - byte_size(B)) * 8,
-    packet(1, 0, [<<B/binary, 0:Pad>>]).
+%% init(Params, Token, Binder): the binder is empty without security.
+-spec init(params(), binary(), binary()) -> iolist().
+init(Params, Token, Binder) ->
+    B = <<(encode(Params))/binary, (byte_size(Token)), Token/binary>>,
+    Pad = max(0, ?INIT_LEN - 12 - byte_size(B) - byte_size(Binder)) * 8,
+    packet(1, 0, [<<B/binary, 0:Pad, Binder/binary>>]).
 
 -spec retry(integer(), binary()) -> iolist().
 retry(Id, Token) -> packet(2, Id, [byte_size(Token), Token]).
 
--spec accept(integer(), params()) -> iolist().
-accept(Id, Params) -> packet(3, Id, [params(Params)]).
+-spec accept(integer(), params(), binary()) -> iolist().
+accept(Id, Params, Tag) -> packet(3, Id, [encode(Params), Tag]).
 
 -spec refuse(integer(), byte(), binary()) -> iolist().
 refuse(Id, Code, Text) -> packet(4, Id, [Code, byte_size(Text), Text]).
@@ -128,7 +166,11 @@ refuse(Id, Code, Text) -> packet(4, Id, [Code, byte_size(Text), Text]).
 reset(Id, PN) -> packet(6, 0, [<<Id:64, PN:64>>]).
 
 -spec data(integer(), integer(), iolist()) -> iolist().
-data(Id, PN, Frames) -> packet(5, Id, [<<PN:64>> | Frames]).
+data(Id, PN, Frames) -> [data_header(Id, PN, iolist_size(Frames)) | Frames].
+
+%% data_header(Id, PacketNumber, Length) is what stands before that many octets.
+-spec data_header(integer(), integer(), integer()) -> binary().
+data_header(Id, PN, Len) -> <<?MAGIC, ?VERSION:4, 5:4, (20 + Len):16, Id:64, PN:64>>.
 
 -spec ack([range()], integer(), integer()) -> binary().
 ack([{Largest, _} | _] = Ranges, Delay, Limit) ->
@@ -144,6 +186,12 @@ gaps([{High, Low0} | T], Above) ->
 
 -spec close(byte(), binary()) -> binary().
 close(Code, Text) -> <<3, Code, (byte_size(Text)), Text/binary>>.
+
+-spec challenge(binary()) -> binary().
+challenge(Data) -> <<4, Data:8/binary>>.
+
+-spec response(binary()) -> binary().
+response(Data) -> <<5, Data:8/binary>>.
 
 %% segment(Flags, Stream, Offset, {Order, Fence}, Length) is the frame without
 %% its data. Flags: 1 FIRST, 2 LAST. Fence 0 is none.

@@ -35,9 +35,9 @@ truncated(Name, Packet, N) ->
     end,
     truncated(Name, Packet, N - 1).
 
-again({ok, {init, Params, Token}, <<>>}) -> iolist_to_binary(distlink_wire:init(Params, Token));
+again({ok, {init, Params, Token, Proof}, <<>>}) -> iolist_to_binary(distlink_wire:init(Params, Token, Proof));
 again({ok, {retry, Id, Token}, <<>>}) -> iolist_to_binary(distlink_wire:retry(Id, Token));
-again({ok, {accept, Id, Params}, <<>>}) -> iolist_to_binary(distlink_wire:accept(Id, Params));
+again({ok, {accept, Id, Params, Proof}, <<>>}) -> iolist_to_binary(distlink_wire:accept(Id, Params, Proof));
 again({ok, {refuse, Id, Code, Text}, <<>>}) -> iolist_to_binary(distlink_wire:refuse(Id, Code, Text));
 again({ok, {reset, Id, PN}, <<>>}) -> iolist_to_binary(distlink_wire:reset(Id, PN));
 again({ok, {data, Id, PN, Frames}, <<>>}) ->
@@ -46,6 +46,8 @@ again({ok, {data, Id, PN, Frames}, <<>>}) ->
 
 frame(ping) -> <<1>>;
 frame({ack, Ranges, Delay, Limit}) -> distlink_wire:ack(Ranges, Delay, Limit);
+frame({challenge, Data}) -> distlink_wire:challenge(Data);
+frame({response, Data}) -> distlink_wire:response(Data);
 frame({close, Code, Text}) -> distlink_wire:close(Code, Text);
 frame({segment, Flags, Stream, Offset, Order, Fence, Data}) ->
     [distlink_wire:segment(Flags, Stream, Offset, {Order, Fence}, byte_size(Data)), Data].

@@ -42,7 +42,7 @@ func (l *lab) startBeam(ctx context.Context, h *labNode, name string, at netip.A
 	// take the processor from the bridges.
 	b.cmd = exec.Command("erl", "+S", "1:1", "+SDcpu", "1:1", "+SDio", "1", "+sbwt", "none", "+sbwtdcpu", "none", "+sbwtdio", "none",
 		"-noshell", "-pa", l.opt.erlang, "-proto_dist", "distlink", "-name", b.node, "-setcookie", "lab",
-		"-distlink_ip", at.String(), "-connect_all", "false", "-eval", evaluator)
+		"-distlink_security", "none", "-distlink_ip", at.String(), "-connect_all", "false", "-eval", evaluator)
 	b.cmd.Args = append(b.cmd.Args, carrier...)
 	b.cmd.Env = append(os.Environ(), "HOME=/run")
 	log := filepath.Join(l.opt.out, "log", "beam-"+name+".log")

@@ -1,0 +1,76 @@
+%% The window of a connection without a configured rate (PROTOCOL.md,
+%% Recovery): NewReno that also gives way to delay; pure functions, microseconds.
+-module(distlink_congestion).
+
+-export([new/1, reset/2, packet/2, room/1, limited/1, window/1, sent/2, acked/3, lost/4, sample/5, silence/1]).
+
+-define(INITIAL, 10).
+-define(LEAST, 2).
+-define(DELAY_LEAST, 16).          % packets that delay alone leaves
+-define(TARGET, 2000).             % queue on the way that is left alone
+-define(BASE_WINDOW, 5000000).     % the base RTT is the least of one to two of them
+-define(FUTILE, 8).                % rounds of giving way to no effect
+-define(RIVAL, 5000000).           % plain NewReno then
+
+-record(g, {window, threshold = 1 bsl 30, pipe = 0, packet, recovery = 0,
+            base = none, before = none, base_end = 0, round = 0, rtt = none,
+            futile = 0, rival = 0, full = false}).
+
+new(Packet) -> #g{packet = Packet, window = ?INITIAL * Packet}.
+
+reset(Packet, #g{pipe = Pipe}) -> (new(Packet))#g{pipe = Pipe}.
+
+packet(Packet, G) -> G#g{packet = Packet}.
+
+window(#g{window = W}) -> W.
+
+%% room(G): may a packet more be sent. Where it is not so, call limited/1.
+room(#g{pipe = Pipe, packet = P, window = W}) -> Pipe + P =< W.
+
+limited(#g{full = true} = G) -> G;
+limited(G) -> G#g{full = true}.
+
+sent(Size, #g{pipe = P} = G) -> G#g{pipe = P + Size}.
+
+acked(Size, At, #g{pipe = P, recovery = R, full = Full, window = W} = G0) ->
+    G = G0#g{pipe = P - Size},
+    if
+        At < R; not Full -> G;
+        W < G#g.threshold -> G#g{window = W + Size};
+        true -> G#g{window = W + max(1, G#g.packet * Size div W)}
+    end.
+
+lost(Now, At, Size, #g{pipe = P, recovery = R} = G) ->
+    case Size =:= 0 orelse At < R of
+        true -> G#g{pipe = P - Size};
+        false ->
+            W = max(G#g.window * 7 div 10, ?LEAST * G#g.packet),
+            G#g{pipe = P - Size, recovery = Now, window = W, threshold = W}
+    end.
+
+%% sample(Now, Rtt without the peer's delay, Acked, Next, G)
+sample(Now, Rtt, Acked, Next, #g{base_end = End} = G0) ->
+    G1 = case Now >= End of
+             true -> G0#g{before = G0#g.base, base = none, base_end = Now + ?BASE_WINDOW};
+             false -> G0
+         end,
+    G2 = G1#g{base = min(G1#g.base, Rtt), rtt = min(G1#g.rtt, Rtt)}, % an atom is more than any number
+    case Acked >= G2#g.round of
+        true -> (end_round(Now, G2))#g{round = Next, rtt = none, full = false};
+        false -> G2
+    end.
+
+end_round(Now, #g{rtt = Rtt, rival = Rival, futile = F, window = W} = G) ->
+    Base = min(G#g.base, G#g.before),
+    Queue = Rtt - Base,
+    if
+        Now < Rival; Queue =< ?TARGET -> G#g{futile = 0};
+        F >= ?FUTILE -> G#g{futile = 0, rival = Now + ?RIVAL};
+        true ->
+            Fits = W * (Base + ?TARGET) div (Base + Queue),
+            W1 = min(W, lists:max([Fits, W div 2, ?DELAY_LEAST * G#g.packet])),
+            G#g{futile = F + 1, window = W1, threshold = W1}
+    end.
+
+%% silence(G): probes stay unanswered; who comes back starts slowly.
+silence(#g{packet = P} = G) -> G#g{window = ?LEAST * P}.
