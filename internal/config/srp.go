@@ -125,7 +125,7 @@ func (s SRP) checkClasses(d *document) {
 		d.oneOf(key+".class", c.Class, "A", "B")
 		unique(d, names, key+".class", c.Class)
 		unique(d, priorities, key+".priority", c.Priority)
-		if c.Priority > 7 || tsn.DefaultClassMap[c.Priority] != tsn.ClassSR {
+		if class := tsn.DefaultClassMap[min(c.Priority, 7)]; c.Priority > 7 || class != tsn.ClassSRA && class != tsn.ClassSRB {
 			d.bad(key+".priority", "%d is not one of streams with a class bound: 2, 3", c.Priority)
 		}
 		d.vid(key+".vid", c.VID)

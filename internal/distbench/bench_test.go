@@ -41,7 +41,7 @@ func carriers(address string) []carrier {
 		{"tuned", "inet_tcp", append([]string{
 			"+zdbbl", "64", "-kernel", "inet_dist_connect_options", "[{sndbuf,65536}]", "inet_dist_listen_options", "[{sndbuf,65536}]",
 		}, tcp...)},
-		{"distlink", "distlink", []string{"-distlink_ip", address}},
+		{"distlink", "distlink", []string{"-distlink_security", "none", "-distlink_ip", address}},
 	}
 }
 
