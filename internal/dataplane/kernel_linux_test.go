@@ -54,6 +54,7 @@ func TestKernel(t *testing.T) {
 		t.Run("ToolSees", testToolSees)
 		t.Run("ControlGroups", testControlGroups)
 		t.Run("KeepBack", testKeepBack)
+		t.Run("FlushLearned", testFlushLearned)
 		t.Run("FourThousand", testFourThousand)
 		t.Run("FailedBatch", testFailedBatch)
 		t.Run("Learning", testLearning)
