@@ -7,8 +7,9 @@ type Application struct {
 	Name      string
 	EtherType uint16
 	Group     tsn.MAC
-	// ProtocolVersion is sent; any is received (802.1Q 10.8.3.5). There are end
-	// stations that drop a whole PDU of any other version than 0.
+	// ProtocolVersion is the highest that is spoken; any is received (802.1Q
+	// 10.8.3.5). There are end stations that drop a whole PDU of any other version
+	// than 0, so this is sent until SetVersion.
 	ProtocolVersion uint8
 	// ListLength: messages carry an AttributeListLength (35.2.2.3), so that types
 	// nobody knows can be passed over.
@@ -23,8 +24,9 @@ type Application struct {
 
 // AttributeType is a kind of attribute.
 type AttributeType struct {
-	Type uint8
-	Name string
+	Type    uint8
+	Version uint8 // ProtocolVersion that has it
+	Name    string
 	// Length is the AttributeLength, the octets of a FirstValue; with Variable it is
 	// the least, and each message has its own.
 	Length   int
@@ -95,16 +97,17 @@ func MVRP() *Application {
 	}
 }
 
-// MSRP reserves streams (802.1Q 35.2.2). Of version 1 (802.1Qcc) it reads and
-// writes what version 0 has; enhanced attributes are passed over.
+// MSRP reserves streams (802.1Q 35.2.2).
 func MSRP() *Application {
 	return &Application{
-		Name: "MSRP", EtherType: 0x22ea, Group: tsn.MAC{0x01, 0x80, 0xc2, 0, 0, 0x0e}, ListLength: true, FastLeave: true,
+		Name: "MSRP", EtherType: 0x22ea, Group: tsn.MAC{0x01, 0x80, 0xc2, 0, 0, 0x0e}, ListLength: true, FastLeave: true, ProtocolVersion: 1,
 		Types: []AttributeType{
 			{Type: TypeTalkerAdvertise, Name: "talker advertise", Length: 25, next: nextTalker},
 			{Type: TypeTalkerFailed, Name: "talker failed", Length: 34, next: nextTalker},
 			{Type: TypeListener, Name: "listener", Length: 8, Four: true, next: increment},
 			{Type: TypeDomain, Name: "domain", Length: 4, next: nextDomain},
+			{Type: TypeTalkerEnhanced, Version: 1, Name: "talker enhanced", Length: 2, Variable: true, next: noNext},
+			{Type: TypeListenerEnhanced, Version: 1, Name: "listener enhanced", Length: 2, Variable: true, next: noNext},
 		},
 	}
 }
@@ -114,3 +117,6 @@ func nextTalker(v []byte) bool { return increment(v[:8]) && increment(v[8:14]) }
 
 // nextDomain adds 1 to the class and to its priority (35.2.2.9).
 func nextDomain(v []byte) bool { return increment(v[:1]) && increment(v[1:2]) }
+
+// noNext: the vector ends (see TypeTalkerEnhanced).
+func noNext([]byte) bool { return false }

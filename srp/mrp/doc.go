@@ -10,6 +10,7 @@
 //
 //	application.go  what the three applications differ in: attribute types, lengths, group address
 //	values.go       what the attributes say: talkers, listeners, domains, VLANs, addresses
+//	enhanced.go     the Talker and Listener Enhanced of MSRP version 1 (802.1Qcc)
 //	frame.go        the Ethernet frame around a PDU
 //	event.go        attribute events and how three or four of them share an octet (10.8.2.10)
 //	pdu.go          the MRPDU (10.8.1), reader and writer
@@ -21,9 +22,6 @@
 //	table.go        its attributes, and which of them have something to do
 //	transmit.go     one transmit opportunity: which events, packed how, in how many PDUs
 //	timers.go       presets: the standard's, Avnu ProAV's
-//
-// Not there yet: the Talker and Listener Enhanced attributes of 802.1Qcc (types
-// 5 and 6), which are passed over.
 //
 // Not to be mistaken for the Media Redundancy Protocol (IEC 62439-2), which is
 // what a Linux kernel calls MRP.

@@ -60,7 +60,9 @@ type Participant struct {
 	leaveAll leaveAll
 	periodic periodic
 	started  bool
-	greets   bool // the first PDU after Start is still to be sent
+	version  uint8 // spoken
+	neighbor uint8 // highest ProtocolVersion heard since Start
+	greets   bool  // the first PDU after Start is still to be sent
 	// Transmit opportunities: when the next is due, and when the last three were.
 	due      tsn.Instant
 	sentAt   [3]tsn.Instant
@@ -118,7 +120,7 @@ func (p *Participant) Start(now tsn.Instant) {
 // (Flush!, 10.7.5.2); what we declare is declared again after Start.
 func (p *Participant) Stop() []Indication {
 	p.told = p.told[:0]
-	p.started, p.due, p.out = false, tsn.Never, nil
+	p.started, p.due, p.out, p.neighbor = false, tsn.Never, nil, 0
 	p.leaveAll, p.greets, p.periodic.timer = leaveAll{timer: tsn.Never}, false, tsn.Never
 	p.attrs.each(func(a *attribute) {
 		p.gone(a)
@@ -152,6 +154,14 @@ func (p *Participant) Leave(now tsn.Instant, v Value) {
 	}
 }
 
+// SetVersion says which ProtocolVersion is spoken from now on, at most the
+// application's. Attributes of later versions must not be declared.
+func (p *Participant) SetVersion(v uint8) { p.version = min(v, p.app.ProtocolVersion) }
+
+// NeighborVersion is neighborProtocolVersion: the highest ProtocolVersion that
+// was heard since Start, 0 before any.
+func (p *Participant) NeighborVersion() uint8 { return p.neighbor }
+
 // Redeclare handles Re-declare! (10.7.5.3): the topology behind the port changed.
 func (p *Participant) Redeclare(now tsn.Instant) {
 	p.attrs.each(func(a *attribute) {
@@ -167,6 +177,9 @@ func (p *Participant) Receive(now tsn.Instant, pdu []byte) []Indication {
 		return nil
 	}
 	p.counters.Received++
+	if len(pdu) > 0 {
+		p.neighbor = max(p.neighbor, pdu[0])
+	}
 	p.askedBy = 0
 	if err := p.app.Read(pdu, func(v *Vector) { p.vector(now, v) }); err != nil {
 		p.counters.Malformed++

@@ -170,7 +170,7 @@ type writer struct {
 	list   int   // where its AttributeListLength is
 }
 
-func newWriter(a *Application) *writer { return &writer{app: a, b: []byte{a.ProtocolVersion}} }
+func newWriter(a *Application) *writer { return &writer{app: a, b: []byte{0}} }
 
 func (w *writer) empty() bool { return len(w.b) == 1 }
 

@@ -5,7 +5,7 @@ import tsn "tsnswitch"
 // transmit is tx!, or with LeaveAll due txLA!. What the PDUs have no room for
 // waits for the next opportunity; with LeaveAll it takes txLAF!.
 func (p *Participant) transmit(now tsn.Instant) {
-	k := packer{p: p, all: p.leaveAll.active, w: newWriter(p.app)}
+	k := packer{p: p, all: p.leaveAll.active, w: p.writer()}
 	words := p.words(k.all)
 	left := k.pack(words, k.all || p.greets)
 	for _, a := range words[:len(words)-len(left)] {
@@ -32,6 +32,12 @@ func (p *Participant) transmit(now tsn.Instant) {
 		// Half a JoinTime between each, and there are no more than there may be.
 		p.request(now, p.cfg.Timers.Join/2)
 	}
+}
+
+func (p *Participant) writer() *writer {
+	w := newWriter(p.app)
+	w.b[0] = p.version
+	return w
 }
 
 // words lists what has to be said, ascending.
@@ -91,7 +97,7 @@ type packer struct {
 // for all types, in vectors without values.
 func (k *packer) pack(words []*attribute, leaveAll bool) (left []*attribute) {
 	for _, t := range k.p.app.Types {
-		if leaveAll {
+		if leaveAll && t.Version <= k.p.version {
 			k.w.vector(&Vector{Type: t.Type, LeaveAll: true})
 		}
 	}
@@ -117,7 +123,7 @@ func (k *packer) turn() bool {
 		return false
 	}
 	k.pdus = append(k.pdus, k.w.finish())
-	k.w = newWriter(k.p.app)
+	k.w = k.p.writer()
 	return true
 }
 
