@@ -259,8 +259,11 @@ func (m *Instance) checkResources(set []tsn.Reservation, owner string, _ map[tsn
 func (m *Instance) limit(p *port, percent int) tsn.Rate { return p.rate() * tsn.Rate(percent) / 100 }
 
 func (m *Instance) classLimit(p *port, c tsn.TrafficClass) tsn.Rate {
-	if c == tsn.ClassScheduled {
+	switch c {
+	case tsn.ClassScheduled:
 		return m.limit(p, m.cfg.ScheduledPercent)
+	case tsn.ClassSRB:
+		return m.limit(p, m.cfg.SRPercent+m.cfg.SRBPercent)
 	}
 	return m.limit(p, m.cfg.SRPercent)
 }

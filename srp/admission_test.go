@@ -392,3 +392,59 @@ func FuzzInstance(f *testing.F) {
 		}
 	})
 }
+
+// 802.1Q 34.3.1: class A has its deltaBandwidth, class B its own and what A has
+// not reserved of A's; all is counted against the total.
+func TestDeltaBandwidth(t *testing.T) {
+	mbit := func(n byte, pcp tsn.PCP, rate uint16) tsn.Reservation {
+		return res(with(stream(n), func(s *tsn.Stream) { s.PCP, s.MaxIntervalFrames = pcp, rate }), 1)
+	}
+	for _, c := range []struct {
+		a, b, total           int // percent of 100 Mbit/s
+		haveA, haveB, pcp, is uint16
+		code                  tsn.FailureCode
+		available             tsn.Rate
+	}{
+		{75, 0, 75, 0, 0, 3, 75, 0, 0},
+		{75, 0, 75, 0, 0, 3, 76, 3, 75000},
+		{75, 0, 75, 0, 0, 2, 75, 0, 0}, // lent by A
+		{75, 0, 75, 50, 0, 2, 25, 0, 0},
+		{75, 0, 75, 50, 0, 2, 26, 3, 25000},
+		{75, 0, 75, 0, 50, 3, 26, 3, 25000}, // what is lent is not taken back
+		{40, 20, 100, 0, 0, 3, 41, 3, 40000},
+		{40, 20, 100, 0, 0, 2, 60, 0, 0},
+		{40, 20, 100, 40, 0, 2, 20, 0, 0},
+		{40, 20, 100, 40, 0, 2, 21, 3, 20000},
+		{40, 20, 100, 0, 30, 3, 30, 0, 0},
+		{40, 20, 100, 0, 30, 3, 31, 3, 30000},
+		{40, 20, 50, 0, 30, 3, 21, 1, 20000},
+	} {
+		m := newInstance(t, Config{SRPercent: c.a, SRBPercent: c.b, TotalPercent: c.total})
+		var set []tsn.Reservation
+		if c.haveA > 0 {
+			set = append(set, mbit(1, 3, c.haveA))
+		}
+		if c.haveB > 0 {
+			set = append(set, mbit(2, 2, c.haveB))
+		}
+		if r, _ := put(m, "old", 1, set...); r != nil {
+			t.Fatal(r)
+		}
+		left := tsn.Rate(0)
+		for _, s := range m.Ports()[0].Classes {
+			if s.Class == uint8(tsn.DefaultClassMap[c.pcp]) {
+				left = s.Available
+			}
+		}
+		r, _ := put(m, "new", 1, mbit(3, tsn.PCP(c.pcp), c.is))
+		switch {
+		case r == nil && (c.code != 0 || left < tsn.Rate(c.is)*1000):
+			t.Errorf("%+v: taken, of %d kbit/s", c, left)
+		case r != nil && (r.Code != c.code || r.Available != c.available || left != c.available):
+			t.Errorf("%+v: %v, %d kbit/s left", c, r, left)
+		}
+	}
+	if _, err := New(Config{SRPercent: 75, SRBPercent: 26}); err == nil {
+		t.Error("more than the whole rate")
+	}
+}

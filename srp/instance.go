@@ -12,10 +12,13 @@ type Config struct {
 	Ports    []PortConfig // ascending port
 	ClassMap tsn.ClassMap // the zero map means tsn.DefaultClassMap
 
-	// Shares of a port's rate, in percent: what the SR class may reserve
+	// Shares of a port's rate, in percent: what SR class A may reserve
 	// (deltaBandwidth, 802.1Q 34.3.1), what the scheduled class may, and what
-	// both together may. Default 75 each.
+	// all together may. Default 75 each.
 	SRPercent, ScheduledPercent, TotalPercent int
+	// SRBPercent is the deltaBandwidth of SR class B: what it may reserve beside
+	// all that class A leaves of its own. Default 0.
+	SRBPercent int
 
 	MaxStreams int // streams held at once; default 512
 	MaxGroups  int // {group, VID} entries the bridge can store; default 512
@@ -136,7 +139,7 @@ func (p *port) rate() tsn.Rate {
 func New(cfg Config) (*Instance, error) {
 	cfg = cfg.withDefaults()
 	m := &Instance{cfg: cfg, owners: map[string]*owner{}}
-	for _, percent := range []int{cfg.SRPercent, cfg.ScheduledPercent, cfg.TotalPercent} {
+	for _, percent := range []int{cfg.SRPercent, cfg.SRBPercent, cfg.SRPercent + cfg.SRBPercent, cfg.ScheduledPercent, cfg.TotalPercent} {
 		if percent < 0 || percent > 100 {
 			return nil, fmt.Errorf("srp: a share of %d %% is outside 0..100", percent)
 		}

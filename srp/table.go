@@ -81,9 +81,8 @@ func (m *Instance) forgetOwner() { delete(m.owners, m.forgettable()) }
 // load is what is reserved on one port, by traffic class.
 type load [tsn.MaxTrafficClasses]tsn.Rate
 
-// within is what counts towards the limit of a class. SR class B has what class A
-// leaves of the share that is both classes' (deltaBandwidth of A 75 %, of B 0 %,
-// 802.1Q 34.3.1).
+// within is what counts towards the limit of a class. SR class B has its own
+// share and what class A leaves of A's (802.1Q 34.3.1).
 func (l load) within(c tsn.TrafficClass) tsn.Rate {
 	if c == tsn.ClassSRB {
 		return l[tsn.ClassSRB] + l[tsn.ClassSRA]
@@ -227,10 +226,11 @@ func (m *Instance) Ports() []PortState {
 		s.Available = left(s.Limit, s.Reserved)
 		for _, c := range streamClasses {
 			limit := m.classLimit(p, c)
-			s.Classes = append(s.Classes, ClassState{
-				Class: uint8(c), Reserved: l[c], Limit: limit,
-				Available: min(left(limit, l.within(c)), s.Available),
-			})
+			available := min(left(limit, l.within(c)), s.Available)
+			if c == tsn.ClassSRA { // what B has been lent is not taken back
+				available = min(available, left(m.classLimit(p, tsn.ClassSRB), l.within(tsn.ClassSRB)))
+			}
+			s.Classes = append(s.Classes, ClassState{Class: uint8(c), Reserved: l[c], Limit: limit, Available: available})
 		}
 		out = append(out, s)
 	}

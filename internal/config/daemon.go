@@ -281,7 +281,8 @@ type QBV struct {
 
 // Shares are percents of a port's rate that streams may reserve.
 type Shares struct {
-	SR        int `yaml:"sr"`
+	SR        int `yaml:"sr"`            // deltaBandwidth of SR class A (802.1Q 34.3.1)
+	SRB       int `yaml:"srB,omitempty"` // of class B, beside what A leaves
 	Scheduled int `yaml:"scheduled"`
 	Total     int `yaml:"total"`
 }
@@ -315,7 +316,7 @@ func DefaultDaemon() Daemon {
 			Clock: Clock{Kind: "virtual"}, GateOffsetBound: 1e6,
 		},
 		QBV: QBV{GuardOctets: 1542, MaxCycle: 1e9, Offload: "none", LeadTime: 2e9, Filters: FilterOff, FilterMargin: 250e3},
-		SRP: SRP{Timers: MRPTimers{Profile: "standard"}, MaxStreams: 512, MaxGroups: 512, MaxOwners: 64, Shares: Shares{75, 75, 75}},
+		SRP: SRP{Timers: MRPTimers{Profile: "standard"}, MaxStreams: 512, MaxGroups: 512, MaxOwners: 64, Shares: Shares{SR: 75, Scheduled: 75, Total: 75}},
 	}
 }
 

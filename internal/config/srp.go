@@ -99,6 +99,7 @@ func (c *Daemon) checkSRP(d *document) {
 	within(d, "srp.maxGroups", s.MaxGroups, 1, 65536)
 	within(d, "srp.maxOwners", s.MaxOwners, 1, 4096)
 	within(d, "srp.shares.sr", s.Shares.SR, 0, 100)
+	within(d, "srp.shares.srB", s.Shares.SRB, 0, max(0, 100-s.Shares.SR))
 	within(d, "srp.shares.scheduled", s.Shares.Scheduled, 0, 100)
 	within(d, "srp.shares.total", s.Shares.Total, 0, 100)
 	if s.StreamVID != 0 {

@@ -117,7 +117,7 @@ func qbvConfig(c *config.Daemon) qbv.AdminConfig {
 
 func srpConfig(c *config.Daemon) srp.Config {
 	s := srp.Config{
-		SRPercent: c.SRP.Shares.SR, ScheduledPercent: c.SRP.Shares.Scheduled, TotalPercent: c.SRP.Shares.Total,
+		SRPercent: c.SRP.Shares.SR, SRBPercent: c.SRP.Shares.SRB, ScheduledPercent: c.SRP.Shares.Scheduled, TotalPercent: c.SRP.Shares.Total,
 		MaxStreams: c.SRP.MaxStreams, MaxGroups: c.SRP.MaxGroups, MaxOwners: c.SRP.MaxOwners,
 	}
 	for _, p := range c.Ports {
