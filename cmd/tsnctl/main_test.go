@@ -47,6 +47,9 @@ func daemon(t interface{ Fatal(...any) }, socket string) func() {
 	failed.Stream.Name = "a-stream-with-a-rather-long-name-that-somebody-chose"
 	b1.Streams = []api.StreamState{failed}
 	b1.Views = apitest.MSRPStreams()
+	if _, err := b1.RequestStream(context.Background(), api.DemandRequest{Name: "cam", Class: "A", Rank: 1, MaxFrameSize: 224}); err != nil {
+		t.Fatal(err)
+	}
 	l, err := api.ListenUnix(socket)
 	if err != nil {
 		t.Fatal(err)
@@ -158,6 +161,19 @@ var commands = map[string]string{
 	"stream-show-lone": "stream show 02-00-00-00-01-0a:0001",
 	"stream-watch":     "stream watch --count 2",
 	"stream-watch-one": "stream watch 02-00-00-00-01-09:0002 --count 1",
+	"stream-request":   "stream request --talker A --listener B,02:00:00:00:01:03@b3:4 --class A --size 224 --within 2ms --name cam",
+	"stream-req-dry":   "stream request --talker A --listener B --class B --size 224 --rank 0 --dry-run",
+	"stream-req-sched": "stream request --talker A --listener B --class scheduled --size 224 --interval 10ms",
+	"stream-req-class": "stream request --talker A --listener B --class C --size 224",
+	"usage-req":        "stream request --talker A --listener B,C --class scheduled --size 224 --interval 10ms",
+	"stream-requests":  "stream requests",
+	"help-request":     "stream request --help",
+	"stream-explain":   "stream explain 02-00-00-00-01-09:0002",
+	"stream-explain-1": "stream explain 02-00-00-00-01-0a:0001",
+	"help-explain":     "stream explain --help",
+	"srp-vlans":        "srp vlans",
+	"srp-groups":       "srp groups",
+	"help-srp-vlans":   "srp vlans --help",
 	"srp-ports":        "srp ports",
 	"srp-ports-all":    "srp ports --counters",
 	"srp-decl":         "srp declarations",

@@ -14,7 +14,7 @@ import (
 
 func (a *app) srp() *cobra.Command {
 	return group("srp", "Look at stream reservation (MSRP, MVRP, MMRP)",
-		a.srpPorts(), a.srpDeclarations())
+		a.srpPorts(), a.srpVLANs(), a.srpGroups(), a.srpDeclarations())
 }
 
 func (a *app) srpPorts() *cobra.Command {

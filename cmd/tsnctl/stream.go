@@ -14,7 +14,7 @@ import (
 
 func (a *app) stream() *cobra.Command {
 	return group("stream", "Ask for streams, and look at them",
-		a.streamAdd(), a.streamRemove(), a.streamList(), a.streamShow(), a.streamWatch())
+		a.streamAdd(), a.streamRemove(), a.streamRequest(), a.streamRequests(), a.streamList(), a.streamShow(), a.streamExplain(), a.streamWatch())
 }
 
 // unit makes a flag of a type of package config.
@@ -116,11 +116,17 @@ func addressFlags(r *api.StreamRequest, size config.Size, destination, id string
 
 func (a *app) streamRemove() *cobra.Command {
 	return &cobra.Command{
-		Use: "remove ID|NAME", Short: "Give a stream up",
+		Use: "remove ID|NAME", Short: "Give up a stream that was added or requested",
 		Example: "  tsnctl stream remove a-to-b\n  tsnctl stream remove 02-00-00-00-01-01:0001",
 		Args:    cobra.ExactArgs(1), ValidArgsFunction: a.completeStreams,
 		RunE: a.call(func(ctx context.Context, sw api.Switch, args []string) error {
-			if err := sw.RemoveStream(ctx, args[0]); err != nil {
+			err := sw.RemoveStream(ctx, args[0])
+			if e := (*api.Error)(nil); errors.As(err, &e) && e.Code == api.CodeNotFound {
+				if _, werr := sw.WithdrawStream(ctx, args[0]); werr == nil {
+					err = nil // it was one of tsnctl stream request
+				}
+			}
+			if err != nil {
 				return err
 			}
 			return show(a, map[string]string{"removed": args[0]}, func(p *page, _ map[string]string) {

@@ -96,7 +96,10 @@ func failureText(s *api.StreamView) string {
 }
 
 func sourceText(s api.StreamView) string {
-	if s.Source == api.SourceMSRP {
+	switch {
+	case s.Source == api.SourceMSRP && s.Owner != "" && s.Owner != api.SourceMSRP:
+		return "msrp, asked for by " + s.Owner
+	case s.Source == api.SourceMSRP:
 		return "msrp"
 	}
 	return "kept by " + dash(s.Owner)
@@ -216,6 +219,9 @@ func printWay(p *page, bridges []api.StreamAt) {
 		} else {
 			head += ": no talker"
 		}
+		if b.In != nil && b.In.Proxied {
+			head += "; we speak for the talker"
+		}
 		if b.Answer != "" {
 			head += "; answers " + b.Answer
 		}
@@ -285,6 +291,9 @@ func outText(o api.StreamPort) string {
 		text += "; listener " + o.Listener + "; reserved"
 	default:
 		text += "; listener " + o.Listener + "; not reserved"
+	}
+	if o.Proxied {
+		text += "; we speak for the listener"
 	}
 	return text
 }

@@ -127,6 +127,15 @@ var reads = map[string]func(context.Context, api.Switch) (any, error){
 	"find": func(c context.Context, s api.Switch) (any, error) {
 		return s.FindStreams(c, api.StreamQuery{Here: true})
 	},
+	"vlans": func(c context.Context, s api.Switch) (any, error) { return s.Registrations(c, "mvrp") },
+	"request": func(c context.Context, s api.Switch) (any, error) {
+		return s.RequestStream(c, api.DemandRequest{
+			ID: apitest.Stream(1).ID, Name: "n", Talker: "A", Listeners: []string{"B"}, Destination: tsn.MAC{0x91}, VID: 2, Class: "A", Rank: 1,
+			MaxFrameSize: 100, MaxIntervalFrames: 1, Interval: 125_000, MaxLatency: 1e6, DryRun: true,
+		})
+	},
+	"demands": func(c context.Context, s api.Switch) (any, error) { return s.Demands(c) },
+	"explain": func(c context.Context, s api.Switch) (any, error) { return s.ExplainStream(c, "a-to-b") },
 	"declarations": func(c context.Context, s api.Switch) (any, error) {
 		return s.Declarations(c, api.DeclarationQuery{Port: 1, Application: "msrp"})
 	},
@@ -297,6 +306,20 @@ func TestPeer(t *testing.T) {
 	bad = api.Reservations{Owner: "b1", Generation: 5, Reservations: []tsn.Reservation{{}}}
 	if err := c.PutReservations(ctx, bad); api.ErrorCode(err) != api.CodeBadRequest || f.Held["b1"].Generation != 4 {
 		t.Errorf("an invalid stream: %v", err)
+	}
+	proxies := api.Proxies{
+		Owner: "b1", Generation: 5, Talkers: []api.ProxyTalker{{Port: 1, Stream: apitest.Stream(3), Rank: 1, MaxLatency: 7}},
+		Listeners: []api.ProxyListener{{Port: 3, Stream: apitest.Stream(3).ID}},
+	}
+	if err := c.PutProxies(ctx, proxies); err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(proxies, f.Proxied); d != "" {
+		t.Error(d)
+	}
+	proxies.Owner = "b3"
+	if err := c.PutProxies(ctx, proxies); api.ErrorCode(err) != api.CodeDenied {
+		t.Errorf("another's proxies: %v", err)
 	}
 	gates := apitest.Schedule("").Ports[0].Admin
 	if _, err := c.CommitSchedule(ctx, "x"); api.ErrorCode(err) != api.CodeWrongOrder {

@@ -75,6 +75,19 @@ type Switch interface {
 	// bridge on their way, ascending by id; bridges that do not answer are left
 	// out. An id or name that nobody knows is CodeNotFound.
 	FindStreams(ctx context.Context, q StreamQuery) ([]StreamView, error)
+	// RequestStream asks for a stream on behalf of end stations that speak no MSRP:
+	// the bridges that they are attached to declare it for them, so that it goes
+	// through bridges and to stations of others too. It is kept by this node until
+	// WithdrawStream, which takes an id or an unambiguous name. What becomes of it
+	// is told by FindStreams.
+	RequestStream(ctx context.Context, r DemandRequest) (*Demand, error)
+	WithdrawStream(ctx context.Context, stream string) (*Demand, error)
+	Demands(ctx context.Context) ([]Demand, error)
+	// ExplainStream says why a stream is not reserved, on which bridge and port,
+	// and what would make it fit. It takes an id or an unambiguous name.
+	ExplainStream(ctx context.Context, stream string) (*StreamWhy, error)
+	// Registrations are the VLANs (mvrp) or groups (mmrp) of this node's ports.
+	Registrations(ctx context.Context, application string) ([]Registration, error)
 	// SRP is this node's stream reservation: its ports, classes and counters.
 	SRP(ctx context.Context) (*SRP, error)
 	// Declarations are the MRP attributes of this node's ports, by port,
@@ -107,6 +120,9 @@ type Peer interface {
 	// the one held is CodeConflict. The server has checked that owner is the
 	// caller.
 	PutReservations(ctx context.Context, p Reservations) error
+	// PutProxies replaces the end stations that this system speaks MSRP for on
+	// behalf of owner; all are taken or none. Generation is as in PutReservations.
+	PutProxies(ctx context.Context, p Proxies) error
 	// StageSchedule checks gate lists against this system and keeps them on
 	// disk; nothing is changed in the kernel. Another one staged, pending or
 	// unconfirmed is CodeConflict.

@@ -20,3 +20,13 @@ func (c *Client) Declarations(ctx context.Context, q DeclarationQuery) ([]Declar
 	m, err := c.sw.ListDeclarations(ctx, &pb.DeclarationsRequest{Node: c.node, Port: uint32(q.Port), Application: q.Application})
 	return gotView[[]Declaration](c, m, err)
 }
+
+func (c *Client) Registrations(ctx context.Context, application string) ([]Registration, error) {
+	m, err := c.sw.ListRegistrations(ctx, &pb.RegistrationsRequest{Node: c.node, Application: application})
+	return gotView[[]Registration](c, m, err)
+}
+
+func (c *Client) ExplainStream(ctx context.Context, stream string) (*StreamWhy, error) {
+	m, err := c.sw.ExplainStream(ctx, &pb.StreamRequest{Node: c.node, Stream: stream})
+	return gotView[*StreamWhy](c, m, err)
+}

@@ -190,6 +190,16 @@ func FuzzDecode(f *testing.F) {
 				_ = r.Stream.Validate()
 			}
 		}
+		var demand pb.RequestStreamRequest
+		if proto.Unmarshal(b, &demand) == nil {
+			if r := d.demand(&demand); r.VID > 4094 || r.Rank > 1 || r.MaxLatency < 0 {
+				t.Errorf("out of range: %+v", r)
+			}
+		}
+		var proxies pb.PutProxiesRequest
+		if proto.Unmarshal(b, &proxies) == nil {
+			_ = d.proxies(&proxies)
+		}
 		var sched pb.Schedule
 		if proto.Unmarshal(b, &sched) == nil {
 			_ = d.schedule(&sched)

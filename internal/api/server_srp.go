@@ -28,3 +28,17 @@ func (s *switchServer) ListDeclarations(ctx context.Context, r *pb.DeclarationsR
 	}
 	return view(ctx, s, r.Node, func(sw Switch) ([]Declaration, error) { return sw.Declarations(ctx, q) })
 }
+
+func (s *switchServer) ListRegistrations(ctx context.Context, r *pb.RegistrationsRequest) (*pb.View, error) {
+	if r.Application != "mvrp" && r.Application != "mmrp" {
+		return nil, toConnect(Errorf(CodeBadRequest, "application: %q is none of mvrp, mmrp", r.Application))
+	}
+	return view(ctx, s, r.Node, func(sw Switch) ([]Registration, error) { return sw.Registrations(ctx, r.Application) })
+}
+
+func (s *switchServer) ExplainStream(ctx context.Context, r *pb.StreamRequest) (*pb.View, error) {
+	if r.Stream == "" {
+		return nil, toConnect(Errorf(CodeBadRequest, "stream: %w", errEmpty))
+	}
+	return view(ctx, s, r.Node, func(sw Switch) (*StreamWhy, error) { return sw.ExplainStream(ctx, r.Stream) })
+}

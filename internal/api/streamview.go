@@ -29,10 +29,14 @@ func merge(of []StreamView) StreamView {
 	v := of[0]
 	for _, o := range of[1:] {
 		bridges := append(v.Bridges, o.Bridges...)
+		name, owner := cmp.Or(v.Stream.Name, o.Stream.Name), v.Owner
+		if owner == SourceMSRP {
+			owner = o.Owner
+		}
 		if o.speaksFor(v) {
 			v = o
 		}
-		v.Bridges = bridges
+		v.Bridges, v.Stream.Name, v.Owner = bridges, name, owner
 	}
 	v.Bridges = inOrder(v.Path, v.Bridges)
 	v.ends()
@@ -52,7 +56,9 @@ func (v StreamView) knows() int {
 		return 4
 	case v.Source == SourceManaged:
 		return 3
-	case len(v.Bridges) == 0 || v.Bridges[0].In == nil:
+	case len(v.Bridges) == 0:
+		return -1 // asked for, and that is all
+	case v.Bridges[0].In == nil:
 		return 0
 	case v.Bridges[0].In.Edge:
 		return 2
@@ -117,6 +123,10 @@ func (b StreamAt) end(p StreamPort, text string) *StreamEnd {
 
 // judge says what became of a stream of MSRP, by what is said at edge ports.
 func (v *StreamView) judge() {
+	if len(v.Bridges) == 0 {
+		v.State, v.Reason, v.Guarantee = StreamFailed, cmp.Or(v.Reason, "no bridge has heard of it yet"), guaranteeNone
+		return
+	}
 	talker, wanted, had := false, 0, 0
 	for _, b := range v.Bridges {
 		talker = talker || b.In != nil
@@ -144,7 +154,7 @@ func (v *StreamView) judge() {
 		v.State = StreamFailed
 	}
 	if had == 0 && wanted > 0 {
-		v.Guarantee = "none: it is not reserved"
+		v.Guarantee = guaranteeNone
 	}
 	if f := v.failed(); f != nil {
 		v.Failure, v.FailureAt, v.Reason = f.Failure, f.FailureAt, f.Text
@@ -152,6 +162,8 @@ func (v *StreamView) judge() {
 		v.Reason = "the listener has not been answered yet"
 	}
 }
+
+const guaranteeNone = "none: it is not reserved"
 
 // failed is where the stream failed: at the port of a listener if there is one,
 // else the first.

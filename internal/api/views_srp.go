@@ -86,6 +86,61 @@ type Declaration struct {
 	Heard string `json:"heard,omitempty"`
 }
 
+// Registration is a VLAN (of MVRP), or a group address or service requirement in
+// a VLAN (of MMRP), at a port.
+type Registration struct {
+	Port   tsn.Port `json:"port"`
+	Ifname string   `json:"ifname"`
+	VLAN   tsn.VID  `json:"vlan"`
+	Group  string   `json:"group,omitempty"` // address, or service requirement in words
+	Mode   string   `json:"mode"`            // normal, fixed, forbidden (802.1Q 8.8.2)
+	// Registered: somebody wants it at the port. Declared: we say there that it is
+	// wanted elsewhere. Failed: there was no room for it.
+	Registered bool   `json:"registered"`
+	Declared   bool   `json:"declared"`
+	Failed     bool   `json:"failed,omitempty"`
+	Applicant  string `json:"applicant"`
+	Registrar  string `json:"registrar"`
+}
+
+// StreamWhy explains what became of a stream.
+type StreamWhy struct {
+	StreamView
+	Reasons []BridgeWhy `json:"reasons"` // in the order of Bridges
+}
+
+// BridgeWhy is what one bridge says of a stream.
+type BridgeWhy struct {
+	Node string `json:"node"`
+	// Problem keeps the bridge from passing the stream on at all.
+	Problem string    `json:"problem,omitempty"`
+	Ports   []PortWhy `json:"ports,omitempty"`
+}
+
+// PortWhy is what became of a stream at a port by which it leaves, or would.
+type PortWhy struct {
+	Port   tsn.Port        `json:"port"`
+	Ifname string          `json:"ifname"`
+	Code   tsn.FailureCode `json:"failureCode,omitempty"`
+	Here   bool            `json:"here"` // it is this bridge that failed it
+	Text   string          `json:"text"`
+	Remedy string          `json:"remedy,omitempty"` // what would make it fit
+	// For want of bandwidth: what is needed, what is left, and who has the rest,
+	// the most important first.
+	Needed    tsn.Rate     `json:"neededKbps,omitempty"`
+	Available tsn.Rate     `json:"availableKbps,omitempty"`
+	Holders   []StreamHold `json:"holders,omitempty"`
+}
+
+// StreamHold is a stream that holds bandwidth of a port.
+type StreamHold struct {
+	Stream    tsn.StreamID `json:"streamId"`
+	Owner     string       `json:"owner"`
+	Class     string       `json:"class"`
+	Rank      uint8        `json:"rank"`
+	Bandwidth tsn.Rate     `json:"bandwidthKbps"`
+}
+
 // DeclarationQuery selects declarations: of a port (0: all), of an application
 // (empty: all).
 type DeclarationQuery struct {
@@ -153,7 +208,10 @@ type StreamPort struct {
 	Text      string          `json:"failure,omitempty"`   // the code in words
 	FailureAt string          `json:"failureAt,omitempty"` // bridge, by name or id
 	Listener  string          `json:"listener,omitempty"`  // of Out: what listeners declare
-	Reserved  bool            `json:"reserved,omitempty"`  // of Out
+	// Proxied: the talker (of In) or a listener (of Out) is one that the bridge
+	// speaks for, by RequestStream.
+	Proxied  bool `json:"proxied,omitempty"`
+	Reserved bool `json:"reserved,omitempty"` // of Out
 }
 
 // The talker's declarations.

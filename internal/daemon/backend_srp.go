@@ -385,6 +385,11 @@ func (d *Daemon) streamsHere(ctx context.Context) ([]api.StreamView, error) {
 	for _, s := range msrp {
 		out = append(out, v.msrp(s))
 	}
+	for _, m := range d.view.Load().demands {
+		out = append(out, api.StreamView{
+			StreamState: api.StreamState{Stream: m.Stream, Owner: m.Keeper, Reason: m.Problem}, Source: api.SourceMSRP, Class: m.Class, Rank: m.Rank,
+		})
+	}
 	return out, nil
 }
 
@@ -421,6 +426,7 @@ func (v *streamViewer) msrp(s srp.MSRPStream) api.StreamView {
 	out := api.StreamView{Source: api.SourceMSRP, Class: "none", Rank: 1, StreamState: v.msrpState(s)}
 	if s.TalkerPort != tsn.NoPort {
 		in := v.talker(s.TalkerPort, s.Talker)
+		in.Proxied = s.TalkerProxied
 		at.In, out.Rank, out.Class = &in, s.Talker.Rank, classOf(v.classes, s.Talker.DataFramePriority)
 		out.Guarantee = v.guarantee(out.Class)
 	}
@@ -432,13 +438,23 @@ func (v *streamViewer) msrp(s srp.MSRPStream) api.StreamView {
 		if o.TalkerDeclared {
 			p = v.talker(o.Port, o.Declared)
 		}
-		if p.Reserved = o.Reserved; o.Listener != mrp.ListenerIgnore {
+		if p.Reserved, p.Proxied = o.Reserved, o.ListenerProxied; o.Listener != mrp.ListenerIgnore {
 			p.Listener = mrp.ListenerText(o.Listener)
+		} else if o.ListenerProxied {
+			p.Listener = proxiedText(o)
 		}
 		at.Out = append(at.Out, p)
 	}
 	out.Bridges = []api.StreamAt{at}
 	return out
+}
+
+// proxiedText is what a proxied listener would say (802.1Q 35.2.4.4.3).
+func proxiedText(o srp.MSRPStreamPort) string {
+	if !o.TalkerDeclared || o.Declared.Failed {
+		return mrp.ListenerText(mrp.ListenerAskingFailed)
+	}
+	return mrp.ListenerText(mrp.ListenerReady)
 }
 
 // msrpState is what a talker asks for.

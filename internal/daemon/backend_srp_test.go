@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"path/filepath"
 	"testing"
 	"testing/synctest"
 
@@ -21,14 +22,15 @@ systemId: 02:00:00:00:00:01
 management: {vid: 100, address: 10.0.0.1/24}
 ports:
   - {port: 1, ifname: p1, role: fabric}
-  - {port: 2, ifname: p2, role: edge, stations: [{mac: 02:00:00:01:00:02, name: h2}]}
-  - {port: 3, ifname: p3, role: edge, stations: [{mac: 02:00:00:01:00:03, name: h3}]}
-spb: {baseVids: [{vid: 100}, {vid: 101, ect: 2}]}
+  - {port: 2, ifname: p2, role: edge, tagged: [2], guard: false, stations: [{mac: 02:00:00:01:00:02, name: h2}]}
+  - {port: 3, ifname: p3, role: edge, tagged: [2], guard: false, stations: [{mac: 02:00:00:01:00:03, name: h3}]}
+spb: {baseVids: [{vid: 100}, {vid: 2, ect: 2}]}
+srp: {msrp: true}
 `
 
-// msrpBridge is a daemon whose MSRP sends declarations of a talker to all
-// other ports, as far as its control machine goes. It runs in a synctest bubble.
-func msrpBridge(t *testing.T) *Daemon {
+// msrpBridge is a daemon that speaks MSRP, as far as its control machine goes:
+// links are up, and all ports keep time. It runs in a synctest bubble.
+func msrpBridge(t *testing.T, stateDir string) *Daemon {
 	t.Helper()
 	c, err := config.ParseDaemon("b1", []byte(edge3))
 	if err != nil {
@@ -38,32 +40,39 @@ func msrpBridge(t *testing.T) *Daemon {
 	if err != nil {
 		t.Fatal(err)
 	}
-	nc.SRP.MSRP = &srp.MSRPConfig{BridgeID: tsn.MakeBridgeID(0x8000, c.SystemID)}
 	m, err := node.NewControl(nc)
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := &Daemon{cfg: c, machine: m, events: newEvents("b1"), log: quiet, kernel: &kernel{}}
-	d.control = newLoop("control", m, func() tsn.Instant { return 0 }, func(tsn.Effect) {})
+	d := &Daemon{
+		cfg: c, machine: m, events: newEvents("b1"), log: quiet, kernel: &kernel{}, ops: make(chan struct{}, 1), changed: make(chan struct{}, 1),
+		answers: map[uint64]chan error{}, heldStore: store[heldMemory]{filepath.Join(stateDir, "held.json")},
+	}
+	d.control = newLoop("control", m, func() tsn.Instant { return 0 }, func(e tsn.Effect) {
+		if r, ok := e.(srp.Result); ok {
+			d.effect(r)
+		}
+	})
 	d.fabric = &fabric{cfg: c, control: d.control, machine: m, self: d}
-	d.view.Store(&ownView{})
+	d.demands = demands{name: "b1", peers: d.fabric, store: store[demandMemory]{filepath.Join(stateDir, "demands.json")}, told: map[tsn.MAC]toldProxies{}}
+	if d.demands.mem, err = d.demands.store.load(); err != nil {
+		t.Fatal(err)
+	}
+	if d.held, err = d.heldStore.load(); err != nil {
+		t.Fatal(err)
+	}
+	d.publish()
 	go d.control.run(t.Context())
-	d.msrp(t, func(tsn.Port) tsn.Event { return nil })
+	for _, p := range c.Ports {
+		d.step(t, tsn.LinkChanged{Port: p.Port, Up: true, Rate: 100 * tsn.Mbps})
+		d.step(t, srp.SetASCapable{Port: p.Port, Capable: true})
+	}
 	return d
 }
 
-// msrp steps MSRP alone: all links come up, and then what each port has to say.
-func (d *Daemon) msrp(t *testing.T, say func(tsn.Port) tsn.Event) {
+func (d *Daemon) step(t *testing.T, ev tsn.Event) {
 	t.Helper()
-	if err := d.control.call(t.Context(), func() {
-		for _, p := range d.cfg.Ports {
-			if ev := say(p.Port); ev != nil {
-				d.machine.SRP.Step(0, ev)
-				continue
-			}
-			d.machine.SRP.Step(0, tsn.LinkChanged{Port: p.Port, Up: true, Rate: 100 * tsn.Mbps})
-		}
-	}); err != nil {
+	if err := d.control.call(t.Context(), func() { d.control.step(ev) }); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -91,25 +100,17 @@ func classA(unique uint16) mrp.Talker {
 // class's; a listener at port 3 asks for both.
 func TestStreamsOfMSRP(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := msrpBridge(t)
+		d := msrpBridge(t, t.TempDir())
 		good, bad := classA(1), classA(2)
 		bad.DataFramePriority = 4
-		d.msrp(t, func(p tsn.Port) tsn.Event {
-			var ev tsn.Received
-			switch p {
-			case 2:
-				ev = says(station(2), map[mrp.Value]mrp.Param{good.Value(): 0, bad.Value(): 0})
-			case 3:
-				ev = says(station(3), map[mrp.Value]mrp.Param{
-					mrp.ListenerValue(good.StreamID): mrp.ListenerReady, mrp.ListenerValue(bad.StreamID): mrp.ListenerReady,
-					{Type: mrp.TypeDomain, Octet: "\x06\x03\x00\x02"}: 0,
-				})
-			default:
-				return nil
-			}
-			ev.Port = p
-			return ev
+		talker := says(station(2), map[mrp.Value]mrp.Param{good.Value(): 0, bad.Value(): 0})
+		listener := says(station(3), map[mrp.Value]mrp.Param{
+			mrp.ListenerValue(good.StreamID): mrp.ListenerReady, mrp.ListenerValue(bad.StreamID): mrp.ListenerReady,
+			{Type: mrp.TypeDomain, Octet: "\x06\x03\x00\x02"}: 0,
 		})
+		talker.Port, listener.Port = 2, 3
+		d.step(t, talker)
+		d.step(t, listener)
 		v, err := d.FindStreams(t.Context(), api.StreamQuery{})
 		if err != nil || len(v) != 2 {
 			t.Fatalf("%v %+v", err, v)
@@ -119,7 +120,6 @@ func TestStreamsOfMSRP(t *testing.T) {
 			t.Errorf("%+v", s)
 		}
 		want := []api.StreamPort{
-			{Port: 1, Ifname: "p1", Talker: "advertise", Latency: 445_000},
 			{Port: 3, Ifname: "p3", Edge: true, Neighbour: "h3", Talker: "advertise", Latency: 445_000, Listener: "ready", Reserved: true},
 		}
 		if diff := cmp.Diff(want, s.Bridges[0].Out); diff != "" {

@@ -135,6 +135,7 @@ type Daemon struct {
 	own       ownMemory
 	view      atomic.Pointer[ownView]
 	keeper    *keeper
+	demands   demands
 	conductor *conductor
 	changed   chan struct{} // the topology, or something else that moves streams
 
@@ -260,6 +261,11 @@ func build(cfg *config.Daemon, opt Options) (_ *Daemon, err error) {
 		}
 		return err
 	}
+	d.demands = demands{name: cfg.Name, peers: d.fabric, store: store[demandMemory]{filepath.Join(cfg.StateDir, "demands.json")}, told: map[tsn.MAC]toldProxies{}}
+	if d.demands.mem, err = d.demands.store.load(); err != nil {
+		return nil, err
+	}
+	d.demands.generation = firstGeneration(0, time.Now())
 	d.publish()
 	d.keeper = &keeper{name: cfg.Name, topo: d.fabric, peers: d.fabric, mem: &d.own, save: saveOwn}
 	d.conductor = &conductor{
@@ -357,6 +363,7 @@ func (d *Daemon) run(ctx context.Context, opt Options) error {
 	task("timing", plain(d.timing.run))
 	task("timing news", plain(d.tellTiming))
 	task("control", plain(d.control.run))
+	task("proxies", plain(d.restoreProxies))
 	task("kernel", plain(d.applier.run))
 	task("neighbours", plain(d.keepNeighbours))
 	task("hold", plain(d.hold))
@@ -481,11 +488,12 @@ type ownView struct {
 	owned     []ownedStream
 	conducted *api.Schedule
 	silent    []tsn.MAC
+	demands   []api.Demand
 }
 
 // publish renews the view; it needs the operations lock.
 func (d *Daemon) publish() {
-	v := &ownView{owned: slices.Clone(d.own.Owned), silent: slices.Clone(d.own.Silent)}
+	v := &ownView{owned: slices.Clone(d.own.Owned), silent: slices.Clone(d.own.Silent), demands: slices.Clone(d.demands.mem.Demands)}
 	if c := d.own.Conductor; c != nil {
 		v.conducted = c.Schedule
 	}

@@ -221,6 +221,11 @@ func (t timedPeer) PutReservations(ctx context.Context, r api.Reservations) erro
 	return err
 }
 
+func (t timedPeer) PutProxies(ctx context.Context, p api.Proxies) error {
+	_, err := timed(ctx, func(ctx context.Context) (struct{}, error) { return struct{}{}, t.p.PutProxies(ctx, p) })
+	return err
+}
+
 func (t timedPeer) StageSchedule(ctx context.Context, r api.StageRequest) (*api.ScheduleState, error) {
 	return timed(ctx, func(ctx context.Context) (*api.ScheduleState, error) { return t.p.StageSchedule(ctx, r) })
 }

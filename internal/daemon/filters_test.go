@@ -33,7 +33,7 @@ func TestFitFilters(t *testing.T) {
 		}
 	}
 
-	c := &config.Daemon{Role: config.RoleBridge, QBV: config.QBV{Filters: config.FilterGate}, Ports: []config.Port{{Port: 1, Role: "edge"}, {Port: 2, Role: "fabric"}, {Port: 3, Role: "edge"}}}
+	c := &config.Daemon{Role: config.RoleBridge, SPB: config.SPB{Enabled: true}, QBV: config.QBV{Filters: config.FilterGate}, Ports: []config.Port{{Port: 1, Role: "edge"}, {Port: 2, Role: "fabric"}, {Port: 3, Role: "edge"}}}
 	if got := filtersDegraded(c, features); len(got) != 1 || !strings.HasPrefix(got[0], "port 1: stream-gate is missing: not built") {
 		t.Errorf("%q", got)
 	}

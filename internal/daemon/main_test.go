@@ -56,7 +56,7 @@ type fakeFabric struct {
 func newFabric(systems ...byte) *fakeFabric {
 	f := &fakeFabric{paths: map[tsn.MAC][]tsn.Hop{}, peers: map[tsn.MAC]*fakePeer{}}
 	for _, n := range systems {
-		f.peers[sys(n)] = &fakePeer{fabric: f, n: n, system: sys(n), held: map[string]api.Reservations{}, refuse: map[string]error{}, clock: api.ClockState{GrandMaster: "gm"}}
+		f.peers[sys(n)] = &fakePeer{fabric: f, n: n, system: sys(n), held: map[string]api.Reservations{}, proxies: map[string]api.Proxies{}, refuse: map[string]error{}, clock: api.ClockState{GrandMaster: "gm"}}
 	}
 	return f
 }
@@ -97,6 +97,7 @@ type fakePeer struct {
 	lost    bool             // does as it is told, and its answer gets lost
 
 	held    map[string]api.Reservations
+	proxies map[string]api.Proxies
 	trial   qbv.Trial
 	answer  *qbv.TrialAnswer // of the call in progress
 	gates   map[string][]api.PortGates
@@ -129,6 +130,24 @@ func (p *fakePeer) PutReservations(ctx context.Context, r api.Reservations) erro
 	}
 	p.held[r.Owner] = r
 	p.say("holds %d", len(r.Reservations))
+	if p.lost {
+		return errLost
+	}
+	return nil
+}
+
+func (p *fakePeer) PutProxies(_ context.Context, r api.Proxies) error {
+	if r.DryRun {
+		return p.refuse["dry"]
+	}
+	if err := p.refuse["put"]; err != nil {
+		return err
+	}
+	if old := p.proxies[r.Owner]; r.Generation < old.Generation {
+		return api.Errorf(api.CodeConflict, "generation %d after %d", r.Generation, old.Generation)
+	}
+	p.proxies[r.Owner] = r
+	p.say("speaks for %d talkers, %d listeners", len(r.Talkers), len(r.Listeners))
 	if p.lost {
 		return errLost
 	}

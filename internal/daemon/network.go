@@ -61,11 +61,12 @@ func (d *Daemon) keepNetwork(ctx context.Context) {
 		// A stream that cannot stand must not keep the others from their windows.
 		streams := d.tendStreams(ctx, first)
 		schedule := d.tendSchedule(ctx)
+		demands := d.tendDemands(ctx)
 		unlock()
 		first = false
 		tries++
 		next := networkCheck
-		if !streams || !schedule {
+		if !streams || !schedule || !demands {
 			if next = networkRetry; tries > networkTries {
 				next = networkLater
 			}

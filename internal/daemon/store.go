@@ -74,6 +74,8 @@ type plannedStream struct {
 type heldMemory struct {
 	// Reservations of every owner at this node, by owner.
 	Reservations []api.Reservations `json:"reservations,omitempty"`
+	// Proxies are the stations that others have this node speak MSRP for, by owner.
+	Proxies []api.Proxies `json:"proxies,omitempty"`
 	// Schedule is the one that runs here, or will.
 	Schedule *heldSchedule `json:"schedule,omitempty"`
 	// Change is the last change of Schedule, Past are older ones.

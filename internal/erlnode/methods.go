@@ -23,7 +23,7 @@ func snake(s string) string {
 func snakeName(m protoreflect.MethodDescriptor) string { return snake(string(m.Name())) }
 
 // tells are the first words of methods that change nothing.
-var tells = []string{"get", "list", "watch", "why", "doctor", "diff", "plan", "ping", "trace", "explain"}
+var tells = []string{"get", "list", "find", "watch", "why", "doctor", "diff", "plan", "ping", "trace", "explain"}
 
 func changes(m protoreflect.MethodDescriptor) bool {
 	first, _, _ := strings.Cut(snakeName(m), "_")

@@ -19,7 +19,9 @@ type Fake struct {
 	mu        sync.Mutex
 	Calls     []string
 	Streams   []api.StreamState
-	Views     []api.StreamView            // of MSRP, at each bridge
+	Views     []api.StreamView // of MSRP, at each bridge
+	Demanded  []api.Demand
+	Proxied   api.Proxies                 // the last
 	Held      map[string]api.Reservations // by owner
 	Sched     api.ScheduleState
 	Staged    api.StageRequest // the last

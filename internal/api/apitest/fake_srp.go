@@ -113,3 +113,114 @@ func (f *Fake) Declarations(_ context.Context, q api.DeclarationQuery) ([]api.De
 	}
 	return slices.DeleteFunc(all, func(d api.Declaration) bool { return q.Port != 0 && d.Port != q.Port }), f.did("Declarations")
 }
+
+func (f *Fake) Registrations(_ context.Context, application string) ([]api.Registration, error) {
+	all := []api.Registration{
+		{Port: 1, Ifname: "p1", VLAN: 2, Mode: "fixed", Registered: true, Declared: true, Applicant: "QA", Registrar: "IN"},
+		{Port: 3, Ifname: "p3", VLAN: 2, Mode: "normal", Registered: true, Applicant: "VO", Registrar: "IN"},
+		{Port: 3, Ifname: "p3", VLAN: 7, Mode: "normal", Registered: true, Failed: true, Applicant: "VO", Registrar: "LV"},
+		{Port: 1, Ifname: "p1", VLAN: 9, Mode: "forbidden", Applicant: "VO", Registrar: "MT"},
+	}
+	if application == "mmrp" {
+		all = []api.Registration{
+			{Port: 1, Ifname: "p1", VLAN: 2, Group: "91:e0:f0:00:0e:01", Mode: "normal", Declared: true, Applicant: "QA", Registrar: "MT"},
+			{Port: 3, Ifname: "p3", VLAN: 2, Group: "91:e0:f0:00:0e:01", Mode: "normal", Registered: true, Applicant: "VO", Registrar: "IN"},
+			{Port: 3, Ifname: "p3", VLAN: 2, Group: "all groups", Mode: "normal", Registered: true, Applicant: "VO", Registrar: "IN"},
+		}
+	}
+	return all, f.did("Registrations")
+}
+
+func (f *Fake) ExplainStream(ctx context.Context, stream string) (*api.StreamWhy, error) {
+	v, err := f.FindStreams(ctx, api.StreamQuery{Stream: stream})
+	if err != nil {
+		return nil, err
+	}
+	w := &api.StreamWhy{StreamView: v[0]}
+	for _, b := range w.Bridges {
+		why := api.BridgeWhy{Node: b.Node}
+		if b.In == nil {
+			why.Problem = "no talker declares it here"
+		}
+		for _, o := range b.Out {
+			p := api.PortWhy{Port: o.Port, Ifname: o.Ifname, Text: "reserved", Code: o.Failure}
+			switch {
+			case o.Failure != tsn.FailureNone && b.Node == o.FailureAt:
+				p.Here, p.Text, p.Remedy = true, "the classes together would exceed the port's share for streams", "7056 kbit/s less, or one of the streams below withdrawn"
+				p.Needed, p.Available = 17024, 9968
+				p.Holders = []api.StreamHold{
+					{Stream: Stream(1).ID, Owner: "b1", Class: "scheduled", Rank: 1, Bandwidth: 2308},
+					{Stream: tsn.MakeStreamID(tsn.MAC{2, 0, 0, 0, 1, 9}, 1), Owner: "msrp", Class: "A", Rank: 1, Bandwidth: 62724},
+				}
+			case o.Failure != tsn.FailureNone:
+				p.Text, p.Remedy = "failed before it came here, by "+o.FailureAt, "see there"
+			case !o.Reserved:
+				p.Text = "offered, nobody behind the port is ready for it"
+			}
+			why.Ports = append(why.Ports, p)
+		}
+		w.Reasons = append(w.Reasons, why)
+	}
+	return w, f.did("ExplainStream")
+}
+
+// demand is what every request becomes: a stream of A at b1 to B and one more at b3.
+func (f *Fake) demand(r api.DemandRequest) *api.Demand {
+	at := func(n byte, port tsn.Port, mac tsn.MAC, name string) api.DemandEnd {
+		return api.DemandEnd{MAC: mac, Name: name, PathHop: api.PathHop{Hop: tsn.Hop{System: MAC(n), Port: port}, Node: "b" + string('0'+rune(n))}}
+	}
+	s := Stream(9)
+	d := &api.Demand{Class: r.Class, Rank: r.Rank, Keeper: f.Name, Talker: at(1, 3, s.Talker, "A"), Listeners: []api.DemandEnd{at(3, 3, s.Listener, "B"), at(3, 4, tsn.MAC{2, 0, 0, 0, 1, 3}, "")}}
+	d.Stream = tsn.Stream{
+		ID: s.ID, Name: r.Name, Talker: s.Talker, DestinationAddress: tsn.MAC{0x91, 0xe0, 0xf0, 0, 0xfe, 1}, VID: 2, PCP: 3, Interval: 125_000,
+		MaxFrameSize: r.MaxFrameSize, MaxIntervalFrames: 1, MaxLatency: r.MaxLatency,
+	}
+	if r.ID != (tsn.StreamID{}) {
+		d.Stream.ID = r.ID
+	}
+	return d
+}
+
+func (f *Fake) RequestStream(_ context.Context, r api.DemandRequest) (*api.Demand, error) {
+	if err := f.did("RequestStream"); err != nil {
+		return nil, err
+	}
+	if r.Class != "A" && r.Class != "B" {
+		return nil, api.Errorf(api.CodeBadRequest, "class: %q is none of A, B", r.Class)
+	}
+	d := f.demand(r)
+	if !r.DryRun {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.Demanded = append(f.Demanded, *d)
+	}
+	return d, nil
+}
+
+func (f *Fake) WithdrawStream(_ context.Context, stream string) (*api.Demand, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for i, d := range f.Demanded {
+		if d.Stream.ID.String() == stream || d.Stream.Name == stream {
+			f.Demanded = slices.Delete(f.Demanded, i, i+1)
+			return &d, f.Err
+		}
+	}
+	return nil, noStream(stream)
+}
+
+func (f *Fake) Demands(context.Context) ([]api.Demand, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return append([]api.Demand{}, f.Demanded...), f.Err
+}
+
+func (f *Fake) PutProxies(_ context.Context, p api.Proxies) error {
+	if err := f.did("PutProxies"); err != nil {
+		return err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.Proxied = p
+	return nil
+}

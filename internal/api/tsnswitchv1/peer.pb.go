@@ -125,6 +125,246 @@ func (*PutReservationsResponse) Descriptor() ([]byte, []int) {
 	return file_tsnswitch_v1_peer_proto_rawDescGZIP(), []int{1}
 }
 
+type PutProxiesRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Owner         string                 `protobuf:"bytes,1,opt,name=owner,proto3" json:"owner,omitempty"`            // must be the name in the caller's certificate
+	Generation    uint64                 `protobuf:"varint,2,opt,name=generation,proto3" json:"generation,omitempty"` // an older one than held is refused
+	Talkers       []*ProxyTalker         `protobuf:"bytes,3,rep,name=talkers,proto3" json:"talkers,omitempty"`
+	Listeners     []*ProxyListener       `protobuf:"bytes,4,rep,name=listeners,proto3" json:"listeners,omitempty"`
+	DryRun        bool                   `protobuf:"varint,5,opt,name=dry_run,json=dryRun,proto3" json:"dry_run,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PutProxiesRequest) Reset() {
+	*x = PutProxiesRequest{}
+	mi := &file_tsnswitch_v1_peer_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PutProxiesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PutProxiesRequest) ProtoMessage() {}
+
+func (x *PutProxiesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tsnswitch_v1_peer_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PutProxiesRequest.ProtoReflect.Descriptor instead.
+func (*PutProxiesRequest) Descriptor() ([]byte, []int) {
+	return file_tsnswitch_v1_peer_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *PutProxiesRequest) GetOwner() string {
+	if x != nil {
+		return x.Owner
+	}
+	return ""
+}
+
+func (x *PutProxiesRequest) GetGeneration() uint64 {
+	if x != nil {
+		return x.Generation
+	}
+	return 0
+}
+
+func (x *PutProxiesRequest) GetTalkers() []*ProxyTalker {
+	if x != nil {
+		return x.Talkers
+	}
+	return nil
+}
+
+func (x *PutProxiesRequest) GetListeners() []*ProxyListener {
+	if x != nil {
+		return x.Listeners
+	}
+	return nil
+}
+
+func (x *PutProxiesRequest) GetDryRun() bool {
+	if x != nil {
+		return x.DryRun
+	}
+	return false
+}
+
+type ProxyTalker struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Port          uint32                 `protobuf:"varint,1,opt,name=port,proto3" json:"port,omitempty"`
+	Stream        *Stream                `protobuf:"bytes,2,opt,name=stream,proto3" json:"stream,omitempty"` // without a listener; interval and latency are the class's
+	Rank          uint32                 `protobuf:"varint,3,opt,name=rank,proto3" json:"rank,omitempty"`
+	MaxLatencyNs  int64                  `protobuf:"varint,4,opt,name=max_latency_ns,json=maxLatencyNs,proto3" json:"max_latency_ns,omitempty"` // 0: any
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ProxyTalker) Reset() {
+	*x = ProxyTalker{}
+	mi := &file_tsnswitch_v1_peer_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ProxyTalker) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ProxyTalker) ProtoMessage() {}
+
+func (x *ProxyTalker) ProtoReflect() protoreflect.Message {
+	mi := &file_tsnswitch_v1_peer_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ProxyTalker.ProtoReflect.Descriptor instead.
+func (*ProxyTalker) Descriptor() ([]byte, []int) {
+	return file_tsnswitch_v1_peer_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *ProxyTalker) GetPort() uint32 {
+	if x != nil {
+		return x.Port
+	}
+	return 0
+}
+
+func (x *ProxyTalker) GetStream() *Stream {
+	if x != nil {
+		return x.Stream
+	}
+	return nil
+}
+
+func (x *ProxyTalker) GetRank() uint32 {
+	if x != nil {
+		return x.Rank
+	}
+	return 0
+}
+
+func (x *ProxyTalker) GetMaxLatencyNs() int64 {
+	if x != nil {
+		return x.MaxLatencyNs
+	}
+	return 0
+}
+
+type ProxyListener struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Port          uint32                 `protobuf:"varint,1,opt,name=port,proto3" json:"port,omitempty"`
+	StreamId      string                 `protobuf:"bytes,2,opt,name=stream_id,json=streamId,proto3" json:"stream_id,omitempty"`
+	MaxLatencyNs  int64                  `protobuf:"varint,3,opt,name=max_latency_ns,json=maxLatencyNs,proto3" json:"max_latency_ns,omitempty"` // 0: any
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ProxyListener) Reset() {
+	*x = ProxyListener{}
+	mi := &file_tsnswitch_v1_peer_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ProxyListener) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ProxyListener) ProtoMessage() {}
+
+func (x *ProxyListener) ProtoReflect() protoreflect.Message {
+	mi := &file_tsnswitch_v1_peer_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ProxyListener.ProtoReflect.Descriptor instead.
+func (*ProxyListener) Descriptor() ([]byte, []int) {
+	return file_tsnswitch_v1_peer_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *ProxyListener) GetPort() uint32 {
+	if x != nil {
+		return x.Port
+	}
+	return 0
+}
+
+func (x *ProxyListener) GetStreamId() string {
+	if x != nil {
+		return x.StreamId
+	}
+	return ""
+}
+
+func (x *ProxyListener) GetMaxLatencyNs() int64 {
+	if x != nil {
+		return x.MaxLatencyNs
+	}
+	return 0
+}
+
+type PutProxiesResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PutProxiesResponse) Reset() {
+	*x = PutProxiesResponse{}
+	mi := &file_tsnswitch_v1_peer_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PutProxiesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PutProxiesResponse) ProtoMessage() {}
+
+func (x *PutProxiesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_tsnswitch_v1_peer_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PutProxiesResponse.ProtoReflect.Descriptor instead.
+func (*PutProxiesResponse) Descriptor() ([]byte, []int) {
+	return file_tsnswitch_v1_peer_proto_rawDescGZIP(), []int{5}
+}
+
 // StageScheduleRequest is one system's part in a change of all gates.
 type StageScheduleRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -143,7 +383,7 @@ type StageScheduleRequest struct {
 
 func (x *StageScheduleRequest) Reset() {
 	*x = StageScheduleRequest{}
-	mi := &file_tsnswitch_v1_peer_proto_msgTypes[2]
+	mi := &file_tsnswitch_v1_peer_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -155,7 +395,7 @@ func (x *StageScheduleRequest) String() string {
 func (*StageScheduleRequest) ProtoMessage() {}
 
 func (x *StageScheduleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tsnswitch_v1_peer_proto_msgTypes[2]
+	mi := &file_tsnswitch_v1_peer_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -168,7 +408,7 @@ func (x *StageScheduleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StageScheduleRequest.ProtoReflect.Descriptor instead.
 func (*StageScheduleRequest) Descriptor() ([]byte, []int) {
-	return file_tsnswitch_v1_peer_proto_rawDescGZIP(), []int{2}
+	return file_tsnswitch_v1_peer_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *StageScheduleRequest) GetId() string {
@@ -243,7 +483,7 @@ type CommitScheduleRequest struct {
 
 func (x *CommitScheduleRequest) Reset() {
 	*x = CommitScheduleRequest{}
-	mi := &file_tsnswitch_v1_peer_proto_msgTypes[3]
+	mi := &file_tsnswitch_v1_peer_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -255,7 +495,7 @@ func (x *CommitScheduleRequest) String() string {
 func (*CommitScheduleRequest) ProtoMessage() {}
 
 func (x *CommitScheduleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tsnswitch_v1_peer_proto_msgTypes[3]
+	mi := &file_tsnswitch_v1_peer_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -268,7 +508,7 @@ func (x *CommitScheduleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommitScheduleRequest.ProtoReflect.Descriptor instead.
 func (*CommitScheduleRequest) Descriptor() ([]byte, []int) {
-	return file_tsnswitch_v1_peer_proto_rawDescGZIP(), []int{3}
+	return file_tsnswitch_v1_peer_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *CommitScheduleRequest) GetId() string {
@@ -290,7 +530,7 @@ type TrialScheduleRequest struct {
 
 func (x *TrialScheduleRequest) Reset() {
 	*x = TrialScheduleRequest{}
-	mi := &file_tsnswitch_v1_peer_proto_msgTypes[4]
+	mi := &file_tsnswitch_v1_peer_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -302,7 +542,7 @@ func (x *TrialScheduleRequest) String() string {
 func (*TrialScheduleRequest) ProtoMessage() {}
 
 func (x *TrialScheduleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tsnswitch_v1_peer_proto_msgTypes[4]
+	mi := &file_tsnswitch_v1_peer_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -315,7 +555,7 @@ func (x *TrialScheduleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TrialScheduleRequest.ProtoReflect.Descriptor instead.
 func (*TrialScheduleRequest) Descriptor() ([]byte, []int) {
-	return file_tsnswitch_v1_peer_proto_rawDescGZIP(), []int{4}
+	return file_tsnswitch_v1_peer_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *TrialScheduleRequest) GetId() string {
@@ -355,7 +595,7 @@ type AbortScheduleRequest struct {
 
 func (x *AbortScheduleRequest) Reset() {
 	*x = AbortScheduleRequest{}
-	mi := &file_tsnswitch_v1_peer_proto_msgTypes[5]
+	mi := &file_tsnswitch_v1_peer_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -367,7 +607,7 @@ func (x *AbortScheduleRequest) String() string {
 func (*AbortScheduleRequest) ProtoMessage() {}
 
 func (x *AbortScheduleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tsnswitch_v1_peer_proto_msgTypes[5]
+	mi := &file_tsnswitch_v1_peer_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -380,7 +620,7 @@ func (x *AbortScheduleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AbortScheduleRequest.ProtoReflect.Descriptor instead.
 func (*AbortScheduleRequest) Descriptor() ([]byte, []int) {
-	return file_tsnswitch_v1_peer_proto_rawDescGZIP(), []int{5}
+	return file_tsnswitch_v1_peer_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *AbortScheduleRequest) GetId() string {
@@ -398,7 +638,7 @@ type GetScheduleStateRequest struct {
 
 func (x *GetScheduleStateRequest) Reset() {
 	*x = GetScheduleStateRequest{}
-	mi := &file_tsnswitch_v1_peer_proto_msgTypes[6]
+	mi := &file_tsnswitch_v1_peer_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -410,7 +650,7 @@ func (x *GetScheduleStateRequest) String() string {
 func (*GetScheduleStateRequest) ProtoMessage() {}
 
 func (x *GetScheduleStateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tsnswitch_v1_peer_proto_msgTypes[6]
+	mi := &file_tsnswitch_v1_peer_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -423,7 +663,7 @@ func (x *GetScheduleStateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetScheduleStateRequest.ProtoReflect.Descriptor instead.
 func (*GetScheduleStateRequest) Descriptor() ([]byte, []int) {
-	return file_tsnswitch_v1_peer_proto_rawDescGZIP(), []int{6}
+	return file_tsnswitch_v1_peer_proto_rawDescGZIP(), []int{10}
 }
 
 type ScheduleStateResponse struct {
@@ -441,7 +681,7 @@ type ScheduleStateResponse struct {
 
 func (x *ScheduleStateResponse) Reset() {
 	*x = ScheduleStateResponse{}
-	mi := &file_tsnswitch_v1_peer_proto_msgTypes[7]
+	mi := &file_tsnswitch_v1_peer_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -453,7 +693,7 @@ func (x *ScheduleStateResponse) String() string {
 func (*ScheduleStateResponse) ProtoMessage() {}
 
 func (x *ScheduleStateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tsnswitch_v1_peer_proto_msgTypes[7]
+	mi := &file_tsnswitch_v1_peer_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -466,7 +706,7 @@ func (x *ScheduleStateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScheduleStateResponse.ProtoReflect.Descriptor instead.
 func (*ScheduleStateResponse) Descriptor() ([]byte, []int) {
-	return file_tsnswitch_v1_peer_proto_rawDescGZIP(), []int{7}
+	return file_tsnswitch_v1_peer_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ScheduleStateResponse) GetStagedId() string {
@@ -532,7 +772,7 @@ type ClockState struct {
 
 func (x *ClockState) Reset() {
 	*x = ClockState{}
-	mi := &file_tsnswitch_v1_peer_proto_msgTypes[8]
+	mi := &file_tsnswitch_v1_peer_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -544,7 +784,7 @@ func (x *ClockState) String() string {
 func (*ClockState) ProtoMessage() {}
 
 func (x *ClockState) ProtoReflect() protoreflect.Message {
-	mi := &file_tsnswitch_v1_peer_proto_msgTypes[8]
+	mi := &file_tsnswitch_v1_peer_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -557,7 +797,7 @@ func (x *ClockState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClockState.ProtoReflect.Descriptor instead.
 func (*ClockState) Descriptor() ([]byte, []int) {
-	return file_tsnswitch_v1_peer_proto_rawDescGZIP(), []int{8}
+	return file_tsnswitch_v1_peer_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ClockState) GetDomain() uint32 {
@@ -603,7 +843,7 @@ type GetNodeRequest struct {
 
 func (x *GetNodeRequest) Reset() {
 	*x = GetNodeRequest{}
-	mi := &file_tsnswitch_v1_peer_proto_msgTypes[9]
+	mi := &file_tsnswitch_v1_peer_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -615,7 +855,7 @@ func (x *GetNodeRequest) String() string {
 func (*GetNodeRequest) ProtoMessage() {}
 
 func (x *GetNodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tsnswitch_v1_peer_proto_msgTypes[9]
+	mi := &file_tsnswitch_v1_peer_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -628,7 +868,7 @@ func (x *GetNodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetNodeRequest.ProtoReflect.Descriptor instead.
 func (*GetNodeRequest) Descriptor() ([]byte, []int) {
-	return file_tsnswitch_v1_peer_proto_rawDescGZIP(), []int{9}
+	return file_tsnswitch_v1_peer_proto_rawDescGZIP(), []int{13}
 }
 
 var File_tsnswitch_v1_peer_proto protoreflect.FileDescriptor
@@ -643,7 +883,25 @@ const file_tsnswitch_v1_peer_proto_rawDesc = "" +
 	"generation\x12=\n" +
 	"\freservations\x18\x03 \x03(\v2\x19.tsnswitch.v1.ReservationR\freservations\x12\x17\n" +
 	"\adry_run\x18\x04 \x01(\bR\x06dryRun\"\x19\n" +
-	"\x17PutReservationsResponse\"\x86\x03\n" +
+	"\x17PutReservationsResponse\"\xd2\x01\n" +
+	"\x11PutProxiesRequest\x12\x14\n" +
+	"\x05owner\x18\x01 \x01(\tR\x05owner\x12\x1e\n" +
+	"\n" +
+	"generation\x18\x02 \x01(\x04R\n" +
+	"generation\x123\n" +
+	"\atalkers\x18\x03 \x03(\v2\x19.tsnswitch.v1.ProxyTalkerR\atalkers\x129\n" +
+	"\tlisteners\x18\x04 \x03(\v2\x1b.tsnswitch.v1.ProxyListenerR\tlisteners\x12\x17\n" +
+	"\adry_run\x18\x05 \x01(\bR\x06dryRun\"\x89\x01\n" +
+	"\vProxyTalker\x12\x12\n" +
+	"\x04port\x18\x01 \x01(\rR\x04port\x12,\n" +
+	"\x06stream\x18\x02 \x01(\v2\x14.tsnswitch.v1.StreamR\x06stream\x12\x12\n" +
+	"\x04rank\x18\x03 \x01(\rR\x04rank\x12$\n" +
+	"\x0emax_latency_ns\x18\x04 \x01(\x03R\fmaxLatencyNs\"f\n" +
+	"\rProxyListener\x12\x12\n" +
+	"\x04port\x18\x01 \x01(\rR\x04port\x12\x1b\n" +
+	"\tstream_id\x18\x02 \x01(\tR\bstreamId\x12$\n" +
+	"\x0emax_latency_ns\x18\x03 \x01(\x03R\fmaxLatencyNs\"\x14\n" +
+	"\x12PutProxiesResponse\"\x86\x03\n" +
 	"\x14StageScheduleRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12-\n" +
 	"\x05ports\x18\x02 \x03(\v2\x17.tsnswitch.v1.PortGatesR\x05ports\x12\x18\n" +
@@ -680,9 +938,11 @@ const file_tsnswitch_v1_peer_proto_rawDesc = "" +
 	"\x06now_ns\x18\x03 \x01(\x03R\x05nowNs\x12&\n" +
 	"\x0foffset_bound_ns\x18\x04 \x01(\x03R\roffsetBoundNs\x12\x18\n" +
 	"\atrouble\x18\x05 \x01(\tR\atrouble\"\x10\n" +
-	"\x0eGetNodeRequest2\xed\x04\n" +
+	"\x0eGetNodeRequest2\xbe\x05\n" +
 	"\x04Peer\x12^\n" +
-	"\x0fPutReservations\x12$.tsnswitch.v1.PutReservationsRequest\x1a%.tsnswitch.v1.PutReservationsResponse\x12X\n" +
+	"\x0fPutReservations\x12$.tsnswitch.v1.PutReservationsRequest\x1a%.tsnswitch.v1.PutReservationsResponse\x12O\n" +
+	"\n" +
+	"PutProxies\x12\x1f.tsnswitch.v1.PutProxiesRequest\x1a .tsnswitch.v1.PutProxiesResponse\x12X\n" +
 	"\rStageSchedule\x12\".tsnswitch.v1.StageScheduleRequest\x1a#.tsnswitch.v1.ScheduleStateResponse\x12Z\n" +
 	"\x0eCommitSchedule\x12#.tsnswitch.v1.CommitScheduleRequest\x1a#.tsnswitch.v1.ScheduleStateResponse\x12X\n" +
 	"\rAbortSchedule\x12\".tsnswitch.v1.AbortScheduleRequest\x1a#.tsnswitch.v1.ScheduleStateResponse\x12X\n" +
@@ -702,57 +962,67 @@ func file_tsnswitch_v1_peer_proto_rawDescGZIP() []byte {
 	return file_tsnswitch_v1_peer_proto_rawDescData
 }
 
-var file_tsnswitch_v1_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
+var file_tsnswitch_v1_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
 var file_tsnswitch_v1_peer_proto_goTypes = []any{
 	(*PutReservationsRequest)(nil),  // 0: tsnswitch.v1.PutReservationsRequest
 	(*PutReservationsResponse)(nil), // 1: tsnswitch.v1.PutReservationsResponse
-	(*StageScheduleRequest)(nil),    // 2: tsnswitch.v1.StageScheduleRequest
-	(*CommitScheduleRequest)(nil),   // 3: tsnswitch.v1.CommitScheduleRequest
-	(*TrialScheduleRequest)(nil),    // 4: tsnswitch.v1.TrialScheduleRequest
-	(*AbortScheduleRequest)(nil),    // 5: tsnswitch.v1.AbortScheduleRequest
-	(*GetScheduleStateRequest)(nil), // 6: tsnswitch.v1.GetScheduleStateRequest
-	(*ScheduleStateResponse)(nil),   // 7: tsnswitch.v1.ScheduleStateResponse
-	(*ClockState)(nil),              // 8: tsnswitch.v1.ClockState
-	(*GetNodeRequest)(nil),          // 9: tsnswitch.v1.GetNodeRequest
-	(*Reservation)(nil),             // 10: tsnswitch.v1.Reservation
-	(*PortGates)(nil),               // 11: tsnswitch.v1.PortGates
-	(*PTPTime)(nil),                 // 12: tsnswitch.v1.PTPTime
-	(*PortSchedule)(nil),            // 13: tsnswitch.v1.PortSchedule
-	(*Trial)(nil),                   // 14: tsnswitch.v1.Trial
-	(*View)(nil),                    // 15: tsnswitch.v1.View
+	(*PutProxiesRequest)(nil),       // 2: tsnswitch.v1.PutProxiesRequest
+	(*ProxyTalker)(nil),             // 3: tsnswitch.v1.ProxyTalker
+	(*ProxyListener)(nil),           // 4: tsnswitch.v1.ProxyListener
+	(*PutProxiesResponse)(nil),      // 5: tsnswitch.v1.PutProxiesResponse
+	(*StageScheduleRequest)(nil),    // 6: tsnswitch.v1.StageScheduleRequest
+	(*CommitScheduleRequest)(nil),   // 7: tsnswitch.v1.CommitScheduleRequest
+	(*TrialScheduleRequest)(nil),    // 8: tsnswitch.v1.TrialScheduleRequest
+	(*AbortScheduleRequest)(nil),    // 9: tsnswitch.v1.AbortScheduleRequest
+	(*GetScheduleStateRequest)(nil), // 10: tsnswitch.v1.GetScheduleStateRequest
+	(*ScheduleStateResponse)(nil),   // 11: tsnswitch.v1.ScheduleStateResponse
+	(*ClockState)(nil),              // 12: tsnswitch.v1.ClockState
+	(*GetNodeRequest)(nil),          // 13: tsnswitch.v1.GetNodeRequest
+	(*Reservation)(nil),             // 14: tsnswitch.v1.Reservation
+	(*Stream)(nil),                  // 15: tsnswitch.v1.Stream
+	(*PortGates)(nil),               // 16: tsnswitch.v1.PortGates
+	(*PTPTime)(nil),                 // 17: tsnswitch.v1.PTPTime
+	(*PortSchedule)(nil),            // 18: tsnswitch.v1.PortSchedule
+	(*Trial)(nil),                   // 19: tsnswitch.v1.Trial
+	(*View)(nil),                    // 20: tsnswitch.v1.View
 }
 var file_tsnswitch_v1_peer_proto_depIdxs = []int32{
-	10, // 0: tsnswitch.v1.PutReservationsRequest.reservations:type_name -> tsnswitch.v1.Reservation
-	11, // 1: tsnswitch.v1.StageScheduleRequest.ports:type_name -> tsnswitch.v1.PortGates
-	12, // 2: tsnswitch.v1.StageScheduleRequest.start_by:type_name -> tsnswitch.v1.PTPTime
-	12, // 3: tsnswitch.v1.StageScheduleRequest.base_time:type_name -> tsnswitch.v1.PTPTime
-	12, // 4: tsnswitch.v1.StageScheduleRequest.keep_by:type_name -> tsnswitch.v1.PTPTime
-	12, // 5: tsnswitch.v1.StageScheduleRequest.revert_at:type_name -> tsnswitch.v1.PTPTime
-	11, // 6: tsnswitch.v1.StageScheduleRequest.old_ports:type_name -> tsnswitch.v1.PortGates
-	12, // 7: tsnswitch.v1.TrialScheduleRequest.at:type_name -> tsnswitch.v1.PTPTime
-	12, // 8: tsnswitch.v1.ScheduleStateResponse.base_time:type_name -> tsnswitch.v1.PTPTime
-	13, // 9: tsnswitch.v1.ScheduleStateResponse.ports:type_name -> tsnswitch.v1.PortSchedule
-	8,  // 10: tsnswitch.v1.ScheduleStateResponse.clock:type_name -> tsnswitch.v1.ClockState
-	14, // 11: tsnswitch.v1.ScheduleStateResponse.trial:type_name -> tsnswitch.v1.Trial
-	0,  // 12: tsnswitch.v1.Peer.PutReservations:input_type -> tsnswitch.v1.PutReservationsRequest
-	2,  // 13: tsnswitch.v1.Peer.StageSchedule:input_type -> tsnswitch.v1.StageScheduleRequest
-	3,  // 14: tsnswitch.v1.Peer.CommitSchedule:input_type -> tsnswitch.v1.CommitScheduleRequest
-	5,  // 15: tsnswitch.v1.Peer.AbortSchedule:input_type -> tsnswitch.v1.AbortScheduleRequest
-	4,  // 16: tsnswitch.v1.Peer.TrialSchedule:input_type -> tsnswitch.v1.TrialScheduleRequest
-	6,  // 17: tsnswitch.v1.Peer.GetScheduleState:input_type -> tsnswitch.v1.GetScheduleStateRequest
-	9,  // 18: tsnswitch.v1.Peer.GetNode:input_type -> tsnswitch.v1.GetNodeRequest
-	1,  // 19: tsnswitch.v1.Peer.PutReservations:output_type -> tsnswitch.v1.PutReservationsResponse
-	7,  // 20: tsnswitch.v1.Peer.StageSchedule:output_type -> tsnswitch.v1.ScheduleStateResponse
-	7,  // 21: tsnswitch.v1.Peer.CommitSchedule:output_type -> tsnswitch.v1.ScheduleStateResponse
-	7,  // 22: tsnswitch.v1.Peer.AbortSchedule:output_type -> tsnswitch.v1.ScheduleStateResponse
-	7,  // 23: tsnswitch.v1.Peer.TrialSchedule:output_type -> tsnswitch.v1.ScheduleStateResponse
-	7,  // 24: tsnswitch.v1.Peer.GetScheduleState:output_type -> tsnswitch.v1.ScheduleStateResponse
-	15, // 25: tsnswitch.v1.Peer.GetNode:output_type -> tsnswitch.v1.View
-	19, // [19:26] is the sub-list for method output_type
-	12, // [12:19] is the sub-list for method input_type
-	12, // [12:12] is the sub-list for extension type_name
-	12, // [12:12] is the sub-list for extension extendee
-	0,  // [0:12] is the sub-list for field type_name
+	14, // 0: tsnswitch.v1.PutReservationsRequest.reservations:type_name -> tsnswitch.v1.Reservation
+	3,  // 1: tsnswitch.v1.PutProxiesRequest.talkers:type_name -> tsnswitch.v1.ProxyTalker
+	4,  // 2: tsnswitch.v1.PutProxiesRequest.listeners:type_name -> tsnswitch.v1.ProxyListener
+	15, // 3: tsnswitch.v1.ProxyTalker.stream:type_name -> tsnswitch.v1.Stream
+	16, // 4: tsnswitch.v1.StageScheduleRequest.ports:type_name -> tsnswitch.v1.PortGates
+	17, // 5: tsnswitch.v1.StageScheduleRequest.start_by:type_name -> tsnswitch.v1.PTPTime
+	17, // 6: tsnswitch.v1.StageScheduleRequest.base_time:type_name -> tsnswitch.v1.PTPTime
+	17, // 7: tsnswitch.v1.StageScheduleRequest.keep_by:type_name -> tsnswitch.v1.PTPTime
+	17, // 8: tsnswitch.v1.StageScheduleRequest.revert_at:type_name -> tsnswitch.v1.PTPTime
+	16, // 9: tsnswitch.v1.StageScheduleRequest.old_ports:type_name -> tsnswitch.v1.PortGates
+	17, // 10: tsnswitch.v1.TrialScheduleRequest.at:type_name -> tsnswitch.v1.PTPTime
+	17, // 11: tsnswitch.v1.ScheduleStateResponse.base_time:type_name -> tsnswitch.v1.PTPTime
+	18, // 12: tsnswitch.v1.ScheduleStateResponse.ports:type_name -> tsnswitch.v1.PortSchedule
+	12, // 13: tsnswitch.v1.ScheduleStateResponse.clock:type_name -> tsnswitch.v1.ClockState
+	19, // 14: tsnswitch.v1.ScheduleStateResponse.trial:type_name -> tsnswitch.v1.Trial
+	0,  // 15: tsnswitch.v1.Peer.PutReservations:input_type -> tsnswitch.v1.PutReservationsRequest
+	2,  // 16: tsnswitch.v1.Peer.PutProxies:input_type -> tsnswitch.v1.PutProxiesRequest
+	6,  // 17: tsnswitch.v1.Peer.StageSchedule:input_type -> tsnswitch.v1.StageScheduleRequest
+	7,  // 18: tsnswitch.v1.Peer.CommitSchedule:input_type -> tsnswitch.v1.CommitScheduleRequest
+	9,  // 19: tsnswitch.v1.Peer.AbortSchedule:input_type -> tsnswitch.v1.AbortScheduleRequest
+	8,  // 20: tsnswitch.v1.Peer.TrialSchedule:input_type -> tsnswitch.v1.TrialScheduleRequest
+	10, // 21: tsnswitch.v1.Peer.GetScheduleState:input_type -> tsnswitch.v1.GetScheduleStateRequest
+	13, // 22: tsnswitch.v1.Peer.GetNode:input_type -> tsnswitch.v1.GetNodeRequest
+	1,  // 23: tsnswitch.v1.Peer.PutReservations:output_type -> tsnswitch.v1.PutReservationsResponse
+	5,  // 24: tsnswitch.v1.Peer.PutProxies:output_type -> tsnswitch.v1.PutProxiesResponse
+	11, // 25: tsnswitch.v1.Peer.StageSchedule:output_type -> tsnswitch.v1.ScheduleStateResponse
+	11, // 26: tsnswitch.v1.Peer.CommitSchedule:output_type -> tsnswitch.v1.ScheduleStateResponse
+	11, // 27: tsnswitch.v1.Peer.AbortSchedule:output_type -> tsnswitch.v1.ScheduleStateResponse
+	11, // 28: tsnswitch.v1.Peer.TrialSchedule:output_type -> tsnswitch.v1.ScheduleStateResponse
+	11, // 29: tsnswitch.v1.Peer.GetScheduleState:output_type -> tsnswitch.v1.ScheduleStateResponse
+	20, // 30: tsnswitch.v1.Peer.GetNode:output_type -> tsnswitch.v1.View
+	23, // [23:31] is the sub-list for method output_type
+	15, // [15:23] is the sub-list for method input_type
+	15, // [15:15] is the sub-list for extension type_name
+	15, // [15:15] is the sub-list for extension extendee
+	0,  // [0:15] is the sub-list for field type_name
 }
 
 func init() { file_tsnswitch_v1_peer_proto_init() }
@@ -767,7 +1037,7 @@ func file_tsnswitch_v1_peer_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tsnswitch_v1_peer_proto_rawDesc), len(file_tsnswitch_v1_peer_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   10,
+			NumMessages:   14,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

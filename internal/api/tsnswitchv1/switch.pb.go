@@ -1613,6 +1613,209 @@ func (x *DeclarationsRequest) GetApplication() string {
 	return ""
 }
 
+// RequestStreamRequest is a talker's and its listeners' demand (802.1Q 46.2).
+// Ends are stations by name or address, or an address and where it is:
+// 02:00:00:00:01:01@b1:3 (node and port).
+type RequestStreamRequest struct {
+	state             protoimpl.MessageState `protogen:"open.v1"`
+	Node              string                 `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
+	Id                string                 `protobuf:"bytes,2,opt,name=id,proto3" json:"id,omitempty"` // empty: the talker's next
+	Name              string                 `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`
+	Talker            string                 `protobuf:"bytes,4,opt,name=talker,proto3" json:"talker,omitempty"`
+	Listeners         []string               `protobuf:"bytes,5,rep,name=listeners,proto3" json:"listeners,omitempty"`
+	Destination       string                 `protobuf:"bytes,6,opt,name=destination,proto3" json:"destination,omitempty"`                                          // empty: a group address is chosen
+	Vlan              uint32                 `protobuf:"varint,7,opt,name=vlan,proto3" json:"vlan,omitempty"`                                                       // 0: that of the class
+	Class             string                 `protobuf:"bytes,8,opt,name=class,proto3" json:"class,omitempty"`                                                      // A | B
+	Rank              uint32                 `protobuf:"varint,9,opt,name=rank,proto3" json:"rank,omitempty"`                                                       // 0: emergency
+	MaxFrameSize      uint32                 `protobuf:"varint,10,opt,name=max_frame_size,json=maxFrameSize,proto3" json:"max_frame_size,omitempty"`                // MSDU octets
+	MaxIntervalFrames uint32                 `protobuf:"varint,11,opt,name=max_interval_frames,json=maxIntervalFrames,proto3" json:"max_interval_frames,omitempty"` // in interval_ns
+	IntervalNs        int64                  `protobuf:"varint,12,opt,name=interval_ns,json=intervalNs,proto3" json:"interval_ns,omitempty"`                        // 0: that of the class
+	MaxLatencyNs      int64                  `protobuf:"varint,13,opt,name=max_latency_ns,json=maxLatencyNs,proto3" json:"max_latency_ns,omitempty"`                // 0: any
+	DryRun            bool                   `protobuf:"varint,14,opt,name=dry_run,json=dryRun,proto3" json:"dry_run,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
+}
+
+func (x *RequestStreamRequest) Reset() {
+	*x = RequestStreamRequest{}
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RequestStreamRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RequestStreamRequest) ProtoMessage() {}
+
+func (x *RequestStreamRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RequestStreamRequest.ProtoReflect.Descriptor instead.
+func (*RequestStreamRequest) Descriptor() ([]byte, []int) {
+	return file_tsnswitch_v1_switch_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *RequestStreamRequest) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+func (x *RequestStreamRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *RequestStreamRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *RequestStreamRequest) GetTalker() string {
+	if x != nil {
+		return x.Talker
+	}
+	return ""
+}
+
+func (x *RequestStreamRequest) GetListeners() []string {
+	if x != nil {
+		return x.Listeners
+	}
+	return nil
+}
+
+func (x *RequestStreamRequest) GetDestination() string {
+	if x != nil {
+		return x.Destination
+	}
+	return ""
+}
+
+func (x *RequestStreamRequest) GetVlan() uint32 {
+	if x != nil {
+		return x.Vlan
+	}
+	return 0
+}
+
+func (x *RequestStreamRequest) GetClass() string {
+	if x != nil {
+		return x.Class
+	}
+	return ""
+}
+
+func (x *RequestStreamRequest) GetRank() uint32 {
+	if x != nil {
+		return x.Rank
+	}
+	return 0
+}
+
+func (x *RequestStreamRequest) GetMaxFrameSize() uint32 {
+	if x != nil {
+		return x.MaxFrameSize
+	}
+	return 0
+}
+
+func (x *RequestStreamRequest) GetMaxIntervalFrames() uint32 {
+	if x != nil {
+		return x.MaxIntervalFrames
+	}
+	return 0
+}
+
+func (x *RequestStreamRequest) GetIntervalNs() int64 {
+	if x != nil {
+		return x.IntervalNs
+	}
+	return 0
+}
+
+func (x *RequestStreamRequest) GetMaxLatencyNs() int64 {
+	if x != nil {
+		return x.MaxLatencyNs
+	}
+	return 0
+}
+
+func (x *RequestStreamRequest) GetDryRun() bool {
+	if x != nil {
+		return x.DryRun
+	}
+	return false
+}
+
+type RegistrationsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Node          string                 `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
+	Application   string                 `protobuf:"bytes,2,opt,name=application,proto3" json:"application,omitempty"` // mvrp | mmrp
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RegistrationsRequest) Reset() {
+	*x = RegistrationsRequest{}
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RegistrationsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RegistrationsRequest) ProtoMessage() {}
+
+func (x *RegistrationsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RegistrationsRequest.ProtoReflect.Descriptor instead.
+func (*RegistrationsRequest) Descriptor() ([]byte, []int) {
+	return file_tsnswitch_v1_switch_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *RegistrationsRequest) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+func (x *RegistrationsRequest) GetApplication() string {
+	if x != nil {
+		return x.Application
+	}
+	return ""
+}
+
 type RemoveStreamResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -1621,7 +1824,7 @@ type RemoveStreamResponse struct {
 
 func (x *RemoveStreamResponse) Reset() {
 	*x = RemoveStreamResponse{}
-	mi := &file_tsnswitch_v1_switch_proto_msgTypes[23]
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1633,7 +1836,7 @@ func (x *RemoveStreamResponse) String() string {
 func (*RemoveStreamResponse) ProtoMessage() {}
 
 func (x *RemoveStreamResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tsnswitch_v1_switch_proto_msgTypes[23]
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1646,7 +1849,7 @@ func (x *RemoveStreamResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveStreamResponse.ProtoReflect.Descriptor instead.
 func (*RemoveStreamResponse) Descriptor() ([]byte, []int) {
-	return file_tsnswitch_v1_switch_proto_rawDescGZIP(), []int{23}
+	return file_tsnswitch_v1_switch_proto_rawDescGZIP(), []int{25}
 }
 
 type ListStreamsResponse struct {
@@ -1658,7 +1861,7 @@ type ListStreamsResponse struct {
 
 func (x *ListStreamsResponse) Reset() {
 	*x = ListStreamsResponse{}
-	mi := &file_tsnswitch_v1_switch_proto_msgTypes[24]
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1670,7 +1873,7 @@ func (x *ListStreamsResponse) String() string {
 func (*ListStreamsResponse) ProtoMessage() {}
 
 func (x *ListStreamsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tsnswitch_v1_switch_proto_msgTypes[24]
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1683,7 +1886,7 @@ func (x *ListStreamsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListStreamsResponse.ProtoReflect.Descriptor instead.
 func (*ListStreamsResponse) Descriptor() ([]byte, []int) {
-	return file_tsnswitch_v1_switch_proto_rawDescGZIP(), []int{24}
+	return file_tsnswitch_v1_switch_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ListStreamsResponse) GetStreams() []*StreamState {
@@ -1706,7 +1909,7 @@ type PlanScheduleRequest struct {
 
 func (x *PlanScheduleRequest) Reset() {
 	*x = PlanScheduleRequest{}
-	mi := &file_tsnswitch_v1_switch_proto_msgTypes[25]
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1718,7 +1921,7 @@ func (x *PlanScheduleRequest) String() string {
 func (*PlanScheduleRequest) ProtoMessage() {}
 
 func (x *PlanScheduleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tsnswitch_v1_switch_proto_msgTypes[25]
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1731,7 +1934,7 @@ func (x *PlanScheduleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanScheduleRequest.ProtoReflect.Descriptor instead.
 func (*PlanScheduleRequest) Descriptor() ([]byte, []int) {
-	return file_tsnswitch_v1_switch_proto_rawDescGZIP(), []int{25}
+	return file_tsnswitch_v1_switch_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *PlanScheduleRequest) GetNode() string {
@@ -1785,7 +1988,7 @@ type ApplyScheduleRequest struct {
 
 func (x *ApplyScheduleRequest) Reset() {
 	*x = ApplyScheduleRequest{}
-	mi := &file_tsnswitch_v1_switch_proto_msgTypes[26]
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1797,7 +2000,7 @@ func (x *ApplyScheduleRequest) String() string {
 func (*ApplyScheduleRequest) ProtoMessage() {}
 
 func (x *ApplyScheduleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tsnswitch_v1_switch_proto_msgTypes[26]
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1810,7 +2013,7 @@ func (x *ApplyScheduleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyScheduleRequest.ProtoReflect.Descriptor instead.
 func (*ApplyScheduleRequest) Descriptor() ([]byte, []int) {
-	return file_tsnswitch_v1_switch_proto_rawDescGZIP(), []int{26}
+	return file_tsnswitch_v1_switch_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *ApplyScheduleRequest) GetNode() string {
@@ -1882,7 +2085,7 @@ type Progress struct {
 
 func (x *Progress) Reset() {
 	*x = Progress{}
-	mi := &file_tsnswitch_v1_switch_proto_msgTypes[27]
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1894,7 +2097,7 @@ func (x *Progress) String() string {
 func (*Progress) ProtoMessage() {}
 
 func (x *Progress) ProtoReflect() protoreflect.Message {
-	mi := &file_tsnswitch_v1_switch_proto_msgTypes[27]
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1907,7 +2110,7 @@ func (x *Progress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Progress.ProtoReflect.Descriptor instead.
 func (*Progress) Descriptor() ([]byte, []int) {
-	return file_tsnswitch_v1_switch_proto_rawDescGZIP(), []int{27}
+	return file_tsnswitch_v1_switch_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Progress) GetNode() string {
@@ -1952,7 +2155,7 @@ type ApplyScheduleResponse struct {
 
 func (x *ApplyScheduleResponse) Reset() {
 	*x = ApplyScheduleResponse{}
-	mi := &file_tsnswitch_v1_switch_proto_msgTypes[28]
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1964,7 +2167,7 @@ func (x *ApplyScheduleResponse) String() string {
 func (*ApplyScheduleResponse) ProtoMessage() {}
 
 func (x *ApplyScheduleResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tsnswitch_v1_switch_proto_msgTypes[28]
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1977,7 +2180,7 @@ func (x *ApplyScheduleResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyScheduleResponse.ProtoReflect.Descriptor instead.
 func (*ApplyScheduleResponse) Descriptor() ([]byte, []int) {
-	return file_tsnswitch_v1_switch_proto_rawDescGZIP(), []int{28}
+	return file_tsnswitch_v1_switch_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ApplyScheduleResponse) GetWhat() isApplyScheduleResponse_What {
@@ -2031,7 +2234,7 @@ type WatchEventsRequest struct {
 
 func (x *WatchEventsRequest) Reset() {
 	*x = WatchEventsRequest{}
-	mi := &file_tsnswitch_v1_switch_proto_msgTypes[29]
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2043,7 +2246,7 @@ func (x *WatchEventsRequest) String() string {
 func (*WatchEventsRequest) ProtoMessage() {}
 
 func (x *WatchEventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tsnswitch_v1_switch_proto_msgTypes[29]
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2056,7 +2259,7 @@ func (x *WatchEventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchEventsRequest.ProtoReflect.Descriptor instead.
 func (*WatchEventsRequest) Descriptor() ([]byte, []int) {
-	return file_tsnswitch_v1_switch_proto_rawDescGZIP(), []int{29}
+	return file_tsnswitch_v1_switch_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *WatchEventsRequest) GetNode() string {
@@ -2088,7 +2291,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_tsnswitch_v1_switch_proto_msgTypes[30]
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2100,7 +2303,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_tsnswitch_v1_switch_proto_msgTypes[30]
+	mi := &file_tsnswitch_v1_switch_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2113,7 +2316,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_tsnswitch_v1_switch_proto_rawDescGZIP(), []int{30}
+	return file_tsnswitch_v1_switch_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Event) GetSeq() uint64 {
@@ -2302,7 +2505,27 @@ const file_tsnswitch_v1_switch_proto_rawDesc = "" +
 	"\x13DeclarationsRequest\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x12\n" +
 	"\x04port\x18\x02 \x01(\rR\x04port\x12 \n" +
-	"\vapplication\x18\x03 \x01(\tR\vapplication\"\x16\n" +
+	"\vapplication\x18\x03 \x01(\tR\vapplication\"\x9a\x03\n" +
+	"\x14RequestStreamRequest\x12\x12\n" +
+	"\x04node\x18\x01 \x01(\tR\x04node\x12\x0e\n" +
+	"\x02id\x18\x02 \x01(\tR\x02id\x12\x12\n" +
+	"\x04name\x18\x03 \x01(\tR\x04name\x12\x16\n" +
+	"\x06talker\x18\x04 \x01(\tR\x06talker\x12\x1c\n" +
+	"\tlisteners\x18\x05 \x03(\tR\tlisteners\x12 \n" +
+	"\vdestination\x18\x06 \x01(\tR\vdestination\x12\x12\n" +
+	"\x04vlan\x18\a \x01(\rR\x04vlan\x12\x14\n" +
+	"\x05class\x18\b \x01(\tR\x05class\x12\x12\n" +
+	"\x04rank\x18\t \x01(\rR\x04rank\x12$\n" +
+	"\x0emax_frame_size\x18\n" +
+	" \x01(\rR\fmaxFrameSize\x12.\n" +
+	"\x13max_interval_frames\x18\v \x01(\rR\x11maxIntervalFrames\x12\x1f\n" +
+	"\vinterval_ns\x18\f \x01(\x03R\n" +
+	"intervalNs\x12$\n" +
+	"\x0emax_latency_ns\x18\r \x01(\x03R\fmaxLatencyNs\x12\x17\n" +
+	"\adry_run\x18\x0e \x01(\bR\x06dryRun\"L\n" +
+	"\x14RegistrationsRequest\x12\x12\n" +
+	"\x04node\x18\x01 \x01(\tR\x04node\x12 \n" +
+	"\vapplication\x18\x02 \x01(\tR\vapplication\"\x16\n" +
 	"\x14RemoveStreamResponse\"J\n" +
 	"\x13ListStreamsResponse\x123\n" +
 	"\astreams\x18\x01 \x03(\v2\x19.tsnswitch.v1.StreamStateR\astreams\"\xa6\x01\n" +
@@ -2344,7 +2567,7 @@ const file_tsnswitch_v1_switch_proto_rawDesc = "" +
 	"\x04kind\x18\x04 \x01(\tR\x04kind\x12\x12\n" +
 	"\x04port\x18\x05 \x01(\rR\x04port\x12\x16\n" +
 	"\x06detail\x18\x06 \x01(\tR\x06detail\x12\x16\n" +
-	"\x06domain\x18\a \x01(\rR\x06domain2\x89\x13\n" +
+	"\x06domain\x18\a \x01(\rR\x06domain2\xe2\x15\n" +
 	"\x06Switch\x12:\n" +
 	"\tGetStatus\x12\x19.tsnswitch.v1.NodeRequest\x1a\x12.tsnswitch.v1.View\x127\n" +
 	"\x06Doctor\x12\x19.tsnswitch.v1.NodeRequest\x1a\x12.tsnswitch.v1.View\x125\n" +
@@ -2374,7 +2597,12 @@ const file_tsnswitch_v1_switch_proto_rawDesc = "" +
 	"\vListStreams\x12\x19.tsnswitch.v1.NodeRequest\x1a!.tsnswitch.v1.ListStreamsResponse\x12C\n" +
 	"\tGetStream\x12\x1b.tsnswitch.v1.StreamRequest\x1a\x19.tsnswitch.v1.StreamState\x12C\n" +
 	"\vFindStreams\x12 .tsnswitch.v1.FindStreamsRequest\x1a\x12.tsnswitch.v1.View\x127\n" +
-	"\x06GetSRP\x12\x19.tsnswitch.v1.NodeRequest\x1a\x12.tsnswitch.v1.View\x12I\n" +
+	"\x06GetSRP\x12\x19.tsnswitch.v1.NodeRequest\x1a\x12.tsnswitch.v1.View\x12G\n" +
+	"\rRequestStream\x12\".tsnswitch.v1.RequestStreamRequest\x1a\x12.tsnswitch.v1.View\x12A\n" +
+	"\x0eWithdrawStream\x12\x1b.tsnswitch.v1.StreamRequest\x1a\x12.tsnswitch.v1.View\x12<\n" +
+	"\vListDemands\x12\x19.tsnswitch.v1.NodeRequest\x1a\x12.tsnswitch.v1.View\x12@\n" +
+	"\rExplainStream\x12\x1b.tsnswitch.v1.StreamRequest\x1a\x12.tsnswitch.v1.View\x12K\n" +
+	"\x11ListRegistrations\x12\".tsnswitch.v1.RegistrationsRequest\x1a\x12.tsnswitch.v1.View\x12I\n" +
 	"\x10ListDeclarations\x12!.tsnswitch.v1.DeclarationsRequest\x1a\x12.tsnswitch.v1.View\x12I\n" +
 	"\fPlanSchedule\x12!.tsnswitch.v1.PlanScheduleRequest\x1a\x16.tsnswitch.v1.Schedule\x12Z\n" +
 	"\rApplySchedule\x12\".tsnswitch.v1.ApplyScheduleRequest\x1a#.tsnswitch.v1.ApplyScheduleResponse0\x01\x12S\n" +
@@ -2395,7 +2623,7 @@ func file_tsnswitch_v1_switch_proto_rawDescGZIP() []byte {
 	return file_tsnswitch_v1_switch_proto_rawDescData
 }
 
-var file_tsnswitch_v1_switch_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
+var file_tsnswitch_v1_switch_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
 var file_tsnswitch_v1_switch_proto_goTypes = []any{
 	(*NodeRequest)(nil),            // 0: tsnswitch.v1.NodeRequest
 	(*Neighbour)(nil),              // 1: tsnswitch.v1.Neighbour
@@ -2420,32 +2648,34 @@ var file_tsnswitch_v1_switch_proto_goTypes = []any{
 	(*StreamRequest)(nil),          // 20: tsnswitch.v1.StreamRequest
 	(*FindStreamsRequest)(nil),     // 21: tsnswitch.v1.FindStreamsRequest
 	(*DeclarationsRequest)(nil),    // 22: tsnswitch.v1.DeclarationsRequest
-	(*RemoveStreamResponse)(nil),   // 23: tsnswitch.v1.RemoveStreamResponse
-	(*ListStreamsResponse)(nil),    // 24: tsnswitch.v1.ListStreamsResponse
-	(*PlanScheduleRequest)(nil),    // 25: tsnswitch.v1.PlanScheduleRequest
-	(*ApplyScheduleRequest)(nil),   // 26: tsnswitch.v1.ApplyScheduleRequest
-	(*Progress)(nil),               // 27: tsnswitch.v1.Progress
-	(*ApplyScheduleResponse)(nil),  // 28: tsnswitch.v1.ApplyScheduleResponse
-	(*WatchEventsRequest)(nil),     // 29: tsnswitch.v1.WatchEventsRequest
-	(*Event)(nil),                  // 30: tsnswitch.v1.Event
-	(*Hop)(nil),                    // 31: tsnswitch.v1.Hop
-	(*Stream)(nil),                 // 32: tsnswitch.v1.Stream
-	(*StreamState)(nil),            // 33: tsnswitch.v1.StreamState
-	(*Schedule)(nil),               // 34: tsnswitch.v1.Schedule
-	(*View)(nil),                   // 35: tsnswitch.v1.View
+	(*RequestStreamRequest)(nil),   // 23: tsnswitch.v1.RequestStreamRequest
+	(*RegistrationsRequest)(nil),   // 24: tsnswitch.v1.RegistrationsRequest
+	(*RemoveStreamResponse)(nil),   // 25: tsnswitch.v1.RemoveStreamResponse
+	(*ListStreamsResponse)(nil),    // 26: tsnswitch.v1.ListStreamsResponse
+	(*PlanScheduleRequest)(nil),    // 27: tsnswitch.v1.PlanScheduleRequest
+	(*ApplyScheduleRequest)(nil),   // 28: tsnswitch.v1.ApplyScheduleRequest
+	(*Progress)(nil),               // 29: tsnswitch.v1.Progress
+	(*ApplyScheduleResponse)(nil),  // 30: tsnswitch.v1.ApplyScheduleResponse
+	(*WatchEventsRequest)(nil),     // 31: tsnswitch.v1.WatchEventsRequest
+	(*Event)(nil),                  // 32: tsnswitch.v1.Event
+	(*Hop)(nil),                    // 33: tsnswitch.v1.Hop
+	(*Stream)(nil),                 // 34: tsnswitch.v1.Stream
+	(*StreamState)(nil),            // 35: tsnswitch.v1.StreamState
+	(*Schedule)(nil),               // 36: tsnswitch.v1.Schedule
+	(*View)(nil),                   // 37: tsnswitch.v1.View
 }
 var file_tsnswitch_v1_switch_proto_depIdxs = []int32{
 	1,  // 0: tsnswitch.v1.ListNeighboursResponse.neighbours:type_name -> tsnswitch.v1.Neighbour
-	31, // 1: tsnswitch.v1.Path.hops:type_name -> tsnswitch.v1.Hop
+	33, // 1: tsnswitch.v1.Path.hops:type_name -> tsnswitch.v1.Hop
 	4,  // 2: tsnswitch.v1.ListPathsResponse.paths:type_name -> tsnswitch.v1.Path
 	14, // 3: tsnswitch.v1.GPTPHistory.samples:type_name -> tsnswitch.v1.GPTPSample
-	30, // 4: tsnswitch.v1.GPTPHistory.events:type_name -> tsnswitch.v1.Event
+	32, // 4: tsnswitch.v1.GPTPHistory.events:type_name -> tsnswitch.v1.Event
 	14, // 5: tsnswitch.v1.GPTPUpdate.sample:type_name -> tsnswitch.v1.GPTPSample
-	30, // 6: tsnswitch.v1.GPTPUpdate.event:type_name -> tsnswitch.v1.Event
-	32, // 7: tsnswitch.v1.AddStreamRequest.spec:type_name -> tsnswitch.v1.Stream
-	33, // 8: tsnswitch.v1.ListStreamsResponse.streams:type_name -> tsnswitch.v1.StreamState
-	27, // 9: tsnswitch.v1.ApplyScheduleResponse.progress:type_name -> tsnswitch.v1.Progress
-	34, // 10: tsnswitch.v1.ApplyScheduleResponse.schedule:type_name -> tsnswitch.v1.Schedule
+	32, // 6: tsnswitch.v1.GPTPUpdate.event:type_name -> tsnswitch.v1.Event
+	34, // 7: tsnswitch.v1.AddStreamRequest.spec:type_name -> tsnswitch.v1.Stream
+	35, // 8: tsnswitch.v1.ListStreamsResponse.streams:type_name -> tsnswitch.v1.StreamState
+	29, // 9: tsnswitch.v1.ApplyScheduleResponse.progress:type_name -> tsnswitch.v1.Progress
+	36, // 10: tsnswitch.v1.ApplyScheduleResponse.schedule:type_name -> tsnswitch.v1.Schedule
 	0,  // 11: tsnswitch.v1.Switch.GetStatus:input_type -> tsnswitch.v1.NodeRequest
 	0,  // 12: tsnswitch.v1.Switch.Doctor:input_type -> tsnswitch.v1.NodeRequest
 	0,  // 13: tsnswitch.v1.Switch.Diff:input_type -> tsnswitch.v1.NodeRequest
@@ -2475,51 +2705,61 @@ var file_tsnswitch_v1_switch_proto_depIdxs = []int32{
 	20, // 37: tsnswitch.v1.Switch.GetStream:input_type -> tsnswitch.v1.StreamRequest
 	21, // 38: tsnswitch.v1.Switch.FindStreams:input_type -> tsnswitch.v1.FindStreamsRequest
 	0,  // 39: tsnswitch.v1.Switch.GetSRP:input_type -> tsnswitch.v1.NodeRequest
-	22, // 40: tsnswitch.v1.Switch.ListDeclarations:input_type -> tsnswitch.v1.DeclarationsRequest
-	25, // 41: tsnswitch.v1.Switch.PlanSchedule:input_type -> tsnswitch.v1.PlanScheduleRequest
-	26, // 42: tsnswitch.v1.Switch.ApplySchedule:input_type -> tsnswitch.v1.ApplyScheduleRequest
-	0,  // 43: tsnswitch.v1.Switch.ConfirmSchedule:input_type -> tsnswitch.v1.NodeRequest
-	0,  // 44: tsnswitch.v1.Switch.RollBackSchedule:input_type -> tsnswitch.v1.NodeRequest
-	0,  // 45: tsnswitch.v1.Switch.GetSchedule:input_type -> tsnswitch.v1.NodeRequest
-	29, // 46: tsnswitch.v1.Switch.WatchEvents:input_type -> tsnswitch.v1.WatchEventsRequest
-	35, // 47: tsnswitch.v1.Switch.GetStatus:output_type -> tsnswitch.v1.View
-	35, // 48: tsnswitch.v1.Switch.Doctor:output_type -> tsnswitch.v1.View
-	35, // 49: tsnswitch.v1.Switch.Diff:output_type -> tsnswitch.v1.View
-	35, // 50: tsnswitch.v1.Switch.GetKernelText:output_type -> tsnswitch.v1.View
-	35, // 51: tsnswitch.v1.Switch.GetDist:output_type -> tsnswitch.v1.View
-	2,  // 52: tsnswitch.v1.Switch.ListNeighbours:output_type -> tsnswitch.v1.ListNeighboursResponse
-	35, // 53: tsnswitch.v1.Switch.ListDatabase:output_type -> tsnswitch.v1.View
-	35, // 54: tsnswitch.v1.Switch.ListNodes:output_type -> tsnswitch.v1.View
-	5,  // 55: tsnswitch.v1.Switch.ListPaths:output_type -> tsnswitch.v1.ListPathsResponse
-	35, // 56: tsnswitch.v1.Switch.Why:output_type -> tsnswitch.v1.View
-	35, // 57: tsnswitch.v1.Switch.GetTree:output_type -> tsnswitch.v1.View
-	35, // 58: tsnswitch.v1.Switch.ListRecords:output_type -> tsnswitch.v1.View
-	35, // 59: tsnswitch.v1.Switch.ListServices:output_type -> tsnswitch.v1.View
-	35, // 60: tsnswitch.v1.Switch.ListEdge:output_type -> tsnswitch.v1.View
-	35, // 61: tsnswitch.v1.Switch.GetDisjoint:output_type -> tsnswitch.v1.View
-	35, // 62: tsnswitch.v1.Switch.Drain:output_type -> tsnswitch.v1.View
-	35, // 63: tsnswitch.v1.Switch.Ping:output_type -> tsnswitch.v1.View
-	35, // 64: tsnswitch.v1.Switch.Trace:output_type -> tsnswitch.v1.View
-	35, // 65: tsnswitch.v1.Switch.GetTopology:output_type -> tsnswitch.v1.View
-	35, // 66: tsnswitch.v1.Switch.WatchTopology:output_type -> tsnswitch.v1.View
-	35, // 67: tsnswitch.v1.Switch.GetGPTP:output_type -> tsnswitch.v1.View
-	16, // 68: tsnswitch.v1.Switch.GetGPTPHistory:output_type -> tsnswitch.v1.GPTPHistory
-	18, // 69: tsnswitch.v1.Switch.WatchGPTP:output_type -> tsnswitch.v1.GPTPUpdate
-	33, // 70: tsnswitch.v1.Switch.AddStream:output_type -> tsnswitch.v1.StreamState
-	23, // 71: tsnswitch.v1.Switch.RemoveStream:output_type -> tsnswitch.v1.RemoveStreamResponse
-	24, // 72: tsnswitch.v1.Switch.ListStreams:output_type -> tsnswitch.v1.ListStreamsResponse
-	33, // 73: tsnswitch.v1.Switch.GetStream:output_type -> tsnswitch.v1.StreamState
-	35, // 74: tsnswitch.v1.Switch.FindStreams:output_type -> tsnswitch.v1.View
-	35, // 75: tsnswitch.v1.Switch.GetSRP:output_type -> tsnswitch.v1.View
-	35, // 76: tsnswitch.v1.Switch.ListDeclarations:output_type -> tsnswitch.v1.View
-	34, // 77: tsnswitch.v1.Switch.PlanSchedule:output_type -> tsnswitch.v1.Schedule
-	28, // 78: tsnswitch.v1.Switch.ApplySchedule:output_type -> tsnswitch.v1.ApplyScheduleResponse
-	28, // 79: tsnswitch.v1.Switch.ConfirmSchedule:output_type -> tsnswitch.v1.ApplyScheduleResponse
-	28, // 80: tsnswitch.v1.Switch.RollBackSchedule:output_type -> tsnswitch.v1.ApplyScheduleResponse
-	34, // 81: tsnswitch.v1.Switch.GetSchedule:output_type -> tsnswitch.v1.Schedule
-	30, // 82: tsnswitch.v1.Switch.WatchEvents:output_type -> tsnswitch.v1.Event
-	47, // [47:83] is the sub-list for method output_type
-	11, // [11:47] is the sub-list for method input_type
+	23, // 40: tsnswitch.v1.Switch.RequestStream:input_type -> tsnswitch.v1.RequestStreamRequest
+	20, // 41: tsnswitch.v1.Switch.WithdrawStream:input_type -> tsnswitch.v1.StreamRequest
+	0,  // 42: tsnswitch.v1.Switch.ListDemands:input_type -> tsnswitch.v1.NodeRequest
+	20, // 43: tsnswitch.v1.Switch.ExplainStream:input_type -> tsnswitch.v1.StreamRequest
+	24, // 44: tsnswitch.v1.Switch.ListRegistrations:input_type -> tsnswitch.v1.RegistrationsRequest
+	22, // 45: tsnswitch.v1.Switch.ListDeclarations:input_type -> tsnswitch.v1.DeclarationsRequest
+	27, // 46: tsnswitch.v1.Switch.PlanSchedule:input_type -> tsnswitch.v1.PlanScheduleRequest
+	28, // 47: tsnswitch.v1.Switch.ApplySchedule:input_type -> tsnswitch.v1.ApplyScheduleRequest
+	0,  // 48: tsnswitch.v1.Switch.ConfirmSchedule:input_type -> tsnswitch.v1.NodeRequest
+	0,  // 49: tsnswitch.v1.Switch.RollBackSchedule:input_type -> tsnswitch.v1.NodeRequest
+	0,  // 50: tsnswitch.v1.Switch.GetSchedule:input_type -> tsnswitch.v1.NodeRequest
+	31, // 51: tsnswitch.v1.Switch.WatchEvents:input_type -> tsnswitch.v1.WatchEventsRequest
+	37, // 52: tsnswitch.v1.Switch.GetStatus:output_type -> tsnswitch.v1.View
+	37, // 53: tsnswitch.v1.Switch.Doctor:output_type -> tsnswitch.v1.View
+	37, // 54: tsnswitch.v1.Switch.Diff:output_type -> tsnswitch.v1.View
+	37, // 55: tsnswitch.v1.Switch.GetKernelText:output_type -> tsnswitch.v1.View
+	37, // 56: tsnswitch.v1.Switch.GetDist:output_type -> tsnswitch.v1.View
+	2,  // 57: tsnswitch.v1.Switch.ListNeighbours:output_type -> tsnswitch.v1.ListNeighboursResponse
+	37, // 58: tsnswitch.v1.Switch.ListDatabase:output_type -> tsnswitch.v1.View
+	37, // 59: tsnswitch.v1.Switch.ListNodes:output_type -> tsnswitch.v1.View
+	5,  // 60: tsnswitch.v1.Switch.ListPaths:output_type -> tsnswitch.v1.ListPathsResponse
+	37, // 61: tsnswitch.v1.Switch.Why:output_type -> tsnswitch.v1.View
+	37, // 62: tsnswitch.v1.Switch.GetTree:output_type -> tsnswitch.v1.View
+	37, // 63: tsnswitch.v1.Switch.ListRecords:output_type -> tsnswitch.v1.View
+	37, // 64: tsnswitch.v1.Switch.ListServices:output_type -> tsnswitch.v1.View
+	37, // 65: tsnswitch.v1.Switch.ListEdge:output_type -> tsnswitch.v1.View
+	37, // 66: tsnswitch.v1.Switch.GetDisjoint:output_type -> tsnswitch.v1.View
+	37, // 67: tsnswitch.v1.Switch.Drain:output_type -> tsnswitch.v1.View
+	37, // 68: tsnswitch.v1.Switch.Ping:output_type -> tsnswitch.v1.View
+	37, // 69: tsnswitch.v1.Switch.Trace:output_type -> tsnswitch.v1.View
+	37, // 70: tsnswitch.v1.Switch.GetTopology:output_type -> tsnswitch.v1.View
+	37, // 71: tsnswitch.v1.Switch.WatchTopology:output_type -> tsnswitch.v1.View
+	37, // 72: tsnswitch.v1.Switch.GetGPTP:output_type -> tsnswitch.v1.View
+	16, // 73: tsnswitch.v1.Switch.GetGPTPHistory:output_type -> tsnswitch.v1.GPTPHistory
+	18, // 74: tsnswitch.v1.Switch.WatchGPTP:output_type -> tsnswitch.v1.GPTPUpdate
+	35, // 75: tsnswitch.v1.Switch.AddStream:output_type -> tsnswitch.v1.StreamState
+	25, // 76: tsnswitch.v1.Switch.RemoveStream:output_type -> tsnswitch.v1.RemoveStreamResponse
+	26, // 77: tsnswitch.v1.Switch.ListStreams:output_type -> tsnswitch.v1.ListStreamsResponse
+	35, // 78: tsnswitch.v1.Switch.GetStream:output_type -> tsnswitch.v1.StreamState
+	37, // 79: tsnswitch.v1.Switch.FindStreams:output_type -> tsnswitch.v1.View
+	37, // 80: tsnswitch.v1.Switch.GetSRP:output_type -> tsnswitch.v1.View
+	37, // 81: tsnswitch.v1.Switch.RequestStream:output_type -> tsnswitch.v1.View
+	37, // 82: tsnswitch.v1.Switch.WithdrawStream:output_type -> tsnswitch.v1.View
+	37, // 83: tsnswitch.v1.Switch.ListDemands:output_type -> tsnswitch.v1.View
+	37, // 84: tsnswitch.v1.Switch.ExplainStream:output_type -> tsnswitch.v1.View
+	37, // 85: tsnswitch.v1.Switch.ListRegistrations:output_type -> tsnswitch.v1.View
+	37, // 86: tsnswitch.v1.Switch.ListDeclarations:output_type -> tsnswitch.v1.View
+	36, // 87: tsnswitch.v1.Switch.PlanSchedule:output_type -> tsnswitch.v1.Schedule
+	30, // 88: tsnswitch.v1.Switch.ApplySchedule:output_type -> tsnswitch.v1.ApplyScheduleResponse
+	30, // 89: tsnswitch.v1.Switch.ConfirmSchedule:output_type -> tsnswitch.v1.ApplyScheduleResponse
+	30, // 90: tsnswitch.v1.Switch.RollBackSchedule:output_type -> tsnswitch.v1.ApplyScheduleResponse
+	36, // 91: tsnswitch.v1.Switch.GetSchedule:output_type -> tsnswitch.v1.Schedule
+	32, // 92: tsnswitch.v1.Switch.WatchEvents:output_type -> tsnswitch.v1.Event
+	52, // [52:93] is the sub-list for method output_type
+	11, // [11:52] is the sub-list for method input_type
 	11, // [11:11] is the sub-list for extension type_name
 	11, // [11:11] is the sub-list for extension extendee
 	0,  // [0:11] is the sub-list for field type_name
@@ -2540,7 +2780,7 @@ func file_tsnswitch_v1_switch_proto_init() {
 		(*GPTPUpdate_Sample)(nil),
 		(*GPTPUpdate_Event)(nil),
 	}
-	file_tsnswitch_v1_switch_proto_msgTypes[28].OneofWrappers = []any{
+	file_tsnswitch_v1_switch_proto_msgTypes[30].OneofWrappers = []any{
 		(*ApplyScheduleResponse_Progress)(nil),
 		(*ApplyScheduleResponse_Schedule)(nil),
 	}
@@ -2550,7 +2790,7 @@ func file_tsnswitch_v1_switch_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tsnswitch_v1_switch_proto_rawDesc), len(file_tsnswitch_v1_switch_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   31,
+			NumMessages:   33,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -35,6 +35,8 @@ const (
 const (
 	// PeerPutReservationsProcedure is the fully-qualified name of the Peer's PutReservations RPC.
 	PeerPutReservationsProcedure = "/tsnswitch.v1.Peer/PutReservations"
+	// PeerPutProxiesProcedure is the fully-qualified name of the Peer's PutProxies RPC.
+	PeerPutProxiesProcedure = "/tsnswitch.v1.Peer/PutProxies"
 	// PeerStageScheduleProcedure is the fully-qualified name of the Peer's StageSchedule RPC.
 	PeerStageScheduleProcedure = "/tsnswitch.v1.Peer/StageSchedule"
 	// PeerCommitScheduleProcedure is the fully-qualified name of the Peer's CommitSchedule RPC.
@@ -54,6 +56,9 @@ type PeerClient interface {
 	// PutReservations replaces everything that `owner` holds at this system.
 	// All of it is admitted, or none and the old set stays.
 	PutReservations(context.Context, *tsnswitchv1.PutReservationsRequest) (*tsnswitchv1.PutReservationsResponse, error)
+	// PutProxies replaces the end stations that this system speaks MSRP for on
+	// behalf of `owner`.
+	PutProxies(context.Context, *tsnswitchv1.PutProxiesRequest) (*tsnswitchv1.PutProxiesResponse, error)
 	// A schedule is staged (checked against this system, nothing changed),
 	// then committed, or aborted; TrialSchedule is the rest of its way. See
 	// Trial in package qbv.
@@ -80,6 +85,12 @@ func NewPeerClient(httpClient connect.HTTPClient, baseURL string, opts ...connec
 			httpClient,
 			baseURL+PeerPutReservationsProcedure,
 			connect.WithSchema(peerMethods.ByName("PutReservations")),
+			connect.WithClientOptions(opts...),
+		),
+		putProxies: connect.NewClient[tsnswitchv1.PutProxiesRequest, tsnswitchv1.PutProxiesResponse](
+			httpClient,
+			baseURL+PeerPutProxiesProcedure,
+			connect.WithSchema(peerMethods.ByName("PutProxies")),
 			connect.WithClientOptions(opts...),
 		),
 		stageSchedule: connect.NewClient[tsnswitchv1.StageScheduleRequest, tsnswitchv1.ScheduleStateResponse](
@@ -124,6 +135,7 @@ func NewPeerClient(httpClient connect.HTTPClient, baseURL string, opts ...connec
 // peerClient implements PeerClient.
 type peerClient struct {
 	putReservations  *connect.Client[tsnswitchv1.PutReservationsRequest, tsnswitchv1.PutReservationsResponse]
+	putProxies       *connect.Client[tsnswitchv1.PutProxiesRequest, tsnswitchv1.PutProxiesResponse]
 	stageSchedule    *connect.Client[tsnswitchv1.StageScheduleRequest, tsnswitchv1.ScheduleStateResponse]
 	commitSchedule   *connect.Client[tsnswitchv1.CommitScheduleRequest, tsnswitchv1.ScheduleStateResponse]
 	abortSchedule    *connect.Client[tsnswitchv1.AbortScheduleRequest, tsnswitchv1.ScheduleStateResponse]
@@ -135,6 +147,15 @@ type peerClient struct {
 // PutReservations calls tsnswitch.v1.Peer.PutReservations.
 func (c *peerClient) PutReservations(ctx context.Context, req *tsnswitchv1.PutReservationsRequest) (*tsnswitchv1.PutReservationsResponse, error) {
 	response, err := c.putReservations.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// PutProxies calls tsnswitch.v1.Peer.PutProxies.
+func (c *peerClient) PutProxies(ctx context.Context, req *tsnswitchv1.PutProxiesRequest) (*tsnswitchv1.PutProxiesResponse, error) {
+	response, err := c.putProxies.CallUnary(ctx, connect.NewRequest(req))
 	if response != nil {
 		return response.Msg, err
 	}
@@ -200,6 +221,9 @@ type PeerHandler interface {
 	// PutReservations replaces everything that `owner` holds at this system.
 	// All of it is admitted, or none and the old set stays.
 	PutReservations(context.Context, *tsnswitchv1.PutReservationsRequest) (*tsnswitchv1.PutReservationsResponse, error)
+	// PutProxies replaces the end stations that this system speaks MSRP for on
+	// behalf of `owner`.
+	PutProxies(context.Context, *tsnswitchv1.PutProxiesRequest) (*tsnswitchv1.PutProxiesResponse, error)
 	// A schedule is staged (checked against this system, nothing changed),
 	// then committed, or aborted; TrialSchedule is the rest of its way. See
 	// Trial in package qbv.
@@ -222,6 +246,12 @@ func NewPeerHandler(svc PeerHandler, opts ...connect.HandlerOption) (string, htt
 		PeerPutReservationsProcedure,
 		svc.PutReservations,
 		connect.WithSchema(peerMethods.ByName("PutReservations")),
+		connect.WithHandlerOptions(opts...),
+	)
+	peerPutProxiesHandler := connect.NewUnaryHandlerSimple(
+		PeerPutProxiesProcedure,
+		svc.PutProxies,
+		connect.WithSchema(peerMethods.ByName("PutProxies")),
 		connect.WithHandlerOptions(opts...),
 	)
 	peerStageScheduleHandler := connect.NewUnaryHandlerSimple(
@@ -264,6 +294,8 @@ func NewPeerHandler(svc PeerHandler, opts ...connect.HandlerOption) (string, htt
 		switch r.URL.Path {
 		case PeerPutReservationsProcedure:
 			peerPutReservationsHandler.ServeHTTP(w, r)
+		case PeerPutProxiesProcedure:
+			peerPutProxiesHandler.ServeHTTP(w, r)
 		case PeerStageScheduleProcedure:
 			peerStageScheduleHandler.ServeHTTP(w, r)
 		case PeerCommitScheduleProcedure:
@@ -287,6 +319,10 @@ type UnimplementedPeerHandler struct{}
 
 func (UnimplementedPeerHandler) PutReservations(context.Context, *tsnswitchv1.PutReservationsRequest) (*tsnswitchv1.PutReservationsResponse, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("tsnswitch.v1.Peer.PutReservations is not implemented"))
+}
+
+func (UnimplementedPeerHandler) PutProxies(context.Context, *tsnswitchv1.PutProxiesRequest) (*tsnswitchv1.PutProxiesResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("tsnswitch.v1.Peer.PutProxies is not implemented"))
 }
 
 func (UnimplementedPeerHandler) StageSchedule(context.Context, *tsnswitchv1.StageScheduleRequest) (*tsnswitchv1.ScheduleStateResponse, error) {

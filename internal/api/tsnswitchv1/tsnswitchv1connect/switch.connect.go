@@ -91,6 +91,17 @@ const (
 	SwitchFindStreamsProcedure = "/tsnswitch.v1.Switch/FindStreams"
 	// SwitchGetSRPProcedure is the fully-qualified name of the Switch's GetSRP RPC.
 	SwitchGetSRPProcedure = "/tsnswitch.v1.Switch/GetSRP"
+	// SwitchRequestStreamProcedure is the fully-qualified name of the Switch's RequestStream RPC.
+	SwitchRequestStreamProcedure = "/tsnswitch.v1.Switch/RequestStream"
+	// SwitchWithdrawStreamProcedure is the fully-qualified name of the Switch's WithdrawStream RPC.
+	SwitchWithdrawStreamProcedure = "/tsnswitch.v1.Switch/WithdrawStream"
+	// SwitchListDemandsProcedure is the fully-qualified name of the Switch's ListDemands RPC.
+	SwitchListDemandsProcedure = "/tsnswitch.v1.Switch/ListDemands"
+	// SwitchExplainStreamProcedure is the fully-qualified name of the Switch's ExplainStream RPC.
+	SwitchExplainStreamProcedure = "/tsnswitch.v1.Switch/ExplainStream"
+	// SwitchListRegistrationsProcedure is the fully-qualified name of the Switch's ListRegistrations
+	// RPC.
+	SwitchListRegistrationsProcedure = "/tsnswitch.v1.Switch/ListRegistrations"
 	// SwitchListDeclarationsProcedure is the fully-qualified name of the Switch's ListDeclarations RPC.
 	SwitchListDeclarationsProcedure = "/tsnswitch.v1.Switch/ListDeclarations"
 	// SwitchPlanScheduleProcedure is the fully-qualified name of the Switch's PlanSchedule RPC.
@@ -143,6 +154,13 @@ type SwitchClient interface {
 	// FindStreams returns streams with their state at each bridge on their way.
 	FindStreams(context.Context, *tsnswitchv1.FindStreamsRequest) (*tsnswitchv1.View, error)
 	GetSRP(context.Context, *tsnswitchv1.NodeRequest) (*tsnswitchv1.View, error)
+	// RequestStream has daemons declare a stream by MSRP for end stations that
+	// do not speak it; WithdrawStream ends that.
+	RequestStream(context.Context, *tsnswitchv1.RequestStreamRequest) (*tsnswitchv1.View, error)
+	WithdrawStream(context.Context, *tsnswitchv1.StreamRequest) (*tsnswitchv1.View, error)
+	ListDemands(context.Context, *tsnswitchv1.NodeRequest) (*tsnswitchv1.View, error)
+	ExplainStream(context.Context, *tsnswitchv1.StreamRequest) (*tsnswitchv1.View, error)
+	ListRegistrations(context.Context, *tsnswitchv1.RegistrationsRequest) (*tsnswitchv1.View, error)
 	ListDeclarations(context.Context, *tsnswitchv1.DeclarationsRequest) (*tsnswitchv1.View, error)
 	PlanSchedule(context.Context, *tsnswitchv1.PlanScheduleRequest) (*tsnswitchv1.Schedule, error)
 	ApplySchedule(context.Context, *tsnswitchv1.ApplyScheduleRequest) (*connect.ServerStreamForClient[tsnswitchv1.ApplyScheduleResponse], error)
@@ -338,6 +356,36 @@ func NewSwitchClient(httpClient connect.HTTPClient, baseURL string, opts ...conn
 			connect.WithSchema(switchMethods.ByName("GetSRP")),
 			connect.WithClientOptions(opts...),
 		),
+		requestStream: connect.NewClient[tsnswitchv1.RequestStreamRequest, tsnswitchv1.View](
+			httpClient,
+			baseURL+SwitchRequestStreamProcedure,
+			connect.WithSchema(switchMethods.ByName("RequestStream")),
+			connect.WithClientOptions(opts...),
+		),
+		withdrawStream: connect.NewClient[tsnswitchv1.StreamRequest, tsnswitchv1.View](
+			httpClient,
+			baseURL+SwitchWithdrawStreamProcedure,
+			connect.WithSchema(switchMethods.ByName("WithdrawStream")),
+			connect.WithClientOptions(opts...),
+		),
+		listDemands: connect.NewClient[tsnswitchv1.NodeRequest, tsnswitchv1.View](
+			httpClient,
+			baseURL+SwitchListDemandsProcedure,
+			connect.WithSchema(switchMethods.ByName("ListDemands")),
+			connect.WithClientOptions(opts...),
+		),
+		explainStream: connect.NewClient[tsnswitchv1.StreamRequest, tsnswitchv1.View](
+			httpClient,
+			baseURL+SwitchExplainStreamProcedure,
+			connect.WithSchema(switchMethods.ByName("ExplainStream")),
+			connect.WithClientOptions(opts...),
+		),
+		listRegistrations: connect.NewClient[tsnswitchv1.RegistrationsRequest, tsnswitchv1.View](
+			httpClient,
+			baseURL+SwitchListRegistrationsProcedure,
+			connect.WithSchema(switchMethods.ByName("ListRegistrations")),
+			connect.WithClientOptions(opts...),
+		),
 		listDeclarations: connect.NewClient[tsnswitchv1.DeclarationsRequest, tsnswitchv1.View](
 			httpClient,
 			baseURL+SwitchListDeclarationsProcedure,
@@ -385,42 +433,47 @@ func NewSwitchClient(httpClient connect.HTTPClient, baseURL string, opts ...conn
 
 // _switchClient implements SwitchClient.
 type _switchClient struct {
-	getStatus        *connect.Client[tsnswitchv1.NodeRequest, tsnswitchv1.View]
-	doctor           *connect.Client[tsnswitchv1.NodeRequest, tsnswitchv1.View]
-	diff             *connect.Client[tsnswitchv1.NodeRequest, tsnswitchv1.View]
-	getKernelText    *connect.Client[tsnswitchv1.NodeRequest, tsnswitchv1.View]
-	getDist          *connect.Client[tsnswitchv1.NodeRequest, tsnswitchv1.View]
-	listNeighbours   *connect.Client[tsnswitchv1.NodeRequest, tsnswitchv1.ListNeighboursResponse]
-	listDatabase     *connect.Client[tsnswitchv1.DatabaseRequest, tsnswitchv1.View]
-	listNodes        *connect.Client[tsnswitchv1.NodeRequest, tsnswitchv1.View]
-	listPaths        *connect.Client[tsnswitchv1.ListPathsRequest, tsnswitchv1.ListPathsResponse]
-	why              *connect.Client[tsnswitchv1.WhyRequest, tsnswitchv1.View]
-	getTree          *connect.Client[tsnswitchv1.TreeRequest, tsnswitchv1.View]
-	listRecords      *connect.Client[tsnswitchv1.RecordsRequest, tsnswitchv1.View]
-	listServices     *connect.Client[tsnswitchv1.NodeRequest, tsnswitchv1.View]
-	listEdge         *connect.Client[tsnswitchv1.NodeRequest, tsnswitchv1.View]
-	getDisjoint      *connect.Client[tsnswitchv1.DisjointRequest, tsnswitchv1.View]
-	drain            *connect.Client[tsnswitchv1.DrainRequest, tsnswitchv1.View]
-	ping             *connect.Client[tsnswitchv1.PingRequest, tsnswitchv1.View]
-	trace            *connect.Client[tsnswitchv1.TraceRequest, tsnswitchv1.View]
-	getTopology      *connect.Client[tsnswitchv1.NodeRequest, tsnswitchv1.View]
-	watchTopology    *connect.Client[tsnswitchv1.NodeRequest, tsnswitchv1.View]
-	getGPTP          *connect.Client[tsnswitchv1.NodeRequest, tsnswitchv1.View]
-	getGPTPHistory   *connect.Client[tsnswitchv1.GPTPHistoryRequest, tsnswitchv1.GPTPHistory]
-	watchGPTP        *connect.Client[tsnswitchv1.WatchGPTPRequest, tsnswitchv1.GPTPUpdate]
-	addStream        *connect.Client[tsnswitchv1.AddStreamRequest, tsnswitchv1.StreamState]
-	removeStream     *connect.Client[tsnswitchv1.StreamRequest, tsnswitchv1.RemoveStreamResponse]
-	listStreams      *connect.Client[tsnswitchv1.NodeRequest, tsnswitchv1.ListStreamsResponse]
-	getStream        *connect.Client[tsnswitchv1.StreamRequest, tsnswitchv1.StreamState]
-	findStreams      *connect.Client[tsnswitchv1.FindStreamsRequest, tsnswitchv1.View]
-	getSRP           *connect.Client[tsnswitchv1.NodeRequest, tsnswitchv1.View]
-	listDeclarations *connect.Client[tsnswitchv1.DeclarationsRequest, tsnswitchv1.View]
-	planSchedule     *connect.Client[tsnswitchv1.PlanScheduleRequest, tsnswitchv1.Schedule]
-	applySchedule    *connect.Client[tsnswitchv1.ApplyScheduleRequest, tsnswitchv1.ApplyScheduleResponse]
-	confirmSchedule  *connect.Client[tsnswitchv1.NodeRequest, tsnswitchv1.ApplyScheduleResponse]
-	rollBackSchedule *connect.Client[tsnswitchv1.NodeRequest, tsnswitchv1.ApplyScheduleResponse]
-	getSchedule      *connect.Client[tsnswitchv1.NodeRequest, tsnswitchv1.Schedule]
-	watchEvents      *connect.Client[tsnswitchv1.WatchEventsRequest, tsnswitchv1.Event]
+	getStatus         *connect.Client[tsnswitchv1.NodeRequest, tsnswitchv1.View]
+	doctor            *connect.Client[tsnswitchv1.NodeRequest, tsnswitchv1.View]
+	diff              *connect.Client[tsnswitchv1.NodeRequest, tsnswitchv1.View]
+	getKernelText     *connect.Client[tsnswitchv1.NodeRequest, tsnswitchv1.View]
+	getDist           *connect.Client[tsnswitchv1.NodeRequest, tsnswitchv1.View]
+	listNeighbours    *connect.Client[tsnswitchv1.NodeRequest, tsnswitchv1.ListNeighboursResponse]
+	listDatabase      *connect.Client[tsnswitchv1.DatabaseRequest, tsnswitchv1.View]
+	listNodes         *connect.Client[tsnswitchv1.NodeRequest, tsnswitchv1.View]
+	listPaths         *connect.Client[tsnswitchv1.ListPathsRequest, tsnswitchv1.ListPathsResponse]
+	why               *connect.Client[tsnswitchv1.WhyRequest, tsnswitchv1.View]
+	getTree           *connect.Client[tsnswitchv1.TreeRequest, tsnswitchv1.View]
+	listRecords       *connect.Client[tsnswitchv1.RecordsRequest, tsnswitchv1.View]
+	listServices      *connect.Client[tsnswitchv1.NodeRequest, tsnswitchv1.View]
+	listEdge          *connect.Client[tsnswitchv1.NodeRequest, tsnswitchv1.View]
+	getDisjoint       *connect.Client[tsnswitchv1.DisjointRequest, tsnswitchv1.View]
+	drain             *connect.Client[tsnswitchv1.DrainRequest, tsnswitchv1.View]
+	ping              *connect.Client[tsnswitchv1.PingRequest, tsnswitchv1.View]
+	trace             *connect.Client[tsnswitchv1.TraceRequest, tsnswitchv1.View]
+	getTopology       *connect.Client[tsnswitchv1.NodeRequest, tsnswitchv1.View]
+	watchTopology     *connect.Client[tsnswitchv1.NodeRequest, tsnswitchv1.View]
+	getGPTP           *connect.Client[tsnswitchv1.NodeRequest, tsnswitchv1.View]
+	getGPTPHistory    *connect.Client[tsnswitchv1.GPTPHistoryRequest, tsnswitchv1.GPTPHistory]
+	watchGPTP         *connect.Client[tsnswitchv1.WatchGPTPRequest, tsnswitchv1.GPTPUpdate]
+	addStream         *connect.Client[tsnswitchv1.AddStreamRequest, tsnswitchv1.StreamState]
+	removeStream      *connect.Client[tsnswitchv1.StreamRequest, tsnswitchv1.RemoveStreamResponse]
+	listStreams       *connect.Client[tsnswitchv1.NodeRequest, tsnswitchv1.ListStreamsResponse]
+	getStream         *connect.Client[tsnswitchv1.StreamRequest, tsnswitchv1.StreamState]
+	findStreams       *connect.Client[tsnswitchv1.FindStreamsRequest, tsnswitchv1.View]
+	getSRP            *connect.Client[tsnswitchv1.NodeRequest, tsnswitchv1.View]
+	requestStream     *connect.Client[tsnswitchv1.RequestStreamRequest, tsnswitchv1.View]
+	withdrawStream    *connect.Client[tsnswitchv1.StreamRequest, tsnswitchv1.View]
+	listDemands       *connect.Client[tsnswitchv1.NodeRequest, tsnswitchv1.View]
+	explainStream     *connect.Client[tsnswitchv1.StreamRequest, tsnswitchv1.View]
+	listRegistrations *connect.Client[tsnswitchv1.RegistrationsRequest, tsnswitchv1.View]
+	listDeclarations  *connect.Client[tsnswitchv1.DeclarationsRequest, tsnswitchv1.View]
+	planSchedule      *connect.Client[tsnswitchv1.PlanScheduleRequest, tsnswitchv1.Schedule]
+	applySchedule     *connect.Client[tsnswitchv1.ApplyScheduleRequest, tsnswitchv1.ApplyScheduleResponse]
+	confirmSchedule   *connect.Client[tsnswitchv1.NodeRequest, tsnswitchv1.ApplyScheduleResponse]
+	rollBackSchedule  *connect.Client[tsnswitchv1.NodeRequest, tsnswitchv1.ApplyScheduleResponse]
+	getSchedule       *connect.Client[tsnswitchv1.NodeRequest, tsnswitchv1.Schedule]
+	watchEvents       *connect.Client[tsnswitchv1.WatchEventsRequest, tsnswitchv1.Event]
 }
 
 // GetStatus calls tsnswitch.v1.Switch.GetStatus.
@@ -668,6 +721,51 @@ func (c *_switchClient) GetSRP(ctx context.Context, req *tsnswitchv1.NodeRequest
 	return nil, err
 }
 
+// RequestStream calls tsnswitch.v1.Switch.RequestStream.
+func (c *_switchClient) RequestStream(ctx context.Context, req *tsnswitchv1.RequestStreamRequest) (*tsnswitchv1.View, error) {
+	response, err := c.requestStream.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// WithdrawStream calls tsnswitch.v1.Switch.WithdrawStream.
+func (c *_switchClient) WithdrawStream(ctx context.Context, req *tsnswitchv1.StreamRequest) (*tsnswitchv1.View, error) {
+	response, err := c.withdrawStream.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// ListDemands calls tsnswitch.v1.Switch.ListDemands.
+func (c *_switchClient) ListDemands(ctx context.Context, req *tsnswitchv1.NodeRequest) (*tsnswitchv1.View, error) {
+	response, err := c.listDemands.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// ExplainStream calls tsnswitch.v1.Switch.ExplainStream.
+func (c *_switchClient) ExplainStream(ctx context.Context, req *tsnswitchv1.StreamRequest) (*tsnswitchv1.View, error) {
+	response, err := c.explainStream.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// ListRegistrations calls tsnswitch.v1.Switch.ListRegistrations.
+func (c *_switchClient) ListRegistrations(ctx context.Context, req *tsnswitchv1.RegistrationsRequest) (*tsnswitchv1.View, error) {
+	response, err := c.listRegistrations.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
 // ListDeclarations calls tsnswitch.v1.Switch.ListDeclarations.
 func (c *_switchClient) ListDeclarations(ctx context.Context, req *tsnswitchv1.DeclarationsRequest) (*tsnswitchv1.View, error) {
 	response, err := c.listDeclarations.CallUnary(ctx, connect.NewRequest(req))
@@ -751,6 +849,13 @@ type SwitchHandler interface {
 	// FindStreams returns streams with their state at each bridge on their way.
 	FindStreams(context.Context, *tsnswitchv1.FindStreamsRequest) (*tsnswitchv1.View, error)
 	GetSRP(context.Context, *tsnswitchv1.NodeRequest) (*tsnswitchv1.View, error)
+	// RequestStream has daemons declare a stream by MSRP for end stations that
+	// do not speak it; WithdrawStream ends that.
+	RequestStream(context.Context, *tsnswitchv1.RequestStreamRequest) (*tsnswitchv1.View, error)
+	WithdrawStream(context.Context, *tsnswitchv1.StreamRequest) (*tsnswitchv1.View, error)
+	ListDemands(context.Context, *tsnswitchv1.NodeRequest) (*tsnswitchv1.View, error)
+	ExplainStream(context.Context, *tsnswitchv1.StreamRequest) (*tsnswitchv1.View, error)
+	ListRegistrations(context.Context, *tsnswitchv1.RegistrationsRequest) (*tsnswitchv1.View, error)
 	ListDeclarations(context.Context, *tsnswitchv1.DeclarationsRequest) (*tsnswitchv1.View, error)
 	PlanSchedule(context.Context, *tsnswitchv1.PlanScheduleRequest) (*tsnswitchv1.Schedule, error)
 	ApplySchedule(context.Context, *tsnswitchv1.ApplyScheduleRequest, *connect.ServerStream[tsnswitchv1.ApplyScheduleResponse]) error
@@ -942,6 +1047,36 @@ func NewSwitchHandler(svc SwitchHandler, opts ...connect.HandlerOption) (string,
 		connect.WithSchema(switchMethods.ByName("GetSRP")),
 		connect.WithHandlerOptions(opts...),
 	)
+	_switchRequestStreamHandler := connect.NewUnaryHandlerSimple(
+		SwitchRequestStreamProcedure,
+		svc.RequestStream,
+		connect.WithSchema(switchMethods.ByName("RequestStream")),
+		connect.WithHandlerOptions(opts...),
+	)
+	_switchWithdrawStreamHandler := connect.NewUnaryHandlerSimple(
+		SwitchWithdrawStreamProcedure,
+		svc.WithdrawStream,
+		connect.WithSchema(switchMethods.ByName("WithdrawStream")),
+		connect.WithHandlerOptions(opts...),
+	)
+	_switchListDemandsHandler := connect.NewUnaryHandlerSimple(
+		SwitchListDemandsProcedure,
+		svc.ListDemands,
+		connect.WithSchema(switchMethods.ByName("ListDemands")),
+		connect.WithHandlerOptions(opts...),
+	)
+	_switchExplainStreamHandler := connect.NewUnaryHandlerSimple(
+		SwitchExplainStreamProcedure,
+		svc.ExplainStream,
+		connect.WithSchema(switchMethods.ByName("ExplainStream")),
+		connect.WithHandlerOptions(opts...),
+	)
+	_switchListRegistrationsHandler := connect.NewUnaryHandlerSimple(
+		SwitchListRegistrationsProcedure,
+		svc.ListRegistrations,
+		connect.WithSchema(switchMethods.ByName("ListRegistrations")),
+		connect.WithHandlerOptions(opts...),
+	)
 	_switchListDeclarationsHandler := connect.NewUnaryHandlerSimple(
 		SwitchListDeclarationsProcedure,
 		svc.ListDeclarations,
@@ -1044,6 +1179,16 @@ func NewSwitchHandler(svc SwitchHandler, opts ...connect.HandlerOption) (string,
 			_switchFindStreamsHandler.ServeHTTP(w, r)
 		case SwitchGetSRPProcedure:
 			_switchGetSRPHandler.ServeHTTP(w, r)
+		case SwitchRequestStreamProcedure:
+			_switchRequestStreamHandler.ServeHTTP(w, r)
+		case SwitchWithdrawStreamProcedure:
+			_switchWithdrawStreamHandler.ServeHTTP(w, r)
+		case SwitchListDemandsProcedure:
+			_switchListDemandsHandler.ServeHTTP(w, r)
+		case SwitchExplainStreamProcedure:
+			_switchExplainStreamHandler.ServeHTTP(w, r)
+		case SwitchListRegistrationsProcedure:
+			_switchListRegistrationsHandler.ServeHTTP(w, r)
 		case SwitchListDeclarationsProcedure:
 			_switchListDeclarationsHandler.ServeHTTP(w, r)
 		case SwitchPlanScheduleProcedure:
@@ -1181,6 +1326,26 @@ func (UnimplementedSwitchHandler) FindStreams(context.Context, *tsnswitchv1.Find
 
 func (UnimplementedSwitchHandler) GetSRP(context.Context, *tsnswitchv1.NodeRequest) (*tsnswitchv1.View, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("tsnswitch.v1.Switch.GetSRP is not implemented"))
+}
+
+func (UnimplementedSwitchHandler) RequestStream(context.Context, *tsnswitchv1.RequestStreamRequest) (*tsnswitchv1.View, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("tsnswitch.v1.Switch.RequestStream is not implemented"))
+}
+
+func (UnimplementedSwitchHandler) WithdrawStream(context.Context, *tsnswitchv1.StreamRequest) (*tsnswitchv1.View, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("tsnswitch.v1.Switch.WithdrawStream is not implemented"))
+}
+
+func (UnimplementedSwitchHandler) ListDemands(context.Context, *tsnswitchv1.NodeRequest) (*tsnswitchv1.View, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("tsnswitch.v1.Switch.ListDemands is not implemented"))
+}
+
+func (UnimplementedSwitchHandler) ExplainStream(context.Context, *tsnswitchv1.StreamRequest) (*tsnswitchv1.View, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("tsnswitch.v1.Switch.ExplainStream is not implemented"))
+}
+
+func (UnimplementedSwitchHandler) ListRegistrations(context.Context, *tsnswitchv1.RegistrationsRequest) (*tsnswitchv1.View, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("tsnswitch.v1.Switch.ListRegistrations is not implemented"))
 }
 
 func (UnimplementedSwitchHandler) ListDeclarations(context.Context, *tsnswitchv1.DeclarationsRequest) (*tsnswitchv1.View, error) {
