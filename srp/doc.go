@@ -29,6 +29,7 @@
 //	proxy.go      stations that speak no MSRP, for which a central configuration speaks
 //	registrations.go  VLANs and groups on ports: talker pruning
 //	codes.go      all failure codes, and what each means here
+//	notice.go     what is told of as it happens
 //	view.go       MSRP as people are shown it
 //	explain.go    why a stream is not reserved, and what would make it fit
 //

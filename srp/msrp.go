@@ -119,7 +119,8 @@ type bridgePort struct {
 	lesser           load         // of that, what is no emergency
 	fanIn            int          // streams held that come in here
 	moved            bool         // load has changed since the last round
-	talkers, excess  int          // registered here, and those of them over the limit
+	told             portNews
+	talkers, excess  int // registered here, and those of them over the limit
 }
 
 // usage counts what is held in all.
@@ -209,7 +210,10 @@ func (b *bridge) received(ev tsn.Received) {
 	if i < 0 || !ok {
 		return
 	}
-	b.indicated(i, b.ports[i].Receive(b.now, pdu))
+	p := &b.ports[i]
+	dropped := p.Counters().Dropped
+	b.indicated(i, p.Receive(b.now, pdu))
+	b.tableFull(i, p.Counters().Dropped != dropped)
 }
 
 func (b *bridge) tick() {
@@ -243,6 +247,7 @@ func (b *bridge) link(now tsn.Instant, i int) {
 	if p.started && (p.latency == nil || p.rate != b.Instance.ports[i].rate()) {
 		b.measure(i)
 	}
+	b.domainsMoved(i)
 	b.trim(i)
 	b.touchAll()
 	b.settle()
@@ -278,6 +283,7 @@ func (b *bridge) setCapable(ev SetASCapable) {
 	if b.cfg.ASCapable && p.capable != ev.Capable {
 		p.capable = ev.Capable
 		b.measure(i)
+		b.domainsMoved(i)
 		b.touchAll()
 	}
 }
@@ -337,6 +343,9 @@ func (b *bridge) indicated(i int, told []mrp.Indication) {
 			}
 		}
 	}
+	if slices.ContainsFunc(told, func(n mrp.Indication) bool { return n.Value.Type == mrp.TypeDomain }) {
+		b.domainsMoved(i)
+	}
 }
 
 func (b *bridge) domain(i int, d mrp.Domain, leaves bool) {
@@ -352,7 +361,7 @@ func (b *bridge) domain(i int, d mrp.Domain, leaves bool) {
 func (b *bridge) stream(id tsn.StreamID) *streamState {
 	s := b.streams[id]
 	if s == nil {
-		s = &streamState{id: id, in: none, out: make([]outPort, len(b.ports)), answered: none}
+		s = &streamState{id: id, in: none, last: none, out: make([]outPort, len(b.ports)), answered: none}
 		b.streams[id] = s
 	}
 	b.dirty[id] = true

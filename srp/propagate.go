@@ -19,6 +19,7 @@ type streamState struct {
 
 	// The talker as it was last looked at: in is its port, or none.
 	in      int
+	last    int        // the last port that it was at, or none
 	request tsn.Stream // what it asks for
 	wish    mrp.Talker // as it was registered
 
@@ -233,6 +234,7 @@ func (b *bridge) follow(s *streamState, t *talkerAt) {
 	if t == nil {
 		return
 	}
+	b.tellMoved(s, t.port)
 	s.in, s.wish, s.request = t.port, t.Talker, b.requestOf(t.Talker)
 	d := destinationOf(s.request)
 	b.byDestination[d] = append(b.byDestination[d], s)
@@ -284,11 +286,7 @@ func (b *bridge) offer(s *streamState, t *talkerAt, q int, changed bool) {
 	case !o.held:
 		b.reserve(s, q, d.AccumulatedLatency)
 	}
-	if code != o.code && code != tsn.FailureNone {
-		b.counters.Failed[int(code)%len(b.counters.Failed)]++
-		b.emit(tsn.Notice{Kind: "stream-failed", Port: b.Instance.ports[q].Port, Detail: s.id.String() + ": " + code.String()})
-	}
-	o.code = code
+	b.tellFailed(s, q, code, d)
 	b.declare(s, q, d.Value())
 }
 

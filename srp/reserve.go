@@ -142,7 +142,7 @@ func (b *bridge) reserve(s *streamState, q int, latency uint32) {
 		b.count(s, 1)
 	}
 	b.counters.Reserved++
-	b.changed(s, q, "stream-reserved")
+	b.changed(s, q, NoticeReserved)
 	for _, v := range slices.Backward(victims) {
 		v.out[q].held = true
 		fits := b.short(v, q, b.load(q)) == nil
@@ -178,7 +178,7 @@ func (b *bridge) release(s *streamState, q int) {
 		b.count(s, -1)
 	}
 	b.counters.Released++
-	b.changed(s, q, "stream-released")
+	b.changed(s, q, kindOfRelease(o))
 }
 
 func (b *bridge) changed(s *streamState, q int, kind string) {
