@@ -33,6 +33,11 @@ func FailureCauses() []FailureCause {
 		{17, "the VLAN is none, is forbidden on the port, or is no VLAN of the fabric", "another VLAN, or one of the fabric"},
 		{18, "the VLAN leaves the port untagged, and so without its priority", "make the port a tagged member"},
 		{19, "the talker's neighbourhood has the class at another priority, or another class at this one", "the same priorities in the whole domain"},
+		{20, "the port's neighbour speaks MSRP version 0, which cannot say how many frames come in a class's interval", "a neighbour of version 1, or a longer interval"},
 		{21, "the way up to here takes longer than the talker or a listener allows", "another way, a faster link, or a greater maximum latency"},
+		{22, "the talker cannot tag its frames, or does not say address, VLAN and priority: no bridge here does so for it", "frames with a tag, told apart by address and VLAN"},
+		{23, "the frames are told apart by IP addresses, and no bridge here transforms streams", "frames told apart by address and VLAN"},
+		{24, "the same, and the station offers to transform them in ways that are not known here", "frames told apart by address and VLAN"},
+		{25, "the talker asks for times to transmit at or for replication of its frames, which only a central configuration plans", "request it as a scheduled stream (tsnctl stream)"},
 	}
 }

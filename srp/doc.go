@@ -31,6 +31,7 @@
 //	codes.go      all failure codes, and what each means here
 //	notice.go     what is told of as it happens
 //	view.go       MSRP as people are shown it
+//	enhanced.go   MSRP version 1 (802.1Qcc) beside version 0
 //	explain.go    why a stream is not reserved, and what would make it fit
 //
 //	mvrp.go       MVRP, a machine of its own: VLANs that stations register
@@ -54,9 +55,4 @@
 // TreesWanted and gives by SetTrees; when a tree changes, the stream is given up
 // where it no longer goes and admitted anew where it does. Without it they go to
 // all other ports, whose active topology must be free of loops.
-//
-// Not there yet. No switch runs this MSRP: internal/node and the daemon neither
-// make an Instance with Config.MSRP nor pass it frames, asCapable or trees, and
-// boundary ports regenerate no priority. Nor are there the enhanced attributes of
-// 802.1Qcc.
 package srp

@@ -6,7 +6,6 @@ import (
 	"slices"
 
 	"tsnswitch"
-	"tsnswitch/srp/mrp"
 )
 
 // Explanation says where a stream of MSRP is reserved on this system, where it is
@@ -87,7 +86,7 @@ func (b *bridge) noTalker(s *streamState) string {
 
 func (b *bridge) explainPort(s *streamState, t *talkerAt, q int, changed bool) PortExplanation {
 	o := &s.out[q]
-	d, _ := mrp.ParseTalker(o.declared) // it was made of one
+	d := o.said
 	e := PortExplanation{Port: b.Instance.ports[q].Port, Code: d.FailureCode, Bridge: d.BridgeID}
 	switch {
 	case o.held:
@@ -122,9 +121,9 @@ func (b *bridge) detail(s *streamState, t *talkerAt, q int, code tsn.FailureCode
 	case tsn.FailureLatencyChanged:
 		text = fmt.Sprintf("the latency is %d ns, and was %d ns when it was reserved", latency, o.latency)
 	case tsn.FailureMaxLatency:
-		most := t.maxLatency
-		if o.proxy != nil && o.proxy.MaxLatency != 0 && (most == 0 || o.proxy.MaxLatency < most) {
-			most = o.proxy.MaxLatency
+		most := o.maxLatency()
+		if m := t.maxLatency(); m != 0 && (most == 0 || m < most) {
+			most = m
 		}
 		text = fmt.Sprintf("the way behind this port takes %d ns, %d ns are allowed", latency, most)
 	}

@@ -37,6 +37,10 @@ type PortConfig struct {
 	MaxFrameSize uint16
 	// Shared: there may be more than one other MSRP system on the LAN.
 	Shared bool
+	// Version is the MSRP version that is spoken before any is heard: 1 between
+	// bridges that all know it. There are stations that take nothing but 0, and a
+	// port whose neighbour speaks 1 changes to it.
+	Version uint8
 	// NoPruning: talkers are declared here whatever is registered, since MVRP and
 	// MMRP take no part; so it is between the bridges of an SPB fabric.
 	NoPruning bool

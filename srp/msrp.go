@@ -110,6 +110,7 @@ type bridge struct {
 type bridgePort struct {
 	*mrp.Participant
 	started, blocked bool
+	spokenTo         bool // its neighbour has been heard to speak version 1
 	capable          bool
 	rate             tsn.Rate // at which latency was taken
 	delay            int64    // ns, of the link
@@ -214,6 +215,7 @@ func (b *bridge) received(ev tsn.Received) {
 	dropped := p.Counters().Dropped
 	b.indicated(i, p.Receive(b.now, pdu))
 	b.tableFull(i, p.Counters().Dropped != dropped)
+	b.heardVersion(i)
 }
 
 func (b *bridge) tick() {
@@ -236,6 +238,8 @@ func (b *bridge) link(now tsn.Instant, i int) {
 	switch {
 	case up && !p.started:
 		p.started, p.latency = true, nil
+		p.spokenTo = false
+		p.SetVersion(b.Instance.ports[i].Version)
 		p.Start(now)
 		for _, c := range b.cfg.Classes {
 			p.Join(now, c.domain().Value(), 0, false)
@@ -327,25 +331,49 @@ func (b *bridge) touchAll() {
 // indicated takes what a port's participant tells.
 func (b *bridge) indicated(i int, told []mrp.Indication) {
 	for _, n := range told {
-		leaves := n.Kind == mrp.IndicateLeave
-		switch n.Value.Type {
-		case mrp.TypeTalkerAdvertise, mrp.TypeTalkerFailed:
-			if t, err := mrp.ParseTalker(n.Value); err == nil {
-				b.talker(i, n.Value, t, leaves)
-			}
-		case mrp.TypeListener:
-			if id, err := mrp.ParseListener(n.Value); err == nil {
-				b.stream(id).listener(i, n.Param, leaves)
-			}
-		case mrp.TypeDomain:
-			if d, err := mrp.ParseDomain(n.Value); err == nil {
-				b.domain(i, d, leaves)
-			}
+		if err := b.indication(i, n, n.Kind == mrp.IndicateLeave); err != nil && n.Kind != mrp.IndicateLeave {
+			b.counters.Malformed++
 		}
 	}
 	if slices.ContainsFunc(told, func(n mrp.Indication) bool { return n.Value.Type == mrp.TypeDomain }) {
 		b.domainsMoved(i)
 	}
+}
+
+func (b *bridge) indication(i int, n mrp.Indication, leaves bool) error {
+	switch n.Value.Type {
+	case mrp.TypeTalkerAdvertise, mrp.TypeTalkerFailed:
+		t, err := mrp.ParseTalker(n.Value)
+		if err != nil {
+			return err
+		}
+		b.talker(i, n.Value, b.wishOf(t), leaves)
+	case mrp.TypeTalkerEnhanced:
+		t, err := mrp.ParseTalkerEnhanced(n.Value)
+		if err != nil {
+			return err
+		}
+		b.talker(i, n.Value, b.wishOfEnhanced(t), leaves)
+	case mrp.TypeListener:
+		id, err := mrp.ParseListener(n.Value)
+		if err != nil {
+			return err
+		}
+		b.stream(id).listener(i, n.Param, leaves)
+	case mrp.TypeListenerEnhanced:
+		l, err := mrp.ParseListenerEnhanced(n.Value)
+		if err != nil {
+			return err
+		}
+		b.stream(l.StreamID).out[i].listenerEnhanced(n.Value, l, leaves)
+	case mrp.TypeDomain:
+		d, err := mrp.ParseDomain(n.Value)
+		if err != nil {
+			return err
+		}
+		b.domain(i, d, leaves)
+	}
+	return nil
 }
 
 func (b *bridge) domain(i int, d mrp.Domain, leaves bool) {

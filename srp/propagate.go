@@ -21,30 +21,32 @@ type streamState struct {
 	in      int
 	last    int        // the last port that it was at, or none
 	request tsn.Stream // what it asks for
-	wish    mrp.Talker // as it was registered
+	wish    wish       // as it was registered
 
-	held     int // ports on which it is reserved
-	answered int // the port on which a listener is declared, or none
-	answer   mrp.Param
+	held        int // ports on which it is reserved
+	answered    int // the port on which a listener is declared, or none
+	answer      mrp.Param
+	answerValue mrp.Value
 }
 
 // talkerAt is a registered talker attribute.
 type talkerAt struct {
-	mrp.Talker
+	wish
 	port  int
 	value mrp.Value
 	// excess: it came when its port had declared as many as are taken.
 	excess bool
 	// proxy: it is not registered, but put by PutProxies.
-	proxy      bool
-	maxLatency uint32 // ns that the way to a listener may take; 0: any
+	proxy bool
 }
 
 // outPort is a stream at a port by which it may leave.
 type outPort struct {
-	declared mrp.Value // a talker's; type 0: nothing
+	declared mrp.Value  // a talker's; type 0: nothing
+	said     mrp.Talker // the same in the words of version 0
 	code     tsn.FailureCode
-	listener mrp.Param // registered
+	listener mrp.Param    // registered
+	enhanced []listenerAt // registered, by version 1
 	proxy    *ProxyListener
 	held     bool
 	since    tsn.Instant // when it was reserved
@@ -56,7 +58,7 @@ type outPort struct {
 }
 
 // talker takes the registration of a talker attribute or its end.
-func (b *bridge) talker(port int, v mrp.Value, t mrp.Talker, leaves bool) {
+func (b *bridge) talker(port int, v mrp.Value, t wish, leaves bool) {
 	s := b.stream(t.StreamID)
 	at := slices.IndexFunc(s.talkers, func(o talkerAt) bool { return !o.proxy && o.port == port && o.value == v })
 	if at >= 0 {
@@ -70,8 +72,8 @@ func (b *bridge) talker(port int, v mrp.Value, t mrp.Talker, leaves bool) {
 	}
 	p := &b.ports[port]
 	excess := p.talkers-p.excess >= b.cfg.MaxTalkers
-	s.talkers = append(s.talkers, talkerAt{Talker: t, port: port, value: v, excess: excess})
-	b.wantTree(t, port, 1)
+	s.talkers = append(s.talkers, talkerAt{wish: t, port: port, value: v, excess: excess})
+	b.wantTree(t.Talker, port, 1)
 	b.countTalker(port, excess, 1)
 }
 
@@ -110,9 +112,9 @@ func (s *streamState) listener(port int, p mrp.Param, leaves bool) {
 // asked is what all listeners at a port declare, those that are proxied too.
 func (o *outPort) asked() mrp.Param {
 	if o.proxy == nil {
-		return o.listener
+		return o.heard()
 	}
-	return mergeTable[o.listener][mrp.ListenerReady]
+	return mergeTable[o.heard()][mrp.ListenerReady]
 }
 
 // rank is 0 for emergency streams: the lower, the more important.
@@ -131,7 +133,7 @@ func (s *streamState) rank() uint8 {
 func (s *streamState) affected(ports []bridgePort, shared bool) bool {
 	for q := range s.out {
 		o := &s.out[q]
-		cameFailed := o.declared.Type == mrp.TypeTalkerFailed && o.code == tsn.FailureNone
+		cameFailed := o.said.Failed && o.code == tsn.FailureNone
 		if o.declared.Type != 0 && !cameFailed && !o.held && (shared || ports[q].moved) {
 			return true
 		}
@@ -140,7 +142,7 @@ func (s *streamState) affected(ports []bridgePort, shared bool) bool {
 }
 
 func (s *streamState) over() bool {
-	return len(s.talkers) == 0 && !slices.ContainsFunc(s.out, func(o outPort) bool { return o.asked() != mrp.ListenerIgnore })
+	return len(s.talkers) == 0 && !slices.ContainsFunc(s.out, func(o outPort) bool { return o.asked() != mrp.ListenerIgnore || len(o.enhanced) > 0 })
 }
 
 func treeKey(t mrp.Talker) TreeKey { return TreeKey{t.VID, t.StreamID.Source()} }
@@ -173,7 +175,7 @@ func (b *bridge) choose(s *streamState) (now *talkerAt, changed bool) {
 		if t.port != in {
 			continue
 		}
-		changed = now != nil && (changed || !now.SameStream(t.Talker))
+		changed = now != nil && (changed || !now.same(t.wish))
 		now = t
 	}
 	return now, changed
@@ -190,7 +192,7 @@ func (b *bridge) evaluate(s *streamState) {
 		}
 		b.offer(s, t, q, changed)
 	}
-	b.answerTalker(s)
+	b.answerTalker(s, t)
 	if s.over() {
 		delete(b.streams, s.id)
 		delete(b.dirty, s.id)
@@ -215,7 +217,7 @@ func (b *bridge) goesOut(t *talkerAt, q int) bool {
 // follow gives up what was held for a talker that is gone, elsewhere, or wants
 // something else.
 func (b *bridge) follow(s *streamState, t *talkerAt) {
-	if t != nil && s.in == t.port && s.wish.SameStream(t.Talker) {
+	if t != nil && s.in == t.port && s.wish.same(t.wish) {
 		return
 	}
 	for q := range s.out {
@@ -235,7 +237,7 @@ func (b *bridge) follow(s *streamState, t *talkerAt) {
 		return
 	}
 	b.tellMoved(s, t.port)
-	s.in, s.wish, s.request = t.port, t.Talker, b.requestOf(t.Talker)
+	s.in, s.wish, s.request = t.port, t.wish, t.request()
 	d := destinationOf(s.request)
 	b.byDestination[d] = append(b.byDestination[d], s)
 }
@@ -249,16 +251,12 @@ func (b *bridge) touch(list []*streamState) {
 // leastData is the shortest MSDU: shorter frames are padded to it.
 const leastData = 46
 
-// requestOf is a talker's wish in the terms of admission.
-func (b *bridge) requestOf(t mrp.Talker) tsn.Stream {
-	s := tsn.Stream{
-		ID: t.StreamID, Talker: t.StreamID.Source(), DestinationAddress: t.DestinationAddress, VID: t.VID, PCP: t.DataFramePriority,
-		MaxFrameSize: max(t.MaxFrameSize, leastData), MaxIntervalFrames: t.MaxIntervalFrames,
+// request is a talker's wish in the terms of admission.
+func (w wish) request() tsn.Stream {
+	return tsn.Stream{
+		ID: w.StreamID, Talker: w.StreamID.Source(), DestinationAddress: w.DestinationAddress, VID: w.VID, PCP: w.DataFramePriority,
+		MaxFrameSize: max(w.MaxFrameSize, leastData), Interval: w.interval, MaxIntervalFrames: w.frames,
 	}
-	if c := b.class(t.DataFramePriority); c != none {
-		s.Interval = b.cfg.Classes[c].Interval
-	}
-	return s
 }
 
 func (b *bridge) class(p tsn.PCP) int {
@@ -287,7 +285,7 @@ func (b *bridge) offer(s *streamState, t *talkerAt, q int, changed bool) {
 		b.reserve(s, q, d.AccumulatedLatency)
 	}
 	b.tellFailed(s, q, code, d)
-	b.declare(s, q, d.Value())
+	b.declare(s, q, b.attribute(t, d, q), d)
 }
 
 // latencyBehind is the accumulated latency to declare on a port. It is another
@@ -301,8 +299,9 @@ func (b *bridge) latencyBehind(t *talkerAt, q int) uint32 {
 }
 
 // declare makes v the one talker declaration of a stream on a port (35.2.6).
-func (b *bridge) declare(s *streamState, q int, v mrp.Value) {
+func (b *bridge) declare(s *streamState, q int, v mrp.Value, d mrp.Talker) {
 	o, p := &s.out[q], &b.ports[q]
+	o.said = d
 	if o.declared == v {
 		return
 	}
@@ -316,7 +315,7 @@ func (b *bridge) declare(s *streamState, q int, v mrp.Value) {
 
 func (b *bridge) withdraw(s *streamState, q int) {
 	b.release(s, q)
-	b.declare(s, q, mrp.Value{})
+	b.declare(s, q, mrp.Value{}, mrp.Talker{})
 	o := &s.out[q]
 	o.code, o.grown, o.preempted = tsn.FailureNone, false, false
 }
@@ -324,22 +323,23 @@ func (b *bridge) withdraw(s *streamState, q int) {
 // answerTalker declares towards the talker what the listeners together declare.
 // Without a talker there is nobody to tell, which also ends the listeners' part
 // when the talker leaves first (Avnu ProAV 9.1).
-func (b *bridge) answerTalker(s *streamState) {
+func (b *bridge) answerTalker(s *streamState, t *talkerAt) {
 	sum := mrp.ListenerIgnore
-	for _, o := range s.out {
-		if o.declared.Type != 0 {
-			sum = mergeTable[sum][heardBehind(o.asked(), o.declared.Type == mrp.TypeTalkerFailed)]
+	for i := range s.out {
+		if o := &s.out[i]; o.declared.Type != 0 {
+			sum = mergeTable[sum][heardBehind(o.asked(), o.said.Failed)]
 		}
 	}
 	to := s.in
 	if sum == mrp.ListenerIgnore {
 		to = none
 	}
-	if s.answered != none && s.answered != to {
-		b.ports[s.answered].Leave(b.now, mrp.ListenerValue(s.id))
+	v, param := b.answerOf(s, t, sum)
+	if s.answered != none && (s.answered != to || s.answerValue != v) {
+		b.ports[s.answered].Leave(b.now, s.answerValue)
 	}
-	if to != none && (to != s.answered || sum != s.answer) {
-		b.ports[to].Join(b.now, mrp.ListenerValue(s.id), sum, true)
+	if to != none && (to != s.answered || sum != s.answer || s.answerValue != v) {
+		b.ports[to].Join(b.now, v, param, true)
 	}
-	s.answered, s.answer = to, sum
+	s.answered, s.answer, s.answerValue = to, sum, v
 }

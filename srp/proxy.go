@@ -130,7 +130,7 @@ func (b *bridge) proxyTalker(t ProxyTalker, leaves bool) {
 		return
 	}
 	b.wantTree(t.Talker, port, 1)
-	s.talkers = append(s.talkers, talkerAt{Talker: t.Talker, port: port, value: t.Value(), proxy: true, maxLatency: t.MaxLatency})
+	s.talkers = append(s.talkers, talkerAt{wish: b.proxiedWish(t), port: port, proxy: true})
 }
 
 // admitProxies returns why a set is not taken, or nil.

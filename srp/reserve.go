@@ -14,6 +14,10 @@ func (b *bridge) check(s *streamState, t *talkerAt, q int, changed bool) tsn.Fai
 	switch {
 	case changed:
 		return tsn.FailureFirstValueChanged
+	case t.refused() != tsn.FailureNone:
+		return t.refused()
+	case t.v1 != nil && t.v1.unsayable && !b.speaks(q):
+		return tsn.FailureNotPropagated
 	case !usable(t.DestinationAddress):
 		return tsn.FailureUseAnotherDA
 	case b.taken(s):
@@ -44,7 +48,7 @@ func (b *bridge) check(s *streamState, t *talkerAt, q int, changed bool) tsn.Fai
 		return tsn.FailureMSRPResources
 	case s.held == 0 && isGroup(s) && b.held.groups+b.others.groups >= b.Instance.cfg.MaxGroups:
 		return tsn.FailureCannotStoreDA
-	case exceeds(b.latencyBehind(t, q), t.maxLatency), o.proxy != nil && exceeds(b.latencyBehind(t, q), o.proxy.MaxLatency):
+	case exceeds(b.latencyBehind(t, q), t.maxLatency()), exceeds(b.latencyBehind(t, q), o.maxLatency()):
 		return tsn.FailureMaxLatency
 	case o.grown:
 		return tsn.FailureLatencyChanged

@@ -12,7 +12,9 @@ type MSRPStream struct {
 	Talker     mrp.Talker
 	// TalkerProxied: its station has not said so, PutProxies has.
 	TalkerProxied bool
+	Enhanced      bool      // it was declared by version 1
 	MaxLatency    uint32    // ns, what the talker allows; 0: any
+	Interval      int64     // ns in which MaxIntervalFrames may come, of the class or its own
 	Class         uint8     // SR class, 6 for A; 0 if the priority is that of none
 	Bandwidth     tsn.Rate  // kbit/s that it takes on each port
 	Answer        mrp.Param // the listener declaration towards the talker
@@ -44,8 +46,8 @@ func (m *Instance) MSRPStreams() (out []MSRPStream) {
 func (b *bridge) view(s *streamState) MSRPStream {
 	v := MSRPStream{ID: s.id}
 	if t, _ := b.choose(s); t != nil {
-		v.TalkerPort, v.Talker, v.TalkerProxied, v.MaxLatency = b.Instance.ports[t.port].Port, t.Talker, t.proxy, t.maxLatency
-		v.Bandwidth = b.requestOf(t.Talker).Bandwidth()
+		v.TalkerPort, v.Talker, v.TalkerProxied, v.MaxLatency = b.Instance.ports[t.port].Port, t.Talker, t.proxy, t.maxLatency()
+		v.Bandwidth, v.Enhanced, v.Interval = t.request().Bandwidth(), t.v1 != nil && !t.proxy, t.interval
 		if c := b.class(t.DataFramePriority); c != none {
 			v.Class = b.cfg.Classes[c].ID
 		}
@@ -60,10 +62,10 @@ func (b *bridge) view(s *streamState) MSRPStream {
 		}
 		p := MSRPStreamPort{
 			Port: b.Instance.ports[q].Port, TalkerDeclared: o.declared.Type != 0, Reserved: o.held,
-			Listener: o.listener, ListenerProxied: o.proxy != nil,
+			Listener: o.heard(), ListenerProxied: o.proxy != nil,
 		}
 		if p.TalkerDeclared {
-			p.Declared, _ = mrp.ParseTalker(o.declared) // it was made of one
+			p.Declared = o.said
 		}
 		if o.held {
 			p.Since = o.since
@@ -76,6 +78,7 @@ func (b *bridge) view(s *streamState) MSRPStream {
 // MSRPCounters count what MSRP did with streams on ports since the construction.
 type MSRPCounters struct {
 	Reserved, Released, Preempted uint64
+	Malformed                     uint64 // attributes whose groups cannot be read
 	// Failed counts, by failure code, how often a stream became one that this
 	// system fails.
 	Failed [32]uint64
@@ -115,6 +118,7 @@ type MSRPPort struct {
 	Talkers, Refused int          // declared to us here, and those of them over MSRPConfig.MaxTalkers
 	Domains          []mrp.Domain // that others declare
 	Latency          []int64      // ns that the port adds, by class
+	Version          uint8        // of MSRP, that the neighbour speaks
 	Counters         mrp.Counters
 }
 
@@ -126,7 +130,7 @@ func (m *Instance) MSRPPorts() (out []MSRPPort) {
 	for i := range m.msrp.ports {
 		p := &m.msrp.ports[i]
 		v := MSRPPort{Port: m.ports[i].Port, Domains: append([]mrp.Domain(nil), p.domains...), Latency: append([]int64(nil), p.latency...), Counters: p.Counters()}
-		v.Talkers, v.Refused = p.talkers, p.excess
+		v.Version, v.Talkers, v.Refused = p.NeighborVersion(), p.talkers, p.excess
 		for c := range m.msrp.cfg.Classes {
 			v.Boundary = append(v.Boundary, m.msrp.boundary(i, c))
 			v.BoundaryWhy = append(v.BoundaryWhy, m.msrp.boundaryText(i, c))
