@@ -384,7 +384,7 @@ func (i *Instance) sendProbes(g *guarded) {
 	p.Interval = uint32(c.Interval / 1000)
 	vids := []tsn.VID{0}
 	for _, b := range i.cfg.BaseVIDs {
-		if g.cfg.carries(b.VID) && !(b.VID == g.cfg.PVID && g.cfg.Untagged) {
+		if i.carries(g.cfg, b.VID) && !(b.VID == g.cfg.PVID && g.cfg.Untagged) {
 			vids = append(vids, b.VID)
 		}
 	}

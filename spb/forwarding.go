@@ -182,7 +182,7 @@ func (i *Instance) bridgePort(c PortConfig) tsn.BridgePort {
 	p.Learning = c.Role == tsn.RoleEdge && c.Learn
 	pvid := c.PVID
 	for _, b := range i.cfg.BaseVIDs {
-		if !c.carries(b.VID) {
+		if !i.carries(c, b.VID) {
 			continue
 		}
 		v := tsn.PortVLAN{VID: b.VID, PVID: b.VID == pvid, Untagged: b.VID == pvid && c.Untagged}
@@ -190,8 +190,8 @@ func (i *Instance) bridgePort(c PortConfig) tsn.BridgePort {
 	}
 	if pvid != 0 && !slices.ContainsFunc(p.VLANs, func(v tsn.PortVLAN) bool { return v.PVID }) {
 		p.VLANs = append(p.VLANs, tsn.PortVLAN{VID: pvid, PVID: true, Untagged: c.Untagged})
-		slices.SortFunc(p.VLANs, func(a, b tsn.PortVLAN) int { return cmp.Compare(a.VID, b.VID) })
 	}
+	i.furtherVLANs(&p)
 	return p
 }
 

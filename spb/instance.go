@@ -94,6 +94,7 @@ type Instance struct {
 	streamRoots []StreamRoot // ascending
 	sourceID    sourceID
 	unlocked    []tsn.Port // ascending
+	edgeVLANs   map[tsn.Port][]tsn.VID
 	algorithms  []uint8    // in use, in the order of Base VIDs
 	agree       agreement
 }
@@ -199,6 +200,8 @@ func (i *Instance) Step(now tsn.Instant, ev tsn.Event) []tsn.Effect {
 		i.own.dirty, i.top.dirty = true, true
 	case SetStreamRoots:
 		i.setStreamRoots(ev.Roots)
+	case SetEdgeVLANs:
+		i.setEdgeVLANs(ev)
 	case SetUnlocked:
 		i.setUnlocked(ev.Ports)
 	case Applied:

@@ -201,7 +201,7 @@ func (i *Instance) ownTLVs() []isispdu.TLV {
 	for _, s := range stations {
 		for _, b := range i.cfg.BaseVIDs {
 			at := slices.IndexFunc(i.cfg.Ports, func(p PortConfig) bool { return p.Port == s.Port })
-			if at < 0 || !i.cfg.Ports[at].carries(b.VID) || s.vids != nil && !slices.Contains(s.vids, b.VID) {
+			if at < 0 || !i.carries(i.cfg.Ports[at], b.VID) || s.vids != nil && !slices.Contains(s.vids, b.VID) {
 				continue // not reachable in this VLAN
 			}
 			addresses = append(addresses, &isispdu.SPBMSI{BMAC: s.MAC, Word: uint16(b.VID)})

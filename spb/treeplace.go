@@ -62,9 +62,9 @@ func (i *Instance) CarriesVID(n tsn.Port, vid tsn.VID) bool {
 			continue
 		}
 		if c.Role == tsn.RoleFabric {
-			return i.port(n).inUse() && c.carries(vid)
+			return i.port(n).inUse() && i.carries(c, vid)
 		}
-		return i.edgeForwards(n) && c.carries(vid)
+		return i.edgeForwards(n) && i.carries(c, vid)
 	}
 	return false
 }
