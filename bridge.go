@@ -3,6 +3,7 @@ package tsn
 import (
 	"cmp"
 	"fmt"
+	"slices"
 )
 
 // PortRole says what is behind a bridge port.
@@ -90,6 +91,26 @@ type BridgeState struct {
 type ControlFrames struct {
 	Group     MAC
 	EtherType uint16 // 0: any
+}
+
+// ControlGroups are the destinations of control frames that end at the next
+// daemon: a bridge that forwarded them would join neighbours that are none.
+// IS-IS uses AllL1ISs, AllL2ISs, AllISs (RFC 6329 8) and the two that 802.1aq
+// adds; the last is the probe by which edge ports find each other. The kernel
+// itself keeps back only 01-80-C2-00-00-0X.
+var ControlGroups = []MAC{
+	{0x01, 0x80, 0xc2, 0x00, 0x00, 0x14},
+	{0x01, 0x80, 0xc2, 0x00, 0x00, 0x15},
+	{0x01, 0x80, 0xc2, 0x00, 0x00, 0x2e},
+	{0x01, 0x80, 0xc2, 0x00, 0x00, 0x2f},
+	{0x03, 0x54, 0x53, 0x4e, 0x00, 0x01},
+	{0x09, 0x00, 0x2b, 0x00, 0x00, 0x05},
+}
+
+// IsControlGroup reports whether no bridge forwards frames to a group: those, and
+// the reserved addresses 01-80-C2-00-00-0X.
+func IsControlGroup(m MAC) bool {
+	return slices.Contains(ControlGroups, m) || [5]byte(m[:5]) == [5]byte{0x01, 0x80, 0xc2} && m[5] < 0x10
 }
 
 // CompareControlFrames orders by group, then EtherType.

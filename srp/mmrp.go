@@ -49,6 +49,8 @@ type PortMembers struct {
 type RegisteredGroups struct {
 	Groups       []RegisteredGroup // ascending VID, group
 	Requirements []Requirement     // ascending VID, port
+	// Full: some registration has failed because there are MaxGroups already.
+	Full bool
 }
 
 // RegisteredGroup is a group address, or an individual one, that these ports want.
@@ -305,7 +307,8 @@ func (m *MMRP) tell() {
 		c.take() // what has changed is found by comparison: contexts end, too
 		full = full || len(c.waiting) > 0
 	}
-	if now := m.registered(); !now.equal(m.told) {
+	now := m.registered()
+	if now.Full = full; !now.equal(m.told) {
 		m.told = now
 		m.effects = append(m.effects, now)
 	}
@@ -317,7 +320,7 @@ func (m *MMRP) tell() {
 }
 
 func (r RegisteredGroups) equal(o RegisteredGroups) bool {
-	return slices.Equal(r.Requirements, o.Requirements) && slices.EqualFunc(r.Groups, o.Groups, func(a, b RegisteredGroup) bool {
+	return r.Full == o.Full && slices.Equal(r.Requirements, o.Requirements) && slices.EqualFunc(r.Groups, o.Groups, func(a, b RegisteredGroup) bool {
 		return a.VID == b.VID && a.Group == b.Group && slices.Equal(a.Ports, b.Ports)
 	})
 }

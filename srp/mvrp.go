@@ -139,6 +139,12 @@ func (m *MVRP) mode(i int, v mrp.Value) mrp.Mode {
 	return mrp.Normal
 }
 
+// Registrable reports whether a VLAN can be registered on a port.
+func (m *MVRP) Registrable(p tsn.Port, vid tsn.VID) bool {
+	i := m.index(p)
+	return i >= 0 && m.mode(i, mrp.VIDValue(vid)) != mrp.Forbidden
+}
+
 func (m *MVRP) static(vid tsn.VID) bool {
 	return slices.Contains(m.cfg.Always, vid) ||
 		slices.ContainsFunc(m.cfg.Ports, func(p MVRPPort) bool { return slices.Contains(p.Fixed, vid) })

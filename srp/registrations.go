@@ -1,13 +1,17 @@
 package srp
 
-import "tsnswitch"
+import (
+	"tsnswitch"
+	"tsnswitch/srp/mrp"
+)
 
 // SetRegistrations is an event: what the configuration, MVRP and MMRP say of the
 // VLANs and groups of all ports. Talker pruning looks at it, and failure codes
 // 11, 17 and 18.
 type SetRegistrations struct {
-	// Members are the VLANs of each port, by configuration or MVRP. Streams in one
-	// that leaves untagged, and so without priority, fail with code 18.
+	// Members are the VLANs of each port, by configuration or MVRP; nil: nobody
+	// knows. Streams in one that leaves untagged, and so without priority, fail with
+	// code 18, those for a listener on a port that is not in theirs with code 17.
 	Members []PortMembers
 	// Forbidden are VLANs whose registration is forbidden (802.1Q 10.7.2): streams
 	// in them fail with code 17.
@@ -29,7 +33,7 @@ type group struct {
 type registrations struct {
 	members, untagged, forbidden map[portVLAN]bool
 	groups                       map[group]bool
-	full                         bool
+	full, known                  bool
 }
 
 type portVLAN struct {
@@ -38,7 +42,7 @@ type portVLAN struct {
 }
 
 func (b *bridge) setRegistrations(ev SetRegistrations) {
-	r := registrations{map[portVLAN]bool{}, map[portVLAN]bool{}, map[portVLAN]bool{}, map[group]bool{}, ev.GroupsFull}
+	r := registrations{map[portVLAN]bool{}, map[portVLAN]bool{}, map[portVLAN]bool{}, map[group]bool{}, ev.GroupsFull, ev.Members != nil}
 	for _, p := range ev.Members {
 		for _, v := range p.VLANs {
 			at := portVLAN{b.index(p.Port), v.VID}
@@ -62,6 +66,13 @@ func (b *bridge) setRegistrations(ev SetRegistrations) {
 	}
 	b.registered = r
 	b.touchAll()
+}
+
+// outside reports whether a listener is on a port that is not in the stream's
+// VLAN. One who has not answered yet may register it before.
+func (b *bridge) outside(t *talkerAt, q int) bool {
+	s := b.streams[t.StreamID]
+	return b.registered.known && s != nil && s.out[q].listener != mrp.ListenerIgnore && !b.registered.members[portVLAN{q, t.VID}]
 }
 
 // pruned reports whether a talker is not declared on a port because nobody there

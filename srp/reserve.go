@@ -32,6 +32,8 @@ func (b *bridge) check(s *streamState, t *talkerAt, q int, changed bool) tsn.Fai
 		return tsn.FailureEgressNotAVB
 	case !t.VID.Valid() || b.registered.forbidden[portVLAN{q, t.VID}]:
 		return tsn.FailureVLANBlocked
+	case b.outside(t, q):
+		return tsn.FailureVLANBlocked
 	case b.registered.untagged[portVLAN{q, t.VID}]:
 		return tsn.FailureVLANUntagged
 	case b.trees[treeKey(t.Talker)].Failure != tsn.FailureNone && b.cfg.Trees:

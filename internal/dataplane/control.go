@@ -6,25 +6,11 @@ import (
 	tsn "tsnswitch"
 )
 
-// controlGroups are the destinations of control frames that end at the next
-// daemon: a bridge that forwarded them would join neighbours that are none.
-// IS-IS uses AllL1ISs, AllL2ISs, AllISs (RFC 6329 8) and the two that 802.1aq
-// adds; the last is the probe by which edge ports find each other. The kernel
-// itself keeps back only 01-80-C2-00-00-0X.
-//
-// In every VLAN of a port each of them has a group entry with the bridge
-// itself as its only member. So a frame that comes in reaches no other port,
-// whatever its protocol and whichever port floods; a switch chip that offloads
-// group entries hands it to the CPU. What the daemon receives it takes from
-// the port, before the bridge sees the frame.
-var controlGroups = []tsn.MAC{
-	{0x01, 0x80, 0xc2, 0x00, 0x00, 0x14},
-	{0x01, 0x80, 0xc2, 0x00, 0x00, 0x15},
-	{0x01, 0x80, 0xc2, 0x00, 0x00, 0x2e},
-	{0x01, 0x80, 0xc2, 0x00, 0x00, 0x2f},
-	{0x03, 0x54, 0x53, 0x4e, 0x00, 0x01},
-	{0x09, 0x00, 0x2b, 0x00, 0x00, 0x05},
-}
+// In every VLAN of a port each of tsn.ControlGroups has a group entry with the
+// bridge itself as its only member. So a frame that comes in reaches no other
+// port, whatever its protocol and whichever port floods; a switch chip that
+// offloads group entries hands it to the CPU. What the daemon receives it takes
+// from the port, before the bridge sees the frame.
 
 // mrpGroups are those of MMRP and MVRP, which only a bridge keeps back that takes
 // part in them; see keepback.go.
@@ -33,12 +19,12 @@ var mrpGroups = []tsn.MAC{{0x01, 0x80, 0xc2, 0, 0, 0x20}, {0x01, 0x80, 0xc2, 0, 
 // IsControlGroup reports whether the bridge keeps frames to this group back.
 // Its entries belong to the data plane in every VLAN, owned or not.
 func IsControlGroup(m tsn.MAC) bool {
-	return slices.Contains(controlGroups, m) || slices.Contains(mrpGroups, m)
+	return tsn.IsControlGroup(m) || slices.Contains(mrpGroups, m)
 }
 
 // keepBack adds the entries of the control groups to the target.
 func (t *Target) keepBack(mrp []tsn.ControlFrames) {
-	groups := slices.Clone(controlGroups)
+	groups := slices.Clone(tsn.ControlGroups)
 	for _, f := range mrp {
 		if slices.Contains(mrpGroups, f.Group) {
 			groups = append(groups, f.Group)

@@ -70,9 +70,11 @@ func (c *Control) setUnlocked(ports []tsn.Port) (changed bool) {
 func (c *Control) bridgeState(faults *[]tsn.Notice) *tsn.BridgeState {
 	b := *c.bridge
 	b.SelfVLANs = c.self
+	b.OwnedVIDs, b.KeptBack = c.ownedVIDs(b.OwnedVIDs), c.keptBack()
 	b.Ports = slices.Clone(b.Ports)
 	for i := range b.Ports {
 		p := &b.Ports[i]
+		p.McastFlood = p.McastFlood && !c.filtersUnregistered(p.Port)
 		if _, bare := slices.BinarySearch(c.unlocked, p.Port); !bare {
 			continue
 		}
@@ -128,14 +130,20 @@ func (c *Control) groups(entries []tsn.MDBEntry, faults *[]tsn.Notice) []tsn.MDB
 	out := slices.Clone(entries)
 	for k, e := range c.reserved.MDB {
 		e.Ports = c.onTree(e, c.reserved.Talkers[k])
-		if slices.ContainsFunc(entries, func(x tsn.MDBEntry) bool { return x.Group == e.Group && x.VID == e.VID }) {
-			*faults = append(*faults, tsn.Notice{
-				Kind: NoticeGroupEntry, Detail: fmt.Sprintf("group %s in VLAN %d belongs to the fabric", e.Group, e.VID),
-			})
+		why := ""
+		switch {
+		case slices.ContainsFunc(entries, func(x tsn.MDBEntry) bool { return x.Group == e.Group && x.VID == e.VID }):
+			why = "belongs to the fabric"
+		case unstorable(e.Group):
+			why = "can have no entry: the kernel looks it up by IP address, or it is a control group"
+		}
+		if why != "" {
+			*faults = append(*faults, tsn.Notice{Kind: NoticeGroupEntry, Detail: fmt.Sprintf("group %s in VLAN %d %s", e.Group, e.VID, why)})
 			continue
 		}
 		out = append(out, e)
 	}
+	out = c.registeredGroups(out)
 	slices.SortFunc(out, func(a, b tsn.MDBEntry) int {
 		return cmp.Or(cmp.Compare(a.VID, b.VID), slices.Compare(a.Group[:], b.Group[:]))
 	})

@@ -98,7 +98,7 @@ func (c *Control) treesNow() (out []srp.Tree) {
 			t.Ingress = c.edgePorts()
 		}
 		for _, p := range c.edgePorts() {
-			if c.SPB.CarriesVID(p, key.VID) {
+			if c.SPB.CarriesVID(p, key.VID) || c.mayRegister(p, key.VID) {
 				t.Egress = append(t.Egress, p)
 			}
 		}

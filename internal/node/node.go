@@ -31,6 +31,9 @@ type Config struct {
 	GPTP gptp.Config
 	QBV  qbv.AdminConfig
 	SRP  srp.Config
+	// MVRP and MMRP are nil where the switch takes no part in them.
+	MVRP *srp.MVRPConfig
+	MMRP *srp.MMRPConfig
 
 	ClassMap tsn.ClassMap
 	Ports    []tsn.Port // every port with an egress, ascending
@@ -39,6 +42,9 @@ type Config struct {
 	Classes []PortClasses
 	// SelfVLANs are the VLANs of the bridge's own interface (management).
 	SelfVLANs []tsn.VID
+	// FilterUnregistered are edge ports to which groups go only if MMRP has
+	// registered them, or has registered there that unregistered ones are wanted.
+	FilterUnregistered []tsn.Port
 }
 
 // PortClasses is what a port's classes are configured to be: see tsn.PortEgress.
@@ -80,6 +86,9 @@ type Control struct {
 	SPB *spb.Instance // nil for an end station
 	SRP *srp.Instance
 	QBV *qbv.Instance
+	// MVRP and MMRP are nil if not configured.
+	MVRP *srp.MVRP
+	MMRP *srp.MMRP
 
 	classMap tsn.ClassMap
 	bridge   *tsn.BridgeState // as spb wants it
@@ -97,7 +106,12 @@ type Control struct {
 	filters     []tsn.StreamFilter
 	streamGates []StreamGate
 	msrp        msrpWiring
-	faults      []tsn.Notice // of the last composition
+	registrar   registrar
+	takesMSRP   bool
+	forbidden   []srp.PortVLANs // to MVRP
+	// filterUnregistered: see Config.
+	filterUnregistered []tsn.Port
+	faults             []tsn.Notice // of the last composition
 
 	started bool
 	effects []tsn.Effect
@@ -135,6 +149,10 @@ func NewControl(cfg Config) (*Control, error) {
 	if c.SRP, err = srp.New(cfg.SRP); err != nil {
 		return nil, err
 	}
+	c.takesMSRP, c.filterUnregistered = cfg.SRP.MSRP != nil, cfg.FilterUnregistered
+	if err := c.newRegistrar(cfg); err != nil {
+		return nil, err
+	}
 	if c.QBV, err = qbv.New(cfg.QBV); err != nil {
 		return nil, err
 	}
@@ -144,6 +162,12 @@ func NewControl(cfg Config) (*Control, error) {
 // Deadline is the earliest of the cores'.
 func (c *Control) Deadline() tsn.Instant {
 	d := min(c.SRP.Deadline(), c.QBV.Deadline())
+	if c.MVRP != nil {
+		d = min(d, c.MVRP.Deadline())
+	}
+	if c.MMRP != nil {
+		d = min(d, c.MMRP.Deadline())
+	}
 	if c.SPB != nil {
 		d = min(d, c.SPB.Deadline())
 	}
@@ -176,6 +200,7 @@ func (c *Control) Step(now tsn.Instant, ev tsn.Event) []tsn.Effect {
 		}
 	}
 	changed = c.take(c.SRP.Step(now, ev)) || changed
+	changed = c.register(now, ev) || changed
 	changed = c.take(c.QBV.Step(now, ev)) || changed
 	return c.finish(now, ev, changed)
 }
@@ -186,6 +211,8 @@ func (c *Control) received(now tsn.Instant, f tsn.Received) []tsn.Effect {
 	switch {
 	case isMSRP(f.Frame):
 		changed = c.take(c.SRP.Step(now, f))
+	case mrpType(f.Frame) == etherTypeMVRP, mrpType(f.Frame) == etherTypeMMRP:
+		changed = c.register(now, f)
 	case c.SPB != nil:
 		changed = c.take(c.SPB.Step(now, f))
 	}
@@ -194,7 +221,9 @@ func (c *Control) received(now tsn.Instant, f tsn.Received) []tsn.Effect {
 
 // finish settles what the cores want of each other, and composes.
 func (c *Control) finish(now tsn.Instant, ev tsn.Event, changed bool) []tsn.Effect {
+	changed = c.settleRegistrations(now) || changed
 	changed = c.settle(now) || changed
+	changed = c.settleRegistrations(now) || changed
 	changed = c.refilter(ev, changed) || changed
 	if changed && (c.SPB == nil || c.bridge != nil) {
 		c.compose()
@@ -215,6 +244,12 @@ func (c *Control) take(effects []tsn.Effect) (changed bool) {
 		case srp.Reserved:
 			c.reserved = e
 			changed, c.msrp.rootsMoved = true, true
+		case srp.RegisteredVLANs:
+			c.registrar.vlans = e
+			c.registrar.vlansMoved, c.msrp.treesMoved, changed = true, true, true
+		case srp.RegisteredGroups:
+			c.registrar.groups = e
+			c.registrar.moved, changed = true, true
 		case srp.TreesWanted:
 			c.msrp.wanted, c.msrp.wantedMoved = e, true
 		case qbv.GatesChanged:
