@@ -73,7 +73,7 @@ func (b *bridge) tellFailed(s *streamState, q int, code tsn.FailureCode, d mrp.T
 	case code != tsn.FailureNone && code != o.code:
 		b.counters.Failed[int(code)%len(b.counters.Failed)]++
 		b.notice(NoticeFailed, q, fmt.Sprintf("%s: code %d, %s", s.id, code, code))
-	case code == tsn.FailureNone && d.Failed && o.declared.Type != mrp.TypeTalkerFailed:
+	case code == tsn.FailureNone && d.Failed && !o.said.Failed:
 		b.notice(NoticeFailed, q, fmt.Sprintf("%s: code %d at %s, %s", s.id, d.FailureCode, d.BridgeID, d.FailureCode))
 	}
 	o.code = code
