@@ -13,8 +13,7 @@
 //
 //	tsn.Received{MSRPDU}, tsn.Timeout ─────────────┐              ┌─> tsn.Send{MSRPDU}
 //	SetASCapable, SetBlocked, SetTrees ────────────┤   its MSRP   ├─> TreesWanted{VLAN, talker}
-//	SetRegistrations, PutProxies ──────────────────┘              └─> ProxiedStations, Result, and
-//	                                                                  Reserved, as above
+//	SetRegistrations, PutProxies ──────────────────┘              └─> Result, Reserved, as above
 //	                        MSRPStreams(), MSRPPorts(): what is declared where, and why not
 //
 //	instance.go   the machine: links, requests, desired state

@@ -94,7 +94,6 @@ type bridge struct {
 	trees         map[TreeKey]Tree
 	registered    registrations
 	proxies       map[string]proxies // by owner
-	stations      []PortStation      // last told
 	wanted        TreesWanted
 	onTree        map[TreeKey][]int     // talkers registered, by the tree they need and by port
 	dirty         map[tsn.StreamID]bool // to be looked at again

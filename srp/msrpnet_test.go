@@ -55,7 +55,6 @@ type labNode struct {
 	wanted   []TreeKey
 	reserved Reserved
 	notices  []string
-	stations []PortStation
 	result   *Refusal
 }
 
@@ -239,8 +238,6 @@ func (l *lab) step(n *labNode, ev tsn.Event) {
 			n.reserved, check = e, true
 		case TreesWanted:
 			n.wanted = e.Keys
-		case ProxiedStations:
-			n.stations = e.Stations
 		case Result:
 			n.result = e.Err
 		case tsn.Notice:

@@ -16,11 +16,11 @@ import (
 // listener asks for a stream in the same way: so silent stations talk to
 // stations that speak MSRP, also behind bridges of others.
 //
-// It is answered by one Result, and by ProxiedStations if they have changed; what
-// becomes of the streams is seen in MSRPStreams. The set is taken whole or refused
+// It is answered by one Result; what becomes of the streams is seen in MSRPStreams. The set is taken whole or refused
 // whole. Generation and Dry are as in PutReservations, RequestID shares its numbers.
 //
-// A proxy counts while its port is up. What the station itself declares counts
+// TreesWanted names a proxied talker as heard on its port, though its station may
+// have sent nothing yet. A proxy counts while its port is up. What the station itself declares counts
 // beside it. Proxies last until the owner's next set: they are no state that
 // ages, and a driver that restarts has to put them again.
 type PutProxies struct {
@@ -48,17 +48,6 @@ type ProxyListener struct {
 	Port       tsn.Port
 	StreamID   tsn.StreamID
 	MaxLatency uint32 // as in ProxyTalker, for this listener alone
-}
-
-// ProxiedStations is an effect: the stations of all proxied talkers, ascending by
-// port and address. They may have sent nothing yet, and others can only find the
-// tree of their streams if it is known that they are here.
-type ProxiedStations struct{ Stations []PortStation }
-
-// PortStation is the address of an end station at a port.
-type PortStation struct {
-	Port    tsn.Port
-	Address tsn.MAC
 }
 
 // proxies is what one owner has put.
@@ -93,7 +82,6 @@ func (b *bridge) putProxies(ev PutProxies) {
 		delete(b.proxies, b.idleOwner())
 	}
 	b.proxies[ev.Owner] = set
-	b.tellStations()
 }
 
 // idleOwner returns an owner without proxies, which is remembered only for the
@@ -201,21 +189,4 @@ func (b *bridge) checkProxyListeners(owner string, set proxies) *Refusal {
 		}
 	}
 	return nil
-}
-
-// tellStations tells the stations of proxied talkers if they have changed.
-func (b *bridge) tellStations() {
-	var now []PortStation
-	for _, o := range b.proxies {
-		for _, t := range o.talkers {
-			now = append(now, PortStation{t.Port, t.StreamID.Source()})
-		}
-	}
-	slices.SortFunc(now, func(x, y PortStation) int {
-		return cmp.Or(cmp.Compare(x.Port, y.Port), slices.Compare(x.Address[:], y.Address[:]))
-	})
-	if now = slices.Compact(now); !slices.Equal(now, b.stations) {
-		b.stations = now
-		b.emit(ProxiedStations{slices.Clone(now)})
-	}
 }

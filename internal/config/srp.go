@@ -18,10 +18,17 @@ type SRP struct {
 	Classes    []SRClass `yaml:"classes,omitempty"` // nil: those of srp.DefaultSRClasses
 	MaxFanIn   int       `yaml:"maxFanIn"`          // ports by which streams may come in; 0: all
 	MaxStreams int       `yaml:"maxStreams"`
-	MaxGroups  int       `yaml:"maxGroups"`
-	MaxOwners  int       `yaml:"maxOwners"`
-	Shares     Shares    `yaml:"shares"`
-	StreamVID  tsn.VID   `yaml:"streamVid,omitempty"` // of streams that ask for none
+	// MaxTalkers is how many talkers are taken from one port; 0: MaxStreams.
+	MaxTalkers int `yaml:"maxTalkers,omitempty"`
+	// TalkerPruning declares talkers only where MMRP has their destination
+	// registered, TalkerVLANPruning only where MVRP has their VLAN (802.1Q
+	// 35.2.4.3.1); neither between bridges of the fabric.
+	TalkerPruning     bool    `yaml:"talkerPruning,omitempty"`
+	TalkerVLANPruning bool    `yaml:"talkerVlanPruning,omitempty"`
+	MaxGroups         int     `yaml:"maxGroups"`
+	MaxOwners         int     `yaml:"maxOwners"`
+	Shares            Shares  `yaml:"shares"`
+	StreamVID         tsn.VID `yaml:"streamVid,omitempty"` // of streams that ask for none
 }
 
 // MRPTimers are those of 802.1Q 10.7.11; 0: what the profile has.
@@ -96,6 +103,7 @@ func (c *Daemon) checkSRP(d *document) {
 	s := c.SRP
 	within(d, "srp.maxFanIn", s.MaxFanIn, 0, maxPorts)
 	within(d, "srp.maxStreams", s.MaxStreams, 1, 65536)
+	within(d, "srp.maxTalkers", s.MaxTalkers, 0, s.MaxStreams)
 	within(d, "srp.maxGroups", s.MaxGroups, 1, 65536)
 	within(d, "srp.maxOwners", s.MaxOwners, 1, 4096)
 	within(d, "srp.shares.sr", s.Shares.SR, 0, 100)

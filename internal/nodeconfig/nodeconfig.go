@@ -121,12 +121,17 @@ func srpConfig(c *config.Daemon) srp.Config {
 		MaxStreams: c.SRP.MaxStreams, MaxGroups: c.SRP.MaxGroups, MaxOwners: c.SRP.MaxOwners,
 	}
 	for _, p := range c.Ports {
-		s.Ports = append(s.Ports, srp.PortConfig{Port: p.Port, Rate: tsn.Rate(p.Rate)})
+		port := srp.PortConfig{Port: p.Port, Rate: tsn.Rate(p.Rate)}
+		if c.HasFabric() && p.PortRole() == tsn.RoleFabric { // bridges of this kind, where MVRP and MMRP take no part
+			port.Version, port.NoPruning = 1, true
+		}
+		s.Ports = append(s.Ports, port)
 	}
 	if c.SRP.MSRP {
 		s.MSRP = &srp.MSRPConfig{
 			BridgeID: tsn.MakeBridgeID(c.SPB.Priority, c.SystemID), Classes: c.SRP.SRClasses(), Timers: c.SRP.Timers.MRP(),
-			ASCapable: c.GPTP.Enabled, Trees: c.HasFabric(), MaxFanIn: c.SRP.MaxFanIn, Seed: seedOf(c),
+			ASCapable: c.GPTP.Enabled, Trees: c.HasFabric(), MaxFanIn: c.SRP.MaxFanIn, MaxTalkers: c.SRP.MaxTalkers,
+			TalkerPruning: c.SRP.TalkerPruning, TalkerVLANPruning: c.SRP.TalkerVLANPruning, Seed: seedOf(c),
 		}
 	}
 	return s
