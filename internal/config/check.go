@@ -199,12 +199,19 @@ func (c *Daemon) checkPorts(d *document) {
 // checkLoosePort: a port of a bridge without SPB, whose VLANs are the kernel's.
 func (c *Daemon) checkLoosePort(d *document, key string, p Port) {
 	d.oneOf(key+".role", p.Role, "edge")
-	for name, given := range map[string]bool{
-		"pvid": p.PVID != 0, "tagged": len(p.Tagged) > 0, "stations": len(p.Stations) > 0,
-		"learn": p.Learn != nil, "locked": p.Locked != nil, "guard": p.Guard != nil,
+	for _, k := range []struct {
+		name  string
+		given bool
+	}{
+		{"pvid", p.PVID != 0},
+		{"tagged", len(p.Tagged) > 0},
+		{"stations", len(p.Stations) > 0},
+		{"learn", p.Learn != nil},
+		{"locked", p.Locked != nil},
+		{"guard", p.Guard != nil},
 	} {
-		if given {
-			d.bad(key+"."+name, "is part of SPB, and spb.enabled is false; remove it")
+		if k.given {
+			d.bad(key+"."+k.name, "is part of SPB, and spb.enabled is false; remove it")
 		}
 	}
 }
