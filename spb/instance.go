@@ -95,7 +95,7 @@ type Instance struct {
 	sourceID    sourceID
 	unlocked    []tsn.Port // ascending
 	edgeVLANs   map[tsn.Port][]tsn.VID
-	algorithms  []uint8    // in use, in the order of Base VIDs
+	algorithms  []uint8 // in use, in the order of Base VIDs
 	agree       agreement
 }
 
