@@ -73,6 +73,9 @@ type MDBEntry struct {
 // the kernel equal to it; within OwnedVIDs (ascending) every static entry
 // that is not here is removed, entries of other VIDs are left alone.
 type BridgeState struct {
+	// Shared: the bridge is an ordinary one that others configure. Settings, port
+	// flags and the FDB stay as they are; Ports, MDB and KeptBack come on top.
+	Shared    bool
 	OwnedVIDs []VID
 	// SelfVLANs (ascending) are the VLANs in which the bridge's own interface
 	// takes part, tagged: the management VLAN.

@@ -63,7 +63,7 @@ var may = map[string][]string{
 	"erlang":            {"", "distlink", "distlink/udplink", "distlink/erldist"},
 	"internal/archtest": {},
 
-	"internal/node": {"", "spb", "gptp", "qbv", "srp"},
+	"internal/node": {"", "spb", "gptp", "qbv", "srp", "srp/mrp"},
 
 	"internal/dataplane":      {""},
 	"internal/dataplane/fake": {"", "internal/dataplane"},

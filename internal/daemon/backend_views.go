@@ -274,8 +274,9 @@ func (d *Daemon) degraded(s *snapshot, st *api.Status) []string {
 	}
 	features := d.kernel.Features()
 	out = append(out, filtersDegraded(d.cfg, features)...)
+	out = append(out, sharedDegraded(d.cfg, features)...)
 	for _, f := range features {
-		if f.State == dataplane.FeatureMissing && (f.Name == dataplane.FeatureTaprio || f.Name == dataplane.FeatureLocked) {
+		if f.State == dataplane.FeatureMissing && !d.loose() && (f.Name == dataplane.FeatureTaprio || f.Name == dataplane.FeatureLocked) {
 			out = append(out, fmt.Sprintf("%s is missing: %s", f.Name, f.Why))
 		}
 	}

@@ -226,6 +226,7 @@ func build(cfg *config.Daemon, opt Options) (_ *Daemon, err error) {
 		return nil, err
 	}
 	fitFilters(&nc, d.kernel.Features())
+	fitEgress(&nc, cfg, d.kernel.Features())
 	if err := d.clock.tell(&nc.GPTP, cfg); err != nil {
 		return nil, fmt.Errorf("clock: %w", err)
 	}
@@ -348,6 +349,12 @@ func (d *Daemon) run(ctx context.Context, opt Options) error {
 		return err
 	}
 	task("stations", stations)
+	blocked, err := d.watchBlocked()
+	if err != nil {
+		local.Close()
+		return err
+	}
+	task("port states", blocked)
 	// Events queue up until the loops run, which need the ports to send by.
 	if d.ports, err = link.Open(lc); err != nil {
 		local.Close()

@@ -434,6 +434,12 @@ func (k *kernel) enslaved(p tsn.Port) bool {
 func (k *kernel) apply(ctx context.Context, op Op) error {
 	switch o := op.(type) {
 	case EnsureBridge:
+		if o.Shared {
+			if err := k.c.addSharedBridge(k.cfg.Bridge, k.cfg.SystemID, o.VLANs); err != nil {
+				return err
+			}
+			return k.refresh()
+		}
 		if err := k.c.setBridge(k.cfg.Bridge, k.cfg.SystemID, o.Create); err != nil {
 			return err
 		}

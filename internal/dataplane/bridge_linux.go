@@ -13,12 +13,16 @@ import (
 
 // rawPort is a bridge port, or the bridge itself, as the kernel tells it.
 type rawPort struct {
+	state     uint8 // of the spanning tree
 	flags     Flags
 	hasLocked bool // the kernel knows the flag
 	vlans     []tsn.PortVLAN
 }
 
-// bridgePorts reads flags and VLANs of every bridge port, by interface index.
+// stateForwarding is BR_STATE_FORWARDING (linux/if_bridge.h).
+const stateForwarding = 3
+
+// bridgePorts reads states, flags and VLANs of every bridge port, by interface index.
 func (c *conn) bridgePorts() (map[int]rawPort, error) {
 	const filterVLAN = 1 << 1 // RTEXT_FILTER_BRVLAN
 	ms, err := c.dump(unix.RTM_GETLINK, ifinfo(unix.AF_BRIDGE, 0), func(ae *netlink.AttributeEncoder) {
@@ -48,6 +52,8 @@ func (c *conn) bridgePorts() (map[int]rawPort, error) {
 
 func (p *rawPort) flag(ad *netlink.AttributeDecoder) {
 	switch ad.Type() {
+	case unix.IFLA_BRPORT_STATE:
+		p.state = ad.Uint8()
 	case unix.IFLA_BRPORT_LEARNING:
 		p.flags.Learning = ad.Uint8() != 0
 	case unix.IFLA_BRPORT_UNICAST_FLOOD:

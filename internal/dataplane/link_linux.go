@@ -124,6 +124,11 @@ func (c *conn) setBridge(name string, mac tsn.MAC, create bool) error {
 
 // setPlainBridge makes a bridge without VLANs; see Unaware.
 func (c *conn) setPlainBridge(name string, mac tsn.MAC) error {
+	return c.addSharedBridge(name, mac, false)
+}
+
+// addSharedBridge makes a bridge as the kernel has them, with VLANs or without.
+func (c *conn) addSharedBridge(name string, mac tsn.MAC, vlans bool) error {
 	h := ifinfo(unix.AF_UNSPEC, 0)
 	setUp(h)
 	return c.modify(unix.RTM_NEWLINK, netlink.Create|netlink.Excl, h, func(ae *netlink.AttributeEncoder) {
@@ -133,6 +138,13 @@ func (c *conn) setPlainBridge(name string, mac tsn.MAC) error {
 		}
 		ae.Nested(unix.IFLA_LINKINFO, func(ae *netlink.AttributeEncoder) error {
 			ae.String(unix.IFLA_INFO_KIND, "bridge")
+			if !vlans {
+				return nil
+			}
+			ae.Nested(unix.IFLA_INFO_DATA, func(ae *netlink.AttributeEncoder) error {
+				ae.Uint8(nl.IFLA_BR_VLAN_FILTERING, 1)
+				return nil
+			})
 			return nil
 		})
 	})

@@ -19,7 +19,11 @@ type Op interface {
 
 type (
 	// EnsureBridge makes the bridge or corrects its settings.
-	EnsureBridge struct{ Create bool }
+	EnsureBridge struct {
+		Create bool
+		// Shared: it is made for others, too; VLANs: it filters them then.
+		Shared, VLANs bool
+	}
 	// Enslave makes the port a bridge port; it starts without VLANs.
 	Enslave struct{ Port tsn.Port }
 	// SetFlags sets all flags of a port at once.
@@ -107,7 +111,12 @@ func (o SetLaunch) On() tsn.Port         { return o.Port }
 func (o SetSchedule) On() tsn.Port       { return o.Port }
 
 // Do makes the bridge as this switch needs it.
-func (EnsureBridge) Do(s *State) { s.Bridge.Exists, s.Bridge.Settings = true, wantedSettings }
+func (o EnsureBridge) Do(s *State) {
+	s.Bridge.Exists, s.Bridge.Settings = true, wantedSettings
+	if o.Shared {
+		s.Bridge.Settings.VLANFiltering, s.Bridge.Settings.DefaultPVID = o.VLANs, 1
+	}
+}
 
 // Do models the kernel's defaults for a new bridge port.
 func (o Enslave) Do(s *State) {
@@ -224,6 +233,12 @@ func (o EnsureBridge) Text(c *Config) string {
 	verb := "set"
 	if o.Create {
 		verb = "add"
+	}
+	switch {
+	case o.Shared && o.VLANs:
+		return fmt.Sprintf("link add %s up type bridge vlan_filtering 1", c.Bridge)
+	case o.Shared:
+		return fmt.Sprintf("link add %s up type bridge", c.Bridge)
 	}
 	return fmt.Sprintf("link %s %s up type bridge vlan_filtering 1 vlan_default_pvid 0 mcast_snooping 1 mcast_querier 0 stp_state 0", verb, c.Bridge)
 }

@@ -27,6 +27,7 @@ import (
 // reason; everything else is planned all the same, since a topology change
 // must not wait for a schedule.
 func Plan(have State, t *Target) (ops []Op, refused []error) {
+	t = t.over(have)
 	have = have.Clone()
 	do := func(o Op) {
 		o.Do(&have)
@@ -59,7 +60,7 @@ func planPorts(have *State, t *Target, do func(Op)) {
 	if !have.Bridge.Exists || have.Bridge.Settings != t.Bridge.Settings {
 		do(EnsureBridge{Create: !have.Bridge.Exists})
 	}
-	shrinks := groupsShrink(have, t)
+	shrinks := !t.Shared && groupsShrink(have, t)
 	for _, w := range t.Bridge.Ports {
 		fresh := !have.Bridge.port(w.Port).Enslaved
 		if fresh {

@@ -93,12 +93,16 @@ func pass(ctx context.Context, k Backend, t *Target, m *memory, r *Report, clock
 		}
 		m.keep(have)
 	}
-	c, have := k.Config(), m.state
+	c := k.Config()
+	if left, err := share(ctx, k, t, m, r, clock); err != nil {
+		return left, err
+	}
+	have := m.state
 	ops, refused := Plan(have, t)
 	r.Refused = refused
 	for _, o := range ops {
 		if _, ok := o.(EnsureBridge); ok && !c.CreateBridge {
-			return nil, fmt.Errorf("%w: bridge %s is missing or not set up; allow its creation or run: %s", ErrInvalid, c.Bridge, o.Text(c))
+			return nil, missingBridge(c, o)
 		}
 	}
 	if len(ops) == 0 {
@@ -116,6 +120,32 @@ func pass(ctx context.Context, k Backend, t *Target, m *memory, r *Report, clock
 			return nil, err
 		}
 		return nil, fmt.Errorf("%w in %d, first: %s", errDiffers, len(left), left[0].Text(c))
+	}
+	m.keep(have)
+	return nil, nil
+}
+
+func missingBridge(c *Config, o Op) error {
+	return fmt.Errorf("%w: bridge %s is missing or not set up; allow its creation or run: %s", ErrInvalid, c.Bridge, o.Text(c))
+}
+
+// share makes a shared bridge that is missing, before anything is planned on
+// top of what its kernel gives it.
+func share(ctx context.Context, k Backend, t *Target, m *memory, r *Report, clock func() time.Time) (left []Change, err error) {
+	if !t.Shared || m.state.Bridge.Exists {
+		return nil, nil
+	}
+	op := EnsureBridge{Create: true, Shared: true, VLANs: k.Check(tsn.NoPort, FeatureVLANFiltering) == nil}
+	if !k.Config().CreateBridge {
+		return nil, missingBridge(k.Config(), op)
+	}
+	m.valid = false
+	if left, err := apply(ctx, k, []Op{op}, r, clock); err != nil {
+		return left, err
+	}
+	have, err := k.Read()
+	if err != nil {
+		return nil, fmt.Errorf("reading the kernel back: %w", err)
 	}
 	m.keep(have)
 	return nil, nil

@@ -14,6 +14,7 @@ type Target struct {
 	State
 	Role    map[tsn.Port]tsn.PortRole // looked up only, never ranged over
 	Owned   []tsn.VID                 // ascending
+	Shared  bool                      // see over
 	Gates   []GateTarget              // beside State.Egress, same order
 	Filters []FilterTarget            // by port, then stream; State.Filters is not used
 	Classes int
@@ -66,7 +67,8 @@ func (t *Target) bridge(k Backend, d *tsn.BridgeState) (errs []error) {
 	if d == nil {
 		return nil
 	}
-	if err := k.Check(tsn.NoPort, FeatureVLANFiltering); err != nil {
+	t.Shared = d.Shared
+	if err := k.Check(tsn.NoPort, FeatureVLANFiltering); err != nil && !t.Shared {
 		errs = append(errs, err)
 	}
 	t.Bridge = &Bridge{Exists: true, Settings: wantedSettings, Self: slices.Clone(d.SelfVLANs), FDB: slices.Clone(d.FDB)}
@@ -80,7 +82,7 @@ func (t *Target) bridge(k Backend, d *tsn.BridgeState) (errs []error) {
 		if t.Bridge.port(pc.Port) == nil {
 			t.Bridge.Ports = append(t.Bridge.Ports, BridgePort{
 				Port: pc.Port, Enslaved: true,
-				Flags: Flags{Locked: k.Check(pc.Port, FeatureLocked) == nil},
+				Flags: Flags{Locked: !t.Shared && k.Check(pc.Port, FeatureLocked) == nil},
 			})
 		}
 	}
@@ -90,7 +92,7 @@ func (t *Target) bridge(k Backend, d *tsn.BridgeState) (errs []error) {
 		}
 	}
 	errs = append(errs, t.entries(k, d)...)
-	if k.Check(tsn.NoPort, FeatureMDB) == nil { // without it nothing can keep them back
+	if !t.Shared && k.Check(tsn.NoPort, FeatureMDB) == nil { // without it nothing can keep them back
 		t.keepBack(d.KeptBack)
 	}
 	return errs

@@ -29,6 +29,9 @@ func (c *Control) compose() {
 	if c.bridge != nil {
 		d.Bridge = c.bridgeState(&faults)
 	}
+	if c.shared != nil {
+		d.Bridge = c.sharedState(&faults)
+	}
 	for _, f := range faults {
 		if !slices.Contains(c.faults, f) {
 			c.effects = append(c.effects, f)
@@ -37,6 +40,9 @@ func (c *Control) compose() {
 	c.faults = faults
 	var gates []GateChange
 	for _, p := range c.ports {
+		if slices.Contains(c.unshaped, p) {
+			continue
+		}
 		e := tsn.PortEgress{Port: p, ClassMap: c.classMap}
 		if g, ok := c.gates[p]; ok {
 			e.Gates = g.List
@@ -110,10 +116,10 @@ func (c *Control) streamRoots() []spb.StreamRoot {
 // flooded.
 func (c *Control) onTree(e tsn.MDBEntry, talker tsn.MAC) []tsn.Port {
 	at := slices.IndexFunc(c.streams, func(s spb.StreamTree) bool { return s.VID == e.VID && s.Talker == talker })
-	bare := len(c.unlocked) > 0 && (at < 0 || !c.streams[at].Stands)
+	bare := c.shared == nil && len(c.unlocked) > 0 && (at < 0 || !c.streams[at].Stands)
 	out := slices.DeleteFunc(slices.Clone(e.Ports), func(p tsn.Port) bool {
-		if bare {
-			return p != tsn.NoPort
+		if bare || c.shared != nil {
+			return bare && p != tsn.NoPort
 		}
 		fabric := slices.ContainsFunc(c.bridge.Ports, func(b tsn.BridgePort) bool { return b.Port == p && b.Role == tsn.RoleFabric })
 		return fabric && (at < 0 || !slices.Contains(c.streams[at].Ports, p))

@@ -25,18 +25,22 @@ import (
 	"tsnswitch/srp"
 )
 
-// Config is a whole switch. SPB is nil for an end station.
+// Config is a whole switch. Without SPB and Shared there is no bridge: it is an
+// end station, or what is between its ports is not the kernel's business.
 type Config struct {
-	SPB  *spb.Config
-	GPTP gptp.Config
-	QBV  qbv.AdminConfig
-	SRP  srp.Config
+	SPB    *spb.Config
+	Shared *SharedBridge // not with SPB
+	GPTP   gptp.Config
+	QBV    qbv.AdminConfig
+	SRP    srp.Config
 	// MVRP and MMRP are nil where the switch takes no part in them.
 	MVRP *srp.MVRPConfig
 	MMRP *srp.MMRPConfig
 
 	ClassMap tsn.ClassMap
-	Ports    []tsn.Port // every port with an egress, ascending
+	Ports    []tsn.Port // every port of the bridge, or with an egress; ascending
+	// Unshaped are those of Ports whose egress is left as it is, ascending.
+	Unshaped []tsn.Port
 	// Classes is what is fixed of the classes of ports; one that is not named
 	// has no limits.
 	Classes []PortClasses
@@ -83,7 +87,7 @@ type Timing = gptp.System
 // Control is all that is not time: paths, reservations, gates. It is a
 // tsn.Machine; events go to the core that knows them.
 type Control struct {
-	SPB *spb.Instance // nil for an end station
+	SPB *spb.Instance // nil without
 	SRP *srp.Instance
 	QBV *qbv.Instance
 	// MVRP and MMRP are nil if not configured.
@@ -98,7 +102,9 @@ type Control struct {
 	gates    map[tsn.Port]qbv.GatesChanged
 	ports    []tsn.Port
 	classes  []PortClasses
+	unshaped []tsn.Port
 	self     []tsn.VID
+	shared   *SharedBridge    // nil: SPB's, or none
 	vids     []tsn.VID        // of the fabric
 	roles    []spb.PortConfig // of a fabric's bridge
 	unlocked []tsn.Port       // ascending
@@ -135,7 +141,10 @@ func NewControl(cfg Config) (*Control, error) {
 	if !slices.IsSorted(cfg.Ports) || len(slices.Compact(slices.Clone(cfg.Ports))) != len(cfg.Ports) {
 		return nil, errors.New("node: ports must be ascending, each once")
 	}
-	c := &Control{classMap: cfg.ClassMap, ports: cfg.Ports, classes: cfg.Classes, self: cfg.SelfVLANs, gates: map[tsn.Port]qbv.GatesChanged{}}
+	c := &Control{
+		classMap: cfg.ClassMap, ports: cfg.Ports, unshaped: cfg.Unshaped, classes: cfg.Classes, self: cfg.SelfVLANs,
+		shared: cfg.Shared, gates: map[tsn.Port]qbv.GatesChanged{},
+	}
 	var err error
 	if cfg.SPB != nil {
 		if c.SPB, err = spb.New(*cfg.SPB); err != nil {
@@ -175,14 +184,14 @@ func (c *Control) Deadline() tsn.Instant {
 }
 
 // Step gives the event to every core that may know it, in a fixed order, and
-// ends with one Desired if any of them changed its mind. The first Step of an
-// end station has one too: its egress.
+// ends with one Desired if any of them changed its mind. Without SPB the first
+// Step has one too.
 func (c *Control) Step(now tsn.Instant, ev tsn.Event) []tsn.Effect {
 	changed := !c.started && c.SPB == nil
 	c.started = true
 	c.effects = c.effects[:0]
 	if f, ok := ev.(tsn.Received); ok {
-		return c.received(now, f)
+		return c.received(now, f, changed)
 	}
 	if c.SPB != nil && c.stationNews(ev) {
 		changed = c.take(c.SPB.Step(now, ev)) || changed
@@ -206,15 +215,14 @@ func (c *Control) Step(now tsn.Instant, ev tsn.Event) []tsn.Effect {
 }
 
 // received gives a frame to the core that it is for.
-func (c *Control) received(now tsn.Instant, f tsn.Received) []tsn.Effect {
-	changed := false
+func (c *Control) received(now tsn.Instant, f tsn.Received, changed bool) []tsn.Effect {
 	switch {
 	case isMSRP(f.Frame):
-		changed = c.take(c.SRP.Step(now, f))
+		changed = c.take(c.SRP.Step(now, f)) || changed
 	case mrpType(f.Frame) == etherTypeMVRP, mrpType(f.Frame) == etherTypeMMRP:
-		changed = c.register(now, f)
+		changed = c.register(now, f) || changed
 	case c.SPB != nil:
-		changed = c.take(c.SPB.Step(now, f))
+		changed = c.take(c.SPB.Step(now, f)) || changed
 	}
 	return c.finish(now, f, changed)
 }
@@ -263,7 +271,7 @@ func (c *Control) take(effects []tsn.Effect) (changed bool) {
 }
 
 // errNotBridge is what path questions to an end station get.
-var errNotBridge = errors.New("this is an end station: ask its bridge")
+var errNotBridge = errors.New("this system is no bridge of the fabric: ask one that is")
 
 // Path is SPB's answer, for drivers that do not care about the role.
 func (c *Control) Path(vid tsn.VID, from, to tsn.MAC) ([]tsn.Hop, error) {

@@ -205,7 +205,7 @@ func TestEndStation(t *testing.T) {
 	if d := b.want(); d.Bridge != nil || d.Egress[0].IdleSlope[tsn.ClassSRA] == 0 {
 		t.Errorf("%+v, results %v", d, b.results)
 	}
-	if _, err := b.Path(vid, talker, hearer); err == nil || !strings.Contains(err.Error(), "end station") {
+	if _, err := b.Path(vid, talker, hearer); err == nil || !strings.Contains(err.Error(), "no bridge of the fabric") {
 		t.Errorf("Path: %v", err)
 	}
 }

@@ -208,6 +208,9 @@ func (c *Control) alsoWanted(vid tsn.VID) (out []tsn.Port) {
 			out = append(out, q.Port)
 		}
 	}
+	if c.bridge == nil {
+		return out
+	}
 	for _, p := range c.bridge.Ports {
 		in := slices.ContainsFunc(p.VLANs, func(v tsn.PortVLAN) bool { return v.VID == vid })
 		if _, bare := slices.BinarySearch(c.unlocked, p.Port); in && !bare && p.Role == tsn.RoleFabric && p.McastFlood {

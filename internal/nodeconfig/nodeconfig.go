@@ -8,6 +8,7 @@ package nodeconfig
 import (
 	"hash/fnv"
 	"net/netip"
+	"slices"
 	"time"
 
 	"tsnswitch"
@@ -41,7 +42,22 @@ func Of(c *config.Daemon) (node.Config, error) {
 			n.SelfVLANs = []tsn.VID{c.Management.VID}
 		}
 	}
+	if c.Role == config.RoleBridge && !c.SPB.Enabled && c.Bridge.Name != "" {
+		n.Shared = &node.SharedBridge{VIDs: classVIDs(c)}
+	}
 	return n, nil
+}
+
+// classVIDs are the VLANs of the SR classes, ascending.
+func classVIDs(c *config.Daemon) (out []tsn.VID) {
+	if !c.SRP.MSRP {
+		return nil
+	}
+	for _, k := range c.SRP.SRClasses() {
+		out = append(out, k.VID)
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
 }
 
 // filterMode: streams are filtered where they come from stations.
