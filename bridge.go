@@ -136,4 +136,6 @@ type DesiredState struct {
 	// Filters are all stream filters of the switch, as CompareStreamFilters
 	// orders them.
 	Filters []StreamFilter
+	// Priorities are the rules of every port that has some, ascending.
+	Priorities []PriorityRules
 }

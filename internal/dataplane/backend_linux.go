@@ -120,13 +120,16 @@ func (k *kernel) Read() (State, error) {
 	if err := k.readKeptBack(&s); err != nil {
 		return State{}, err
 	}
-	return s, k.readFilters(&s)
+	if err := k.readFilters(&s); err != nil {
+		return State{}, err
+	}
+	return s, k.readRules(&s)
 }
 
 // Reread reads the tables that the ops are about. Leaving a VLAN takes FDB
 // entries away.
 func (k *kernel) Reread(s State, ops []Op) (State, error) {
-	var ports, fdb, mdb, filters bool
+	var ports, fdb, mdb, filters, rules bool
 	for _, o := range ops {
 		switch o.(type) {
 		case SetFlags:
@@ -139,12 +142,19 @@ func (k *kernel) Reread(s State, ops []Op) (State, error) {
 			mdb = true
 		case SetFilter, DelFilter:
 			filters = true
+		case SetRule, DelRule:
+			rules = true
 		default:
 			return k.Read()
 		}
 	}
 	if filters {
 		if err := k.readFilters(&s); err != nil {
+			return State{}, err
+		}
+	}
+	if rules {
+		if err := k.readRules(&s); err != nil {
 			return State{}, err
 		}
 	}
@@ -406,6 +416,10 @@ func (k *kernel) request(ctx context.Context, op Op) (request, error) {
 		return setFilterRequest(k.index(o.Filter.Port), o.Filter)
 	case DelFilter:
 		return delFilterRequest(k.index(o.Filter.Port), o.Filter)
+	case SetRule:
+		return ruleRequest(k.index(o.Rule.Port), o.Rule)
+	case DelRule:
+		return delRuleRequest(k.index(o.Rule.Port), o.Rule)
 	}
 	return request{}, nil
 }
@@ -451,7 +465,7 @@ func (k *kernel) apply(ctx context.Context, op Op) error {
 	case SetMACMerge:
 		return k.mm.set(k.cfg.ifname(o.Port), o.MACMerge)
 	case InstallClassifier:
-		return k.installClassifier(o.Port)
+		return k.installClassifier(o)
 	case InstallHook:
 		return k.c.installHook(k.index(o.Port))
 	case SetShaper:

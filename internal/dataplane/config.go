@@ -196,6 +196,7 @@ const (
 	FeatureMQPrio        = "mqprio"
 	FeatureStreamFilter  = "stream-filter" // flower and police
 	FeatureStreamGate    = "stream-gate"   // act_gate
+	FeatureRegeneration  = "regeneration"  // act_vlan and act_gact: priorities of frames that come in
 	FeatureKeepBack      = "keep-back"     // cls_bpf: MRP frames are not relayed
 	FeatureTimestamping  = "time-stamping"
 	FeaturePHC           = "phc"

@@ -50,11 +50,17 @@ func (k *kernel) counters(p PortConfig, qs []qdisc) (Counters, error) {
 	if !hasClsact(qs, index) {
 		return c, nil
 	}
-	_, _, hits, err := k.c.filters(index)
+	cl, err := k.c.classifier(index)
 	if err != nil {
 		return c, err
 	}
-	c.Priority = hits
+	_, admitted, err := k.c.rules(p.Port, index)
+	if err != nil {
+		return c, err
+	}
+	for pcp, hits := range cl.hits {
+		c.Priority[pcp] = hits + admitted[pcp]
+	}
 	_, c.Filters, err = k.c.streamFilters(p.Port, index)
 	slices.SortFunc(c.Filters, func(a, b FilterCounters) int { return slices.Compare(a.ID[:], b.ID[:]) })
 	return c, err

@@ -18,7 +18,8 @@
 //
 // Plan and the ops are pure and shared with package fake, an in-memory kernel.
 //
-// What comes in is filtered by stream: see filter.go.
+// What comes in is filtered by stream: see filter.go. The queues of SR classes
+// are for reserved streams alone: see rules.go.
 //
 // What the kernel does differently from what one would think, each measured:
 //

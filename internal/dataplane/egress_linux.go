@@ -55,8 +55,8 @@ func (k *kernel) readEgress(p PortConfig, qs []qdisc) (Egress, error) {
 	if e.Hook = hasClsact(qs, l.index); !e.Hook {
 		return e, nil
 	}
-	ok, _, _, err := k.c.filters(l.index)
-	e.Classifier = ok
+	cl, err := k.c.classifier(l.index)
+	e.Classifier, e.Guarded = cl.whole(), cl.guarded
 	return e, err
 }
 
@@ -91,17 +91,35 @@ func (k *kernel) wentBack(p tsn.Port) bool {
 const standsStill = 100_000_000
 
 // steppedBy is what all steps of CLOCK_TAI together have made of it: only they
-// change its distance from CLOCK_MONOTONIC.
+// change its distance from CLOCK_MONOTONIC. The two are not read at once: on a
+// busy machine much time may pass between, and then they are read again.
 func steppedBy() (int64, error) {
-	tai, err := taiNow()
-	if err != nil {
-		return 0, err
+	for range 10 {
+		before, err := monotonicNow()
+		if err != nil {
+			return 0, err
+		}
+		tai, err := taiNow()
+		if err != nil {
+			return 0, err
+		}
+		after, err := monotonicNow()
+		if err != nil {
+			return 0, err
+		}
+		if after-before < standsStill/10 {
+			return tai - before, nil
+		}
 	}
-	var mono unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &mono); err != nil {
+	return 0, errors.New("the machine is too busy to compare two clocks")
+}
+
+func monotonicNow() (int64, error) {
+	var ts unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts); err != nil {
 		return 0, fmt.Errorf("CLOCK_MONOTONIC: %w", err)
 	}
-	return tai - mono.Nano(), nil
+	return ts.Nano(), nil
 }
 
 // overdueAfter is beyond the longest cycle taprio takes, which a change of
@@ -216,18 +234,20 @@ func (k *kernel) operational(p tsn.Port) (bool, error) {
 	return e.Admin == nil, err
 }
 
-func (k *kernel) installClassifier(p tsn.Port) error {
+func (k *kernel) installClassifier(o InstallClassifier) error {
+	p := o.Port
 	qs, err := k.c.qdiscs()
 	if err != nil {
 		return err
 	}
-	index, found, has := k.index(p), 0, hasClsact(qs, k.index(p))
+	var cl classifier
+	index, has := k.index(p), hasClsact(qs, k.index(p))
 	if has {
-		if _, found, _, err = k.c.filters(index); err != nil {
+		if cl, err = k.c.classifier(index); err != nil {
 			return err
 		}
 	}
-	return k.c.setFilters(index, found, has)
+	return k.c.setFilters(index, o.Guarded, cl.found, has)
 }
 
 func (k *kernel) setShaper(o SetShaper) error {

@@ -26,7 +26,7 @@ func (k *Kernel) Features() []Feature {
 		if k.k.cfg.Bridge != "" {
 			check(p.Port, FeatureLocked, FeatureKeepBack)
 		}
-		check(p.Port, FeatureQueues, FeatureTaprio, FeatureMQPrio, FeatureClassifier, FeatureCBS, FeatureMaxSDU, FeatureStreamFilter, FeatureStreamGate)
+		check(p.Port, FeatureQueues, FeatureTaprio, FeatureMQPrio, FeatureClassifier, FeatureCBS, FeatureMaxSDU, FeatureStreamFilter, FeatureStreamGate, FeatureRegeneration)
 		out = append(out, k.k.offload(p), k.k.merge(p))
 		if p.Offload == OffloadTxTime {
 			out = append(out, k.k.launch(p))

@@ -7,6 +7,8 @@ import (
 	"github.com/mdlayher/netlink"
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
+
+	tsn "tsnswitch"
 )
 
 // classifierPref is the preference of our filters; filters at others are not
@@ -19,31 +21,43 @@ func filterInfo(pref uint32) uint32 {
 	return pref<<16 | uint32(binary.NativeEndian.Uint16(b[:]))
 }
 
-// filters reads our classifier: ok if it has a right filter for every PCP,
-// hits are the frames each has seen.
-func (c *conn) filters(index int) (ok bool, found int, hits [8]uint64, err error) {
+// classifier is what is read of it: the right filters, those that give their
+// frames priority 0, the frames that each has seen, and how many there are.
+type classifier struct {
+	good, guarded tsn.PrioritySet
+	hits          [8]uint64
+	found         int
+}
+
+func (cl classifier) whole() bool { return cl.good == 0xff && cl.found == 8 }
+
+// classifier reads ours.
+func (c *conn) classifier(index int) (cl classifier, err error) {
 	ms, err := c.dump(unix.RTM_GETTFILTER, tcmsg(index, 0, atEgress, 0), nil)
 	if err != nil {
-		return false, 0, hits, fmt.Errorf("listing filters: %w", err)
+		return cl, fmt.Errorf("listing filters: %w", err)
 	}
-	var good [8]bool
 	for _, m := range ms {
 		if binary.NativeEndian.Uint32(m[16:]) != filterInfo(classifierPref) {
 			continue
 		}
 		f, err := parseFilter(m[20:])
 		if err != nil {
-			return false, 0, hits, fmt.Errorf("listing filters: %w", err)
+			return cl, fmt.Errorf("listing filters: %w", err)
 		}
 		if f.pcp < 0 {
 			continue // the header of the whole preference
 		}
-		found++
-		if f.pcp < 8 && f.priority == f.pcp {
-			good[f.pcp], hits[f.pcp] = true, f.frames
+		cl.found++
+		if f.pcp < 8 && (f.priority == f.pcp || f.priority == 0) {
+			cl.good |= 1 << f.pcp
+			cl.hits[f.pcp] = f.frames
+			if f.priority != f.pcp {
+				cl.guarded |= 1 << f.pcp
+			}
 		}
 	}
-	return good == [8]bool{true, true, true, true, true, true, true, true} && found == 8, found, hits, nil
+	return cl, nil
 }
 
 type filter struct {
@@ -85,7 +99,7 @@ func (f *filter) action(ad *netlink.AttributeDecoder) {
 }
 
 // setFilters makes the classifier, after removing what is left of an earlier one.
-func (c *conn) setFilters(index, found int, hasClsact bool) error {
+func (c *conn) setFilters(index int, guarded tsn.PrioritySet, found int, hasClsact bool) error {
 	if !hasClsact {
 		if err := c.installHook(index); err != nil {
 			return err
@@ -96,8 +110,12 @@ func (c *conn) setFilters(index, found int, hasClsact bool) error {
 			return fmt.Errorf("removing old filters: %w", err)
 		}
 	}
-	for pcp := range 8 {
-		if err := c.addFilter(index, uint8(pcp)); err != nil {
+	for pcp := range tsn.PCP(8) {
+		priority := pcp
+		if guarded.Has(pcp) {
+			priority = 0
+		}
+		if err := c.addFilter(index, pcp, priority); err != nil {
 			return fmt.Errorf("flower vlan_prio %d: %w", pcp, err)
 		}
 	}
@@ -111,7 +129,7 @@ func (c *conn) installHook(index int) error {
 	return nil
 }
 
-func (c *conn) addFilter(index int, pcp uint8) error {
+func (c *conn) addFilter(index int, pcp, priority tsn.PCP) error {
 	const actPipe = 3
 	var parms [20]byte // struct tc_skbedit
 	binary.NativeEndian.PutUint32(parms[8:], actPipe)
@@ -119,14 +137,14 @@ func (c *conn) addFilter(index int, pcp uint8) error {
 	return c.modify(unix.RTM_NEWTFILTER, netlink.Create|netlink.Excl, h, func(ae *netlink.AttributeEncoder) {
 		ae.String(nl.TCA_KIND, "flower")
 		ae.Nested(nl.TCA_OPTIONS, func(ae *netlink.AttributeEncoder) error {
-			ae.Uint8(nl.TCA_FLOWER_KEY_VLAN_PRIO, pcp)
+			ae.Uint8(nl.TCA_FLOWER_KEY_VLAN_PRIO, uint8(pcp))
 			ae.Bytes(nl.TCA_FLOWER_KEY_ETH_TYPE, binary.BigEndian.AppendUint16(nil, unix.ETH_P_8021Q))
 			ae.Nested(nl.TCA_FLOWER_ACT, func(ae *netlink.AttributeEncoder) error {
 				ae.Nested(1, func(ae *netlink.AttributeEncoder) error {
 					ae.String(nl.TCA_ACT_KIND, "skbedit")
 					ae.Nested(nl.TCA_ACT_OPTIONS, func(ae *netlink.AttributeEncoder) error {
 						ae.Bytes(nl.TCA_SKBEDIT_PARMS, parms[:])
-						ae.Uint32(nl.TCA_SKBEDIT_PRIORITY, uint32(pcp))
+						ae.Uint32(nl.TCA_SKBEDIT_PRIORITY, uint32(priority))
 						return nil
 					})
 					return nil

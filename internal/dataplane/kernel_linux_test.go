@@ -60,6 +60,7 @@ func TestKernel(t *testing.T) {
 		t.Run("Learning", testLearning)
 		t.Run("EndStation", testEndStation)
 		t.Run("StreamFilters", testStreamFilters)
+		t.Run("Priorities", testPriorities)
 		t.Run("LaunchHolds", testLaunchHolds)
 		t.Run("Lock", testLock)
 		t.Run("ClockSetBack", testClockSetBack) // the last: time is another afterwards

@@ -59,8 +59,12 @@ type (
 		Classes int
 		Ungated bool // mqprio instead
 	}
-	// InstallClassifier gives tagged frames the skb priority of their PCP.
-	InstallClassifier struct{ Port tsn.Port }
+	// InstallClassifier gives tagged frames the skb priority of their PCP, or 0
+	// if it is guarded.
+	InstallClassifier struct {
+		Port    tsn.Port
+		Guarded tsn.PrioritySet
+	}
 	// SetShaper makes, changes (by handle) or, if Shaper is zero, removes the
 	// cbs of a class.
 	SetShaper struct {
@@ -197,13 +201,13 @@ func (o DelMDB) Do(s *State) {
 // Do leaves a running all-open schedule and nothing else.
 func (o InstallRoot) Do(s *State) {
 	e := s.EgressOf(o.Port)
-	*e = Egress{Port: o.Port, Rooted: true, Classifier: e.Classifier, Hook: e.Hook, Ungated: o.Ungated, MACMerge: e.MACMerge, Oper: AllOpen(o.Classes)}
+	*e = Egress{Port: o.Port, Rooted: true, Classifier: e.Classifier, Guarded: e.Guarded, Hook: e.Hook, Ungated: o.Ungated, MACMerge: e.MACMerge, Oper: AllOpen(o.Classes)}
 }
 
 // Do sets the classifier.
 func (o InstallClassifier) Do(s *State) {
 	e := s.EgressOf(o.Port)
-	e.Classifier, e.Hook = true, true
+	e.Classifier, e.Guarded, e.Hook = true, o.Guarded, true
 }
 
 // Do sets the class's shaper. A class holds one of shaper and launch times.
@@ -330,7 +334,15 @@ func (o InstallRoot) Text(c *Config) string {
 
 // Text prints the op.
 func (o InstallClassifier) Text(c *Config) string {
-	return fmt.Sprintf("tc filter replace dev %s egress flower vlan_prio 0..7 action skbedit priority 0..7", c.ifname(o.Port))
+	return "tc filter replace " + classifierText(c, o.Port, o.Guarded)
+}
+
+func classifierText(c *Config, p tsn.Port, guarded tsn.PrioritySet) string {
+	s := fmt.Sprintf("dev %s egress flower vlan_prio 0..7 skbedit priority 0..7", c.ifname(p))
+	if guarded != 0 {
+		s += fmt.Sprintf(" (0 of %s)", guarded)
+	}
+	return s
 }
 
 // Text prints the op.

@@ -19,6 +19,7 @@ import (
 //	relax                         unlock, and begin flooding
 //	egress                        root, classifier, shapers, then gates
 //	filters                       of streams that come in
+//	priorities                    of streams, then of what is none of them
 //
 // Each group entry thus shrinks before it grows, each FDB entry is at its old
 // or new port or absent, and a port floods only with all its entries in place.
@@ -53,7 +54,9 @@ func Plan(have State, t *Target) (ops []Op, refused []error) {
 			refused = append(refused, err)
 		}
 	}
-	return ops, append(refused, planFilters(&have, t, do)...)
+	refused = append(refused, planFilters(&have, t, do)...)
+	planRules(&have, t, do)
+	return ops, refused
 }
 
 func planPorts(have *State, t *Target, do func(Op)) {
@@ -167,13 +170,13 @@ func planAdd(have *State, t *Target, do func(Op)) {
 func planEgress(have, want Egress, sh shaping, n int, g GateTarget, tol int64) (ops []Op, err error) {
 	if !have.Rooted {
 		ops = append(ops, InstallRoot{want.Port, n, want.Ungated})
-		have = Egress{Port: have.Port, Rooted: true, Ungated: want.Ungated, Classifier: have.Classifier, MACMerge: have.MACMerge, Oper: AllOpen(n)}
+		have = Egress{Port: have.Port, Rooted: true, Ungated: want.Ungated, Classifier: have.Classifier, Guarded: have.Guarded, MACMerge: have.MACMerge, Oper: AllOpen(n)}
 	}
 	if have.MACMerge != want.MACMerge {
 		ops = append(ops, SetMACMerge{want.Port, want.MACMerge})
 	}
-	if !have.Classifier {
-		ops = append(ops, InstallClassifier{want.Port})
+	if !have.Classifier || have.Guarded != want.Guarded {
+		ops = append(ops, InstallClassifier{want.Port, want.Guarded})
 	}
 	want.Shapers = sh.between(have.Oper, want.Admin)
 	shapers, grafted := planClasses(have, want)

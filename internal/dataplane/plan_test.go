@@ -99,8 +99,23 @@ func drawDesired(t *rapid.T, base int64) tsn.DesiredState {
 		}
 		d.Egress = append(d.Egress, e)
 		d.Filters = append(d.Filters, drawFilters(t, p)...)
+		if flag() {
+			d.Priorities = append(d.Priorities, drawPriorities(t, p))
+		}
 	}
 	return d
+}
+
+func drawPriorities(t *rapid.T, p tsn.Port) tsn.PriorityRules {
+	var all []tsn.StreamHandle
+	for n := range byte(4) {
+		all = append(all, tsn.StreamHandle{Address: tsn.MAC{0x73, 0, 0, 0, 0, n}, VID: 10 + 10*tsn.VID(n/2), PCP: 2 + tsn.PCP(n)%2})
+	}
+	r := tsn.PriorityRules{Port: p, Guarded: 0b1100, Leaving: subset(t, all, "leaving")}
+	if rapid.Bool().Draw(t, "boundary") {
+		r.Regenerated, r.Entering = 0b1100, subset(t, all, "entering")
+	}
+	return r
 }
 
 // drawFilters draws filters without gates: those of different streams may
@@ -182,6 +197,57 @@ func meddle(t *rapid.T, s *dataplane.State) {
 	b.MDB = slices.DeleteFunc(b.MDB, func(g dataplane.GroupPort) bool { return g.VID != 99 })
 	b.MDB = append(b.MDB, dataplane.GroupPort{Group: tsn.MAC{0x73, 9}, VID: 10, Port: 2})
 	s.Egress[0] = dataplane.Egress{Port: 1, Root: "prio"}
+	s.Rules = slices.DeleteFunc(s.Rules, func(r dataplane.Rule) bool { return r.Port == 1 })
+	for i := range s.Rules {
+		s.Rules[i].Odd = rapid.Bool().Draw(t, "odd rule")
+	}
+}
+
+func checkRules(t interface{ Fatalf(string, ...any) }, s dataplane.State, d tsn.DesiredState) {
+	var want []dataplane.Rule
+	add := func(p tsn.Port, kind dataplane.RuleKind, hs ...tsn.StreamHandle) {
+		for _, h := range hs {
+			want = append(want, dataplane.Rule{Port: p, Kind: kind, Handle: h})
+		}
+	}
+	for _, r := range d.Priorities {
+		if got := s.EgressOf(r.Port).Guarded; got != r.Guarded {
+			t.Fatalf("port %d guards %s, want %s", r.Port, got, r.Guarded)
+		}
+		add(r.Port, dataplane.RuleAdmit, r.Leaving...)
+		add(r.Port, dataplane.RuleExempt, r.Entering...)
+		in := []tsn.VID{0}
+		for _, p := range d.Bridge.Ports {
+			for _, v := range p.VLANs {
+				if p.Port == r.Port {
+					in = append(in, v.VID)
+				}
+			}
+		}
+		for _, v := range in {
+			for pcp := range tsn.PCP(8) {
+				if r.Regenerated.Has(pcp) {
+					add(r.Port, dataplane.RuleRegenerate, tsn.StreamHandle{VID: v, PCP: pcp})
+				}
+			}
+		}
+	}
+	type place struct {
+		port   tsn.Port
+		kind   dataplane.RuleKind
+		number uint32
+	}
+	numbers := map[place]bool{}
+	for i, r := range s.Rules {
+		at := place{r.Port, r.Kind, r.Number}
+		if r.Number == 0 || numbers[at] || i >= len(want) || want[i].Port != r.Port || want[i].Kind != r.Kind || want[i].Handle != r.Handle || r.Odd {
+			t.Fatalf("rule %d: %+v, want %+v", i, s.Rules, want)
+		}
+		numbers[at] = true
+	}
+	if len(want) != len(s.Rules) {
+		t.Fatalf("%d rules, want %d", len(s.Rules), len(want))
+	}
 }
 
 // checkEqual compares the parts directly, without Plan.
@@ -227,6 +293,7 @@ func checkEqual(t interface{ Fatalf(string, ...any) }, s dataplane.State, d tsn.
 	if !slices.Equal(s.Bridge.MDB, mdb) {
 		t.Fatalf("MDB %v, want %v", s.Bridge.MDB, mdb)
 	}
+	checkRules(t, s, d)
 	for _, p := range d.Bridge.Ports {
 		i := slices.IndexFunc(s.Bridge.Ports, func(b dataplane.BridgePort) bool { return b.Port == p.Port })
 		got := s.Bridge.Ports[i]

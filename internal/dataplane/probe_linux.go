@@ -72,8 +72,9 @@ func (p *probed) run() error {
 		}
 	}
 	note(FeatureVLANFiltering, p.bridge(c, note))
-	note(FeatureClassifier, c.setFilters(a, 0, false))
+	note(FeatureClassifier, c.setFilters(a, 0, 0, false))
 	c.probeFilters(a, note)
+	note(FeatureRegeneration, c.probeRules(a))
 	note(FeatureKeepBack, c.send(keepBackRequest(a, []tsn.ControlFrames{{Group: tsn.MAC{1}}})))
 	note(FeatureCBS, c.setPrio(a, prioHandle, netlinkRoot))
 	note(FeatureCBS, c.setQdisc(netlink.Create|netlink.Replace, a, cbsHandle, prioHandle|1, "cbs",

@@ -210,7 +210,7 @@ func batchLen(ops []Op) int {
 
 func batchable(o Op) bool {
 	switch o.(type) {
-	case SetFlags, SetVLAN, DelVLAN, SetFDB, AgeFDB, DelFDB, AddMDB, DelMDB, SetFilter, DelFilter:
+	case SetFlags, SetVLAN, DelVLAN, SetFDB, AgeFDB, DelFDB, AddMDB, DelMDB, SetFilter, DelFilter, SetRule, DelRule:
 		return true
 	}
 	return false

@@ -14,6 +14,8 @@ type State struct {
 	Egress []Egress
 	// Filters are the stream filters on what comes in.
 	Filters []Filter
+	// Rules are those of priorities, on what comes in and what leaves.
+	Rules []Rule
 }
 
 // Bridge is the bridge and its configured ports.
@@ -74,8 +76,9 @@ type Egress struct {
 	// Root describes any other root qdisc in the way, "" if it is the default.
 	Root        string
 	Classifier  bool
-	Ungated     bool // the root is mqprio, as Offload Ungated wants it
-	Hook        bool // the port has the qdisc that filters hang on
+	Guarded     tsn.PrioritySet // which the classifier leaves to streams
+	Ungated     bool            // the root is mqprio, as Offload Ungated wants it
+	Hook        bool            // the port has the qdisc that filters hang on
 	Oper, Admin *Schedule
 	Shapers     [tsn.MaxTrafficClasses]Shaper
 	Launch      [tsn.MaxTrafficClasses]tsn.LaunchTime
@@ -188,7 +191,7 @@ func (s *Schedule) allOpen(n int) bool {
 
 // Clone returns a deep copy.
 func (s State) Clone() State {
-	out := State{Egress: slices.Clone(s.Egress), Filters: slices.Clone(s.Filters)}
+	out := State{Egress: slices.Clone(s.Egress), Filters: slices.Clone(s.Filters), Rules: slices.Clone(s.Rules)}
 	if s.Bridge != nil {
 		b := *s.Bridge
 		b.Self, b.FDB, b.MDB = slices.Clone(b.Self), slices.Clone(b.FDB), slices.Clone(b.MDB)
@@ -205,6 +208,7 @@ func (s State) Clone() State {
 func (s *State) Sort() {
 	slices.SortFunc(s.Egress, func(a, b Egress) int { return cmp.Compare(a.Port, b.Port) })
 	slices.SortFunc(s.Filters, compareFilter)
+	slices.SortFunc(s.Rules, compareRule)
 	b := s.Bridge
 	if b == nil {
 		return

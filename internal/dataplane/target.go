@@ -47,7 +47,7 @@ const (
 // kernel can do, and converts base times. Every fault found is reported.
 func NewTarget(k Backend, d tsn.DesiredState) (*Target, error) {
 	t := &Target{Classes: k.Config().ClassMap.Classes(), Tol: k.Config().tolerance(), shaping: map[tsn.Port]shaping{}}
-	errs := slices.Concat(t.bridge(k, d.Bridge), t.egress(k, d.Egress), t.filters(k, d.Filters))
+	errs := slices.Concat(t.bridge(k, d.Bridge), t.egress(k, d.Egress), t.filters(k, d.Filters), t.rules(k, d.Priorities))
 	if len(errs) > 0 {
 		return nil, errors.Join(errs...)
 	}

@@ -20,6 +20,9 @@ func (s State) Text(c *Config) string {
 	for _, f := range s.Filters {
 		fmt.Fprintf(&b, "filter %s\n", f.text(c))
 	}
+	for _, r := range s.Rules {
+		fmt.Fprintf(&b, "filter %s\n", r.text(c))
+	}
 	return b.String()
 }
 
@@ -104,6 +107,6 @@ func (e *Egress) text(b *strings.Builder, c *Config) {
 		fmt.Fprintf(b, "  mac merge %s\n", e.MACMerge)
 	}
 	if e.Classifier {
-		fmt.Fprintf(b, "filter dev %s egress flower vlan_prio 0..7 skbedit priority 0..7\n", dev)
+		fmt.Fprintf(b, "filter %s\n", classifierText(c, e.Port, e.Guarded))
 	}
 }

@@ -195,6 +195,7 @@ func (k *Kernel) Check(p tsn.Port, feature string) error {
 		dataplane.FeatureLocked: b.NoLocked, dataplane.FeatureCBS: b.NoCBS, dataplane.FeatureOffload: !b.Device,
 		dataplane.FeatureMACMerge: !b.MACMerge, dataplane.FeaturePreemption: !b.Device,
 		dataplane.FeatureStreamFilter: b.NoFilters, dataplane.FeatureStreamGate: b.NoFilters,
+		dataplane.FeatureRegeneration: b.NoFilters,
 	}
 	if lacks[feature] {
 		return &dataplane.UnsupportedError{Feature: feature, Port: p, Why: "the " + b.Name + " driver refuses it"}
@@ -208,7 +209,7 @@ func (k *Kernel) Features() []dataplane.Feature {
 	for _, p := range k.cfg.Ports {
 		for _, f := range []string{
 			dataplane.FeatureLocked, dataplane.FeatureCBS, dataplane.FeatureOffload, dataplane.FeatureMACMerge,
-			dataplane.FeatureStreamFilter, dataplane.FeatureStreamGate,
+			dataplane.FeatureStreamFilter, dataplane.FeatureStreamGate, dataplane.FeatureRegeneration,
 		} {
 			line := dataplane.Feature{Name: f, Port: p.Port}
 			if err := k.Check(p.Port, f); err != nil {

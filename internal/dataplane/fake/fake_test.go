@@ -31,6 +31,7 @@ var states = []struct {
 	{"7-edge", tsn.DesiredState{Bridge: &tsn.BridgeState{OwnedVIDs: []tsn.VID{101}, Ports: []tsn.BridgePort{
 		{Port: 1, Learning: true, Flood: true, McastFlood: true, BcastFlood: true, VLANs: []tsn.PortVLAN{{VID: 101, PVID: true, Untagged: true}}},
 	}}}},
+	{"8-guarded", guarded(fabric(nil))},
 }
 
 func fabric(g *tsn.GateControlList) tsn.DesiredState {
@@ -65,6 +66,13 @@ func filtered(d tsn.DesiredState, gate bool) tsn.DesiredState {
 	if d.Filters = append(d.Filters, tsn.NewStreamFilter(2, s)); gate {
 		d.Filters[0].Gate = tsn.NewStreamGate(tsn.PTPTime{NS: 1_000_000_000}, s.Interval, tsn.Span{Start: 300_000, End: 500_000})
 	}
+	return d
+}
+
+// guarded leaves SR queues to streams, of which port 2 lets one in.
+func guarded(d tsn.DesiredState) tsn.DesiredState {
+	held := []tsn.StreamHandle{{Address: tsn.MAC{0x91, 0xe0, 0xf0, 0, 0x0e, 0x80}, VID: 101, PCP: 3}}
+	d.Priorities = []tsn.PriorityRules{{Port: 1, Guarded: 0b1100, Leaving: held}, {Port: 2, Guarded: 0b1100, Regenerated: 0b1100, Entering: held}}
 	return d
 }
 
