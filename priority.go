@@ -49,6 +49,8 @@ type PriorityRules struct {
 	// streams of Entering keep theirs.
 	Regenerated PrioritySet
 	Entering    []StreamHandle // ascending
+	// VLANs in which frames may come in, where the switch knows of none (ascending).
+	VLANs []VID
 }
 
 // CompareStreamHandles orders by VLAN, destination, priority, source.

@@ -103,12 +103,14 @@ type bridge struct {
 	held          usage
 	now           tsn.Instant
 	counters      MSRPCounters
+	told          []PortBoundary // by the last Boundaries
 }
 
 // bridgePort is what MSRP knows of a port.
 type bridgePort struct {
 	*mrp.Participant
 	started, blocked bool
+	startedAt        tsn.Instant
 	spokenTo         bool // its neighbour has been heard to speak version 1
 	capable          bool
 	rate             tsn.Rate // at which latency was taken
@@ -193,7 +195,7 @@ func (b *bridge) step(now tsn.Instant, ev tsn.Event) {
 }
 
 func (b *bridge) deadline() tsn.Instant {
-	d := tsn.Never
+	d := b.nextSilence()
 	for i := range b.ports {
 		d = min(d, b.ports[i].Deadline())
 	}
@@ -236,7 +238,7 @@ func (b *bridge) link(now tsn.Instant, i int) {
 	p, up := &b.ports[i], b.Instance.ports[i].up
 	switch {
 	case up && !p.started:
-		p.started, p.latency = true, nil
+		p.started, p.startedAt, p.latency = true, now, nil
 		p.spokenTo = false
 		p.SetVersion(b.Instance.ports[i].Version)
 		p.Start(now)
@@ -407,6 +409,7 @@ func (b *bridge) settle() {
 	}
 	b.publish()
 	b.askForTrees()
+	b.tellBoundaries()
 }
 
 // batch takes the streams to be looked at, the more important first.

@@ -141,7 +141,7 @@ func (t *Target) addRules(p tsn.Port, kind RuleKind, hs []tsn.StreamHandle) {
 // regenerated are the priorities in each VLAN that frames may come in with:
 // those of the port, and 0, of which the bridge keeps the priority.
 func (t *Target) regenerated(p tsn.PriorityRules) (out []tsn.StreamHandle) {
-	vids := []tsn.VID{0}
+	vids := append([]tsn.VID{0}, p.VLANs...)
 	if t.Bridge != nil {
 		for _, v := range t.Bridge.port(p.Port).VLANs {
 			vids = append(vids, v.VID)

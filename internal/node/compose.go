@@ -60,7 +60,7 @@ func (c *Control) compose() {
 		}
 		d.Egress = append(d.Egress, e)
 	}
-	d.Filters = c.filters
+	d.Filters, d.Priorities = c.filters, c.priorityRules()
 	c.effects = append(c.effects, Desired{State: d, Forwarding: c.forward, Gates: gates})
 }
 

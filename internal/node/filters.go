@@ -62,20 +62,18 @@ func sameGate(a, b *tsn.StreamGate) bool {
 // streamFilters are those of the reserved streams whose talker is attached
 // here: at fabric ports the bridge before has filtered already.
 func (c *Control) streamFilters() (out []tsn.StreamFilter) {
-	if c.bridge == nil {
-		return nil
-	}
 	type place struct {
 		port   tsn.Port
 		handle tsn.StreamHandle
 	}
 	taken := map[place]bool{}
 	for _, s := range c.SRP.Streams() {
-		p, ok := c.attached(s.Stream.Talker, s.Stream.VID)
-		if !ok {
+		p, ok := c.comesIn(s)
+		if !ok || c.filterMode(p) == FilterOff {
 			continue
 		}
 		f := tsn.NewStreamFilter(p, s.Stream)
+		f.Meter.CBS = max(f.Meter.CBS, c.burst(p, f.Meter.CIR))
 		at := place{p, f.StreamHandle}
 		if taken[at] { // frames tell them apart by nothing
 			continue
@@ -90,16 +88,25 @@ func (c *Control) streamFilters() (out []tsn.StreamFilter) {
 	return out
 }
 
-// attached is the port with filters that a station is behind.
-func (c *Control) attached(talker tsn.MAC, vid tsn.VID) (tsn.Port, bool) {
+// stationPort is the port that a station is behind.
+func (c *Control) stationPort(talker tsn.MAC, vid tsn.VID) (tsn.Port, bool) {
 	i, ok := slices.BinarySearchFunc(c.bridge.FDB, talker, func(e tsn.FDBEntry, m tsn.MAC) int {
 		return cmp.Or(cmp.Compare(e.VID, vid), bytes.Compare(e.MAC[:], m[:]))
 	})
 	if !ok {
 		return tsn.NoPort, false
 	}
-	p := c.bridge.FDB[i].Port
-	return p, c.filterMode(p) != FilterOff
+	return c.bridge.FDB[i].Port, true
+}
+
+// burst is what a talker may save up at a port, in octets.
+func (c *Control) burst(p tsn.Port, rate tsn.Rate) uint32 {
+	for _, l := range c.classes {
+		if l.Port == p {
+			return uint32(min(int64(rate)*l.FilterBurst/8_000_000, 1<<31)) // kbit/s for so many ns
+		}
+	}
+	return 0
 }
 
 func (c *Control) filterMode(p tsn.Port) FilterMode {

@@ -59,6 +59,9 @@ type PortClasses struct {
 	Launch      [tsn.MaxTrafficClasses]tsn.LaunchTime
 	// Filters is what becomes of streams that come in by an edge port.
 	Filters FilterMode
+	// FilterBurst is for how long, in ns, a talker may save up what it has reserved
+	// and then send it at once; what it may send in two intervals it may in any case.
+	FilterBurst int64
 }
 
 // SetUnlocked is an event of Control: the ports whose driver was found to have
@@ -111,6 +114,8 @@ type Control struct {
 	// filters are wanted of streams that come in; see filters.go.
 	filters     []tsn.StreamFilter
 	streamGates []StreamGate
+	guard       guard
+	boundaries  []srp.PortBoundary
 	msrp        msrpWiring
 	registrar   registrar
 	takesMSRP   bool
@@ -142,7 +147,7 @@ func NewControl(cfg Config) (*Control, error) {
 		return nil, errors.New("node: ports must be ascending, each once")
 	}
 	c := &Control{
-		classMap: cfg.ClassMap, ports: cfg.Ports, unshaped: cfg.Unshaped, classes: cfg.Classes, self: cfg.SelfVLANs,
+		guard: guardOf(cfg), classMap: cfg.ClassMap, ports: cfg.Ports, unshaped: cfg.Unshaped, classes: cfg.Classes, self: cfg.SelfVLANs,
 		shared: cfg.Shared, gates: map[tsn.Port]qbv.GatesChanged{},
 	}
 	var err error
@@ -258,6 +263,9 @@ func (c *Control) take(effects []tsn.Effect) (changed bool) {
 		case srp.RegisteredGroups:
 			c.registrar.groups = e
 			c.registrar.moved, changed = true, true
+		case srp.Boundaries:
+			c.boundaries = e.Ports
+			changed = true
 		case srp.TreesWanted:
 			c.msrp.wanted, c.msrp.wantedMoved = e, true
 		case qbv.GatesChanged:
