@@ -344,6 +344,9 @@ func (q QBV) check(d *document) {
 	within(d, "qbv.maxCycle", q.MaxCycle, 10e3, 10e9)
 	d.oneOf("qbv.offload", q.Offload, OffloadNone, OffloadTxTime, OffloadFull, OffloadUngated)
 	within(d, "qbv.filterMargin", q.FilterMargin, 0, 100e6)
-	d.oneOf("qbv.filters", q.Filters, FilterOff, FilterPolice, FilterGate)
+	if q.Filters != "" {
+		d.oneOf("qbv.filters", q.Filters, FilterOff, FilterPolice, FilterGate)
+	}
+	within(d, "qbv.filterBurst", q.FilterBurst, 0, 1e9)
 	within(d, "qbv.leadTime", q.LeadTime, 100e6, 60e9)
 }

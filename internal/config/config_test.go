@@ -52,7 +52,7 @@ func TestReference(t *testing.T) {
 	def := DefaultDaemon()
 	got := *c
 	got.SPB.BaseVIDs, got.SPB.Services = nil, nil
-	got.SRP.StreamVID, got.SRP.Classes = 0, nil
+	got.SRP.StreamVID, got.SRP.Classes, got.QBV.Filters = 0, nil, ""
 	for _, s := range []struct {
 		name      string
 		want, got any

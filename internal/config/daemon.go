@@ -273,7 +273,9 @@ type QBV struct {
 	Offload     string   `yaml:"offload"`  // none, txtime-assist, full: of ports that do not say
 	LeadTime    Duration `yaml:"leadTime"` // from stage to base time
 	// Filters is what edge ports keep of streams that come in: see FilterOff.
-	Filters string `yaml:"filters"`
+	Filters string `yaml:"filters,omitempty"` // "": see FilterMode
+	// FilterBurst is what a talker may save up of its reservation.
+	FilterBurst Duration `yaml:"filterBurst"`
 	// FilterMargin is by how much a stream's window is wider for the gate it
 	// comes in by, at both ends.
 	FilterMargin Duration `yaml:"filterMargin"`
@@ -315,7 +317,7 @@ func DefaultDaemon() Daemon {
 			SyncReceiptTimeout: 3, AnnounceReceiptTimeout: 3, AllowedLostResponses: 9, AllowedFaults: 9,
 			Clock: Clock{Kind: "virtual"}, GateOffsetBound: 1e6,
 		},
-		QBV: QBV{GuardOctets: 1542, MaxCycle: 1e9, Offload: "none", LeadTime: 2e9, Filters: FilterOff, FilterMargin: 250e3},
+		QBV: QBV{GuardOctets: 1542, MaxCycle: 1e9, Offload: "none", LeadTime: 2e9, FilterBurst: 2e6, FilterMargin: 250e3},
 		SRP: SRP{Timers: MRPTimers{Profile: "standard"}, MaxStreams: 512, MaxGroups: 512, MaxOwners: 64, Shares: Shares{SR: 75, Scheduled: 75, Total: 75}},
 	}
 }

@@ -10,6 +10,18 @@ const (
 	FilterGate   = "gate"
 )
 
+// FilterMode is the word in force: without one talkers are policed where they
+// reserve by MSRP.
+func (c *Daemon) FilterMode() string {
+	switch {
+	case c.QBV.Filters != "":
+		return c.QBV.Filters
+	case c.SRP.MSRP:
+		return FilterPolice
+	}
+	return FilterOff
+}
+
 // Launch gives the scheduled class of an end station's port launch times
 // (SO_TXTIME). Every frame of the class needs one then.
 type Launch struct {

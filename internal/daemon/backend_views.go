@@ -303,7 +303,7 @@ func (d *Daemon) counters(s *snapshot) []api.NamedCounter {
 	for _, c := range d.ports.Counters() {
 		add("link_"+c.Protocol.String(), c.Port, c)
 	}
-	if kernel, err := d.kernel.Counters(); err == nil && d.cfg.QBV.Filters != config.FilterOff {
+	if kernel, err := d.kernel.Counters(); err == nil && d.cfg.FilterMode() != config.FilterOff {
 		for _, p := range kernel {
 			add("stream_filter", p.Port, sumFilters(p.Filters))
 		}

@@ -60,9 +60,9 @@ func wantsFeature(c *config.Daemon, p config.Port, feature string) bool {
 	filters := c.HasFabric() && p.Role == "edge"
 	switch feature {
 	case dataplane.FeatureStreamFilter:
-		return filters && c.QBV.Filters != config.FilterOff
+		return filters && c.FilterMode() != config.FilterOff
 	case dataplane.FeatureStreamGate:
-		return filters && c.QBV.Filters == config.FilterGate
+		return filters && c.FilterMode() == config.FilterGate
 	case dataplane.FeatureLaunchTime:
 		return p.Launch != nil
 	}
@@ -114,7 +114,7 @@ func streamGates(h *heldSchedule, margin int64) (out []node.StreamGate) {
 // tellStreamGates tells the control machine when streams come in by the
 // schedule that runs, or is about to. It needs the held lock.
 func (d *Daemon) tellStreamGates() {
-	if d.cfg.QBV.Filters == config.FilterGate {
+	if d.cfg.FilterMode() == config.FilterGate {
 		d.control.post(node.SetStreamGates{Gates: streamGates(d.held.Schedule, int64(d.cfg.QBV.FilterMargin))})
 	}
 }

@@ -30,6 +30,7 @@ func Of(c *config.Daemon) (node.Config, error) {
 		n.Ports = append(n.Ports, p.Port)
 		n.Classes = append(n.Classes, node.PortClasses{
 			Port: p.Port, MaxSDU: p.MaxSDUs(), Preemptible: p.Preemptible(), Launch: p.LaunchTimes(), Filters: filterMode(c, p),
+			FilterBurst: int64(c.QBV.FilterBurst),
 		})
 	}
 	if c.HasFabric() {
@@ -65,9 +66,9 @@ func filterMode(c *config.Daemon, p config.Port) node.FilterMode {
 	switch {
 	case p.Role != "edge":
 		return node.FilterOff
-	case c.QBV.Filters == config.FilterGate:
+	case c.FilterMode() == config.FilterGate:
 		return node.FilterGate
-	case c.QBV.Filters == config.FilterPolice:
+	case c.FilterMode() == config.FilterPolice:
 		return node.FilterPolice
 	}
 	return node.FilterOff
