@@ -57,7 +57,7 @@ func filtersDegraded(c *config.Daemon, features []dataplane.Feature) (out []stri
 }
 
 func wantsFeature(c *config.Daemon, p config.Port, feature string) bool {
-	filters := c.HasFabric() && p.Role == "edge"
+	filters := c.Role == config.RoleBridge && p.Role == "edge"
 	switch feature {
 	case dataplane.FeatureStreamFilter:
 		return filters && c.FilterMode() != config.FilterOff
