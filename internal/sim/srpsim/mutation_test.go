@@ -1,0 +1,140 @@
+package srpsim
+
+import (
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+var mutationsFlag = flag.String("mutations", "", `which planted bugs TestMutations tries: "all", or part of a name; otherwise a few`)
+
+// Not in the list, because a LeaveAll repairs what they break before anybody
+// looks: a New that is said once, a restart that asks nobody. Tests by clause in
+// package mrp have these.
+
+// mutation is a bug planted in package srp or srp/mrp: one text replaced by
+// another in a copy of one file. The trial, built with that copy, has to fail.
+type mutation struct {
+	name     string
+	file     string
+	old, new string
+}
+
+var mutations = []mutation{
+	// Who has declared what: 802.1Q clause 10.
+	{"registrations do not age", "mrp/table.go", "a.reg.leave <= now; a = a.next", "a.reg.leave <= now && false; a = a.next"},
+	{"who is asked to declare again does not", "mrp/participant.go", "			p.leftAll(now, a)\n		}\n	})\n}", "		}\n	})\n}"},
+	{"a LeaveAll ages all types and asks for the first", "mrp/transmit.go", "		if leaveAll {\n", "		if leaveAll && t.Type == 1 {\n"},
+	{"who stopped is still registered", "mrp/participant.go", "	p.attrs.each(func(a *attribute) {\n		p.gone(a)\n", "	p.attrs.each(func(a *attribute) {\n"},
+	{"a Leave is not said", "mrp/applicant.go", "case sayLeave:\n		return Lv", "case sayLeave:\n		return In"},
+	// Which way, and what is said there: 35.2.4.
+	{"trees that change are not followed", "msrp.go", "if slices.ContainsFunc(s.talkers, moved) {", "if false && slices.ContainsFunc(s.talkers, moved) {"},
+	{"blocked ports are declared to", "propagate.go", "	return !p.blocked\n}", "	return true\n}"},
+	{"a stream comes in anywhere", "propagate.go", "		return !b.ports[t.port].blocked\n", "		return true\n"},
+	{"the old talker declaration stays", "propagate.go", "		p.Leave(b.now, o.declared)\n", ""},
+	{"a failure has no bridge", "propagate.go", "d.Failed, d.BridgeID, d.FailureCode = true, b.cfg.BridgeID, code", "d.Failed, d.FailureCode = true, code"},
+	{"who hears of a failure is ready", "merge.go", "if failed && wants(p) {", "if false && failed && wants(p) {"},
+	{"ready and failed are ready", "merge.go", "		mrp.ListenerReady, mrp.ListenerReadyFailed, mrp.ListenerReady, mrp.ListenerReadyFailed,\n", "		mrp.ListenerReady, mrp.ListenerReady, mrp.ListenerReady, mrp.ListenerReadyFailed,\n"},
+	{"the answer to a talker stays", "propagate.go", "if s.answered != none && s.answered != to {", "if false && s.answered != to {"},
+	// What is reserved.
+	{"there is always room", "reserve.go", "		return b.checkRoom(s, q)\n", "		return tsn.FailureNone\n"},
+	{"a listener that leaves keeps its stream", "propagate.go", "case d.Failed || !wants(o.asked()):", "case d.Failed:"},
+	{"what is given back is offered to nobody", "propagate.go", "!cameFailed && !o.held && (shared || ports[q].moved)", "!cameFailed && !o.held && shared"},
+	{"a link that became slower keeps all", "msrp.go", "	b.trim(i)\n", ""},
+	{"a link that is down keeps all", "msrp.go", "b.indicated(i, p.Stop())", "p.Stop()"},
+	{"a boundary port is as good as any", "reserve.go", "case b.boundary(q, class):", "case b.boundary(q, class) && false:"},
+	{"who is pushed aside is not told", "reserve.go", "		b.release(v, q)\n		b.dirty[v.id] = true\n", "		b.release(v, q)\n"},
+	{"a stream that moves keeps its old ports", "propagate.go", "	if t != nil && s.in == t.port && s.wish", "	if t != nil && s.in != none && s.wish"},
+	{"the data plane is told of streams that are not held", "msrp.go", "		if o.held {\n			out = append", "		if o.declared.Type != 0 {\n			out = append"},
+}
+
+// few are tried when nothing else is asked for.
+var few = []string{"what is given back is offered to nobody", "registrations do not age"}
+
+// mutationSeeds are played in each topology and mode; the first failure is enough.
+const mutationSeeds = 5
+
+// TestMutations: the trial notices bugs.
+func TestMutations(t *testing.T) {
+	root, err := filepath.Abs("../../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range mutations {
+		source := filepath.Join(root, "srp", m.file)
+		text, err := os.ReadFile(source)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := strings.Count(string(text), m.old); n != 1 {
+			t.Errorf("%s: srp/%s has the text to replace %d times", m.name, m.file, n)
+			continue
+		}
+		if wanted(m.name) {
+			t.Run(strings.ReplaceAll(m.name, " ", "_"), func(t *testing.T) {
+				m.try(t, source, strings.Replace(string(text), m.old, m.new, 1))
+			})
+		}
+	}
+}
+
+func wanted(name string) bool {
+	switch *mutationsFlag {
+	case "":
+		for _, f := range few {
+			if f == name {
+				return !testing.Short()
+			}
+		}
+		return false
+	case "all":
+		return true
+	}
+	return strings.Contains(name, *mutationsFlag)
+}
+
+func (m mutation) try(t *testing.T, source, text string) {
+	dir := t.TempDir()
+	write := func(name string, b []byte) string {
+		p := filepath.Join(dir, name)
+		if err := os.WriteFile(p, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	overlay, err := json.Marshal(map[string]any{"Replace": map[string]string{source: write("mutant.go", []byte(text))}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	binary := filepath.Join(dir, "mutant.test")
+	if out, err := exec.Command("go", "test", "-c", "-vet=off", "-overlay", write("overlay.json", overlay), "-o", binary, ".").CombinedOutput(); err != nil {
+		t.Fatalf("%s does not build: %v\n%s", m.name, err, out)
+	}
+	out, err := exec.Command(binary, "-test.run", "^TestTrial$", "-seeds", fmt.Sprint(mutationSeeds), "-test.failfast", "-test.timeout", "10m").CombinedOutput()
+	var exit *exec.ExitError
+	switch {
+	case err == nil:
+		t.Errorf("nobody noticed: %s", m.name)
+	case !errors.As(err, &exit):
+		t.Fatal(err)
+	default:
+		t.Logf("%s: %s", m.name, firstFailure(string(out)))
+	}
+}
+
+// firstFailure is what the mutant's trial says first, but for what went well.
+func firstFailure(out string) string {
+	for line := range strings.Lines(out) {
+		line = strings.TrimSpace(line)
+		if strings.HasPrefix(line, "panic:") || strings.HasPrefix(line, "srpsim_test.go") && !strings.Contains(line, "reserved,") && !strings.Contains(line, "frames,") {
+			return line
+		}
+	}
+	return out
+}
