@@ -23,6 +23,7 @@
 //	msrp.go       MSRP: its events, its ports' participants, rounds until nothing changes
 //	propagate.go  MAP (35.2.4): which talker counts, where it is declared, what it is answered
 //	reserve.go    the checks of a talker at a port, failure codes, pre-emption
+//	publish.go    what is held, as the owner's set and as desired state
 //	merge.go      how listeners' declarations merge
 //	domain.go     SR classes, domain boundary ports
 //	proxy.go      stations that speak no MSRP, for which a central configuration speaks

@@ -121,7 +121,8 @@ type Instance struct {
 	counters Counters
 	puts     uint64 // orders owners by their last change
 	effects  []tsn.Effect
-	msrp     *bridge // nil without MSRP
+	told     Reserved // the last one; never changed in place, since others have it
+	msrp     *bridge  // nil without MSRP
 }
 
 var _ tsn.Machine = (*Instance)(nil)
@@ -238,10 +239,7 @@ func (m *Instance) put(ev PutReservations) bool {
 	if ev.Dry {
 		return false
 	}
-	before := m.reserved()
 	m.replace(ev.Owner, ev.Generation, set)
-	if after := m.reserved(); !after.equal(before) {
-		m.emit(after)
-	}
+	m.tell(m.reserved())
 	return true
 }

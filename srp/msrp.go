@@ -98,7 +98,7 @@ type bridge struct {
 	onTree        map[TreeKey][]int     // talkers registered, by the tree they need and by port
 	dirty         map[tsn.StreamID]bool // to be looked at again
 	treesMoved    bool                  // since the last TreesWanted
-	heldMoved     bool                  // since the owner's set was last made
+	heldMoved     map[tsn.StreamID]bool // since the owner's set was last made
 	others        others
 	held          usage
 	now           tsn.Instant
@@ -122,6 +122,7 @@ type bridgePort struct {
 	fanIn            int          // streams held that come in here
 	moved            bool         // load has changed since the last round
 	told             portNews
+	waiting          map[tsn.StreamID]bool
 	talkers, excess  int // registered here, and those of them over the limit
 }
 
@@ -157,11 +158,11 @@ func newBridge(m *Instance, cfg MSRPConfig) (*bridge, error) {
 	}
 	b := &bridge{
 		Instance: m, cfg: cfg, app: mrp.MSRP(), streams: map[tsn.StreamID]*streamState{},
-		byDestination: map[destination][]*streamState{}, trees: map[TreeKey]Tree{}, onTree: map[TreeKey][]int{}, dirty: map[tsn.StreamID]bool{},
+		byDestination: map[destination][]*streamState{}, trees: map[TreeKey]Tree{}, onTree: map[TreeKey][]int{}, dirty: map[tsn.StreamID]bool{}, heldMoved: map[tsn.StreamID]bool{},
 		proxies: map[string]proxies{},
 	}
 	for i, p := range m.ports {
-		b.ports = append(b.ports, bridgePort{capable: !cfg.ASCapable, Participant: mrp.NewParticipant(b.app, mrp.Config{
+		b.ports = append(b.ports, bridgePort{capable: !cfg.ASCapable, waiting: map[tsn.StreamID]bool{}, Participant: mrp.NewParticipant(b.app, mrp.Config{
 			Timers: cfg.Timers, PointToPoint: !p.Shared, MaxAttributes: 4*m.cfg.MaxStreams + 16, Seed: cfg.Seed + uint64(i)<<32,
 		})})
 	}
@@ -425,19 +426,18 @@ func (b *bridge) batch() []*streamState {
 	return out
 }
 
-// touchAffected has those looked at again whose chances on a port have changed.
+// touchAffected has those looked at again whose chances on a port have changed:
+// on one whose load has moved, or on all.
 func (b *bridge) touchAffected(all bool) {
-	any := false
+	moved := slices.ContainsFunc(b.ports, func(p bridgePort) bool { return p.moved })
 	for i := range b.ports {
-		any = any || b.ports[i].moved
-	}
-	for id, s := range b.streams {
-		if any && s.affected(b.ports, all) {
-			b.dirty[id] = true
+		p := &b.ports[i]
+		if p.moved || moved && all {
+			for id := range p.waiting {
+				b.dirty[id] = true
+			}
 		}
-	}
-	for i := range b.ports {
-		b.ports[i].moved = false
+		p.moved = false
 	}
 }
 
@@ -445,38 +445,6 @@ func (b *bridge) touchAffected(all bool) {
 func (b *bridge) tight() bool {
 	return b.cfg.MaxFanIn > 0 || b.held.streams+b.others.streams >= b.Instance.cfg.MaxStreams ||
 		b.held.groups+b.others.groups >= b.Instance.cfg.MaxGroups
-}
-
-// publish makes the owner's set of what is held, and forgets what is over.
-func (b *bridge) publish() {
-	if !b.heldMoved {
-		return
-	}
-	b.heldMoved = false
-	before := b.reserved()
-	var set []tsn.Reservation
-	for _, s := range b.sorted() {
-		if s.held > 0 {
-			set = append(set, tsn.Reservation{Stream: s.request, Ports: b.heldPorts(s)})
-		}
-	}
-	b.puts++
-	b.owners[MSRPOwner] = &owner{generation: b.puts, changed: b.puts, set: set}
-	if set == nil {
-		delete(b.owners, MSRPOwner)
-	}
-	if after := b.reserved(); !after.equal(before) {
-		b.emit(after)
-	}
-}
-
-func (b *bridge) heldPorts(s *streamState) (out []tsn.Port) {
-	for q, o := range s.out {
-		if o.held {
-			out = append(out, b.Instance.ports[q].Port)
-		}
-	}
-	return out
 }
 
 func (b *bridge) sorted() []*streamState {

@@ -55,6 +55,7 @@ type outPort struct {
 	latency   uint32
 	grown     bool
 	preempted bool
+	waits     bool // is in bridgePort.waiting
 }
 
 // talker takes the registration of a talker attribute or its end.
@@ -128,17 +129,20 @@ func (s *streamState) rank() uint8 {
 	return 1
 }
 
-// affected reports whether a change of the ports' loads, or of shared limits,
-// may change what is declared.
-func (s *streamState) affected(ports []bridgePort, shared bool) bool {
-	for q := range s.out {
-		o := &s.out[q]
-		cameFailed := o.said.Failed && o.code == tsn.FailureNone
-		if o.declared.Type != 0 && !cameFailed && !o.held && (shared || ports[q].moved) {
-			return true
-		}
+// wait notes whether a change of a port's load, or of limits that ports share,
+// may change what is declared there.
+func (b *bridge) wait(s *streamState, q int) {
+	o, p := &s.out[q], &b.ports[q]
+	cameFailed := o.said.Failed && o.code == tsn.FailureNone
+	waits := o.declared.Type != 0 && !cameFailed && !o.held
+	if waits == o.waits {
+		return
 	}
-	return false
+	if o.waits = waits; waits {
+		p.waiting[s.id] = true
+	} else {
+		delete(p.waiting, s.id)
+	}
 }
 
 func (s *streamState) over() bool {
@@ -188,9 +192,10 @@ func (b *bridge) evaluate(s *streamState) {
 	for q := range s.out {
 		if t == nil || !b.goesOut(t, q) {
 			b.withdraw(s, q)
-			continue
+		} else {
+			b.offer(s, t, q, changed)
 		}
-		b.offer(s, t, q, changed)
+		b.wait(s, q)
 	}
 	b.answerTalker(s, t)
 	if s.over() {

@@ -188,7 +188,7 @@ func (b *bridge) release(s *streamState, q int) {
 }
 
 func (b *bridge) changed(s *streamState, q int, kind string) {
-	b.heldMoved, b.ports[q].moved = true, true
+	b.heldMoved[s.id], b.ports[q].moved = true, true
 	b.emit(tsn.Notice{Kind: kind, Port: b.Instance.ports[q].Port, Detail: s.id.String()})
 }
 

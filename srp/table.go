@@ -113,15 +113,8 @@ func (m *Instance) loads(name string, set []tsn.Reservation) map[tsn.Port]load {
 
 // reserved is the desired state of the table as it stands.
 func (m *Instance) reserved() Reserved {
-	var out Reserved
 	loads := m.loads("", nil)
-	for _, p := range m.ports {
-		l, s := loads[p.Port], PortSlopes{Port: p.Port}
-		s.IdleSlope[tsn.ClassSRB], s.IdleSlope[tsn.ClassSRA] = l[tsn.ClassSRB], l[tsn.ClassSRA]
-		if s.IdleSlope != (load{}) {
-			out.Slopes = append(out.Slopes, s)
-		}
-	}
+	out := Reserved{Slopes: m.slopes(func(i int) load { return loads[m.ports[i].Port] })}
 	var groups []tsn.Reservation
 	for _, o := range m.owners {
 		for _, r := range o.set {
@@ -130,16 +123,40 @@ func (m *Instance) reserved() Reserved {
 			}
 		}
 	}
-	slices.SortFunc(groups, func(a, b tsn.Reservation) int {
-		x, y := a.Stream, b.Stream
-		return cmp.Or(cmp.Compare(x.VID, y.VID), bytes.Compare(x.DestinationAddress[:], y.DestinationAddress[:]))
-	})
+	slices.SortFunc(groups, func(a, b tsn.Reservation) int { return compareEntries(entryOf(a), entryOf(b)) })
 	for _, r := range groups {
-		s := r.Stream
-		out.MDB = append(out.MDB, tsn.MDBEntry{Group: s.DestinationAddress, VID: s.VID, Ports: slices.Clone(r.Ports)})
-		out.Talkers = append(out.Talkers, s.Talker)
+		out.MDB, out.Talkers = append(out.MDB, entryOf(r)), append(out.Talkers, r.Stream.Talker)
 	}
 	return out
+}
+
+// slopes are those of ports that carry so much, by index.
+func (m *Instance) slopes(carries func(i int) load) (out []PortSlopes) {
+	for i, p := range m.ports {
+		l, s := carries(i), PortSlopes{Port: p.Port}
+		s.IdleSlope[tsn.ClassSRB], s.IdleSlope[tsn.ClassSRA] = l[tsn.ClassSRB], l[tsn.ClassSRA]
+		if s.IdleSlope != (load{}) {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+// entryOf is the group entry of a reservation.
+func entryOf(r tsn.Reservation) tsn.MDBEntry {
+	return tsn.MDBEntry{Group: r.Stream.DestinationAddress, VID: r.Stream.VID, Ports: slices.Clone(r.Ports)}
+}
+
+func compareEntries(a, b tsn.MDBEntry) int {
+	return cmp.Or(cmp.Compare(a.VID, b.VID), bytes.Compare(a.Group[:], b.Group[:]))
+}
+
+// tell emits a desired state if it is another one than before.
+func (m *Instance) tell(r Reserved) {
+	if !r.equal(m.told) {
+		m.told = r
+		m.emit(r)
+	}
 }
 
 func (r Reserved) equal(o Reserved) bool {

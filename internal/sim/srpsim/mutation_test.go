@@ -45,13 +45,13 @@ var mutations = []mutation{
 	// What is reserved.
 	{"there is always room", "reserve.go", "		return b.checkRoom(s, q)\n", "		return tsn.FailureNone\n"},
 	{"a listener that leaves keeps its stream", "propagate.go", "case d.Failed || !wants(o.asked()):", "case d.Failed:"},
-	{"what is given back is offered to nobody", "propagate.go", "!cameFailed && !o.held && (shared || ports[q].moved)", "!cameFailed && !o.held && shared"},
+	{"what is given back is offered to nobody", "msrp.go", "if p.moved || moved && all {", "if moved && all {"},
 	{"a link that became slower keeps all", "msrp.go", "	b.trim(i)\n", ""},
 	{"a link that is down keeps all", "msrp.go", "b.indicated(i, p.Stop())", "p.Stop()"},
 	{"a boundary port is as good as any", "reserve.go", "case b.boundary(q, class):", "case b.boundary(q, class) && false:"},
 	{"who is pushed aside is not told", "reserve.go", "		b.release(v, q)\n		b.dirty[v.id] = true\n", "		b.release(v, q)\n"},
 	{"a stream that moves keeps its old ports", "propagate.go", "	if t != nil && s.in == t.port && s.wish", "	if t != nil && s.in != none && s.wish"},
-	{"the data plane is told of streams that are not held", "msrp.go", "		if o.held {\n			out = append", "		if o.declared.Type != 0 {\n			out = append"},
+	{"the data plane is told of streams that are not held", "publish.go", "		if o.held {\n			out = append", "		if o.declared.Type != 0 {\n			out = append"},
 }
 
 // few are tried when nothing else is asked for.

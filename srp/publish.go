@@ -1,0 +1,69 @@
+package srp
+
+import (
+	"slices"
+
+	"tsnswitch"
+)
+
+// publish puts what has moved into the owner's set and the desired state. Both
+// are sorted, so that it costs a copy and not that all be made again.
+func (b *bridge) publish() {
+	if len(b.heldMoved) == 0 {
+		return
+	}
+	var set []tsn.Reservation
+	if o := b.owners[MSRPOwner]; o != nil {
+		set = o.set
+	}
+	next := Reserved{Slopes: b.slopes(b.load), MDB: slices.Clone(b.told.MDB), Talkers: slices.Clone(b.told.Talkers)}
+	for id := range b.heldMoved { // what was held: all of it goes before anything comes
+		if i, ok := find(set, id); ok {
+			next.take(set[i])
+			set = slices.Delete(set, i, i+1)
+		}
+	}
+	for id := range b.heldMoved {
+		if s := b.streams[id]; s != nil && s.held > 0 {
+			r := tsn.Reservation{Stream: s.request, Ports: b.heldPorts(s)}
+			i, _ := find(set, id)
+			set = slices.Insert(set, i, r)
+			next.put(r)
+		}
+	}
+	clear(b.heldMoved)
+	b.puts++
+	b.owners[MSRPOwner] = &owner{generation: b.puts, changed: b.puts, set: set}
+	if len(set) == 0 {
+		delete(b.owners, MSRPOwner)
+	}
+	b.tell(next)
+}
+
+func (b *bridge) heldPorts(s *streamState) (out []tsn.Port) {
+	for q, o := range s.out {
+		if o.held {
+			out = append(out, b.Instance.ports[q].Port)
+		}
+	}
+	return out
+}
+
+func find(set []tsn.Reservation, id tsn.StreamID) (int, bool) {
+	return slices.BinarySearchFunc(set, id, func(r tsn.Reservation, id tsn.StreamID) int { return compareStreamID(r.Stream.ID, id) })
+}
+
+// take removes a reservation's group entry, put adds it.
+func (r *Reserved) take(old tsn.Reservation) {
+	if i, ok := slices.BinarySearchFunc(r.MDB, entryOf(old), compareEntries); ok && old.Stream.DestinationAddress.IsGroup() {
+		r.MDB, r.Talkers = slices.Delete(r.MDB, i, i+1), slices.Delete(r.Talkers, i, i+1)
+	}
+}
+
+func (r *Reserved) put(now tsn.Reservation) {
+	if now.Stream.DestinationAddress.IsGroup() {
+		e := entryOf(now)
+		i, _ := slices.BinarySearchFunc(r.MDB, e, compareEntries)
+		r.MDB, r.Talkers = slices.Insert(r.MDB, i, e), slices.Insert(r.Talkers, i, now.Stream.Talker)
+	}
+}
