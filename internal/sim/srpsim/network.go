@@ -60,6 +60,8 @@ type node struct {
 	mac     tsn.MAC
 	links   []*link // by port - 1
 	armed   tsn.Instant
+	called  tsn.Instant // the last Timeout, of how many at that time
+	calls   int
 	bridge  *srp.Instance
 	station *station
 
@@ -217,6 +219,13 @@ func (n *Network) deliver(e event) {
 }
 
 func (n *Network) tick(x *node) {
+	if x.calls++; x.called != n.Now {
+		x.called, x.calls = n.Now, 0
+	}
+	if x.calls > 1000 {
+		n.fault("%s wants to be called again, and again", x.name)
+		return
+	}
 	if x.bridge != nil {
 		n.step(x, tsn.Timeout{})
 		return
