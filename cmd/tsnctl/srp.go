@@ -71,7 +71,11 @@ func printSRP(p *page, v *api.SRP, counters bool) {
 			t.row(where, c.Class, uint64(c.Limit), uint64(c.Used), uint64(c.Free), adds, domainText(c))
 			where = ""
 		}
-		t.row("", "all", uint64(port.Limit), uint64(port.Reserved), uint64(port.Free), "", "of "+port.Rate.String())
+		text := "of " + port.Rate.String()
+		if port.Version != nil && len(port.Neighbour) > 0 {
+			text += fmt.Sprintf("; the neighbour speaks version %d", *port.Version)
+		}
+		t.row("", "all", uint64(port.Limit), uint64(port.Reserved), uint64(port.Free), "", text)
 	}
 	p.table(t)
 	if counters {

@@ -76,6 +76,9 @@ func printStatus(p *page, s *api.Status) {
 		}
 	}
 	field("Streams", "%d owned, %d here, %d scheduled, %d failed", s.Streams.Owned, s.Streams.Here, s.Streams.Scheduled, s.Streams.Failed)
+	if r := s.SRP; r != nil {
+		field("SRP", "%s; %d reserved, %d failed, %d waiting for a talker or listener", strings.Join(r.Applications, ", "), r.Reserved, r.Failed, r.Waiting)
+	}
 	switch k := s.Kernel; {
 	case k.Error != "":
 		field("Kernel", "%s", k.Error)

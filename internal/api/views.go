@@ -18,6 +18,7 @@ type Status struct {
 	GPTP     GPTPSummary    `json:"gptp"`
 	Schedule ScheduleBrief  `json:"schedule"`
 	Streams  StreamCounts   `json:"streams"`
+	SRP      *SRPBrief      `json:"srp,omitempty"` // nil: no MRP application runs
 	Kernel   KernelStatus   `json:"kernel"`
 	Degraded []string       `json:"degraded,omitempty"` // each a sentence: what and why
 	Counters []NamedCounter `json:"counters,omitempty"`
@@ -104,6 +105,15 @@ type StreamCounts struct {
 	Here      int `json:"here"`  // holding a reservation at this node
 	Scheduled int `json:"scheduled"`
 	Failed    int `json:"failed"`
+}
+
+// SRPBrief counts streams of MSRP at a bridge. Failed are those that at least
+// one listener cannot have, Waiting those without a talker or a listener.
+type SRPBrief struct {
+	Applications []string `json:"applications"`
+	Reserved     int      `json:"reserved"`
+	Failed       int      `json:"failed"`
+	Waiting      int      `json:"waiting"`
 }
 
 // KernelStatus says whether the kernel is as desired.

@@ -46,7 +46,9 @@ type SRPPort struct {
 	Free      tsn.Rate       `json:"freeKbps"`
 	Classes   []SRPPortClass `json:"classes"` // the highest traffic class first
 	Neighbour []SRPDomain    `json:"neighbourDomains,omitempty"`
-	Counters  []NamedCounter `json:"counters,omitempty"`
+	// Version is that of MSRP which the neighbour speaks; nil without MSRP.
+	Version  *uint8         `json:"msrpVersion,omitempty"`
+	Counters []NamedCounter `json:"counters,omitempty"`
 }
 
 // SRPPortClass is one class on a port. Free is bounded by what other classes

@@ -86,7 +86,7 @@ func (d *Daemon) SRP(ctx context.Context) (*api.SRP, error) {
 			out.Failed = append(out.Failed, api.SRPFailure{Code: c, Text: c.String(), Count: n})
 		}
 	}
-	out.Degraded = srpDegraded(d.kernel.Features())
+	out.Degraded = srpDegraded(d.kernel.Features(), msrp != nil)
 	return out, nil
 }
 
@@ -120,6 +120,7 @@ type srpPortView struct{ api.SRPPort }
 
 // takePart adds what MSRP knows of a port.
 func (v *srpPortView) takePart(m srp.MSRPPort, classes []srp.SRClass) {
+	v.Version = &m.Version
 	for _, d := range m.Domains {
 		v.Neighbour = append(v.Neighbour, api.SRPDomain{Class: srClassName(d.ClassID), Priority: d.Priority, VID: d.VID})
 	}
@@ -178,15 +179,51 @@ func boundaryWhy(c srp.SRClass, boundary bool, heard []mrp.Domain) string {
 	return "gPTP does not keep time over the link (not asCapable)"
 }
 
+// srpBrief is MSRP on the status page.
+func (d *Daemon) srpBrief(ctx context.Context) (*api.SRPBrief, error) {
+	streams, err := d.streamsHere(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out := &api.SRPBrief{Applications: []string{"msrp"}}
+	for _, s := range api.MergeStreams(streams) {
+		switch {
+		case s.Source != api.SourceMSRP:
+		case s.State == api.StreamReserved:
+			out.Reserved++
+		case s.State == api.StreamFailed || s.State == api.StreamPartly:
+			out.Failed++
+		default:
+			out.Waiting++
+		}
+	}
+	return out, nil
+}
+
+// srpNeeds is what a reservation is worth less without.
+var srpNeeds = []struct{ feature, without string }{
+	{dataplane.FeatureCBS, "streams of SR classes are admitted but not shaped, so the bound of their class does not hold"},
+	{dataplane.FeatureClassifier, "frames of SR classes are not put into the queue of their class"},
+	{dataplane.FeatureMDB, "streams go to every port of their VLAN, not only to those with a listener"},
+	{dataplane.FeatureVLANFiltering, "VLANs are not kept apart, so streams go to ports outside of theirs"},
+	{dataplane.FeatureStreamFilter, "talkers are not held to what they have reserved"},
+}
+
 // srpDegraded says which promises of a reservation this machine cannot keep.
-func srpDegraded(features []dataplane.Feature) (out []string) {
-	for _, f := range features {
-		if f.Name == dataplane.FeatureCBS && f.State == dataplane.FeatureMissing {
+func srpDegraded(features []dataplane.Feature, msrp bool) (out []string) {
+	if !msrp {
+		return nil
+	}
+	for _, n := range srpNeeds {
+		for _, f := range features {
+			if f.Name != n.feature || f.State != dataplane.FeatureMissing {
+				continue
+			}
 			where := ""
 			if f.Port != tsn.NoPort {
 				where = fmt.Sprintf("port %d: ", f.Port)
 			}
-			out = append(out, where+"streams of SR classes are admitted but not shaped, so their bound does not hold: cbs: "+f.Why)
+			out = append(out, fmt.Sprintf("%s%s (%s is missing: %s)", where, n.without, f.Name, f.Why))
 		}
 	}
 	return out
@@ -250,12 +287,30 @@ func attributeText(application string, v mrp.Value) (kind, text string) {
 		if id, err := mrp.ParseListener(v); err == nil {
 			return "listener", id.String()
 		}
+	case mrp.TypeTalkerEnhanced:
+		if t, err := mrp.ParseTalkerEnhanced(v); err == nil {
+			return "talker enhanced", enhancedText(t)
+		}
+	case mrp.TypeListenerEnhanced:
+		if l, err := mrp.ParseListenerEnhanced(v); err == nil {
+			return "listener enhanced", fmt.Sprintf("%s status %d, at most %d ns", l.StreamID, l.Status.Listener, l.Requirements.MaxLatency)
+		}
 	case mrp.TypeDomain:
 		if x, err := mrp.ParseDomain(v); err == nil {
 			return "domain", fmt.Sprintf("class %s priority %d vlan %d", srClassName(x.ClassID), x.Priority, x.VID)
 		}
 	}
 	return kind, text
+}
+
+// enhancedText is a Talker Enhanced (802.1Qcc 35.2.2.10).
+func enhancedText(t mrp.TalkerEnhanced) string {
+	text := fmt.Sprintf("%s to %s vlan %d pcp %d rank %d, %d x %d every %d ns, at most %d ns; %d ns", t.StreamID, t.DestinationAddress, t.VID,
+		t.Priority, t.Rank, t.TSpec.MaxIntervalFrames, t.TSpec.MaxFrameSize, t.TSpec.Interval(), t.Requirements.MaxLatency, t.Status.AccumulatedLatency)
+	if t.Status.FailureCode != tsn.FailureNone {
+		text += fmt.Sprintf("; code %d at %s: %s", t.Status.FailureCode, t.Status.FailedAt, t.Status.FailureCode)
+	}
+	return text
 }
 
 // FindStreams implements api.Switch: what this bridge knows and, unless another
@@ -342,7 +397,9 @@ func (d *Daemon) guarantee(class string) string {
 	switch {
 	case class == "scheduled":
 		return guaranteeWaits
-	case len(srpDegraded(d.kernel.Features())) > 0:
+	case slices.ContainsFunc(d.kernel.Features(), func(f dataplane.Feature) bool {
+		return f.Name == dataplane.FeatureCBS && f.State == dataplane.FeatureMissing
+	}):
 		return guaranteeNoCBS
 	}
 	return guaranteeClass
@@ -462,13 +519,8 @@ func (v *streamViewer) msrpState(s srp.MSRPStream) api.StreamState {
 	t := s.Talker
 	out := api.StreamState{Owner: api.SourceMSRP, Stream: tsn.Stream{
 		ID: s.ID, Talker: s.ID.Source(), DestinationAddress: t.DestinationAddress, VID: t.VID, PCP: t.DataFramePriority,
-		MaxFrameSize: t.MaxFrameSize, MaxIntervalFrames: t.MaxIntervalFrames,
+		MaxFrameSize: t.MaxFrameSize, MaxIntervalFrames: t.MaxIntervalFrames, Interval: s.Interval, MaxLatency: int64(s.MaxLatency),
 	}}
-	for _, c := range v.classes {
-		if c.Priority == t.DataFramePriority {
-			out.Stream.Interval = c.Interval
-		}
-	}
 	return out
 }
 

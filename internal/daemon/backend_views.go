@@ -48,6 +48,7 @@ type snapshot struct {
 	ports      []srp.PortState
 	streams    []srp.StreamState
 	srpCounts  srp.Counters
+	msrp       bool // it runs
 }
 
 func (d *Daemon) snapshot(ctx context.Context) (*snapshot, error) {
@@ -57,6 +58,7 @@ func (d *Daemon) snapshot(ctx context.Context) (*snapshot, error) {
 	}
 	err := d.control.call(ctx, func() {
 		s.ports, s.streams, s.srpCounts = d.machine.SRP.Ports(), d.machine.SRP.Streams(), d.machine.SRP.Counters()
+		s.msrp = d.machine.SRP.MSRPClasses() != nil
 		if i := d.machine.SPB; i != nil {
 			st := i.Status()
 			s.spb, s.spbCounts, s.neighbours, s.digest, s.stations = &st, i.Counters(), i.Neighbours(), i.DatabaseDigest(), i.Stations()
@@ -113,6 +115,11 @@ func (d *Daemon) Status(ctx context.Context) (*api.Status, error) {
 			if x.State == api.StreamScheduled {
 				st.Streams.Scheduled++
 			}
+		}
+	}
+	if s.msrp {
+		if st.SRP, err = d.srpBrief(ctx); err != nil {
+			return nil, err
 		}
 	}
 	st.Kernel = d.kernelStatus()
@@ -273,6 +280,7 @@ func (d *Daemon) degraded(s *snapshot, st *api.Status) []string {
 		out = append(out, "kernel: "+st.Kernel.Error)
 	}
 	features := d.kernel.Features()
+	out = append(out, srpDegraded(features, s.msrp)...)
 	out = append(out, filtersDegraded(d.cfg, features)...)
 	out = append(out, sharedDegraded(d.cfg, features)...)
 	for _, f := range features {

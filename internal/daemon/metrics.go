@@ -61,6 +61,11 @@ func (c collector) Collect(out chan<- prometheus.Metric) {
 		gauge(out, "edge_blocked", "1 if the edge guard keeps the port closed.", truth(e.State == spb.EdgeBlocked.String()), l)
 		counter(out, "edge_blocks_total", "How often the edge guard closed the port.", float64(e.Blocks), l)
 	}
+	if v, err := c.d.SRP(ctx); err == nil {
+		if streams, err := c.d.FindStreams(ctx, api.StreamQuery{Here: true}); err == nil {
+			collectSRP(out, v, streams)
+		}
+	}
 	collectGPTP(out, c.d.gptpView(s.gptp, c.d.clockNames(ctx)))
 	for _, n := range c.d.counters(s) {
 		if strings.HasPrefix(n.Name, "gptp_") {

@@ -69,6 +69,7 @@ func (f *Fake) Status(context.Context) (*api.Status, error) {
 		GPTP:     api.GPTPSummary{Synchronized: true, Grandmaster: "b1", IsGrandmaster: true},
 		Schedule: api.ScheduleBrief{ID: "s-1", State: api.ScheduleRunning, Base: tsn.PTPTime{NS: 1_000_000_000}, Cycle: 10_000_000},
 		Streams:  api.StreamCounts{Owned: 1, Here: 2, Scheduled: 2},
+		SRP:      &api.SRPBrief{Applications: []string{"msrp"}, Reserved: 1, Failed: 1, Waiting: 1},
 		Kernel:   api.KernelStatus{InSync: true},
 		Degraded: []string{"port 2: link down", "port 1: software time stamps: asCapable threshold is 20 ms instead of 800 ns, so gates may be early or late by as much"},
 		Counters: []api.NamedCounter{{Name: "spb-lsp-checksum", Port: 1, Value: 3}},

@@ -91,6 +91,7 @@ func (f *Fake) SRP(context.Context) (*api.SRP, error) {
 				class("A", 75000, used-2308, false, "the neighbour has class A at priority 3 too", 446_000),
 				class("B", 75000, 0, n == 3, classB[n == 3], 571_000),
 			},
+			Version:   new(uint8),
 			Neighbour: []api.SRPDomain{{Class: "A", Priority: 3, VID: 2}},
 			Counters:  []api.NamedCounter{{Name: "mrp_received", Port: n, Value: 41}, {Name: "mrp_sent", Port: n, Value: 40}},
 		}
