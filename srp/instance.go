@@ -121,7 +121,7 @@ type Instance struct {
 	counters Counters
 	puts     uint64 // orders owners by their last change
 	effects  []tsn.Effect
-	told     Reserved // the last one; never changed in place, since others have it
+	desired  Reserved // the last one told; never changed in place, since others have it
 	msrp     *bridge  // nil without MSRP
 }
 

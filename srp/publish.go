@@ -16,7 +16,7 @@ func (b *bridge) publish() {
 	if o := b.owners[MSRPOwner]; o != nil {
 		set = o.set
 	}
-	next := Reserved{Slopes: b.slopes(b.load), MDB: slices.Clone(b.told.MDB), Talkers: slices.Clone(b.told.Talkers)}
+	next := Reserved{Slopes: b.slopes(b.load), MDB: slices.Clone(b.desired.MDB), Talkers: slices.Clone(b.desired.Talkers)}
 	for id := range b.heldMoved { // what was held: all of it goes before anything comes
 		if i, ok := find(set, id); ok {
 			next.take(set[i])

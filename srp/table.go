@@ -153,8 +153,8 @@ func compareEntries(a, b tsn.MDBEntry) int {
 
 // tell emits a desired state if it is another one than before.
 func (m *Instance) tell(r Reserved) {
-	if !r.equal(m.told) {
-		m.told = r
+	if !r.equal(m.desired) {
+		m.desired = r
 		m.emit(r)
 	}
 }
