@@ -9,6 +9,7 @@ const (
 	// connection does not get slower than this many packets each round trip.
 	delayPackets  = 16
 	delayTarget   = 2_000_000     // ns of queue on the way that are left alone
+	delaySamples  = 8             // in slow start that many are enough to see it
 	baseWindow    = 5_000_000_000 // ns; the base RTT is the least of one to two of them
 	futileRounds  = 8             // rounds of giving way to no effect
 	rivalInterval = 5_000_000_000 // ns of plain NewReno then
@@ -29,6 +30,8 @@ type congestion struct {
 	baseEnd          tsn.Instant
 	round            uint64 // ends when this packet is acknowledged
 	roundRTT         int64  // least of the round, 0: none
+	samples          int
+	lastQueue        int64 // delay of the round before
 	futile           int
 	rivalUntil       tsn.Instant
 	full             bool // the window was the limit in this round
@@ -78,11 +81,16 @@ func (g *congestion) sample(now tsn.Instant, rtt int64, acked, next uint64) {
 		g.baseBefore, g.base, g.baseEnd = g.base, 0, now.Add(baseWindow)
 	}
 	g.base, g.roundRTT = least(g.base, rtt), least(g.roundRTT, rtt)
-	if acked >= g.round {
+	g.samples++
+	fast := g.window < g.threshold && g.samples >= delaySamples && g.queue() > delayTarget
+	if acked >= g.round || fast {
 		g.endRound(now)
-		g.round, g.roundRTT, g.full = next, 0, false
+		g.round, g.roundRTT, g.samples, g.full = next, 0, 0, false
 	}
 }
+
+// queue is the least delay of the round beyond the path's own.
+func (g *congestion) queue() int64 { return g.roundRTT - least(g.base, g.baseBefore) }
 
 func least(a, b int64) int64 {
 	if a == 0 || b != 0 && b < a {
@@ -92,15 +100,20 @@ func least(a, b int64) int64 {
 }
 
 // endRound gives way to delay: the window becomes what fills the path and the
-// target, but not less than half of it in one round.
+// target, but not less than half of it in one round. Delay that this does not
+// lessen is a rival's.
 func (g *congestion) endRound(now tsn.Instant) {
-	base := least(g.base, g.baseBefore)
-	queue := g.roundRTT - base
-	if now < g.rivalUntil || queue <= delayTarget {
+	base, queue := least(g.base, g.baseBefore), g.queue()
+	if queue > 2*delayTarget && queue > g.lastQueue*3/4 {
+		g.futile++
+	} else {
 		g.futile = 0
-		return
 	}
-	if g.futile++; g.futile > futileRounds {
+	g.lastQueue = queue
+	switch {
+	case now < g.rivalUntil || queue <= delayTarget:
+		return
+	case g.futile > futileRounds:
 		g.futile, g.rivalUntil = 0, now.Add(rivalInterval)
 		return
 	}

@@ -1,6 +1,7 @@
 package distlink
 
 import (
+	"bytes"
 	"crypto/hmac"
 	"encoding/binary"
 	"fmt"
@@ -357,7 +358,7 @@ func (c *Conn) setupTimer(now tsn.Instant) {
 		c.makeInit()
 	}
 	c.initsSent++
-	c.transmit(c.init)
+	c.transmit(bytes.Clone(c.init))
 	c.initAt = now.Add(c.initWait)
 	c.initWait = min(2*c.initWait, 1_000_000_000)
 }
@@ -404,7 +405,7 @@ func (c *Conn) packet(now tsn.Instant, from netip.AddrPort, p Packet, raw []byte
 	switch p.Type {
 	case TypeInit: // the ACCEPT was lost
 		if !c.client && p.Params.SourceID == c.remoteID {
-			c.transmit(c.acceptPacket)
+			c.transmit(bytes.Clone(c.acceptPacket))
 		}
 	case TypeRetry:
 		if setup && len(p.Token) > 0 && c.token == nil {

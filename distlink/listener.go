@@ -1,6 +1,7 @@
 package distlink
 
 import (
+	"bytes"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/binary"
@@ -101,7 +102,7 @@ func (l *Listener) initPacket(now tsn.Instant, in Incoming, p Packet, raw []byte
 		c, err := newServer(l.cfg, l.random, in.From, p, raw, schedule, now)
 		if err == nil {
 			l.stats.Accepted++
-			l.out = append(l.out, Reply{To: in.From, Data: c.acceptPacket}, Accept{From: in.From, Conn: c})
+			l.out = append(l.out, Reply{To: in.From, Data: bytes.Clone(c.acceptPacket)}, Accept{From: in.From, Conn: c})
 			return
 		}
 		why = "public key"

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"container/heap"
 	"encoding/binary"
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
@@ -55,6 +56,9 @@ type sim struct {
 	sent     int
 	addr     netip.AddrPort // the client's
 	tooLong  int            // octets that no datagram may be longer than; 0: any
+	sealed   bool           // with keys
+	pipe     *tsn.Instant   // not nil: the client's way shares a bottleneck, busy until then
+	tap      func(from int, data []byte)
 }
 
 // random is a Random that follows from a seed.
@@ -66,7 +70,7 @@ func random(seed uint64) Random {
 }
 
 func newSim(t *testing.T, seed uint64, w wire, cfg Config) *sim {
-	s := &sim{t: t, rng: rand.New(rand.NewPCG(seed, 1)), wire: w, now: 1000, autoRead: true, addr: clientAddr}
+	s := &sim{t: t, rng: rand.New(rand.NewPCG(seed, 1)), wire: w, now: 1000, autoRead: true, addr: clientAddr, sealed: len(cfg.Keys) > 0}
 	s.conn[0] = NewClient(cfg, random(seed))
 	s.listener = NewListener(cfg, random(seed+1000))
 	s.effects(0, s.conn[0].Step(s.now, tsn.Timeout{}))
@@ -79,13 +83,20 @@ func (s *sim) send(from int, data []byte) {
 	if s.tooLong > 0 && len(data) > s.tooLong {
 		return
 	}
-	at := max(s.now, s.busy[from])
+	if s.tap != nil {
+		s.tap(from, data)
+	}
+	busy := &s.busy[from]
+	if s.pipe != nil && from == 0 {
+		busy = s.pipe
+	}
+	at := max(s.now, *busy)
 	if w.rate > 0 {
 		if at.Sub(s.now) > w.queue {
 			return
 		}
 		at = at.Add(w.rate.TransmitTime(len(data) + wireOverhead))
-		s.busy[from] = at
+		*busy = at
 	}
 	copies := 1
 	if s.rng.Float64() < w.dup {
@@ -97,7 +108,10 @@ func (s *sim) send(from int, data []byte) {
 		}
 		d := bytes.Clone(data)
 		if s.rng.Float64() < w.corrupt {
-			continue // the UDP checksum finds it
+			if !s.sealed {
+				continue // the UDP checksum finds it
+			}
+			d[s.rng.IntN(len(d))] ^= byte(1 + s.rng.IntN(255)) // who can write a checksum, too
 		}
 		delay := w.delay
 		if w.jitter > 0 {
@@ -113,6 +127,9 @@ func (s *sim) effects(at int, effects []tsn.Effect) {
 	for _, e := range effects {
 		switch e := e.(type) {
 		case Transmit:
+			if at == 1 && e.To != s.addr {
+				continue // nobody is there
+			}
 			s.send(at, e.Data)
 		case Reply:
 			s.send(at, e.Data)
@@ -127,9 +144,35 @@ func (s *sim) effects(at int, effects []tsn.Effect) {
 			s.closed[at] = &e
 		}
 	}
+	s.checkArmed(at)
 	if read > 0 && s.autoRead {
 		s.effects(at, s.conn[at].Step(s.now, Read{read}))
 	}
+}
+
+// checkArmed: what holds data always has a wake-up, and a near one.
+func (s *sim) checkArmed(at int) {
+	c := s.conn[at]
+	if c == nil || c.state != open || c.send.idle() {
+		return
+	}
+	if d := c.Deadline(); d.Sub(s.now) > c.cfg.KeepAlive/4 {
+		s.t.Fatalf("side %d: %d octets queued, %d in flight, and nothing happens before %d ns: %+v", at, c.send.queued, c.send.inFlight, d.Sub(s.now), c.Stats())
+	}
+}
+
+// nextAt is when step does something next.
+func (s *sim) nextAt() tsn.Instant {
+	next := tsn.Never
+	for _, c := range s.conn {
+		if c != nil {
+			next = min(next, c.Deadline())
+		}
+	}
+	if len(s.agenda) > 0 {
+		next = min(next, s.agenda[0].at)
+	}
+	return next
 }
 
 // step advances to the next event; false when there is none before end.
@@ -251,7 +294,7 @@ func randomMessages(rng *rand.Rand, n int, sizes ...int) []Message {
 // "data arrives, in order, once, or the link goes down" under all that a
 // network does to datagrams, both ways at once.
 func TestDeliveryUnderLossDuplicationReordering(t *testing.T) {
-	for seed := range uint64(60) {
+	for seed := range uint64(*seeds) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			rng := rand.New(rand.NewPCG(seed, 2))
 			w := wire{loss: rng.Float64() * 0.15, dup: rng.Float64() * 0.1, delay: 100_000, jitter: rng.Int64N(3_000_000) + 1}
@@ -262,16 +305,29 @@ func TestDeliveryUnderLossDuplicationReordering(t *testing.T) {
 			if seed%4 == 1 {
 				cfg.Window = 3000
 			}
+			if seed%2 == 1 {
+				cfg.Keys = testKeys
+			}
 			s := newSim(t, seed, w, cfg)
+			if seed%5 == 2 {
+				s.tooLong = 1200 + rng.IntN(272)
+			}
 			if !s.run(func() bool { return s.up[0] && s.conn[1] != nil }, 5e9) {
 				t.Fatal("not connected")
 			}
+			s.wire.corrupt = rng.Float64() * 0.05
 			var want [2][]Message
 			for side := range 2 {
 				want[side] = randomMessages(rng, 150, 20, 200, 3000, 50_000)
 				for i := 0; i < len(want[side]); i += 5 {
 					s.write(side, want[side][i:i+5]...)
 					s.run(func() bool { return false }, rng.Int64N(2_000_000))
+					if seed%7 == 3 && i == 75 {
+						s.move(netip.AddrPortFrom(clientAddr.Addr(), uint16(5000+side)))
+					}
+					if seed%5 == 2 && i == 100 {
+						s.tooLong = 1200
+					}
 				}
 			}
 			s.run(func() bool {
@@ -307,6 +363,17 @@ func TestTotalLossTakesLinkDown(t *testing.T) {
 		}
 	}
 }
+
+// move gives the client another address.
+func (s *sim) move(to netip.AddrPort) {
+	s.addr = to
+	s.effects(0, s.conn[0].Step(s.now, Touch{}))
+}
+
+var (
+	seeds    = flag.Int("seeds", 60, "how many random networks")
+	testKeys = []Key{{ID: "old", Secret: []byte("0123456789abcdef")}, {ID: "new", Secret: []byte("fedcba98765432100123456789abcdef")}}
+)
 
 func connected(t *testing.T, w wire, cfg Config) *sim {
 	t.Helper()

@@ -8,12 +8,13 @@
 -define(LEAST, 2).
 -define(DELAY_LEAST, 16).          % packets that delay alone leaves
 -define(TARGET, 2000).             % queue on the way that is left alone
+-define(SAMPLES, 8).               % in slow start that many are enough to see it
 -define(BASE_WINDOW, 5000000).     % the base RTT is the least of one to two of them
 -define(FUTILE, 8).                % rounds of giving way to no effect
 -define(RIVAL, 5000000).           % plain NewReno then
 
 -record(g, {window, threshold = 1 bsl 30, pipe = 0, packet, recovery = 0,
-            base = none, before = none, base_end = 0, round = 0, rtt = none,
+            base = none, before = none, base_end = 0, round = 0, rtt = none, samples = 0, last_queue = 0,
             futile = 0, rival = 0, full = false}).
 
 new(Packet) -> #g{packet = Packet, window = ?INITIAL * Packet}.
@@ -54,22 +55,28 @@ sample(Now, Rtt, Acked, Next, #g{base_end = End} = G0) ->
              true -> G0#g{before = G0#g.base, base = none, base_end = Now + ?BASE_WINDOW};
              false -> G0
          end,
-    G2 = G1#g{base = min(G1#g.base, Rtt), rtt = min(G1#g.rtt, Rtt)}, % an atom is more than any number
-    case Acked >= G2#g.round of
-        true -> (end_round(Now, G2))#g{round = Next, rtt = none, full = false};
-        false -> G2
+    G = G1#g{base = min(G1#g.base, Rtt), rtt = min(G1#g.rtt, Rtt), samples = G1#g.samples + 1}, % an atom is more than any number
+    Fast = G#g.window < G#g.threshold andalso G#g.samples >= ?SAMPLES andalso queue(G) > ?TARGET,
+    case Acked >= G#g.round orelse Fast of
+        true -> (end_round(Now, queue(G), G))#g{round = Next, rtt = none, samples = 0, full = false};
+        false -> G
     end.
 
-end_round(Now, #g{rtt = Rtt, rival = Rival, futile = F, window = W} = G) ->
-    Base = min(G#g.base, G#g.before),
-    Queue = Rtt - Base,
+%% queue(G) -> the least delay of the round beyond the path's own
+queue(#g{rtt = Rtt, base = Base, before = Before}) -> Rtt - min(Base, Before).
+
+%% Delay that giving way does not lessen is a rival's.
+end_round(Now, Queue, #g{rival = Rival, futile = F0, window = W, last_queue = Last} = G0) ->
+    F = case Queue > 2 * ?TARGET andalso Queue > Last * 3 div 4 of true -> F0 + 1; false -> 0 end,
+    G = G0#g{futile = F, last_queue = Queue},
     if
-        Now < Rival; Queue =< ?TARGET -> G#g{futile = 0};
-        F >= ?FUTILE -> G#g{futile = 0, rival = Now + ?RIVAL};
+        Now < Rival; Queue =< ?TARGET -> G;
+        F > ?FUTILE -> G#g{futile = 0, rival = Now + ?RIVAL};
         true ->
+            Base = min(G#g.base, G#g.before),
             Fits = W * (Base + ?TARGET) div (Base + Queue),
             W1 = min(W, lists:max([Fits, W div 2, ?DELAY_LEAST * G#g.packet])),
-            G#g{futile = F + 1, window = W1, threshold = W1}
+            G#g{window = W1, threshold = W1}
     end.
 
 %% silence(G): probes stay unanswered; who comes back starts slowly.
