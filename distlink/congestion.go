@@ -8,7 +8,8 @@ const (
 	// delayPackets bounds what delay alone may take: by noise in the RTT a
 	// connection does not get slower than this many packets each round trip.
 	delayPackets  = 16
-	delayTarget   = 2_000_000     // ns of queue on the way that are left alone
+	delayTarget   = 1_000_000     // ns of queue on the way that are left alone
+	delayRound    = 10_000_000    // ns; a round is at least that long: a busy machine delays some packets, a queue all
 	delaySamples  = 8             // in slow start that many are enough to see it
 	baseWindow    = 5_000_000_000 // ns; the base RTT is the least of one to two of them
 	futileRounds  = 8             // rounds of giving way to no effect
@@ -28,8 +29,9 @@ type congestion struct {
 
 	base, baseBefore int64 // least RTT of this base window and the one before
 	baseEnd          tsn.Instant
-	round            uint64 // ends when this packet is acknowledged
-	roundRTT         int64  // least of the round, 0: none
+	round            uint64 // ends when this packet is acknowledged, not before roundEnd
+	roundEnd         tsn.Instant
+	roundRTT         int64 // least of the round, 0: none
 	samples          int
 	lastQueue        int64 // delay of the round before
 	futile           int
@@ -83,8 +85,9 @@ func (g *congestion) sample(now tsn.Instant, rtt int64, acked, next uint64) {
 	g.base, g.roundRTT = least(g.base, rtt), least(g.roundRTT, rtt)
 	g.samples++
 	fast := g.window < g.threshold && g.samples >= delaySamples && g.queue() > delayTarget
-	if acked >= g.round || fast {
+	if acked >= g.round && now >= g.roundEnd || fast {
 		g.endRound(now)
+		g.roundEnd = now.Add(delayRound)
 		g.round, g.roundRTT, g.samples, g.full = next, 0, 0, false
 	}
 }

@@ -7,7 +7,7 @@ const (
 	mtuGrain     = 16              // octets closer than this are close enough
 	mtuTries     = 3               // probes of a size until it counts as too long
 	mtuAgain     = 600_000_000_000 // ns until the search starts anew (RFC 8899, PMTU_RAISE_TIMER)
-	blackHole    = 3               // long packets lost in a row until the path counts as narrower
+	blackHole    = 6               // long packets lost in a row until the path counts as narrower
 )
 
 // pathMTU searches for the longest datagram that the path carries (RFC 8899).

@@ -140,14 +140,11 @@ func TestBadOption(t *testing.T) {
 	}
 }
 
-// The Go package's golden packets.
-func TestGoldenVectors(t *testing.T) {
-	file, err := filepath.Abs("../distlink/testdata/vectors.txt")
-	if err != nil {
-		t.Fatal(err)
-	}
+// ruleLines runs an expression that prints "ok" or "bad" lines and then "end".
+func ruleLines(t *testing.T, expr string, least int) {
+	t.Helper()
 	port := beamtest.Port(t, addrA)
-	a := beamtest.Start(t, "distlink", "a@"+addrA, port, fmt.Sprintf(`distlink_vectors:check("%s"), %s`, file, sleep), "-distlink_ip", addrA)
+	a := beamtest.Start(t, "distlink", "a@"+addrA, port, expr+", "+sleep, "-distlink_ip", addrA)
 	good := 0
 	for l := a.Line(patience); l != "end"; l = a.Line(patience) {
 		if !strings.HasPrefix(l, "ok ") {
@@ -156,9 +153,128 @@ func TestGoldenVectors(t *testing.T) {
 		}
 		good++
 	}
-	if good < 14 {
-		t.Errorf("only %d vectors", good)
+	if good < least {
+		t.Errorf("only %d lines", good)
 	}
+}
+
+func goTestdata(t *testing.T, name string) string {
+	t.Helper()
+	file, err := filepath.Abs("../distlink/testdata/" + name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+// The Go package's golden packets.
+func TestGoldenVectors(t *testing.T) {
+	ruleLines(t, fmt.Sprintf(`distlink_vectors:check("%s")`, goTestdata(t, "vectors.txt")), 17)
+}
+
+// The Go package's set-up with keys and sealed packets.
+func TestSecurityVectors(t *testing.T) {
+	needCrypto(t)
+	ruleLines(t, fmt.Sprintf(`distlink_security:check("%s")`, goTestdata(t, "security.txt")), 20)
+}
+
+// Which stream and fence each control message gets.
+func TestOrderRules(t *testing.T) { ruleLines(t, "distlink_order:check()", 24) }
+
+func needCrypto(t *testing.T) {
+	t.Helper()
+	if !beamtest.HasCrypto(t) {
+		t.Skip("Erlang's crypto application is not installed (Debian: apt-get install erlang-crypto)")
+	}
+}
+
+// keyFile makes a file of keys.
+func keyFile(t *testing.T, lines string) string {
+	t.Helper()
+	name := filepath.Join(t.TempDir(), "keys")
+	if err := os.WriteFile(name, []byte(lines), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return name
+}
+
+const (
+	keyOne = "one 000102030405060708090a0b0c0d0e0f\n"
+	keyTwo = "two 101112131415161718191a1b1c1d1e1f\n"
+)
+
+// With keys, through a network that loses, duplicates and reorders; while keys
+// are changed both are taken.
+func TestKeys(t *testing.T) {
+	needCrypto(t)
+	port := beamtest.Port(t, addrA, addrB, addrRelay)
+	name := "b@" + addrRelay
+	beamtest.NewRelay(t, fmt.Sprintf("%s:%d", addrRelay, port), fmt.Sprintf("%s:%d", addrB, port),
+		&beamtest.Relay{Loss: 0.02, Duplicate: 0.02, Reorder: 0.02, Late: 2 * time.Millisecond})
+	beamtest.Start(t, "distlink", name, port, sleep, "-distlink_ip", addrB, "-distlink_psk", keyFile(t, "# two keys\n"+keyTwo+keyOne))
+	a := beamtest.Start(t, "distlink", "a@"+addrA, port,
+		fmt.Sprintf(`R = distlink_bench:check('%s'), {ok, #{security := psk, forged := 0}} = distlink:stats('%s'), io:format("checked ~p~n", [R]), %s`, name, name, sleep),
+		"-distlink_ip", addrA, "-distlink_psk", keyFile(t, keyOne+keyTwo))
+	checkLines(t, a)
+}
+
+// Another key, an unknown id, no security: refused, with words on the node that
+// connects, and no crash.
+func TestKeysRefused(t *testing.T) {
+	needCrypto(t)
+	port := beamtest.Port(t, addrA, addrB)
+	b := beamtest.Start(t, "distlink", "b@"+addrB, port, sleep, "-distlink_ip", addrB, "-distlink_psk", keyFile(t, keyOne))
+	for why, args := range map[string][]string{
+		"key is another":         {"-distlink_psk", keyFile(t, "one ffffffffffffffffffffffffffffffff\n")},
+		"key id is unknown":      {"-distlink_psk", keyFile(t, keyTwo)},
+		"wants a pre-shared key": {"-distlink_security", "none"},
+	} {
+		a := beamtest.Start(t, "distlink", "a@"+addrA, port,
+			fmt.Sprintf(`{_, P, _, _} = {x, net_adm:ping('%[1]s'), x, x}, {error, {security, W}} = distlink_controller:connect({127,0,0,2}, %[2]d, 5000), io:format("~p because ~s~n", [P, W]), %[3]s`, b.Name, port, sleep),
+			append(args, "-distlink_ip", addrA)...)
+		if l := a.Expect("because", patience); !strings.HasPrefix(l, "pang") || !strings.Contains(l, why) {
+			t.Errorf("%s: %s", why, l)
+		}
+		a.Kill()
+	}
+}
+
+// What is wrong with keys is said at boot: nothing chosen, no such file, no key in it.
+func TestBadKeys(t *testing.T) {
+	needCrypto(t)
+	for want, args := range map[string][]string{
+		"distlink_security": {"-distlink_security", "some"},
+		"enoent":            {"-distlink_psk", filepath.Join(t.TempDir(), "nothing")},
+		"no key":            {"-distlink_psk", keyFile(t, "# nothing\n")},
+		"not hexadecimal":   {"-distlink_psk", keyFile(t, "one 0123456789abcdef0123456789abcdeg\n")},
+		"at least 16":       {"-distlink_psk", keyFile(t, "one 0123\n")},
+	} {
+		out := beamtest.BootFails(t, "distlink", "a@"+addrA, beamtest.Port(t, addrA), append(args, "-distlink_ip", addrA)...)
+		if !strings.Contains(out, want) {
+			t.Errorf("%s is not said:\n%s", want, out)
+		}
+	}
+}
+
+// A node whose address changes behind a relay is followed; and one that opens
+// another socket itself.
+func TestPeerMoves(t *testing.T) {
+	port := beamtest.Port(t, addrA, addrB, addrRelay)
+	name := "b@" + addrRelay
+	relay := beamtest.NewRelay(t, fmt.Sprintf("%s:%d", addrRelay, port), fmt.Sprintf("%s:%d", addrB, port), &beamtest.Relay{})
+	b := beamtest.Start(t, "distlink", name, port,
+		`net_kernel:monitor_nodes(true), receive {nodeup, N} -> F = fun F(M) -> case distlink:stats(N) of {ok, #{moves := M}} -> io:format("moves ~p~n", [M]), F(M + 1); _ -> receive {nodedown, _} -> io:format("nodedown~n") after 20 -> F(M) end end end, F(1) end`,
+		"-distlink_ip", addrB)
+	a := beamtest.Start(t, "distlink", "a@"+addrA, port,
+		fmt.Sprintf(`pong = net_adm:ping('%[1]s'), spawn(fun() -> F = fun F() -> {x, '%[1]s'} ! x, receive after 5 -> F() end end, F() end), io:format("connected~n"),
+ receive after 300 -> ok end, io:format("more~n"), [C] = [P || P <- processes(), {dictionary, D} <- [process_info(P, dictionary)], lists:member({distlink_node, '%[1]s'}, D)], receive after 1500 -> ok end,
+ ok = distlink_controller:rebind(C, #{priority => 5, rate => 50000}), distlink_bench:rtt('%[1]s', 50, 1), io:format("calls ok~n"), %[2]s`, name, sleep),
+		"-distlink_ip", addrA, "-distlink_keepalive", "5000")
+	a.Expect("more", patience)
+	relay.Move(t)
+	b.Expect("moves 1", patience)
+	b.Expect("moves 2", patience)
+	a.Expect("calls ok", patience)
 }
 
 // The benchmark's checks are about Erlang, not about us: stock TCP passes too.

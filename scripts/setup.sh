@@ -35,6 +35,10 @@ missing=
 for w in $want; do
 	command -v "${w#*:}" >/dev/null 2>&1 || PATH=$PATH:/usr/sbin:/sbin:/usr/lib/frr command -v "${w#*:}" >/dev/null 2>&1 || missing="$missing ${w%%:*}"
 done
+# A library without a command.
+if [ "$1" = test ] && ! erl -noshell -eval 'crypto:info_lib(), halt(0).' >/dev/null 2>&1; then
+	missing="$missing erlang-crypto"
+fi
 [ -n "$missing" ] || exit 0
 if [ "$(id -u)" != 0 ]; then
 	echo "please install:$missing   (sudo apt-get install$missing)" >&2

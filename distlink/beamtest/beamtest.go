@@ -61,6 +61,12 @@ func Cleanup() {
 	}
 }
 
+// HasCrypto reports whether Erlang has its crypto application.
+func HasCrypto(t testing.TB) bool {
+	t.Helper()
+	return exec.Command("erl", "-noshell", "-eval", "crypto:info_lib(), halt(0).").Run() == nil
+}
+
 // Port finds a UDP port that is free on every given address.
 func Port(t *testing.T, addresses ...string) int {
 	t.Helper()

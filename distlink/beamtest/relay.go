@@ -52,6 +52,17 @@ func (r *Relay) Black() {
 	r.black = true
 }
 
+// Move gives all clients other addresses, as the server sees them.
+func (r *Relay) Move(t *testing.T) {
+	t.Helper()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, b := range r.backs {
+		_ = b.Close()
+	}
+	clear(r.backs)
+}
+
 // Drops returns how many datagrams were dropped.
 func (r *Relay) Drops() int {
 	r.mu.Lock()

@@ -7,14 +7,15 @@
 -define(INITIAL, 10).
 -define(LEAST, 2).
 -define(DELAY_LEAST, 16).          % packets that delay alone leaves
--define(TARGET, 2000).             % queue on the way that is left alone
+-define(TARGET, 1000).             % queue on the way that is left alone
+-define(ROUND, 10000).             % a round is at least that long: a busy machine delays some packets, a queue all
 -define(SAMPLES, 8).               % in slow start that many are enough to see it
 -define(BASE_WINDOW, 5000000).     % the base RTT is the least of one to two of them
 -define(FUTILE, 8).                % rounds of giving way to no effect
 -define(RIVAL, 5000000).           % plain NewReno then
 
 -record(g, {window, threshold = 1 bsl 30, pipe = 0, packet, recovery = 0,
-            base = none, before = none, base_end = 0, round = 0, rtt = none, samples = 0, last_queue = 0,
+            base = none, before = none, base_end = 0, round = 0, round_end = 0, rtt = none, samples = 0, last_queue = 0,
             futile = 0, rival = 0, full = false}).
 
 new(Packet) -> #g{packet = Packet, window = ?INITIAL * Packet}.
@@ -57,8 +58,8 @@ sample(Now, Rtt, Acked, Next, #g{base_end = End} = G0) ->
          end,
     G = G1#g{base = min(G1#g.base, Rtt), rtt = min(G1#g.rtt, Rtt), samples = G1#g.samples + 1}, % an atom is more than any number
     Fast = G#g.window < G#g.threshold andalso G#g.samples >= ?SAMPLES andalso queue(G) > ?TARGET,
-    case Acked >= G#g.round orelse Fast of
-        true -> (end_round(Now, queue(G), G))#g{round = Next, rtt = none, samples = 0, full = false};
+    case (Acked >= G#g.round andalso Now >= G#g.round_end) orelse Fast of
+        true -> (end_round(Now, queue(G), G))#g{round = Next, round_end = Now + ?ROUND, rtt = none, samples = 0, full = false};
         false -> G
     end.
 

@@ -8,7 +8,7 @@
 -define(GRAIN, 16).           % octets closer than this are close enough
 -define(TRIES, 3).            % probes of a size until it counts as too long
 -define(AGAIN, 600000000).    % PMTU_RAISE_TIMER
--define(BLACK_HOLE, 3).       % long packets lost in a row
+-define(BLACK_HOLE, 6).       % long packets lost in a row
 
 %% high: longest that may still be carried; probe: size on its way, 0 none;
 %% big_ack: one above the highest long packet that was acknowledged.
