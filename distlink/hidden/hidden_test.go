@@ -341,7 +341,7 @@ func TestBEAMOverTCP(t *testing.T) {
 func TestBEAMOverDistlink(t *testing.T) {
 	beamtest.Code(t)
 	beamAndGo(t, "distlink", func(t *testing.T, n *Node, port int) {
-		l, err := udplink.Listen(t.Context(), net.JoinHostPort("127.0.0.9", strconv.Itoa(port)), udplink.Config{})
+		l, err := udplink.Listen(t.Context(), net.JoinHostPort("127.0.0.9", strconv.Itoa(port)), udplink.Config{Insecure: true})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -13,6 +13,10 @@ type Erlang struct {
 	// Distlink (UDP) and TCP are where nodes connect to, by either carrier.
 	Distlink AddrPort `yaml:"distlink,omitempty"`
 	TCP      AddrPort `yaml:"tcp,omitempty"`
+	// DistlinkKeys is a file of pre-shared keys; without it DistlinkSecurity
+	// has to be "none": for a closed network.
+	DistlinkKeys     string `yaml:"distlinkKeys,omitempty"`
+	DistlinkSecurity string `yaml:"distlinkSecurity,omitempty"`
 	// EPMD is the port mapper to tell; of both carriers it is told Distlink's
 	// port. Without it nodes have to know the port (-erl_epmd_port).
 	EPMD AddrPort `yaml:"epmd,omitempty"`
@@ -38,6 +42,14 @@ func (e Erlang) check(d *document) {
 	}
 	if a := e.Distlink; a.IsValid() && !a.Addr().Is4() {
 		d.bad("erlang.distlink", "%v is not an IPv4 address", a.Addr())
+	}
+	switch {
+	case e.DistlinkSecurity != "" && e.DistlinkSecurity != "none":
+		d.bad("erlang.distlinkSecurity", "%q is not none", e.DistlinkSecurity)
+	case e.DistlinkSecurity != "" && e.DistlinkKeys != "":
+		d.bad("erlang.distlinkKeys", "with distlinkSecurity: none there are no keys")
+	case e.Distlink.IsValid() && e.DistlinkKeys == "" && e.DistlinkSecurity == "":
+		d.bad("erlang.distlinkKeys", "is missing: a file of keys, or distlinkSecurity: none on a closed network")
 	}
 }
 

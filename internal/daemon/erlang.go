@@ -75,6 +75,17 @@ func (d *doors) close() {
 	}
 }
 
+func listenDistlink(ctx context.Context, c config.Erlang) (*udplink.Listener, error) {
+	cfg := udplink.Config{Insecure: c.DistlinkSecurity == "none"}
+	if c.DistlinkKeys != "" {
+		var err error
+		if cfg.Keys, err = udplink.ReadKeys(c.DistlinkKeys); err != nil {
+			return nil, err
+		}
+	}
+	return udplink.Listen(ctx, c.Distlink.String(), cfg)
+}
+
 // openDoors listens; port is what a port mapper is told.
 func openDoors(ctx context.Context, c config.Erlang) (d *doors, port uint16, err error) {
 	d = &doors{}
@@ -86,7 +97,7 @@ func openDoors(ctx context.Context, c config.Erlang) (d *doors, port uint16, err
 		d.accepts, d.closes, port = append(d.accepts, hidden.AcceptTCP(l)), append(d.closes, l.Close), c.TCP.Port()
 	}
 	if c.Distlink.IsValid() {
-		l, err := udplink.Listen(ctx, c.Distlink.String(), udplink.Config{})
+		l, err := listenDistlink(ctx, c)
 		if err != nil {
 			d.close()
 			return nil, 0, fmt.Errorf("erlang.distlink: %w", err)

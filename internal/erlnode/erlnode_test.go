@@ -232,7 +232,7 @@ func TestErlangShell(t *testing.T) {
 	beamtest.Code(t) // skips without Erlang
 	n := serve(t, "tsnswitchd@127.0.0.9", true)
 	port := beamtest.Port(t, "127.0.0.2", "127.0.0.9")
-	l, err := udplink.Listen(t.Context(), net.JoinHostPort("127.0.0.9", strconv.Itoa(port)), udplink.Config{})
+	l, err := udplink.Listen(t.Context(), net.JoinHostPort("127.0.0.9", strconv.Itoa(port)), udplink.Config{Insecure: true})
 	if err != nil {
 		t.Fatal(err)
 	}
