@@ -103,7 +103,7 @@ type bridge struct {
 	held          usage
 	now           tsn.Instant
 	counters      MSRPCounters
-	told          []PortBoundary // by the last Boundaries
+	bounds        []PortBoundary // told by the last Boundaries
 }
 
 // bridgePort is what MSRP knows of a port.

@@ -48,8 +48,8 @@ func (b *bridge) boundaries() (out []PortBoundary) {
 
 // tellBoundaries emits them if they have changed.
 func (b *bridge) tellBoundaries() {
-	if now := b.boundaries(); !slices.Equal(now, b.told) {
-		b.told = now
+	if now := b.boundaries(); !slices.Equal(now, b.bounds) {
+		b.bounds = now
 		b.emit(Boundaries{slices.Clone(now)})
 	}
 }
