@@ -130,6 +130,8 @@ type Port struct {
 	Learn *bool `yaml:"learn,omitempty"`
 	// Guard looks for a loop behind an edge port; nil means yes.
 	Guard    *bool     `yaml:"guard,omitempty"`
+	MVRP     PortMVRP  `yaml:"mvrp,omitempty"`
+	MMRP     PortMMRP  `yaml:"mmrp,omitempty"`
 	Stations []Station `yaml:"stations,omitempty"`
 }
 
@@ -318,7 +320,7 @@ func DefaultDaemon() Daemon {
 			Clock: Clock{Kind: "virtual"}, GateOffsetBound: 1e6,
 		},
 		QBV: QBV{GuardOctets: 1542, MaxCycle: 1e9, Offload: "none", LeadTime: 2e9, FilterBurst: 2e6, FilterMargin: 250e3},
-		SRP: SRP{Timers: MRPTimers{Profile: "standard"}, MaxStreams: 512, MaxGroups: 512, MaxOwners: 64, Shares: Shares{SR: 75, Scheduled: 75, Total: 75}},
+		SRP: SRP{Timers: MRPTimers{Profile: "standard"}, MaxStreams: 512, MaxGroups: 512, MaxOwners: 64, MaxVLANs: 64, MaxMMRPGroups: 256, Shares: Shares{SR: 75, Scheduled: 75, Total: 75}},
 	}
 }
 

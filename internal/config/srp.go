@@ -13,7 +13,15 @@ import (
 // for it.
 type SRP struct {
 	// MSRP takes part in the Multiple Stream Registration Protocol (802.1Q 35).
-	MSRP       bool      `yaml:"msrp"`
+	MSRP bool `yaml:"msrp"`
+	// MVRP and MMRP take part in the registration of VLANs (11.2) and of groups
+	// (10.9) on edge ports.
+	MVRP bool `yaml:"mvrp"`
+	MMRP bool `yaml:"mmrp"`
+	// MaxVLANs are there for MVRP's sake alone; MaxMMRPGroups for MMRP's.
+	MaxVLANs      int `yaml:"maxVlans"`
+	MaxMMRPGroups int `yaml:"maxMmrpGroups"`
+
 	Timers     MRPTimers `yaml:"timers"`
 	Classes    []SRClass `yaml:"classes,omitempty"` // nil: those of srp.DefaultSRClasses
 	MaxFanIn   int       `yaml:"maxFanIn"`          // ports by which streams may come in; 0: all
@@ -115,6 +123,7 @@ func (c *Daemon) checkSRP(d *document) {
 	}
 	s.Timers.check(d)
 	s.checkClasses(d)
+	c.checkRegistrations(d)
 	if !s.MSRP {
 		return
 	}

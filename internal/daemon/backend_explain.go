@@ -3,7 +3,6 @@ package daemon
 import (
 	"context"
 	"slices"
-	"strings"
 
 	"tsnswitch"
 	"tsnswitch/internal/api"
@@ -85,9 +84,4 @@ func (d *Daemon) explainHere(ctx context.Context, node string, id tsn.StreamID) 
 		out.Ports = append(out.Ports, w)
 	}
 	return out, nil
-}
-
-// Registrations implements api.Switch.
-func (d *Daemon) Registrations(_ context.Context, application string) ([]api.Registration, error) {
-	return nil, api.Errorf(api.CodeUnsupported, "%s does not run %s", d.cfg.Name, strings.ToUpper(application))
 }

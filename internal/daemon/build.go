@@ -108,7 +108,7 @@ func linkConfig(c *config.Daemon, w *clockwork) link.Config {
 	l := link.Config{Clock: w.clock, Own: c.SystemID, Realtime: c.GPTP.Realtime, Collects: true}
 	for _, p := range c.Ports {
 		l.Ports = append(l.Ports, link.PortConfig{
-			Port: p.Port, Ifname: p.Ifname, Rate: tsn.Rate(p.Rate), Control: c.HasFabric(), MRP: c.SRP.MSRP,
+			Port: p.Port, Ifname: p.Ifname, Rate: tsn.Rate(p.Rate), Control: c.HasFabric(), MRP: c.SRP.MSRP || c.TakesMVRP(p) || c.TakesMMRP(p),
 			GPTP:       c.GPTP.Enabled && p.GPTP.Enabled,
 			Neighbours: c.HasFabric() && p.Role == "edge" && c.SPB.NeighbourProxy != "off",
 		})

@@ -110,6 +110,7 @@ type Daemon struct {
 	control     *loop
 	machine     *node.Control
 	applier     *applier
+	flusher     *flusher
 	convergence *convergence
 	events      *events
 	noticeLimit noticeLimit
@@ -242,6 +243,7 @@ func build(cfg *config.Daemon, opt Options) (_ *Daemon, err error) {
 		return nil, err
 	}
 	d.applier = newApplier(d.kernel, d.log, d.clock.now, d.applied)
+	d.flusher = newFlusher(d.kernel.FlushLearned)
 	d.timing = newDirectLoop("timing", d.gptp, link.Now, d.timingEffect, cfg.GPTP.Realtime)
 	d.control = newLoop("control", d.machine, link.Now, d.effect)
 	d.convergence, d.control.after = newConvergence(), d.converged
@@ -372,6 +374,7 @@ func (d *Daemon) run(ctx context.Context, opt Options) error {
 	task("control", plain(d.control.run))
 	task("proxies", plain(d.restoreProxies))
 	task("kernel", plain(d.applier.run))
+	task("flushes", plain(d.keepFlushing))
 	task("neighbours", plain(d.keepNeighbours))
 	task("hold", plain(d.hold))
 	task("clock", plain(d.tellTime))
@@ -423,6 +426,8 @@ func (d *Daemon) effect(e tsn.Effect) {
 	case node.Desired:
 		d.convergence.wanted = e.Forwarding
 		d.applier.set(e)
+	case srp.FlushLearned:
+		d.flusher.add(e)
 	case srp.Result:
 		if e.Err == nil {
 			d.answer(e.RequestID, nil)

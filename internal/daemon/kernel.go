@@ -136,6 +136,22 @@ func (k *kernel) Diff(d tsn.DesiredState) ([]dataplane.Change, error) {
 	return with(k, func(p *dataplane.Kernel) ([]dataplane.Change, error) { return p.Diff(onlyPorts(d, k.ports)) })
 }
 
+// FlushLearned makes the bridge forget what it has learned in a VLAN on ports;
+// those without an interface, and a switch without a bridge, have nothing to forget.
+func (k *kernel) FlushLearned(vid tsn.VID, ports []tsn.Port) error {
+	if k.all.Bridge == "" {
+		return nil
+	}
+	_, err := with(k, func(p *dataplane.Kernel) (struct{}, error) {
+		if p == nil {
+			return struct{}{}, nil
+		}
+		there := slices.DeleteFunc(slices.Clone(ports), func(n tsn.Port) bool { return !slices.Contains(k.ports, n) })
+		return struct{}{}, p.FlushLearned(vid, there)
+	})
+	return err
+}
+
 // Read returns what the kernel holds now.
 func (k *kernel) Read() (dataplane.State, error) {
 	return with(k, func(p *dataplane.Kernel) (dataplane.State, error) { return p.Read() })

@@ -25,7 +25,8 @@ func Of(c *config.Daemon) (node.Config, error) {
 	if c.Role == config.RoleClock { // without egress
 		return n, nil
 	}
-	n.QBV, n.SRP = qbvConfig(c), srpConfig(c)
+	n.QBV, n.SRP, n.MVRP = qbvConfig(c), srpConfig(c), mvrpConfig(c)
+	n.MMRP, n.FilterUnregistered = mmrpConfig(c)
 	for _, p := range c.Ports {
 		n.Ports = append(n.Ports, p.Port)
 		n.Classes = append(n.Classes, node.PortClasses{
@@ -152,6 +153,50 @@ func srpConfig(c *config.Daemon) srp.Config {
 		}
 	}
 	return s
+}
+
+// mvrpConfig and mmrpConfig are nil without edge ports that take part. The
+// management's VLAN is nobody's to register.
+func mvrpConfig(c *config.Daemon) *srp.MVRPConfig {
+	m := &srp.MVRPConfig{Address: c.SystemID, Timers: c.SRP.Timers.MRP(), MaxVLANs: c.SRP.MaxVLANs, Seed: seedOf(c)}
+	for _, b := range c.SPB.BaseVIDs {
+		if c.HasFabric() && b.VID != c.Management.VID {
+			m.Always = append(m.Always, b.VID)
+		}
+	}
+	for _, p := range c.Ports {
+		if !c.TakesMVRP(p) {
+			continue
+		}
+		x := srp.MVRPPort{Port: p.Port, Restricted: p.MVRP.Restricted, Silent: p.MVRP.Silent, Forbidden: slices.Clone(p.MVRP.Forbidden)}
+		if c.HasFabric() {
+			x.Fixed = c.FixedVLANs(p)
+		}
+		if v := c.Management.VID; v != 0 && !slices.Contains(x.Fixed, v) && !slices.Contains(x.Forbidden, v) {
+			x.Forbidden = append(x.Forbidden, v)
+		}
+		m.Ports = append(m.Ports, x)
+	}
+	if m.Ports == nil {
+		return nil
+	}
+	return m
+}
+
+func mmrpConfig(c *config.Daemon) (m *srp.MMRPConfig, filter []tsn.Port) {
+	m = &srp.MMRPConfig{Address: c.SystemID, Timers: c.SRP.Timers.MRP(), MaxGroups: c.SRP.MaxMMRPGroups, Seed: seedOf(c)}
+	for _, p := range c.Ports {
+		if c.TakesMMRP(p) {
+			m.Ports = append(m.Ports, srp.MMRPPort{Port: p.Port, Restricted: p.MMRP.Restricted})
+			if p.MMRP.Filter {
+				filter = append(filter, p.Port)
+			}
+		}
+	}
+	if m.Ports == nil {
+		return nil, nil
+	}
+	return m, filter
 }
 
 // seedOf makes the machines' randomness differ between nodes and between
