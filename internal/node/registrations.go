@@ -101,10 +101,8 @@ func (c *Control) settleRegistrations(now tsn.Instant) (changed bool) {
 	if r.vlansMoved {
 		r.vlansMoved = false
 		for _, p := range r.vlans.Ports {
-			r.once = append(r.once, p.VIDs...)
+			r.own(p.VIDs...)
 		}
-		slices.Sort(r.once)
-		r.once = slices.Compact(r.once)
 		if c.SPB != nil {
 			changed = c.take(c.SPB.Step(now, spb.SetEdgeVLANs{Ports: edgeVLANs(r.vlans)}))
 		}
@@ -117,6 +115,9 @@ func (c *Control) settleRegistrations(now tsn.Instant) (changed bool) {
 	}
 	if r.moved {
 		r.moved = false
+		for _, g := range r.groups.Groups {
+			r.own(g.VID)
+		}
 		changed = c.take(c.SRP.Step(now, c.registrations())) || changed
 	}
 	return changed
@@ -166,6 +167,13 @@ func (c *Control) memberships() (out []srp.PortMembers) {
 	return out
 }
 
+// own takes note of VLANs in which there may be entries of registrations.
+func (r *registrar) own(vids ...tsn.VID) {
+	r.once = append(r.once, vids...)
+	slices.Sort(r.once)
+	r.once = slices.Compact(r.once)
+}
+
 func (r *registrar) vidsOf(p tsn.Port) []tsn.VID {
 	for _, v := range r.vlans.Ports {
 		if v.Port == p {
@@ -207,6 +215,9 @@ func (c *Control) alsoWanted(vid tsn.VID) (out []tsn.Port) {
 		if q.VID == vid && q.AllGroups {
 			out = append(out, q.Port)
 		}
+	}
+	if c.bridge == nil {
+		return out
 	}
 	if c.bridge == nil {
 		return out

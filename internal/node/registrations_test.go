@@ -211,3 +211,37 @@ func TestRegistrationsWithoutSPB(t *testing.T) {
 		t.Error("the group is not declared on the other port")
 	}
 }
+
+// On a bridge that others configure, what is registered comes on top: VLANs and
+// group entries of ports, and frames are kept back.
+func TestRegistrationsOnSharedBridge(t *testing.T) {
+	l := newRegistrarLab(t, func(c *Config) {
+		c.SPB, c.SRP.MSRP.Trees, c.MVRP.Always, c.Shared = nil, false, nil, &SharedBridge{VIDs: []tsn.VID{2}}
+		for i := range c.MVRP.Ports {
+			c.MVRP.Ports[i].Fixed = nil
+		}
+	})
+	g := tsn.MAC{0x91, 0xe0, 0xf0, 0, 9, 1}
+	l.on["MVRP"][2].Join(l.now, mrp.VIDValue(5), 0, true)
+	l.on["MMRP"][2].Join(l.now, mrp.MACValue(g), 0, true)
+	l.on["MMRP"][3].Join(l.now, mrp.AllGroups.Value(), 0, true)
+	l.live(800)
+	if a, b := l.vlans(2), l.vlans(4); !slices.Equal(a, []tsn.VID{2, 5}) || !slices.Equal(b, []tsn.VID{2}) {
+		t.Errorf("VLANs %v and %v", a, b)
+	}
+	if got := l.group(g, 1); !slices.Equal(got, []tsn.Port{2, 3}) {
+		t.Errorf("group to %v, entries %v", got, l.groups())
+	}
+	if n := len(l.last.State.Bridge.KeptBack); n != 3 {
+		t.Errorf("%d kinds of frames are kept back", n)
+	}
+	l.on["MMRP"][2].Leave(l.now, mrp.MACValue(g))
+	l.on["MVRP"][2].Leave(l.now, mrp.VIDValue(5))
+	l.live(1500)
+	if !slices.Contains(l.last.State.Bridge.OwnedVIDs, 1) {
+		t.Error("the entry of the group would stay")
+	}
+	if got := l.groups(); len(got) != 0 || !slices.Equal(l.vlans(2), []tsn.VID{2}) {
+		t.Errorf("entries %v, VLANs %v", got, l.vlans(2))
+	}
+}
