@@ -132,6 +132,9 @@ type PortEgress struct {
 	Gates *GateControlList
 	// IdleSlope per class in kbit/s; 0 means strict priority, no shaper.
 	IdleSlope [MaxTrafficClasses]Rate
+	// MaxFrame is the longest frame of the streams of a class on the medium
+	// (Stream.WireOctets), on which its credit depends; 0 means MaxFrameOctets.
+	MaxFrame [MaxTrafficClasses]int
 	// Launch per class; a class has an idle slope or launch times, never both.
 	Launch [MaxTrafficClasses]LaunchTime
 	// MaxSDU per class in octets behind the Ethernet header (802.1Q 12.29.1.1.1

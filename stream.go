@@ -36,12 +36,13 @@ func (s Stream) Bandwidth() Rate {
 	if s.Interval <= 0 {
 		return 0
 	}
-	bits := uint64(s.MaxIntervalFrames) * uint64(int(s.MaxFrameSize)+FrameOverhead) * 8
+	bits := uint64(s.MaxIntervalFrames) * uint64(s.WireOctets()) * 8
 	return Rate((bits*1_000_000 + uint64(s.Interval) - 1) / uint64(s.Interval))
 }
 
-// WireOctets is the length of one maximum frame on the medium, with overhead.
-func (s Stream) WireOctets() int { return max(int(s.MaxFrameSize)+FrameOverhead, 84) }
+// WireOctets is the length of one maximum frame on the medium, with overhead. The
+// shortest frame with a tag has 68 octets, 20 more are between it and the next.
+func (s Stream) WireOctets() int { return max(int(s.MaxFrameSize)+FrameOverhead, 88) }
 
 // Validate reports every field that cannot be meant, joined into one error.
 func (s Stream) Validate() error {

@@ -210,6 +210,7 @@ func TestReserved(t *testing.T) {
 		Talkers: []tsn.MAC{sr.Talker, stream(2).Talker},
 	}
 	want.Slopes[0].IdleSlope[tsn.ClassSRA], want.Slopes[1].IdleSlope[tsn.ClassSRA] = 1000, 1000
+	want.Slopes[0].MaxFrame[tsn.ClassSRA], want.Slopes[1].MaxFrame[tsn.ClassSRA] = sr.WireOctets(), sr.WireOctets()
 	if !reflect.DeepEqual(*reserved, want) {
 		t.Errorf("got  %+v\nwant %+v", *reserved, want)
 	}

@@ -100,6 +100,7 @@ type Reserved struct {
 type PortSlopes struct {
 	Port      tsn.Port
 	IdleSlope [tsn.MaxTrafficClasses]tsn.Rate
+	MaxFrame  [tsn.MaxTrafficClasses]int // longest frame on the medium, octets
 }
 
 // Counters of an Instance since its construction.

@@ -119,6 +119,7 @@ type bridgePort struct {
 	domains          []mrp.Domain // registered
 	load             load         // of what is held
 	lesser           load         // of that, what is no emergency
+	frames           frameCount   // of what is held
 	fanIn            int          // streams held that come in here
 	moved            bool         // load has changed since the last round
 	told             portNews
@@ -132,6 +133,7 @@ type usage struct{ streams, groups, fanIn int }
 // others is what the other owners hold.
 type others struct {
 	loads        map[tsn.Port]load
+	frames       map[tsn.Port]longest
 	ids          map[tsn.StreamID]bool
 	destinations map[destination]tsn.StreamID
 	usage
@@ -162,7 +164,7 @@ func newBridge(m *Instance, cfg MSRPConfig) (*bridge, error) {
 		proxies: map[string]proxies{},
 	}
 	for i, p := range m.ports {
-		b.ports = append(b.ports, bridgePort{capable: !cfg.ASCapable, waiting: map[tsn.StreamID]bool{}, Participant: mrp.NewParticipant(b.app, mrp.Config{
+		b.ports = append(b.ports, bridgePort{capable: !cfg.ASCapable, frames: frameCount{}, waiting: map[tsn.StreamID]bool{}, Participant: mrp.NewParticipant(b.app, mrp.Config{
 			Timers: cfg.Timers, PointToPoint: !p.Shared, MaxAttributes: 4*m.cfg.MaxStreams + 16, Seed: cfg.Seed + uint64(i)<<32,
 		})})
 	}
@@ -311,7 +313,7 @@ func (b *bridge) measure(i int) {
 // rebase takes stock of what the other owners hold.
 func (b *bridge) rebase() {
 	b.others = others{ids: map[tsn.StreamID]bool{}, destinations: map[destination]tsn.StreamID{}}
-	b.others.loads = b.loads(MSRPOwner, nil)
+	b.others.loads, b.others.frames = b.loads(MSRPOwner, nil), b.longestFrames(MSRPOwner)
 	b.Instance.others(MSRPOwner, func(r tsn.Reservation, _ string) {
 		b.others.ids[r.Stream.ID] = true
 		b.others.destinations[destinationOf(r.Stream)] = r.Stream.ID

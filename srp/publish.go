@@ -16,7 +16,7 @@ func (b *bridge) publish() {
 	if o := b.owners[MSRPOwner]; o != nil {
 		set = o.set
 	}
-	next := Reserved{Slopes: b.slopes(b.load), MDB: slices.Clone(b.desired.MDB), Talkers: slices.Clone(b.desired.Talkers)}
+	next := Reserved{Slopes: b.slopes(b.carries), MDB: slices.Clone(b.desired.MDB), Talkers: slices.Clone(b.desired.Talkers)}
 	for id := range b.heldMoved { // what was held: all of it goes before anything comes
 		if i, ok := find(set, id); ok {
 			next.take(set[i])
@@ -38,6 +38,29 @@ func (b *bridge) publish() {
 		delete(b.owners, MSRPOwner)
 	}
 	b.tell(next)
+}
+
+// frameCount is how many streams have the longest frame of so many octets.
+type frameCount map[frameKind]int
+
+type frameKind struct {
+	class  tsn.TrafficClass
+	octets int
+}
+
+func (c frameCount) add(k frameKind, n int) {
+	if c[k] += n; c[k] == 0 {
+		delete(c, k)
+	}
+}
+
+// carries is what a port's shapers are made of.
+func (b *bridge) carries(q int) (load, longest) {
+	frames := b.others.frames[b.Instance.ports[q].Port]
+	for k := range b.ports[q].frames { // a maximum: the order does not matter
+		frames.add(k.class, k.octets)
+	}
+	return b.load(q), frames
 }
 
 func (b *bridge) heldPorts(s *streamState) (out []tsn.Port) {

@@ -170,6 +170,7 @@ func (b *bridge) charge(s *streamState, q int, n int64) {
 	if p.load[c] += r; s.rank() != 0 {
 		p.lesser[c] += r
 	}
+	p.frames.add(frameKind{c, s.request.WireOctets()}, int(n))
 }
 
 // release gives a port's bandwidth back.

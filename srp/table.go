@@ -111,10 +111,30 @@ func (m *Instance) loads(name string, set []tsn.Reservation) map[tsn.Port]load {
 	return out
 }
 
+// longest is the longest frame of the streams on one port, in octets on the
+// medium, by traffic class.
+type longest [tsn.MaxTrafficClasses]int
+
+func (l *longest) add(c tsn.TrafficClass, octets int) { l[c] = max(l[c], octets) }
+
+// longestFrames are those of every port, but for the reservations of an owner.
+func (m *Instance) longestFrames(except string) map[tsn.Port]longest {
+	out := map[tsn.Port]longest{}
+	m.others(except, func(r tsn.Reservation, _ string) {
+		for _, p := range r.Ports {
+			l := out[p]
+			l.add(m.cfg.ClassMap[r.Stream.PCP&7], r.Stream.WireOctets())
+			out[p] = l
+		}
+	})
+	return out
+}
+
 // reserved is the desired state of the table as it stands.
 func (m *Instance) reserved() Reserved {
 	loads := m.loads("", nil)
-	out := Reserved{Slopes: m.slopes(func(i int) load { return loads[m.ports[i].Port] })}
+	frames := m.longestFrames("")
+	out := Reserved{Slopes: m.slopes(func(i int) (load, longest) { return loads[m.ports[i].Port], frames[m.ports[i].Port] })}
 	var groups []tsn.Reservation
 	for _, o := range m.owners {
 		for _, r := range o.set {
@@ -131,10 +151,13 @@ func (m *Instance) reserved() Reserved {
 }
 
 // slopes are those of ports that carry so much, by index.
-func (m *Instance) slopes(carries func(i int) load) (out []PortSlopes) {
+func (m *Instance) slopes(carries func(i int) (load, longest)) (out []PortSlopes) {
 	for i, p := range m.ports {
-		l, s := carries(i), PortSlopes{Port: p.Port}
-		s.IdleSlope[tsn.ClassSRB], s.IdleSlope[tsn.ClassSRA] = l[tsn.ClassSRB], l[tsn.ClassSRA]
+		s := PortSlopes{Port: p.Port}
+		l, frames := carries(i)
+		for _, c := range []tsn.TrafficClass{tsn.ClassSRB, tsn.ClassSRA} {
+			s.IdleSlope[c], s.MaxFrame[c] = l[c], frames[c]
+		}
 		if s.IdleSlope != (load{}) {
 			out = append(out, s)
 		}

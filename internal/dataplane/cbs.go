@@ -1,6 +1,7 @@
 package dataplane
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -12,20 +13,15 @@ import (
 // priority.
 type Shaper struct{ IdleSlope, SendSlope, HiCredit, LoCredit int32 }
 
-// NewShaper computes them for a class with the given idle slope below classes
-// with those of above.
+// NewShaper computes them for class c below classes above (802.1Q L.3.1). Of other
+// traffic a frame of tsn.MaxFrameOctets may be in the way.
 //
 // rate is the medium's, speed what the kernel takes for the link's; they
 // differ where a test or a lab emulates a slow link. The class waits as long
 // as the medium makes it wait (hiCredit), and is charged for its frames as the
 // kernel believes that they leave (sendSlope, loCredit).
-func NewShaper(idle, rate, speed tsn.Rate, above []tsn.Rate) (Shaper, error) {
-	c := tsn.ShapedClass{IdleSlope: idle, MaxFrame: tsn.MaxFrameOctets}
-	var higher []tsn.ShapedClass
-	for _, a := range above {
-		higher = append(higher, tsn.ShapedClass{IdleSlope: a, MaxFrame: tsn.MaxFrameOctets})
-	}
-	medium, err := tsn.NewShaper(rate, c, higher, tsn.MaxFrameOctets)
+func NewShaper(c tsn.ShapedClass, rate, speed tsn.Rate, above []tsn.ShapedClass) (Shaper, error) {
+	medium, err := tsn.NewShaper(rate, c, above, tsn.MaxFrameOctets)
 	if err != nil {
 		return Shaper{}, err
 	}
@@ -42,6 +38,7 @@ func NewShaper(idle, rate, speed tsn.Rate, above []tsn.Rate) (Shaper, error) {
 // shaping is what the shapers of one port are made from.
 type shaping struct {
 	idle        [tsn.MaxTrafficClasses]tsn.Rate // over the whole cycle
+	frame       [tsn.MaxTrafficClasses]int      // longest of the class; 0: tsn.MaxFrameOctets
 	rate, speed tsn.Rate
 	offload     bool
 }
@@ -54,19 +51,21 @@ type shaping struct {
 // The kernel's goes on rising up to hiCredit, as is measured, which is for as
 // long as an idle class waits for frames of the others.
 func (s shaping) under(lists ...*Schedule) (out [tsn.MaxTrafficClasses]Shaper, err error) {
-	var above []tsn.Rate
+	var above []tsn.ShapedClass
 	for c := len(s.idle) - 1; c >= 0; c-- {
 		if s.idle[c] == 0 {
 			continue
 		}
-		shaper, err := NewShaper(s.idle[c], s.rate, s.speed, above)
+		class := tsn.ShapedClass{IdleSlope: s.idle[c], MaxFrame: cmp.Or(s.frame[c], tsn.MaxFrameOctets)}
+		shaper, err := NewShaper(class, s.rate, s.speed, above)
 		for _, l := range lists {
 			if err != nil || l == nil {
 				continue
 			}
 			slope, lerr := s.slope(tsn.TrafficClass(c), shaper, l)
 			if lerr == nil && slope > tsn.Rate(shaper.IdleSlope) {
-				shaper, lerr = NewShaper(slope, s.rate, s.speed, above)
+				class.IdleSlope = slope
+				shaper, lerr = NewShaper(class, s.rate, s.speed, above)
 			}
 			err = lerr
 		}
@@ -74,7 +73,7 @@ func (s shaping) under(lists ...*Schedule) (out [tsn.MaxTrafficClasses]Shaper, e
 			return out, fmt.Errorf("class %d: %w", c, err)
 		}
 		out[c] = shaper
-		above = append(above, tsn.Rate(shaper.IdleSlope))
+		above = append(above, class)
 	}
 	return out, nil
 }

@@ -14,6 +14,7 @@ import (
 	"tsnswitch/internal/dataplane"
 	"tsnswitch/internal/kerneltest"
 	"tsnswitch/qbv"
+	"tsnswitch/srp"
 )
 
 // TestExact measures what the kernel does with what this package programs, in
@@ -339,20 +340,56 @@ func testScheduleSwitch(t *testing.T) {
 	}
 }
 
-// 802.1Q 8.6.8.2: an overloaded class gets its idle slope, also when the slope
-// is changed, and what is left open to strict priority is not held up.
+// reserve returns the egress of port 1 that streams of classes A and B lead to,
+// so many of each, with frames of so many octets of data.
+func reserve(t *testing.T, a, b int, octets uint16) (e tsn.PortEgress) {
+	t.Helper()
+	m, err := srp.New(srp.Config{Ports: []srp.PortConfig{{Port: 1, Rate: 100 * tsn.Mbps}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.Step(0, tsn.LinkChanged{Port: 1, Up: true, Rate: 100 * tsn.Mbps})
+	put := srp.PutReservations{RequestID: 1, Owner: "o", Generation: 1}
+	for i := range byte(a + b) {
+		s := tsn.Stream{
+			ID: tsn.StreamID{2, 0, 0, 0, 0, 1, 0, i}, Talker: macA, Listener: macB, DestinationAddress: tsn.MAC{0x91, 0xe0, 0xf0, 0, 0, i},
+			VID: 2, PCP: 3, Interval: 1_000_000, MaxFrameSize: octets, MaxIntervalFrames: 1, MaxLatency: 2_000_000,
+		}
+		if int(i) >= a {
+			s.PCP, s.Interval = 2, 2_000_000
+		}
+		put.Reservations = append(put.Reservations, tsn.Reservation{Stream: s, Ports: []tsn.Port{1}})
+	}
+	for _, e := range m.Step(0, put) {
+		switch e := e.(type) {
+		case srp.Result:
+			if e.Err != nil {
+				t.Fatal(e.Err)
+			}
+		case srp.Reserved:
+			return tsn.PortEgress{Port: 1, ClassMap: tsn.DefaultClassMap, IdleSlope: e.Slopes[0].IdleSlope, MaxFrame: e.Slopes[0].MaxFrame}
+		}
+	}
+	t.Fatal("nothing was reserved")
+	return e
+}
+
+// 802.1Q 8.6.8.2: what is reserved is what an overloaded class gets, classes A
+// and B at once, also when it changes; the kernel has the credits of L.3.1.
 func testCreditBased(t *testing.T) {
 	s := newStation(t)
 	const octets, steps, every = 1500, 1000, 200_000
-	for _, slopes := range [][2]tsn.Rate{{20 * tsn.Mbps, 5 * tsn.Mbps}, {10 * tsn.Mbps, 30 * tsn.Mbps}} {
-		s.egress.IdleSlope = [8]tsn.Rate{tsn.ClassScheduled: slopes[0], tsn.ClassSRA: slopes[1]}
+	both := []tsn.TrafficClass{tsn.ClassSRA, tsn.ClassSRB}
+	for _, streams := range [][2]int{{2, 1}, {1, 5}} {
+		*s.egress = reserve(t, streams[0], streams[1], octets-14)
 		s.set(t)
+		checkCredits(t, *s.egress, read(t, s.k).EgressOf(1).Shapers)
 		from := tai(t) + 1_000_000
 		sent := [tsn.NumClasses]int{}
 		// A quarter more than the slopes, for a fifth of a second.
 		for i := range int64(steps) {
 			sleepUntil(t, from+i*every)
-			for _, c := range []tsn.TrafficClass{tsn.ClassScheduled, tsn.ClassSRA} {
+			for _, c := range both {
 				if due := int64(s.egress.IdleSlope[c]) * 5 / 4 * (every / 1000) * i / 8 / octets / 1000; int64(sent[c]) <= due {
 					s.send(t, c, octets)
 					sent[c]++
@@ -367,7 +404,7 @@ func testCreditBased(t *testing.T) {
 			}
 			last[a.n] = a.at
 		}
-		for _, c := range []tsn.TrafficClass{tsn.ClassScheduled, tsn.ClassSRA} {
+		for _, c := range both {
 			if count[c] != sent[c] || count[c] < 2 {
 				t.Errorf("class %d: %d of %d frames came", c, count[c], sent[c])
 				continue
@@ -379,6 +416,26 @@ func testCreditBased(t *testing.T) {
 				t.Errorf("class %d: %.0f kbit/s, the idle slope is %.0f", c, got, want)
 			}
 		}
+	}
+}
+
+// checkCredits computes them for port 1 of a station, of 100 Mbit/s on a link
+// that says 10 Gbit/s, in whole numbers: hiCredit up, loCredit away from zero.
+func checkCredits(t *testing.T, e tsn.PortEgress, got [tsn.MaxTrafficClasses]dataplane.Shaper) {
+	t.Helper()
+	const rate, speed, other = 100_000, 10_000_000, 1542
+	up := func(a, b int64) int64 { return (a + b - 1) / b }
+	a, b := int64(e.IdleSlope[tsn.ClassSRA]), int64(e.IdleSlope[tsn.ClassSRB])
+	frameA, frameB := int64(e.MaxFrame[tsn.ClassSRA]), int64(e.MaxFrame[tsn.ClassSRB])
+	want := [tsn.MaxTrafficClasses]dataplane.Shaper{
+		tsn.ClassSRA: {IdleSlope: int32(a), SendSlope: int32(a - speed), HiCredit: int32(up(a*other, rate)), LoCredit: int32(-up((speed-a)*frameA, speed))},
+		tsn.ClassSRB: {
+			IdleSlope: int32(b), SendSlope: int32(b - speed),
+			HiCredit: int32(up(b*(other*rate+frameA*(rate-a)), rate*(rate-a))), LoCredit: int32(-up((speed-b)*frameB, speed)),
+		},
+	}
+	if got != want || frameA != 1528 {
+		t.Errorf("shapers %+v, want %+v, frames of %d octets", got, want, frameA)
 	}
 }
 

@@ -654,22 +654,25 @@ func TestTakenOn(t *testing.T) {
 // TestShaper: the medium decides how long a class waits, the kernel's idea of
 // the link what its frames cost.
 func TestShaper(t *testing.T) {
+	full := func(idle tsn.Rate) tsn.ShapedClass {
+		return tsn.ShapedClass{IdleSlope: idle, MaxFrame: tsn.MaxFrameOctets}
+	}
 	for _, c := range []struct {
 		idle, rate, speed tsn.Rate
-		higher            []tsn.Rate
+		higher            []tsn.ShapedClass
 		want              dataplane.Shaper
 	}{
 		{0, 1000, 1000, nil, dataplane.Shaper{}},
 		{20_000, 100_000, 100_000, nil, dataplane.Shaper{IdleSlope: 20_000, SendSlope: -80_000, HiCredit: 309, LoCredit: -1234}},
-		{20_000, 100_000, 100_000, []tsn.Rate{60_000}, dataplane.Shaper{IdleSlope: 20_000, SendSlope: -80_000, HiCredit: 1080, LoCredit: -1234}},
+		{20_000, 100_000, 100_000, []tsn.ShapedClass{full(60_000)}, dataplane.Shaper{IdleSlope: 20_000, SendSlope: -80_000, HiCredit: 1080, LoCredit: -1234}},
 		{20_000, 100_000, 10_000_000, nil, dataplane.Shaper{IdleSlope: 20_000, SendSlope: -9_980_000, HiCredit: 309, LoCredit: -1539}},
 	} {
-		got, err := dataplane.NewShaper(c.idle, c.rate, c.speed, c.higher)
+		got, err := dataplane.NewShaper(full(c.idle), c.rate, c.speed, c.higher)
 		if err != nil || got != c.want {
 			t.Errorf("%+v: %+v, %v", c, got, err)
 		}
 	}
-	if _, err := dataplane.NewShaper(50_000, 100_000, 100_000, []tsn.Rate{60_000}); err == nil {
+	if _, err := dataplane.NewShaper(full(50_000), 100_000, 100_000, []tsn.ShapedClass{full(60_000)}); err == nil {
 		t.Error("110 % of the rate was accepted")
 	}
 }

@@ -311,7 +311,7 @@ func (t *Target) egressPort(k Backend, e tsn.PortEgress) (errs []error) {
 			want.Admin.Entries = append(want.Admin.Entries, tsn.GateEntry{Gates: g.Gates & allGates(n), Interval: g.Interval})
 		}
 	}
-	sh := shaping{idle: e.IdleSlope, speed: k.LinkSpeed(e.Port), offload: pc.Offload == OffloadFull}
+	sh := shaping{idle: e.IdleSlope, frame: e.MaxFrame, speed: k.LinkSpeed(e.Port), offload: pc.Offload == OffloadFull}
 	sh.rate = cmp.Or(pc.Rate, sh.speed)
 	if pc.Offload != OffloadFull && k.Check(e.Port, FeatureMaxSDU) == nil { // a device knows what fits its windows
 		want.limitSDU(e.Gates.QueueMaxSDU(sh.rate, k.GateLimits(e.Port).PerEntry))

@@ -55,7 +55,7 @@ func (c *Control) compose() {
 		}
 		for _, s := range c.reserved.Slopes {
 			if s.Port == p {
-				e.IdleSlope = s.IdleSlope
+				e.IdleSlope, e.MaxFrame = s.IdleSlope, s.MaxFrame
 			}
 		}
 		d.Egress = append(d.Egress, e)
