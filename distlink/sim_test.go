@@ -59,6 +59,8 @@ type sim struct {
 	sealed   bool           // with keys
 	pipe     *tsn.Instant   // not nil: the client's way shares a bottleneck, busy until then
 	tap      func(from int, data []byte)
+	paused   [2]bool // does not run
+	held     []item  // for who is paused
 }
 
 // random is a Random that follows from a seed.
@@ -179,7 +181,7 @@ func (s *sim) nextAt() tsn.Instant {
 func (s *sim) step(end tsn.Instant) bool {
 	next, who := end, -1
 	for i, c := range s.conn {
-		if c != nil && c.Deadline() < next {
+		if c != nil && !s.paused[i] && c.Deadline() < next {
 			next, who = c.Deadline(), i
 		}
 	}
@@ -207,6 +209,10 @@ func (s *sim) step(end tsn.Instant) bool {
 var clientAddr = netip.MustParseAddrPort("10.0.0.1:4000")
 
 func (s *sim) arrive(it item) {
+	if s.paused[it.to] {
+		s.held = append(s.held, it)
+		return
+	}
 	if it.to == 1 && s.conn[1] == nil {
 		s.effects(1, s.listener.Step(s.now, Incoming{s.addr, it.data}))
 		return

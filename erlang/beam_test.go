@@ -4,6 +4,7 @@ package erlang_test
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -196,6 +197,55 @@ func keyFile(t *testing.T, lines string) string {
 		t.Fatal(err)
 	}
 	return name
+}
+
+// A capture of two real nodes is understood by distlink.lua and, behind it, by
+// Wireshark's own dissector for the Erlang distribution.
+func TestCapture(t *testing.T) {
+	for _, tool := range []string{"tcpdump", "tshark"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			t.Skipf("%s is not installed (Debian: apt-get install %s)", tool, tool)
+		}
+	}
+	if os.Geteuid() != 0 {
+		t.Skip("a capture needs root")
+	}
+	port := beamtest.Port(t, addrA, addrB)
+	file := filepath.Join(t.TempDir(), "capture.pcap")
+	dump := exec.Command("tcpdump", "-U", "-Z", "root", "-i", "lo", "-w", file, "udp", "port", fmt.Sprint(port))
+	said, err := dump.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := dump.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = dump.Process.Kill() }()
+	if _, err := said.Read(make([]byte, 1000)); err != nil { // "listening on lo"
+		t.Fatal(err)
+	}
+	b := beamtest.Start(t, "distlink", "b@"+addrB, port, sleep, "-distlink_ip", addrB)
+	a := beamtest.Start(t, "distlink", "a@"+addrA, port,
+		fmt.Sprintf(`pong = net_adm:ping('%[1]s'), {nobody, '%[1]s'} ! binary:copy(<<"long">>, 25000), distlink_bench:rtt('%[1]s', 5, 1), io:format("done~n"), %[2]s`, b.Name, sleep), "-distlink_ip", addrA)
+	a.Expect("done", patience)
+	_ = dump.Process.Signal(os.Interrupt)
+	_ = dump.Wait()
+	tshark := func(args ...string) string {
+		out, err := exec.Command("tshark", append([]string{"-X", "lua_script:../distlink/distlink.lua", "-r", file}, args...)...).Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(out)
+	}
+	text := tshark("-Y", "erldp", "-O", "distlink,erldp")
+	for _, want := range []string{"Tag: 'N'", "ControlMessage", "SEGMENT stream", "AtomText: nobody"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %q in %d octets of text", want, len(text))
+		}
+	}
+	if bad := tshark("-Y", "_ws.malformed or distlink.malformed or _ws.lua"); bad != "" {
+		t.Errorf("malformed:\n%s", bad)
+	}
 }
 
 const (
