@@ -19,7 +19,7 @@ func FailureCauses() []FailureCause {
 		{3, "the class would exceed its share of the port, with what higher classes leave of theirs", "less bandwidth, or other streams of the class withdrawn"},
 		{4, "another owner (a management client, distlink) holds a stream with this id; of two MSRP talkers the first stands", "another stream id"},
 		{5, "another stream goes to the same destination in the same VLAN", "another destination address"},
-		{6, "an emergency stream took the bandwidth", "wait until it leaves"},
+		{6, "emergency streams have the bandwidth", "wait until they leave"},
 		{7, "under a reservation the latency grew, by a slower link or by what the talker's side reports", "the listener asks anew"},
 		{8, "the port is no part of the SR domain: it keeps no time, or its neighbour has the class at another priority or not at all", "see the domain of the port's neighbour"},
 		{9, "the destination is neither a group nor a local address, or it is the broadcast address", "another destination address"},

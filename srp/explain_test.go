@@ -65,7 +65,7 @@ port 3: the class would exceed its share of the port, with what higher classes l
 			w := talker.talker(1)
 			w.MaxIntervalFrames = 2
 			l.talk(talker, w)
-		}, `port 2: the classes together would exceed the port's share for streams (code 1, here true): 3096 kbit/s less, or as much given back by others; needs 34048, left 30952
+		}, `port 2: emergency streams have the bandwidth (code 6, here true): 3096 kbit/s less, or as much given back by others; needs 34048, left 30952
   02-00-00-00-00-01:0001 o rank 1 10000
   02-00-00-00-01-01:0003 msrp rank 0 17024
   02-00-00-00-01-01:0002 msrp rank 1 17024

@@ -406,6 +406,13 @@ func (b *bridge) settle() {
 		batch := b.batch()
 		tight := b.tight()
 		for _, s := range batch {
+			b.giveUp(s)
+		}
+		if b.touchAffected(tight); len(b.dirty) > 0 { // who has waited for it goes before newcomers
+			b.touch(batch)
+			batch = b.batch()
+		}
+		for _, s := range batch {
 			b.evaluate(s)
 		}
 		b.touchAffected(tight || b.tight())

@@ -151,7 +151,7 @@ func TestFailureCodes(t *testing.T) {
 // 802.1Q 35.2.4.3: an emergency stream takes what others have, the youngest's
 // first; they fail with code 6 and have it back when it leaves.
 func TestPreemption(t *testing.T) {
-	l, talker, b2, _, far, _ := line(t, nil)
+	l, talker, b2, b3, far, _ := line(t, nil)
 	code := func(unique byte) tsn.FailureCode {
 		o := far.station.offered(talker.talker(unique).StreamID)
 		if o == nil {
@@ -173,7 +173,7 @@ func TestPreemption(t *testing.T) {
 	}
 	l.listen(far, w.StreamID, true)
 	l.runFor(2)
-	if code(3) != 0 || code(4) != tsn.FailurePreempted || code(5) != 0 || b2.bridge.MSRPCounters().Preempted != 1 {
+	if code(3) != 0 || code(4) != tsn.FailurePreempted || code(5) != 0 || b3.bridge.MSRPCounters().Preempted != 1 {
 		t.Errorf("codes %d, %d, %d\n%s", code(3), code(4), code(5), b2.text())
 	}
 	l.hush(talker, w.StreamID)

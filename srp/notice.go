@@ -86,11 +86,3 @@ func (b *bridge) tellMoved(s *streamState, to int) {
 	}
 	s.last = to
 }
-
-// kindOfRelease is what becomes of a stream that loses a port.
-func kindOfRelease(o *outPort) string {
-	if o.preempted {
-		return NoticePreempted
-	}
-	return NoticeReleased
-}

@@ -48,7 +48,7 @@ func TestNoticesOfStreams(t *testing.T) {
 
 // An emergency stream pushes others aside, which is told apart from their end.
 func TestNoticePreempted(t *testing.T) {
-	l, talker, b2, _, far, _ := line(t, nil)
+	l, talker, b2, b3, far, _ := line(t, nil)
 	for i := range byte(5) {
 		s := talker.talker(i + 1)
 		if i == 4 {
@@ -58,7 +58,8 @@ func TestNoticePreempted(t *testing.T) {
 		l.talk(talker, s)
 		l.runFor(1)
 	}
-	wantNotices(t, b2, "stream-reserved port 2 02-00-00-00-01-01:0005", "stream-preempted port 2 02-00-00-00-01-01:0004")
+	wantNotices(t, b3, "stream-reserved port 2 02-00-00-00-01-01:0005", "stream-preempted port 2 02-00-00-00-01-01:0004")
+	wantNotices(t, b2, "stream-failed port 2 02-00-00-00-01-01:0004: code 6, stream preempted by higher rank")
 }
 
 // Ports become boundaries of a class when the neighbour's domain or gPTP says

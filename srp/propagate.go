@@ -52,10 +52,9 @@ type outPort struct {
 	since    tsn.Instant // when it was reserved
 	// latency is what was declared when it was reserved, ns; grown says that it
 	// was exceeded later.
-	latency   uint32
-	grown     bool
-	preempted bool
-	waits     bool // is in bridgePort.waiting
+	latency uint32
+	grown   bool
+	waits   bool // is in bridgePort.waiting
 }
 
 // talker takes the registration of a talker attribute or its end.
@@ -185,6 +184,28 @@ func (b *bridge) choose(s *streamState) (now *talkerAt, changed bool) {
 	return now, changed
 }
 
+// giveUp releases what a stream no longer holds, so that what is free is known
+// before anybody is offered it.
+func (b *bridge) giveUp(s *streamState) {
+	t, changed := b.choose(s)
+	b.follow(s, t)
+	for q := range s.out {
+		if o := &s.out[q]; o.held && (!b.goesOut(t, q) || !wants(o.asked()) || b.fails(s, t, q, changed) != tsn.FailureNone) {
+			b.release(s, q)
+		}
+	}
+}
+
+// fails returns why a stream fails at a port, on the way to it or there.
+func (b *bridge) fails(s *streamState, t *talkerAt, q int, changed bool) tsn.FailureCode {
+	o := &s.out[q]
+	o.grown = (o.held || o.grown && o.asked() != mrp.ListenerIgnore) && b.latencyBehind(t, q) > o.latency
+	if t.Failed {
+		return t.FailureCode
+	}
+	return b.check(s, t, q, changed)
+}
+
 // evaluate does what follows from the registrations of a stream (35.2.4).
 func (b *bridge) evaluate(s *streamState) {
 	t, changed := b.choose(s)
@@ -227,7 +248,7 @@ func (b *bridge) follow(s *streamState, t *talkerAt) {
 	}
 	for q := range s.out {
 		b.release(s, q)
-		s.out[q].grown, s.out[q].preempted = false, false
+		s.out[q].grown = false
 	}
 	if s.in != none {
 		d := destinationOf(s.request)
@@ -274,14 +295,12 @@ func (b *bridge) offer(s *streamState, t *talkerAt, q int, changed bool) {
 	o := &s.out[q]
 	d := t.Talker
 	d.AccumulatedLatency = b.latencyBehind(t, q)
-	o.grown = (o.held || o.grown && o.asked() != mrp.ListenerIgnore) && d.AccumulatedLatency > o.latency
-	code := tsn.FailureNone
-	if !d.Failed {
-		if code = b.check(s, t, q, changed); code != tsn.FailureNone {
-			d.Failed, d.BridgeID, d.FailureCode = true, b.cfg.BridgeID, code
-		} else {
-			o.preempted = false
-		}
+	code := b.fails(s, t, q, changed)
+	switch {
+	case d.Failed:
+		code = tsn.FailureNone // of this system
+	case code != tsn.FailureNone:
+		d.Failed, d.BridgeID, d.FailureCode = true, b.cfg.BridgeID, code
 	}
 	switch {
 	case d.Failed || !wants(o.asked()):
@@ -322,7 +341,7 @@ func (b *bridge) withdraw(s *streamState, q int) {
 	b.release(s, q)
 	b.declare(s, q, mrp.Value{}, mrp.Talker{})
 	o := &s.out[q]
-	o.code, o.grown, o.preempted = tsn.FailureNone, false, false
+	o.code, o.grown = tsn.FailureNone, false
 }
 
 // answerTalker declares towards the talker what the listeners together declare.

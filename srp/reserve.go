@@ -89,16 +89,14 @@ func (b *bridge) fanInFull(in int) bool {
 }
 
 // checkRoom returns whether a stream fits beside what is reserved, or beside
-// what it may not push aside.
+// what it may not push aside. What would fit without emergency streams has been
+// pushed aside by them, whether or not it was there before.
 func (b *bridge) checkRoom(s *streamState, q int) tsn.FailureCode {
 	r := b.short(s, q, b.load(q))
-	if r != nil && s.rank() == 0 {
-		r = b.short(s, q, b.loadOfEmergency(q))
-	}
 	switch {
-	case r == nil:
+	case r == nil || s.rank() == 0 && b.short(s, q, b.loadOfRank(q, 0)) == nil:
 		return tsn.FailureNone
-	case s.out[q].preempted:
+	case s.rank() != 0 && b.short(s, q, b.loadOfRank(q, 1)) == nil:
 		return tsn.FailurePreempted
 	}
 	return r.Code
@@ -113,12 +111,14 @@ func (b *bridge) load(q int) load {
 	return l
 }
 
-// loadOfEmergency is what is left of load without streams that an emergency
-// stream pushes aside.
-func (b *bridge) loadOfEmergency(q int) load {
-	l := b.load(q)
-	for c, r := range b.ports[q].lesser {
-		l[c] -= r
+// loadOfRank is what other owners have reserved on a port, and MSRP for streams
+// of one rank: emergency streams, 0, or all others.
+func (b *bridge) loadOfRank(q int, rank uint8) load {
+	l, p := b.others.loads[b.Instance.ports[q].Port], &b.ports[q]
+	for c := range l {
+		if l[c] += p.lesser[c]; rank == 0 {
+			l[c] += p.load[c] - 2*p.lesser[c]
+		}
 	}
 	return l
 }
@@ -143,7 +143,7 @@ func (b *bridge) reserve(s *streamState, q int, latency uint32) {
 	}
 	o := &s.out[q]
 	b.charge(s, q, 1)
-	o.held, o.since, o.latency, o.preempted = true, b.now, latency, false
+	o.held, o.since, o.latency = true, b.now, latency
 	if s.held++; s.held == 1 {
 		b.count(s, 1)
 	}
@@ -155,9 +155,8 @@ func (b *bridge) reserve(s *streamState, q int, latency uint32) {
 		if b.charge(v, q, 1); fits {
 			continue
 		}
-		v.out[q].preempted = true
 		b.counters.Preempted++
-		b.release(v, q)
+		b.releaseAs(NoticePreempted, v, q)
 		b.dirty[v.id] = true
 	}
 }
@@ -174,7 +173,9 @@ func (b *bridge) charge(s *streamState, q int, n int64) {
 }
 
 // release gives a port's bandwidth back.
-func (b *bridge) release(s *streamState, q int) {
+func (b *bridge) release(s *streamState, q int) { b.releaseAs(NoticeReleased, s, q) }
+
+func (b *bridge) releaseAs(kind string, s *streamState, q int) {
 	o := &s.out[q]
 	if !o.held {
 		return
@@ -185,7 +186,7 @@ func (b *bridge) release(s *streamState, q int) {
 		b.count(s, -1)
 	}
 	b.counters.Released++
-	b.changed(s, q, kindOfRelease(o))
+	b.changed(s, q, kind)
 }
 
 func (b *bridge) changed(s *streamState, q int, kind string) {
