@@ -104,6 +104,8 @@ type bridge struct {
 	now           tsn.Instant
 	counters      MSRPCounters
 	bounds        []PortBoundary // told by the last Boundaries
+	restoring     *restoring     // nil: it has begun
+	remembered    uint64         // counts what may change Memory
 }
 
 // bridgePort is what MSRP knows of a port.
@@ -193,6 +195,8 @@ func (b *bridge) step(now tsn.Instant, ev tsn.Event) {
 		b.setRegistrations(ev)
 	case SetTrees:
 		b.setTrees(ev)
+	case Restore:
+		b.restore(ev.Memory)
 	}
 	b.settle()
 }
@@ -201,6 +205,9 @@ func (b *bridge) deadline() tsn.Instant {
 	d := b.nextSilence()
 	for i := range b.ports {
 		d = min(d, b.ports[i].Deadline())
+	}
+	if b.restoring != nil {
+		d = min(d, b.restoring.until)
 	}
 	return d
 }
@@ -223,6 +230,9 @@ func (b *bridge) received(ev tsn.Received) {
 }
 
 func (b *bridge) tick() {
+	if b.restoring != nil && b.now >= b.restoring.until {
+		b.resume()
+	}
 	for i := range b.ports {
 		p := &b.ports[i]
 		for b.now >= p.Deadline() {
@@ -240,14 +250,11 @@ func (b *bridge) link(now tsn.Instant, i int) {
 	b.now = now
 	p, up := &b.ports[i], b.Instance.ports[i].up
 	switch {
+	case b.restoring != nil && b.restoring.ready(b.Instance.ports):
+		b.resume()
+	case b.restoring != nil: // wait
 	case up && !p.started:
-		p.started, p.startedAt, p.latency = true, now, nil
-		p.spokenTo = false
-		p.SetVersion(b.Instance.ports[i].Version)
-		p.Start(now)
-		for _, c := range b.cfg.Classes {
-			p.Join(now, c.domain().Value(), 0, false)
-		}
+		b.start(i)
 	case !up && p.started:
 		p.started = false
 		b.indicated(i, p.Stop())
@@ -261,8 +268,21 @@ func (b *bridge) link(now tsn.Instant, i int) {
 	b.settle()
 }
 
+// start begins to take part on a port that is up.
+func (b *bridge) start(i int) {
+	p := &b.ports[i]
+	p.started, p.startedAt, p.latency, p.spokenTo = true, b.now, nil, false
+	p.SetVersion(b.Instance.ports[i].Version)
+	p.Start(b.now)
+	for _, c := range b.cfg.Classes {
+		p.Join(b.now, c.domain().Value(), 0, false)
+	}
+	b.measure(i)
+}
+
 // setTrees has those streams looked at again whose trees have changed.
 func (b *bridge) setTrees(ev SetTrees) {
+	b.remembered++
 	before := b.trees
 	b.trees = make(map[TreeKey]Tree, len(ev.Trees))
 	for _, t := range ev.Trees {
@@ -290,6 +310,7 @@ func (b *bridge) setCapable(ev SetASCapable) {
 	p.delay = max(ev.LinkDelay, 0)
 	if b.cfg.ASCapable && p.capable != ev.Capable {
 		p.capable = ev.Capable
+		b.remembered++
 		b.measure(i)
 		b.domainsMoved(i)
 		b.touchAll()
@@ -334,6 +355,7 @@ func (b *bridge) touchAll() {
 
 // indicated takes what a port's participant tells.
 func (b *bridge) indicated(i int, told []mrp.Indication) {
+	b.remembered += uint64(len(told))
 	for _, n := range told {
 		if err := b.indication(i, n, n.Kind == mrp.IndicateLeave); err != nil && n.Kind != mrp.IndicateLeave {
 			b.counters.Malformed++
@@ -487,9 +509,7 @@ func (b *bridge) askForTrees() {
 	}
 	b.treesMoved = false
 	maps.DeleteFunc(b.onTree, func(_ TreeKey, at []int) bool { return !slices.ContainsFunc(at, func(n int) bool { return n > 0 }) })
-	w := TreesWanted{Keys: slices.SortedFunc(maps.Keys(b.onTree), func(a, b TreeKey) int {
-		return cmp.Or(cmp.Compare(a.VID, b.VID), bytes.Compare(a.Talker[:], b.Talker[:]))
-	})}
+	w := TreesWanted{Keys: slices.SortedFunc(maps.Keys(b.onTree), compareTreeKeys)}
 	for _, key := range w.Keys {
 		var heard []tsn.Port
 		for i, n := range b.onTree[key] {
@@ -503,6 +523,10 @@ func (b *bridge) askForTrees() {
 		b.wanted = w
 		b.emit(w.clone())
 	}
+}
+
+func compareTreeKeys(a, b TreeKey) int {
+	return cmp.Or(cmp.Compare(a.VID, b.VID), bytes.Compare(a.Talker[:], b.Talker[:]))
 }
 
 func (w TreesWanted) equal(o TreesWanted) bool {

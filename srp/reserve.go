@@ -191,6 +191,7 @@ func (b *bridge) releaseAs(kind string, s *streamState, q int) {
 
 func (b *bridge) changed(s *streamState, q int, kind string) {
 	b.heldMoved[s.id], b.ports[q].moved = true, true
+	b.remembered++
 	b.emit(tsn.Notice{Kind: kind, Port: b.Instance.ports[q].Port, Detail: s.id.String()})
 }
 

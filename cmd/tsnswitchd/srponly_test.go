@@ -191,6 +191,76 @@ func (s *srpOnly) degraded() string {
 	return strings.Join(st.Degraded, "\n")
 }
 
+// crash ends the daemon without a word and starts it again.
+func (s *srpOnly) crash() {
+	s.t.Helper()
+	if err := s.cmd.Process.Kill(); err != nil {
+		s.t.Fatal(err)
+	}
+	<-s.done
+	s.start()
+}
+
+// A daemon that is killed leaves the kernel as it is, and goes on with MSRP before
+// its neighbours miss it: streams keep what they have, and so do those that have not.
+func TestSRPKilled(t *testing.T) {
+	s := newSRPOnly(t, "bridge: {name: sw0, create: true}\nsrp: {msrp: true, timers: {leave: 1s, leaveAll: 2s}}", nil)
+	first, second := s.wish(2, 224, 1), s.wish(1, 1000, 1)
+	for _, w := range []mrp.Talker{first, second} { // the order of their names is the other one
+		s.stations[0].Talk(w)
+		s.stations[1].Listen(w.StreamID)
+		s.until(0, "an answer", func(n srptest.Seen) bool { return n.Listeners[w.StreamID] != mrp.ListenerIgnore })
+	}
+	answered := func(n srptest.Seen) bool {
+		return n.Listeners[first.StreamID] == mrp.ListenerReady && n.Listeners[second.StreamID] == mrp.ListenerAskingFailed
+	}
+	s.until(0, "one ready, one failed", answered)
+	const entry = "port p2 grp 91:e0:f0:00:fe:02"
+	s.eventually("the entry", func() bool { return strings.Contains(s.ip("bridge", "mdb", "show"), entry) })
+	saved := filepath.Join(filepath.Dir(s.conf), "msrp.json")
+	s.eventually("everything remembered", func() bool {
+		b, err := os.ReadFile(saved)
+		return err == nil && strings.Count(string(b), "StreamID") > 0 && bytes.Count(b, []byte("\"Octets\"")) >= 8
+	})
+	monitor := s.follow("bridge", "monitor", "mdb")
+	before := s.stations[0].Lost() + s.stations[1].Lost()
+	s.crash()
+	// It asks all to declare again as it starts, and once more when whatever was not
+	// declared after the first time is over.
+	for i := range s.stations {
+		asked := s.stations[i].Counters().LeaveAlls[1]
+		s.eventually("the daemon has asked twice", func() bool { return s.stations[i].Counters().LeaveAlls[1] >= asked+2*4 })
+	}
+	s.eventually("it answers", func() bool { _, err := s.client.Status(t.Context()); return err == nil })
+	if now := s.stations[0].Lost() + s.stations[1].Lost(); now != before || !answered(s.stations[0].Seen()) {
+		t.Errorf("neighbours noticed: %d declarations ended; %+v", now-before, s.stations[0].Seen())
+	}
+	if got := monitor(); strings.Contains(got, entry) {
+		t.Errorf("the kernel was changed: %s", got)
+	}
+}
+
+// follow runs a tool that prints what happens in the daemon's namespace; the
+// result ends it and returns that.
+func (s *srpOnly) follow(args ...string) func() string {
+	s.t.Helper()
+	tool, err := exec.LookPath(args[0])
+	if err != nil {
+		s.t.Skipf("%s is missing: install iproute2", args[0])
+	}
+	cmd, out := exec.Command(tool, args[1:]...), &bytes.Buffer{}
+	cmd.Stdout = out
+	s.ns.Do(func() { err = cmd.Start() })
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return func() string {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+		return out.String()
+	}
+}
+
 // Two plain interfaces and nothing else: the protocol works in full, and what the
 // kernel lacks for streams' sake is named.
 func TestSRPOnPlainInterfaces(t *testing.T) {

@@ -78,6 +78,9 @@ func (d *Daemon) tellTiming(ctx context.Context) {
 type capable struct {
 	mu   sync.Mutex
 	told map[tsn.Port]srp.SetASCapable
+	// grace: until then a port that is not capable yet is no news. MSRP goes by
+	// what the run before knew.
+	grace time.Time
 }
 
 // tell posts what has changed. A link delay alone is no news: MSRP takes it when
@@ -86,7 +89,11 @@ func (c *capable) tell(st gptp.Status, post func(tsn.Event)) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, ev := range node.ASCapable(st) {
-		if old, told := c.told[ev.Port]; !told || old.Capable != ev.Capable {
+		old, told := c.told[ev.Port]
+		if !told && !ev.Capable && time.Now().Before(c.grace) {
+			continue
+		}
+		if !told || old.Capable != ev.Capable {
 			c.told[ev.Port] = ev
 			post(ev)
 		}

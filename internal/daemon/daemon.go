@@ -144,6 +144,7 @@ type Daemon struct {
 	stations   *dataplane.StationWatch // nil: no port learns
 	neighbours neighbours
 	addresses  store[addressMemory]
+	msrpStore  store[msrpMemory]
 	told       sync.Once     // closes ready
 	ready      chan struct{} // the control loop has been told what was learned before
 
@@ -198,6 +199,7 @@ func build(cfg *config.Daemon, opt Options) (_ *Daemon, err error) {
 	if d.own, err = own.load(); err != nil {
 		return nil, err
 	}
+	d.msrpStore = store[msrpMemory]{filepath.Join(cfg.StateDir, "msrp.json")}
 	d.addresses = store[addressMemory]{filepath.Join(cfg.StateDir, "addresses.json")}
 	if m, err := d.addresses.load(); err != nil {
 		d.log.Warn("stations must say their addresses again", "err", err)
@@ -357,6 +359,8 @@ func (d *Daemon) run(ctx context.Context, opt Options) error {
 		return err
 	}
 	task("port states", blocked)
+	d.recallMSRP()
+	task("MSRP memory", plain(d.keepMSRP))
 	// Events queue up until the loops run, which need the ports to send by.
 	if d.ports, err = link.Open(lc); err != nil {
 		local.Close()

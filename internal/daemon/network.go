@@ -176,7 +176,9 @@ func (d *Daemon) kernelInUse() (a adopted, err error) {
 	if err != nil {
 		return a, fmt.Errorf("read the kernel: %w", err)
 	}
-	if a.forwarding = have.Bridge != nil && have.Bridge.Exists && len(have.Bridge.FDB) > 0; a.forwarding {
+	if d.loose() {
+		a.forwarding = reservesInKernel(have)
+	} else if a.forwarding = have.Bridge != nil && have.Bridge.Exists && len(have.Bridge.FDB) > 0; a.forwarding {
 		a.bridge = have.Bridge.Holds()
 	}
 	for _, e := range have.Egress {

@@ -31,6 +31,7 @@ func init() {
 	record.Register("srp.PutReservations", srp.PutReservations{})
 	record.Register("srp.SetASCapable", srp.SetASCapable{})
 	record.Register("srp.SetBlocked", srp.SetBlocked{})
+	record.Register("srp.Restore", srp.Restore{})
 	record.Register("qbv.Clock", qbv.Clock{})
 	record.Register("qbv.Stage", qbv.Stage{})
 	record.Register("qbv.Commit", qbv.Commit{})

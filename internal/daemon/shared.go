@@ -18,6 +18,17 @@ import (
 // loose: it is such a bridge.
 func (d *Daemon) loose() bool { return d.cfg.Role == config.RoleBridge && !d.cfg.HasFabric() }
 
+// reservesInKernel reports whether the kernel holds group entries or shapers, as
+// an earlier run leaves them.
+func reservesInKernel(have dataplane.State) bool {
+	if have.Bridge != nil && slices.ContainsFunc(have.Bridge.MDB, func(g dataplane.GroupPort) bool { return !dataplane.IsControlGroup(g.Group) }) {
+		return true
+	}
+	return slices.ContainsFunc(have.Egress, func(e dataplane.Egress) bool {
+		return e.Shapers != [tsn.MaxTrafficClasses]dataplane.Shaper{}
+	})
+}
+
 // shapingNeeds are what a port is shaped with.
 func shapingNeeds(c *config.Daemon, p config.Port) []string {
 	root := dataplane.FeatureTaprio

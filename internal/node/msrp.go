@@ -29,6 +29,9 @@ type msrpWiring struct {
 	wanted  srp.TreesWanted
 	trees   []srp.Tree // as srp was told
 	claimed map[srp.TreeKey]claim
+	// restored are the trees of an earlier run, which stand until SPB has said how
+	// it forwards.
+	restored map[srp.TreeKey]srp.Tree
 
 	rootsMoved, wantedMoved, treesMoved bool
 }
@@ -76,6 +79,18 @@ func (c *Control) settle(now tsn.Instant) (changed bool) {
 	return changed
 }
 
+// restore keeps the trees of an earlier run in place of those that SPB has yet to
+// learn.
+func (c *Control) restore(ev srp.Restore) {
+	if c.SPB == nil || c.bridge != nil {
+		return
+	}
+	c.msrp.restored = map[srp.TreeKey]srp.Tree{}
+	for _, t := range ev.Memory.Trees {
+		c.msrp.restored[t.TreeKey] = t
+	}
+}
+
 func sameTree(a, b srp.Tree) bool {
 	return a.TreeKey == b.TreeKey && a.Failure == b.Failure && slices.Equal(a.Ingress, b.Ingress) && slices.Equal(a.Egress, b.Egress)
 }
@@ -84,6 +99,10 @@ func sameTree(a, b srp.Tree) bool {
 // is not among them.
 func (c *Control) treesNow() (out []srp.Tree) {
 	for _, key := range c.msrp.wanted.Keys {
+		if old, ok := c.msrp.restored[key]; ok {
+			out = append(out, old)
+			continue
+		}
 		if !slices.Contains(c.vids, key.VID) {
 			edge := c.edgePorts()
 			out = append(out, srp.Tree{TreeKey: key, Ingress: edge, Egress: edge, Failure: tsn.FailureVLANBlocked})

@@ -230,3 +230,52 @@ func TestMSRPSharesTheAccount(t *testing.T) {
 		t.Errorf("too much: %s", got)
 	}
 }
+
+// After a restart streams go by the trees of the run before until SPB knows its
+// own; the neighbours hear of them at once.
+func TestMSRPRestart(t *testing.T) {
+	l := newMSRPLab(t, msrpConfig())
+	w := wish(tsn.MAC{2, 0, 0, 5, 0, 2}, 2)
+	l.far[2].Join(l.now, w.Value(), 0, true)
+	l.far[3].Join(l.now, mrp.ListenerValue(w.StreamID), mrp.ListenerReady, true)
+	l.run(1500)
+	memory, _ := l.SRP.Memory(l.now)
+	if len(memory.Held) != 1 || len(memory.Trees) != 1 {
+		t.Fatalf("%+v", memory)
+	}
+	// What is behind port 1 remembers the other run: a stream from over there.
+	remote := wish(tsn.MAC{2, 0, 0, 6, 0, 6}, 2)
+	memory.Registrations = append([]srp.RememberedValue{{Port: 1, Type: mrp.TypeTalkerAdvertise, Octets: []byte(remote.Value().Octet)}}, memory.Registrations...)
+	memory.Trees = append(memory.Trees, srp.Tree{TreeKey: srp.TreeKey{VID: 2, Talker: remote.StreamID.Source()}, Ingress: []tsn.Port{1}, Egress: []tsn.Port{2, 3}})
+	c := msrpConfig()
+	c.SPB.StartupHold, c.SPB.Adopted = 3000*millisecond, &tsn.BridgeState{}
+	next := newBench(t, c)
+	next.now = l.now
+	l.bench = next
+	l.step(srp.Restore{Memory: memory})
+	for _, p := range c.Ports {
+		l.step(tsn.LinkChanged{Port: p, Up: true, Rate: tsn.Gbps})
+	}
+	if l.last != nil {
+		t.Error("SPB says how it forwards before it knows")
+	}
+	l.run(20)
+	if got := l.heard(3, remote.StreamID); got != "advertised" {
+		t.Errorf("the stream of another bridge: %q", got)
+	}
+	if at, ok := l.SPB.Learned(2, w.StreamID.Source()); !ok || at != 2 {
+		t.Errorf("the station is on port %d, %v", at, ok)
+	}
+	l.run(4000)
+	if got := l.heard(3, remote.StreamID); got != "" {
+		t.Errorf("nobody has its talker: %q", got)
+	}
+	for n, want := range map[tsn.Port]string{2: "ready", 3: "advertised"} {
+		if got := l.heard(n, w.StreamID); got != want {
+			t.Errorf("port %d hears %q, want %q", n, got, want)
+		}
+	}
+	if s := l.SRP.Streams(); len(s) != 1 || s[0].Stream.ID != w.StreamID || len(l.groups()) == 0 {
+		t.Errorf("%+v, groups %v", s, l.groups())
+	}
+}

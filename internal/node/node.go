@@ -207,6 +207,9 @@ func (c *Control) Step(now tsn.Instant, ev tsn.Event) []tsn.Effect {
 			changed = c.take(c.SPB.Step(now, spb.SetUnlocked{Ports: u.Ports})) || changed
 		}
 	}
+	if r, ok := ev.(srp.Restore); ok {
+		c.restore(r)
+	}
 	if put, ok := ev.(srp.PutReservations); ok {
 		if r := c.refusal(put); r != nil {
 			c.effects = append(c.effects, srp.Result{RequestID: put.RequestID, Owner: put.Owner, Generation: put.Generation, Err: r})
@@ -250,7 +253,7 @@ func (c *Control) take(effects []tsn.Effect) (changed bool) {
 		switch e := e.(type) {
 		case spb.Forwarding:
 			c.bridge, c.forward, c.streams = &e.State, e.Generation, e.Streams
-			changed, c.msrp.treesMoved = true, true
+			changed, c.msrp.treesMoved, c.msrp.restored = true, true, nil
 		case spb.TopologyChanged:
 			c.msrp.treesMoved = true
 			c.effects = append(c.effects, e)

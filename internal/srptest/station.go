@@ -43,6 +43,7 @@ type Station struct {
 	follows  map[tsn.StreamID]mrp.Param // listened to, with what was said last
 	talks    map[tsn.StreamID]mrp.Value
 	seen     Seen
+	lost     int // declarations
 	watchers map[chan struct{}]bool
 }
 
@@ -238,6 +239,9 @@ func (s *Station) note(app int, n mrp.Indication) {
 }
 
 func (s *Station) noteStream(n mrp.Indication, gone bool) {
+	if gone {
+		s.lost++
+	}
 	switch n.Value.Type {
 	case mrp.TypeTalkerAdvertise, mrp.TypeTalkerFailed:
 		t, err := mrp.ParseTalker(n.Value)
@@ -349,6 +353,12 @@ func (s *Station) Inject(frame []byte) { s.do(func() { s.send(frame) }) }
 func (s *Station) Seen() (out Seen) {
 	s.do(func() { out = s.seen.clone() })
 	return out
+}
+
+// Lost counts the declarations of MSRP that have ended.
+func (s *Station) Lost() (n int) {
+	s.do(func() { n = s.lost })
+	return n
 }
 
 // Counters returns those of MSRP.

@@ -116,6 +116,25 @@ func (p *Participant) Start(now tsn.Instant) {
 	p.request(now, 0)
 }
 
+// Restore registers a value that others had declared before Start, as far as an
+// earlier run remembers. It lasts for a leave time if they do not declare it again.
+func (p *Participant) Restore(now tsn.Instant, v Value, param Param) []Indication {
+	p.told = p.told[:0]
+	if t := p.app.attributeType(v.Type); t == nil || t.Length != len(v.Octet) {
+		return nil
+	}
+	a := p.attrs.byValue[v]
+	if a == nil {
+		a = p.admit(v.Type, []byte(v.Octet), true)
+	}
+	if a != nil {
+		p.register(now, a, JoinIn, param, true)
+		a.reg.left(now.Add(p.cfg.Timers.Leave))
+		p.attrs.update(a)
+	}
+	return p.told
+}
+
 // Stop ends it: the port has gone down. What others declared is left
 // (Flush!, 10.7.5.2); what we declare is declared again after Start.
 func (p *Participant) Stop() []Indication {
