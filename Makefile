@@ -7,7 +7,8 @@
 #   make check              format, vet, staticcheck, tidy, cross-builds
 #   make bench              benchmarks of the cores, and bench-qbv
 #   make soak [SEEDS=2000]  the SPB core in random fabrics with faults, on each kind of board
-#   make mutation           bugs planted in the SPB core: the simulation has to notice each
+#   make soak-srp [SEEDS=200]  MSRP in random networks with faults, and 100 bridges with 1,000 streams
+#   make mutation           bugs planted in the SPB and SRP cores: the simulations have to notice each
 #   make bench-scale        500 bridges in virtual time, from a failing link to the last kernel entry
 #   make bench-converge     from a link that fails to the last kernel entry, ten bridges
 #   make bench-qbv [TSNKIT=dir] [BUDGET=150s]  schedules: ours, first fit, and tsnkit's methods on the same problems
@@ -29,7 +30,7 @@ OUT ?= out/$(basename $(notdir $(LABFILE)))
 # Packages whose goroutines are worth the race detector, on the host.
 RACE := ./internal/daemon/... ./internal/api/... ./internal/link/... ./distlink/...
 
-.PHONY: all build demo test check soak mutation bench bench-scale bench-converge bench-qbv bench-gptp bench-dist soak-gptp kernel generate setup-demo setup-test clean
+.PHONY: all build demo test check soak soak-srp mutation bench bench-scale bench-converge bench-qbv bench-gptp bench-dist soak-gptp kernel generate setup-demo setup-test clean
 
 all: build
 
@@ -91,8 +92,13 @@ SEEDS ?= 2000
 soak:
 	$(GO) test ./internal/sim/spbsim -run '^Test(Software|Felix|LAN966x|MV88E6xxx|Mixed)$$' -seeds $(SEEDS) -timeout 0 -v
 
+soak-srp: SEEDS = 200
+soak-srp:
+	$(GO) test ./internal/sim/srpsim -run '^TestTrial$$' -seeds $(SEEDS) -timeout 0
+	$(GO) test ./internal/sim/srpsim -run '^TestLarge$$' -large -timeout 0 -v
+
 mutation:
-	$(GO) test ./internal/sim/spbsim -run '^TestMutations$$' -mutations all -timeout 30m -v
+	$(GO) test ./internal/sim/spbsim ./internal/sim/srpsim -run '^TestMutations$$' -mutations all -timeout 60m -v
 
 bench-scale:
 	$(GO) test ./internal/sim/spbsim -run '^TestScale$$' -scale 500 -timeout 30m -v
