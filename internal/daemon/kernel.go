@@ -227,6 +227,11 @@ func onlyPorts(d tsn.DesiredState, ports []tsn.Port) tsn.DesiredState {
 			out.Filters = append(out.Filters, f)
 		}
 	}
+	for _, r := range d.Priorities {
+		if has(r.Port) {
+			out.Priorities = append(out.Priorities, r)
+		}
+	}
 	if d.Bridge == nil {
 		return out
 	}

@@ -15,7 +15,7 @@ import (
 // ports keeps the others, and the bridge's own stay.
 func TestOnlyPorts(t *testing.T) {
 	d := tsn.DesiredState{
-		Egress: []tsn.PortEgress{{Port: 1}, {Port: 2}},
+		Egress: []tsn.PortEgress{{Port: 1}, {Port: 2}}, Priorities: []tsn.PriorityRules{{Port: 1}, {Port: 2}},
 		Bridge: &tsn.BridgeState{
 			OwnedVIDs: []tsn.VID{100}, Ports: []tsn.BridgePort{{Port: 1}, {Port: 2}},
 			FDB: []tsn.FDBEntry{{MAC: sys(9)}, {MAC: sys(1), Port: 1}, {MAC: sys(2), Port: 2}},
@@ -23,7 +23,7 @@ func TestOnlyPorts(t *testing.T) {
 		},
 	}
 	want := tsn.DesiredState{
-		Egress: []tsn.PortEgress{{Port: 1}},
+		Egress: []tsn.PortEgress{{Port: 1}}, Priorities: []tsn.PriorityRules{{Port: 1}},
 		Bridge: &tsn.BridgeState{
 			OwnedVIDs: []tsn.VID{100}, Ports: []tsn.BridgePort{{Port: 1}},
 			FDB: []tsn.FDBEntry{{MAC: sys(9)}, {MAC: sys(1), Port: 1}}, MDB: []tsn.MDBEntry{{VID: 100, Ports: []tsn.Port{0, 1}}},
