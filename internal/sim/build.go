@@ -16,6 +16,8 @@ type Options struct {
 	Jitter    int64   // of every link, ns
 	Board     func(node string) fake.Board
 	FreeGates bool
+	// MSRP has the bridges take part in it; classes A and B are in the VLAN of streams.
+	MSRP bool
 }
 
 // Build makes a simulation of a network: every node runs what its daemon would
@@ -26,6 +28,12 @@ func Build(c *config.Network, opt Options) (*Network, error) {
 		dc, err := c.DaemonConfig(x.Name, config.Dirs{})
 		if err != nil {
 			return nil, fmt.Errorf("sim: %w", err)
+		}
+		if opt.MSRP && dc.Role == config.RoleBridge {
+			dc.SRP.MSRP = true
+			dc.SRP.Classes = []config.SRClass{
+				{Class: "A", Priority: 3, VID: c.Fabric.StreamVID, Interval: 125e3}, {Class: "B", Priority: 2, VID: c.Fabric.StreamVID, Interval: 250e3},
+			}
 		}
 		cfg := NodeConfig{
 			Clock:     Oscillator{Offset: int64(dc.GPTP.Clock.Offset), PPM: dc.GPTP.Clock.PPM},

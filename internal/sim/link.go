@@ -3,6 +3,7 @@ package sim
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 
 	"tsnswitch"
 	"tsnswitch/spb/ctlframe"
@@ -151,9 +152,12 @@ func (n *Network) Inject(name string, port tsn.Port, frame []byte) {
 
 const etherTypePTP = 0x88f7
 
+// etherTypesMRP are those of MSRP, MVRP and MMRP.
+var etherTypesMRP = []uint16{0x22ea, 0x88f5, 0x88f6}
+
 // receive gives a frame to the machine it is for, as the sockets of a real
-// switch do: gPTP by its EtherType, IS-IS because it is LLC, and the control
-// frames beside it by theirs, tagged or not.
+// switch do: gPTP by its EtherType, IS-IS because it is LLC, the control frames
+// beside it by theirs, tagged or not, and those of MRP without a tag.
 func (n *Network) receive(d *Node, port tsn.Port, frame []byte, in tsn.Instant) {
 	n.Counters.Frames++
 	if len(frame) < 14 {
@@ -166,7 +170,8 @@ func (n *Network) receive(d *Node, port tsn.Port, frame []byte, in tsn.Instant) 
 	case typ <= 1500:
 		n.step(d, Control, ev)
 	default:
-		if _, typ, _, err := ctlframe.ParseEther(frame); err == nil && (typ == ctlframe.EtherType || typ == ctlframe.EtherTypeCFM) {
+		_, inner, _, err := ctlframe.ParseEther(frame)
+		if err == nil && (inner == ctlframe.EtherType || inner == ctlframe.EtherTypeCFM) || slices.Contains(etherTypesMRP, typ) {
 			n.step(d, Control, ev)
 		}
 	}

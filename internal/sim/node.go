@@ -51,6 +51,7 @@ type Node struct {
 	life     uint64
 	stopped  bool
 	relation *gptp.RelationChanged
+	capable  map[tsn.Port]bool // as MSRP was told
 	answers  map[uint64]*Answer
 	timers   [2]*timer // of the machines
 	tick     *timer    // tells Control the time
@@ -65,6 +66,7 @@ type Node struct {
 // stock is what a daemon keeps on disk.
 type stock struct {
 	reservations []srp.PutReservations // in the order of their owners' first
+	msrp         srp.Memory
 }
 
 // Start is the beginning of a schedule on a port.
@@ -112,6 +114,7 @@ func (n *Network) Add(name string, cfg NodeConfig) (*Node, error) {
 // Stop ends a node's process: it sends and hears nothing, its kernel goes on.
 func (n *Network) Stop(name string) {
 	d := n.names[name]
+	d.stock.msrp, _ = d.Control.SRP.Memory(d.Clock.Monotonic(n.now))
 	d.stopped = true
 	d.life++
 	for _, t := range []*timer{d.timers[Timing], d.timers[Control], d.tick, d.apply} {
@@ -144,7 +147,7 @@ func (n *Network) Start(name string) error {
 	if d.Timing, d.Control, err = node.New(cfg); err != nil {
 		return fmt.Errorf("sim: node %s: %w", name, err)
 	}
-	d.stopped, d.relation, d.Desired, d.answers = false, nil, nil, map[uint64]*Answer{}
+	d.stopped, d.relation, d.Desired, d.answers, d.capable = false, nil, nil, map[uint64]*Answer{}, map[tsn.Port]bool{}
 	n.q.at(n.now, func() { n.wake(d) })
 	n.q.set(d.tick, n.now.Add(nsPerSecond))
 	n.adopt(d, forwarding, gated)
@@ -168,6 +171,9 @@ func (n *Network) tellUnlocked(d *Node) {
 func (n *Network) wake(d *Node) {
 	n.step(d, Timing, tsn.Timeout{})
 	n.step(d, Control, tsn.Timeout{})
+	if len(d.stock.msrp.Registrations) > 0 {
+		n.step(d, Control, srp.Restore{Memory: d.stock.msrp})
+	}
 	n.tellUnlocked(d)
 	for _, p := range d.cfg.Node.Ports {
 		if w := d.ports[p]; w != nil && w.up {
@@ -213,6 +219,9 @@ func (n *Network) effect(d *Node, which Machine, ev tsn.Event, e tsn.Effect) {
 		n.send(d, which, e)
 	case tsn.Notice:
 		d.Notices[e.Kind]++
+		if e.Kind == gptp.NoticeAsCapable || e.Kind == gptp.NoticeNotAsCapable {
+			n.tellCapable(d)
+		}
 	case gptp.RelationChanged:
 		if e.Target {
 			n.relate(d, e)
@@ -227,6 +236,16 @@ func (n *Network) effect(d *Node, which Machine, ev tsn.Event, e tsn.Effect) {
 		d.answer(e.RequestID, e.Err, e.Err == nil)
 	case qbv.VerifyGates:
 		n.readBack(d, e.Port)
+	}
+}
+
+// tellCapable tells MSRP which ports keep time, as far as that is news.
+func (n *Network) tellCapable(d *Node) {
+	for _, ev := range node.ASCapable(d.Timing.Status()) {
+		if d.capable[ev.Port] != ev.Capable {
+			d.capable[ev.Port] = ev.Capable
+			n.step(d, Control, ev)
+		}
 	}
 }
 
