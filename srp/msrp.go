@@ -235,9 +235,9 @@ func (b *bridge) tick() {
 	}
 	for i := range b.ports {
 		p := &b.ports[i]
-		for b.now >= p.Deadline() {
+		for more := b.now >= p.Deadline(); more; more = more && b.now >= p.Deadline() {
 			pdu, told := p.Tick(b.now)
-			if pdu != nil {
+			if more = pdu != nil; more {
 				b.emit(tsn.Send{Port: b.Instance.ports[i].Port, Frame: b.app.Frame(b.cfg.BridgeID.System(), pdu), Priority: 7})
 			}
 			b.indicated(i, told)

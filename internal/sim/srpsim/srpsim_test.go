@@ -58,7 +58,7 @@ func TestTrial(t *testing.T) {
 // come and settle; with it there is a run of each topology and mode, with faults.
 func TestLarge(t *testing.T) {
 	if !*largeFlag {
-		play(t, Config{Seed: 1, Topology: "random", Bridges: 100, Stations: 100, Streams: 1000, Trees: true}, 0)
+		play(t, Config{Seed: 1, Topology: "random", Bridges: 100, Stations: 50, Streams: 1000, Trees: true}, 0)
 		return
 	}
 	for _, topology := range Topologies {
