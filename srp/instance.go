@@ -91,6 +91,10 @@ type Result struct {
 type Reserved struct {
 	Slopes []PortSlopes   // ascending port; ports without SR streams are absent
 	MDB    []tsn.MDBEntry // ascending VID, group; one for each group destination
+	// Idle are groups that somebody declares as a stream and nobody has: entries
+	// for the bridge itself, since a group without an entry is flooded (the Dynamic
+	// Reservation Entry that filters on every port, 802.1Q 35.1.3). Ascending.
+	Idle []tsn.MDBEntry
 	// Talkers are who sends to the groups, beside MDB.
 	Talkers []tsn.MAC
 }

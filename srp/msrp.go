@@ -99,6 +99,7 @@ type bridge struct {
 	dirty         map[tsn.StreamID]bool // to be looked at again
 	treesMoved    bool                  // since the last TreesWanted
 	heldMoved     map[tsn.StreamID]bool // since the owner's set was last made
+	idleMoved     bool                  // who talks has changed since then
 	others        others
 	held          usage
 	now           tsn.Instant
@@ -333,6 +334,7 @@ func (b *bridge) measure(i int) {
 
 // rebase takes stock of what the other owners hold.
 func (b *bridge) rebase() {
+	b.idleMoved = true
 	b.others = others{ids: map[tsn.StreamID]bool{}, destinations: map[destination]tsn.StreamID{}}
 	b.others.loads, b.others.frames = b.loads(MSRPOwner, nil), b.longestFrames(MSRPOwner)
 	b.Instance.others(MSRPOwner, func(r tsn.Reservation, _ string) {

@@ -1,6 +1,7 @@
 package srp
 
 import (
+	"slices"
 	"testing"
 
 	"tsnswitch"
@@ -48,11 +49,15 @@ func TestReserveAndGiveBack(t *testing.T) {
    port 2: listener ignore, advertised, 445000 ns
    port 3: listener ready, advertised, 445000 ns, reserved
 `)
+	// Where nobody has it any more its frames go nowhere (35.1.3).
+	if r := b3.reserved; len(r.MDB) != 0 || len(r.Idle) != 1 || r.Idle[0].Group != s.DestinationAddress || !slices.Equal(r.Idle[0].Ports, []tsn.Port{tsn.NoPort}) {
+		t.Errorf("%+v", r)
+	}
 	l.hush(talker, s.StreamID)
 	l.runFor(2)
 	want(t, b2, "")
 	want(t, b3, "")
-	if len(b2.reserved.MDB) != 0 || len(b2.reserved.Slopes) != 0 {
+	if len(b2.reserved.MDB) != 0 || len(b2.reserved.Slopes) != 0 || len(b2.reserved.Idle) != 0 || len(b3.reserved.Idle) != 0 {
 		t.Errorf("%+v", b2.reserved)
 	}
 }

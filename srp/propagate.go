@@ -246,6 +246,7 @@ func (b *bridge) follow(s *streamState, t *talkerAt) {
 	if t != nil && s.in == t.port && s.wish.same(t.wish) {
 		return
 	}
+	b.idleMoved = true
 	for q := range s.out {
 		b.release(s, q)
 		s.out[q].grown = false

@@ -9,9 +9,10 @@ import (
 // publish puts what has moved into the owner's set and the desired state. Both
 // are sorted, so that it costs a copy and not that all be made again.
 func (b *bridge) publish() {
-	if len(b.heldMoved) == 0 {
+	if len(b.heldMoved) == 0 && !b.idleMoved {
 		return
 	}
+	b.idleMoved = false
 	var set []tsn.Reservation
 	if o := b.owners[MSRPOwner]; o != nil {
 		set = o.set
@@ -37,6 +38,7 @@ func (b *bridge) publish() {
 	if len(set) == 0 {
 		delete(b.owners, MSRPOwner)
 	}
+	next.Idle = b.idle()
 	b.tell(next)
 }
 
@@ -61,6 +63,20 @@ func (b *bridge) carries(q int) (load, longest) {
 		frames.add(k.class, k.octets)
 	}
 	return b.load(q), frames
+}
+
+// idle lists the groups of talkers that come in and are reserved nowhere, as far
+// as there is room for entries.
+func (b *bridge) idle() (out []tsn.MDBEntry) {
+	for d, list := range b.byDestination {
+		_, used := b.others.destinations[d]
+		if list[0].held == 0 && d.address.IsGroup() && d.vid.Valid() && !used {
+			out = append(out, tsn.MDBEntry{Group: d.address, VID: d.vid, Ports: []tsn.Port{tsn.NoPort}})
+		}
+	}
+	slices.SortFunc(out, compareEntries)
+	room := b.Instance.cfg.MaxGroups - b.held.groups - b.others.groups
+	return out[:min(len(out), max(room, 0))]
 }
 
 func (b *bridge) heldPorts(s *streamState) (out []tsn.Port) {

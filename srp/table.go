@@ -147,6 +147,9 @@ func (m *Instance) reserved() Reserved {
 	for _, r := range groups {
 		out.MDB, out.Talkers = append(out.MDB, entryOf(r)), append(out.Talkers, r.Stream.Talker)
 	}
+	if m.msrp != nil {
+		out.Idle = m.msrp.idle()
+	}
 	return out
 }
 
@@ -183,7 +186,11 @@ func (m *Instance) tell(r Reserved) {
 }
 
 func (r Reserved) equal(o Reserved) bool {
-	return slices.Equal(r.Slopes, o.Slopes) && slices.Equal(r.Talkers, o.Talkers) && slices.EqualFunc(r.MDB, o.MDB, func(a, b tsn.MDBEntry) bool {
+	return slices.Equal(r.Slopes, o.Slopes) && slices.Equal(r.Talkers, o.Talkers) && sameEntries(r.MDB, o.MDB) && sameEntries(r.Idle, o.Idle)
+}
+
+func sameEntries(a, b []tsn.MDBEntry) bool {
+	return slices.EqualFunc(a, b, func(a, b tsn.MDBEntry) bool {
 		return a.Group == b.Group && a.VID == b.VID && slices.Equal(a.Ports, b.Ports)
 	})
 }

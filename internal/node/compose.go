@@ -130,6 +130,12 @@ func (c *Control) onTree(e tsn.MDBEntry, talker tsn.MAC) []tsn.Port {
 	return out
 }
 
+// owns reports whether group entries in a VLAN are this switch's.
+func (c *Control) owns(vid tsn.VID) bool {
+	return slices.Contains(c.registrar.once, vid) || c.shared != nil && slices.Contains(c.shared.VIDs, vid) ||
+		c.bridge != nil && slices.Contains(c.bridge.OwnedVIDs, vid)
+}
+
 // groups merges the reserved entries into those of spb. A key has one owner:
 // spb keeps what it has.
 func (c *Control) groups(entries []tsn.MDBEntry, faults *[]tsn.Notice) []tsn.MDBEntry {
@@ -148,6 +154,11 @@ func (c *Control) groups(entries []tsn.MDBEntry, faults *[]tsn.Notice) []tsn.MDB
 			continue
 		}
 		out = append(out, e)
+	}
+	for _, e := range c.reserved.Idle {
+		if c.owns(e.VID) && !unstorable(e.Group) && !slices.ContainsFunc(out, func(x tsn.MDBEntry) bool { return x.Group == e.Group && x.VID == e.VID }) {
+			out = append(out, e)
+		}
 	}
 	out = c.registeredGroups(out)
 	slices.SortFunc(out, func(a, b tsn.MDBEntry) int {

@@ -179,7 +179,7 @@ func TestListenerOutsideVLAN(t *testing.T) {
 	if got := l.heard(4, w.StreamID); got != "failed 17 by "+self.String() {
 		t.Errorf("outside the VLAN it hears %q", got)
 	}
-	if l.group(w.DestinationAddress, 2) != nil {
+	if got := l.group(w.DestinationAddress, 2); !slices.Equal(got, []tsn.Port{tsn.NoPort}) { // it goes nowhere
 		t.Errorf("group entries %v", l.groups())
 	}
 	l.on["MVRP"][4].Join(l.now, mrp.VIDValue(2), 0, true)
