@@ -2,15 +2,46 @@ package srptest
 
 import (
 	"context"
+	"fmt"
+	"log/slog"
 	"os"
 	"os/exec"
+	"os/signal"
+	"syscall"
 	"testing"
 	"time"
 
 	"tsnswitch"
+	"tsnswitch/internal/config"
+	"tsnswitch/internal/daemon"
 	"tsnswitch/internal/kerneltest"
 	"tsnswitch/srp/mrp"
 )
+
+// envRun makes the test binary be tsnswitchd with the configuration that it
+// names: what is tested is what runs.
+const envRun = "SRPTEST_TSNSWITCHD"
+
+func TestMain(m *testing.M) {
+	if file := os.Getenv(envRun); file != "" {
+		os.Exit(runDaemon(file))
+	}
+	os.Exit(kerneltest.Main(m))
+}
+
+func runDaemon(file string) int {
+	cfg, err := config.LoadDaemon(file)
+	if err == nil {
+		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+		defer stop()
+		err = daemon.Run(ctx, cfg, daemon.Options{Log: slog.New(slog.NewTextHandler(os.Stderr, nil))})
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return 0
+}
 
 // patience is how long anything may take: the peers are slow, and the machine
 // may be busy.

@@ -54,10 +54,12 @@ type Seen struct {
 	Domains   map[mrp.Domain]bool
 	VLANs     map[tsn.VID]bool
 	Groups    map[tsn.MAC]bool
+	// Leaves counts how often a talker's or listener's declaration has ended.
+	Leaves uint64
 }
 
 func (s Seen) clone() Seen {
-	return Seen{maps.Clone(s.Talkers), maps.Clone(s.Listeners), maps.Clone(s.Domains), maps.Clone(s.VLANs), maps.Clone(s.Groups)}
+	return Seen{maps.Clone(s.Talkers), maps.Clone(s.Listeners), maps.Clone(s.Domains), maps.Clone(s.VLANs), maps.Clone(s.Groups), s.Leaves}
 }
 
 // Open starts a Station on an interface of the caller's network namespace. It
@@ -72,7 +74,7 @@ func Open(ifname string, cfg StationConfig) (*Station, error) {
 		done: make(chan struct{}), quit: make(chan struct{}),
 		apps:    []*mrp.Application{mrp.MSRP(), mrp.MVRP(), mrp.MMRP()},
 		follows: map[tsn.StreamID]mrp.Param{}, talks: map[tsn.StreamID]mrp.Value{}, watchers: map[chan struct{}]bool{},
-		seen: Seen{map[tsn.StreamID]mrp.Talker{}, map[tsn.StreamID]mrp.Param{}, map[mrp.Domain]bool{}, map[tsn.VID]bool{}, map[tsn.MAC]bool{}},
+		seen: Seen{map[tsn.StreamID]mrp.Talker{}, map[tsn.StreamID]mrp.Param{}, map[mrp.Domain]bool{}, map[tsn.VID]bool{}, map[tsn.MAC]bool{}, 0},
 	}
 	if s.conn, err = listen(ifi, s.apps); err != nil {
 		return nil, fmt.Errorf("socket on %s: %w", ifname, err)
@@ -242,6 +244,9 @@ func (s *Station) noteStream(n mrp.Indication, gone bool) {
 	if gone {
 		s.lost++
 	}
+	if gone && n.Value.Type != mrp.TypeDomain {
+		s.seen.Leaves++
+	}
 	switch n.Value.Type {
 	case mrp.TypeTalkerAdvertise, mrp.TypeTalkerFailed:
 		t, err := mrp.ParseTalker(n.Value)
@@ -344,6 +349,17 @@ func (s *Station) JoinGroup(g tsn.MAC) {
 // LeaveGroup withdraws JoinGroup.
 func (s *Station) LeaveGroup(g tsn.MAC) {
 	s.do(func() { s.parts[2].Leave(s.now(), mrp.MACValue(g)) })
+}
+
+// AskAll sends a LeaveAll for all attribute types of MSRP.
+func (s *Station) AskAll() {
+	pdu := []byte{0}
+	for _, t := range s.apps[0].Types {
+		first := make([]byte, t.Length)
+		pdu = append(pdu, t.Type, byte(t.Length), 0, byte(2+t.Length+2), 0x20, 0)
+		pdu = append(append(pdu, first...), 0, 0)
+	}
+	s.Inject(s.apps[0].Frame(s.MAC, append(pdu, 0, 0)))
 }
 
 // Inject sends a frame of any kind.
