@@ -179,6 +179,33 @@ func TestVersions(t *testing.T) {
 	}
 }
 
+// A LeaveAll asks for types of version 1 at the start, and later if there are any.
+func TestEnhancedLeaveAll(t *testing.T) {
+	p := NewParticipant(MSRP(), Config{PointToPoint: true})
+	p.SetVersion(1)
+	p.Start(0)
+	asks := func(now tsn.Instant) bool {
+		t.Helper()
+		pdu, _ := p.Tick(now)
+		some := false
+		if err := MSRP().Read(pdu, func(v *Vector) { some = some || v.Type == TypeTalkerEnhanced && v.LeaveAll }); err != nil || len(pdu) == 0 {
+			t.Fatalf("%x, %v", pdu, err)
+		}
+		return some
+	}
+	if !asks(0) || asks(20*second) {
+		t.Error("at the start, and only then")
+	}
+	v, _ := TalkerEnhanced{StreamID: tsn.StreamID{1}}.Value()
+	p.Join(20*second, v, 0, true)
+	for p.Deadline() < 25*second {
+		p.Tick(p.Deadline())
+	}
+	if !asks(40 * second) {
+		t.Error("while there are some")
+	}
+}
+
 func TestTalkerEnhancedRoundTrip(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		in := TalkerEnhanced{

@@ -1,6 +1,10 @@
 package mrp
 
-import tsn "tsnswitch"
+import (
+	"slices"
+
+	tsn "tsnswitch"
+)
 
 // transmit is tx!, or with LeaveAll due txLA!. What the PDUs have no room for
 // waits for the next opportunity; with LeaveAll it takes txLAF!.
@@ -97,7 +101,7 @@ type packer struct {
 // for all types, in vectors without values.
 func (k *packer) pack(words []*attribute, leaveAll bool) (left []*attribute) {
 	for _, t := range k.p.app.Types {
-		if leaveAll && t.Version <= k.p.version {
+		if leaveAll && k.asks(t) {
 			k.w.vector(&Vector{Type: t.Type, LeaveAll: true})
 		}
 	}
@@ -115,6 +119,16 @@ func (k *packer) pack(words []*attribute, leaveAll bool) (left []*attribute) {
 		k.pdus = append(k.pdus, k.w.finish())
 	}
 	return words
+}
+
+// asks reports whether a LeaveAll is also for a type. Of the later versions' only
+// the first PDU asks without knowing of any: to tools that know version 0 alone
+// they are a puzzle.
+func (k *packer) asks(t AttributeType) bool {
+	if t.Version == 0 || t.Version > k.p.version {
+		return t.Version == 0
+	}
+	return k.p.greets || slices.ContainsFunc(k.p.attrs.order, func(a *attribute) bool { return !a.gone && a.value.Type == t.Type })
 }
 
 // turn begins the next PDU, if there may be one.
