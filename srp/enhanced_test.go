@@ -287,3 +287,70 @@ func TestMalformedEnhanced(t *testing.T) {
 		t.Errorf("%d malformed\n%s", got, b2.text())
 	}
 }
+
+// Three systems on one LAN. Listeners of version 1 are merged there, whoever spoke
+// last; of version 0 the last word counts (see merge.go), and a talker of one
+// station is not offered back to another that hears it anyway.
+func TestSharedMediumListeners(t *testing.T) {
+	lan := func() (l *lab, talker, b, one, two *labNode) {
+		l = newLab(t, 5)
+		talker = l.addStation(false)
+		b = l.addBridge(2, func(c *Config) { c.Ports[1].Shared = true })
+		one, two = l.addStation(true), l.addStation(true)
+		l.connect(end{talker, 1}, end{b, 1})
+		l.connect(end{b, 2}, end{one, 1}, end{two, 1})
+		l.talk(talker, talker.talker(1))
+		l.runFor(2)
+		return l, talker, b, one, two
+	}
+	says := func(n *labNode, want mrp.Param) {
+		t.Helper()
+		if got := n.station.answer[n.talker(1).StreamID]; got != want {
+			t.Errorf("the talker hears %s, want %s", mrp.ListenerText(got), mrp.ListenerText(want))
+		}
+	}
+	t.Run("version 1", func(t *testing.T) {
+		l, talker, b, one, two := lan()
+		ask := func(status uint8) mrp.Value {
+			return mrp.ListenerEnhanced{StreamID: talker.talker(1).StreamID, Status: mrp.Status{Listener: status}}.Value()
+		}
+		l.say(one, ask(mrp.StatusReady))
+		l.runFor(2)
+		l.say(two, ask(mrp.ListenerFailed))
+		l.runFor(40) // several LeaveAlls
+		says(talker, mrp.ListenerReadyFailed)
+		l.unsay(two, ask(mrp.ListenerFailed))
+		l.runFor(40)
+		says(talker, mrp.ListenerReady)
+		if c := b.bridge.MSRPCounters(); c.Released != 0 || c.Reserved != 1 {
+			t.Errorf("%+v", c)
+		}
+		l.unsay(one, ask(mrp.StatusReady))
+		l.runFor(40)
+		says(talker, mrp.ListenerIgnore)
+	})
+	t.Run("version 0", func(t *testing.T) {
+		l, talker, b, one, two := lan()
+		id := mrp.ListenerValue(talker.talker(1).StreamID)
+		for _, c := range []struct {
+			who *labNode
+			p   mrp.Param
+		}{{one, mrp.ListenerReady}, {two, mrp.ListenerAskingFailed}, {one, mrp.ListenerReadyFailed}} {
+			c.who.station.Join(l.now, id, c.p, true)
+			c.who.deadline = c.who.station.Deadline()
+			l.runFor(2)
+			says(talker, c.p)
+			if held := len(b.bridge.Streams()) == 1; held != wants(c.p) {
+				t.Errorf("%s: held %v", mrp.ListenerText(c.p), held)
+			}
+		}
+	})
+	t.Run("talker", func(t *testing.T) {
+		l, _, b, one, two := lan()
+		l.talk(one, one.talker(1))
+		l.runFor(2)
+		if o := two.station.offered(one.talker(1).StreamID); o == nil || o.AccumulatedLatency != 0 || o.Failed {
+			t.Errorf("%+v\n%s", o, b.text())
+		}
+	})
+}

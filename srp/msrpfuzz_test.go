@@ -1,6 +1,7 @@
 package srp
 
 import (
+	"bytes"
 	"testing"
 
 	"tsnswitch"
@@ -20,12 +21,21 @@ func FuzzMSRP(f *testing.F) {
 	}
 	pdu, _ := p.Tick(0)
 	seed := append([]byte{0, 1, 0, 1, 100, 0, 2, 0, 1, 100, 1, 1, byte(len(pdu) >> 8), byte(len(pdu))}, pdu...)
+	v, _ := n.enhanced(nil).Value()
+	q := mrp.NewParticipant(app, mrp.Config{PointToPoint: true})
+	q.SetVersion(1)
+	q.Start(0)
+	q.Join(0, v, 0, true)
+	q.Join(0, mrp.ListenerEnhanced{StreamID: n.talker(1).StreamID, Status: mrp.Status{Listener: mrp.StatusReady}}.Value(), 0, true)
+	one, _ := q.Tick(0)
+	f.Add(append(append(bytes.Clone(seed), 1, 2, byte(len(one)>>8), byte(len(one))), append(one, 7, 0, 3, 1, 1, 3, 1, 3, 0, 2, 1, 0, 8, 2, 2, 0, 3, 0, 1)...))
 	f.Add(append(append(seed, 1, 2, byte(len(pdu)>>8), byte(len(pdu))), append(pdu, 3, 250, 0, 1, 0, 1, 10, 5, 0)...))
 	f.Fuzz(func(t *testing.T, in []byte) {
 		l := newLab(t, 1)
 		b := l.addBridge(3, func(c *Config) {
 			c.MaxStreams, c.MaxGroups, c.MSRP.MaxFanIn = 4, 3, 1
-			c.MSRP.ASCapable = len(in)%2 == 1
+			c.MSRP.ASCapable, c.MSRP.TalkerPruning = len(in)%2 == 1, len(in)%8 == 7
+			c.MSRP.MaxTalkers, c.Ports[1].Version = 1+len(in)%4, uint8(len(in)%3)
 		})
 		next := func() (x byte) {
 			if len(in) > 0 {
@@ -34,7 +44,7 @@ func FuzzMSRP(f *testing.F) {
 			return x
 		}
 		for generation := uint64(1); len(in) > 0; generation++ {
-			switch kind, port := next(), tsn.Port(next()); kind % 7 {
+			switch kind, port := next(), tsn.Port(next()); kind % 9 {
 			case 0:
 				next()
 				up := next()&1 != 0
@@ -52,12 +62,28 @@ func FuzzMSRP(f *testing.F) {
 				l.step(b, SetASCapable{port, next()&1 != 0, int64(next())})
 			case 5:
 				l.step(b, SetBlocked{[]tsn.Port{port}})
+			case 7:
+				ev := PutProxies{Owner: "o", Generation: generation}
+				for range next() % 4 {
+					w := n.talker(next() % 4)
+					w.Rank, w.DataFramePriority, w.MaxIntervalFrames = next()%2, tsn.PCP(next()%4), uint16(next())
+					ev.Talkers = append(ev.Talkers, ProxyTalker{tsn.Port(next() % 4), w, uint32(next()) << 12})
+					ev.Listeners = append(ev.Listeners, ProxyListener{tsn.Port(next() % 4), n.talker(next() % 4).StreamID, uint32(next()) << 12})
+				}
+				l.step(b, ev)
+			case 8:
+				vid := []tsn.VID{tsn.VID(next() % 4)}
+				l.step(b, SetRegistrations{
+					Members: []PortMembers{{port, []tsn.PortVLAN{{VID: vid[0], Untagged: next()&1 != 0}}}}, Forbidden: []PortVLANs{{tsn.Port(next()), vid}},
+					GroupsFull: next()&1 != 0, Groups: RegisteredGroups{Groups: []RegisteredGroup{{2, n.talker(next() % 4).DestinationAddress, []tsn.Port{port}}}},
+				})
 			case 6:
 				l.step(b, PutReservations{Owner: "o", Generation: generation, Reservations: []tsn.Reservation{
 					res(with(stream(next()), func(s *tsn.Stream) { s.MaxIntervalFrames = uint16(next()) }), port),
 				}})
 			}
 		}
+		b.checkDeclared(t)
 		before := b.text()
 		b.bridge.msrp.touchAll()
 		if l.step(b, SetBlocked{b.bridge.msrp.blockedPorts()}); b.text() != before {

@@ -273,6 +273,34 @@ func (l *lab) checkLimits(n *labNode) {
 	}
 }
 
+// checkDeclared: of a stream at most one talker and one listener is declared on a
+// port (35.2.6), and never both.
+func (n *labNode) checkDeclared(t testing.TB) {
+	t.Helper()
+	for i := range n.bridge.ports {
+		seen := map[tsn.StreamID]string{}
+		for _, a := range n.bridge.msrp.ports[i].Attributes() {
+			id := tsn.StreamID{}
+			if w, err := mrp.ParseTalker(a.Value); err == nil {
+				id = w.StreamID
+			} else if l, err := mrp.ParseListener(a.Value); err == nil {
+				id = l
+			} else if w, err := mrp.ParseTalkerEnhanced(a.Value); err == nil {
+				id = w.StreamID
+			} else if l, err := mrp.ParseListenerEnhanced(a.Value); err == nil {
+				id = l.StreamID
+			}
+			if !a.Declared || id == (tsn.StreamID{}) {
+				continue
+			}
+			if other := seen[id]; other != "" {
+				t.Fatalf("%s port %d declares of %s both %s and %s", n.name, n.bridge.ports[i].Port, id, other, valueText(a.Value, a.Declare))
+			}
+			seen[id] = valueText(a.Value, a.Declare)
+		}
+	}
+}
+
 // send delivers a frame to the other ends; a frame takes a microsecond.
 func (l *lab) send(from *labNode, s tsn.Send) {
 	if l.tap != nil {

@@ -216,6 +216,7 @@ func (f *fabric) checkQuiet() (reserved, failed int) {
 		}
 	}
 	for _, b := range f.bridges {
+		b.checkDeclared(f.t)
 		before := b.text()
 		b.bridge.msrp.touchAll()
 		if f.step(b, tsn.Timeout{}); b.text() != before {
