@@ -161,11 +161,11 @@ func (f *flow) end(t *testing.T) Arrivals {
 // declarations that ended.
 func (r *ring) harm(t *testing.T, f func()) error {
 	t.Helper()
-	before := r.s1.Seen().Leaves + r.s2.Seen().Leaves
+	before := r.s1.Lost() + r.s2.Lost()
 	flow := r.flow()
 	f()
 	a := flow.end(t)
-	ended := r.s1.Seen().Leaves + r.s2.Seen().Leaves - before
+	ended := r.s1.Lost() + r.s2.Lost() - before
 	if a.Lost() != 0 || a.Late != 0 || ended != 0 {
 		return fmt.Errorf("%d of %d frames lost, %d late; %d declarations ended", a.Lost(), a.Frames, a.Late, ended)
 	}

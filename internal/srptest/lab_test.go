@@ -112,13 +112,24 @@ func (b *switchd) port(ifname, role string) {
 	b.ports = append(b.ports, fmt.Sprintf("  - {port: %d, ifname: %s, role: %s, rate: 100M}", len(b.ports)+1, ifname, role))
 }
 
+// plain is the configuration of a switch without bridge that does SRP only.
+const plain = `
+spb: {enabled: false}
+gptp: {enabled: false}
+srp: {msrp: true, mvrp: true, timers: {profile: proav}}
+`
+
 func (l *lab) configure(b *switchd, more string) {
+	l.write(b, "bridge: {name: br0, create: true}"+more)
+}
+
+func (l *lab) write(b *switchd, more string) {
 	dir := filepath.Join(l.dir, b.name)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		l.t.Fatal(err)
 	}
 	b.conf = filepath.Join(dir, "tsnswitchd.yaml")
-	text := fmt.Sprintf("role: bridge\nname: %s\nsystemId: %s\nbridge: {name: br0, create: true}\nstateDir: %s\napi: {socket: %s/s}\nports:\n%s\n%s",
+	text := fmt.Sprintf("role: bridge\nname: %s\nsystemId: %s\nstateDir: %s\napi: {socket: %s/s}\nports:\n%s\n%s",
 		b.name, b.systemID(), dir, dir, strings.Join(b.ports, "\n"), more)
 	if err := os.WriteFile(b.conf, []byte(text), 0o600); err != nil {
 		l.t.Fatal(err)

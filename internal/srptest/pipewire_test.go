@@ -2,12 +2,15 @@ package srptest
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
+	"fmt"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -144,16 +147,46 @@ func hardwareAddr(t testing.TB, ns *kerneltest.NetNS, name string) tsn.MAC {
 // LeaveAll, as PipeWire does: of Avnu ProAV, with a LeaveAll earlier than that.
 var slowPeers = mrp.Timers{Leave: int64(5 * time.Second), LeaveAll: int64(6 * time.Second)}
 
-// Two end stations that are nobody's of ours reserve a stream across the cores,
-// keep it while systems ask with LeaveAll, and give it up, with a word and without.
-func TestPipeWire(t *testing.T) {
+// needPipeWire skips a test without it.
+func needPipeWire(t testing.TB) {
+	t.Helper()
 	need(t, [2]string{"pipewire", "pipewire-bin"})
-	t.Parallel()
 	for file, pkg := range map[string]string{"pipewire-0.3/libpipewire-module-avb.so": "libpipewire-0.3-modules", "spa-0.2/support/libspa-support.so": "libspa-0.2-modules"} {
 		if m, err := filepath.Glob("/usr/lib/*/" + file); err != nil || len(m) == 0 {
 			t.Skipf("PipeWire's %s is missing: install the Debian package %s", file, pkg)
 		}
 	}
+}
+
+// connect has a controller connect two stations until done is called. It asks
+// again after its time-out (8.2.1): the talker has no address for the stream before
+// MAAP has found one.
+func connect(send func(int, []byte), talker, listener tsn.MAC) (done func()) {
+	stop := make(chan struct{})
+	var asking sync.WaitGroup
+	asking.Go(func() {
+		again := time.NewTicker(5 * time.Second)
+		defer again.Stop()
+		for n := uint16(1); ; n++ {
+			send(1, acmp(connectRX, n, talker, listener))
+			select {
+			case <-again.C:
+			case <-stop:
+				return
+			}
+		}
+	})
+	return func() {
+		close(stop)
+		asking.Wait()
+	}
+}
+
+// Two end stations that are nobody's of ours reserve a stream across the cores,
+// keep it while systems ask with LeaveAll, and give it up, with a word and without.
+func TestPipeWire(t *testing.T) {
+	needPipeWire(t)
+	t.Parallel()
 	bridge, ns := links(t, 2)
 	b := startBare(t, bridge, bareConfig{timers: slowPeers}, "b1", "b2")
 	send := relay(t, bridge, "b1", "b2")
@@ -172,25 +205,9 @@ func TestPipeWire(t *testing.T) {
 		}
 		return ready
 	}
-	// A controller asks again after its time-out (8.2.1): the talker has no address
-	// for the stream before MAAP has found one.
-	connected := make(chan struct{})
-	var asking sync.WaitGroup
-	asking.Go(func() {
-		again := time.NewTicker(5 * time.Second)
-		defer again.Stop()
-		for n := uint16(1); ; n++ {
-			send(1, acmp(connectRX, n, talker, listener))
-			select {
-			case <-again.C:
-			case <-connected:
-				return
-			}
-		}
-	})
+	connected := connect(send, talker, listener)
 	b.until(t, "reserved", state)
-	close(connected)
-	asking.Wait()
+	connected()
 	b.until(t, "an entry for the listener, and a VLAN for both", func() bool {
 		da := b.msrp.MSRPStreams()[0].Talker.DestinationAddress
 		return slices.Equal(b.group(2, da), []tsn.Port{2}) && len(b.vlans.Ports) == 2
@@ -242,4 +259,37 @@ func TestPipeWire(t *testing.T) {
 func nextEvent() func() bool {
 	n := 0
 	return func() bool { n++; return n > 1 }
+}
+
+// The same with a tsnswitchd that does SRP and nothing else, between two plain
+// interfaces, from one file.
+func TestPipeWireDaemon(t *testing.T) {
+	needPipeWire(t)
+	t.Parallel()
+	bridge, ns := links(t, 2)
+	l := &lab{t: t, site: t, dir: t.TempDir(), bridges: map[string]*switchd{}}
+	b := &switchd{name: "sw1", number: 1, ns: bridge}
+	for _, name := range []string{"b1", "b2"} {
+		b.port(name, "edge")
+	}
+	l.bridges["sw1"] = b
+	l.write(b, plain)
+	l.start("sw1")
+	send := relay(t, bridge, "b1", "b2")
+	talker, listener := hardwareAddr(t, ns[0], "s0"), hardwareAddr(t, ns[1], "s0")
+	talkerLog, _ := startPipeWire(t, ns[0])
+	listenerLog, _ := startPipeWire(t, ns[1])
+	connected := connect(send, talker, listener)
+	defer connected()
+	l.until("the stream is reserved and all have heard", func(ctx context.Context) error {
+		st, err := b.client.Status(ctx)
+		if err != nil {
+			return err
+		}
+		told := strings.Contains(talkerLog(), "notify listener: ") && strings.Contains(listenerLog(), "notify talker: ")
+		if st.SRP == nil || st.SRP.Reserved != 1 || !told {
+			return fmt.Errorf("%+v; told: %v", st.SRP, told)
+		}
+		return nil
+	})
 }

@@ -54,12 +54,10 @@ type Seen struct {
 	Domains   map[mrp.Domain]bool
 	VLANs     map[tsn.VID]bool
 	Groups    map[tsn.MAC]bool
-	// Leaves counts how often a talker's or listener's declaration has ended.
-	Leaves uint64
 }
 
 func (s Seen) clone() Seen {
-	return Seen{maps.Clone(s.Talkers), maps.Clone(s.Listeners), maps.Clone(s.Domains), maps.Clone(s.VLANs), maps.Clone(s.Groups), s.Leaves}
+	return Seen{maps.Clone(s.Talkers), maps.Clone(s.Listeners), maps.Clone(s.Domains), maps.Clone(s.VLANs), maps.Clone(s.Groups)}
 }
 
 // Open starts a Station on an interface of the caller's network namespace. It
@@ -74,7 +72,7 @@ func Open(ifname string, cfg StationConfig) (*Station, error) {
 		done: make(chan struct{}), quit: make(chan struct{}),
 		apps:    []*mrp.Application{mrp.MSRP(), mrp.MVRP(), mrp.MMRP()},
 		follows: map[tsn.StreamID]mrp.Param{}, talks: map[tsn.StreamID]mrp.Value{}, watchers: map[chan struct{}]bool{},
-		seen: Seen{map[tsn.StreamID]mrp.Talker{}, map[tsn.StreamID]mrp.Param{}, map[mrp.Domain]bool{}, map[tsn.VID]bool{}, map[tsn.MAC]bool{}, 0},
+		seen: Seen{map[tsn.StreamID]mrp.Talker{}, map[tsn.StreamID]mrp.Param{}, map[mrp.Domain]bool{}, map[tsn.VID]bool{}, map[tsn.MAC]bool{}},
 	}
 	if s.conn, err = listen(ifi, s.apps); err != nil {
 		return nil, fmt.Errorf("socket on %s: %w", ifname, err)
@@ -243,9 +241,6 @@ func (s *Station) note(app int, n mrp.Indication) {
 func (s *Station) noteStream(n mrp.Indication, gone bool) {
 	if gone {
 		s.lost++
-	}
-	if gone && n.Value.Type != mrp.TypeDomain {
-		s.seen.Leaves++
 	}
 	switch n.Value.Type {
 	case mrp.TypeTalkerAdvertise, mrp.TypeTalkerFailed:
