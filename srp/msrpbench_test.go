@@ -130,3 +130,33 @@ func BenchmarkArrival(b *testing.B) {
 	b.ReportMetric(float64(c.pdus), "PDUs")
 	runtime.KeepAlive(c)
 }
+
+// The dearest PDUs there are: listeners for as many streams as fit, of which
+// nobody talks, then their leaves.
+func BenchmarkBabble(b *testing.B) {
+	c := newCrowd(b, 512)
+	pdu := func(event byte) []byte {
+		const values = 2500
+		v := append([]byte{0, mrp.TypeListener, 8, 0, 0, values >> 8, values & 0xff, 6}, make([]byte, 7)...)
+		for range (values + 2) / 3 {
+			v = append(v, event*43)
+		}
+		for range values / 4 {
+			v = append(v, 0xaa)
+		}
+		v = append(v, 0, 0)
+		v[3], v[4] = byte((len(v)-5)>>8), byte(len(v)-5)
+		return mrp.MSRP().Frame(tsn.MAC{2, 0, 0, 0, 1, 9}, v)
+	}
+	joins, leaves := pdu(byte(mrp.JoinIn)), pdu(byte(mrp.Lv))
+	if len(joins) > 1514 {
+		b.Fatalf("%d octets", len(joins))
+	}
+	b.ReportAllocs()
+	b.ResetTimer()
+	for i := range b.N {
+		c.step(tsn.Received{Port: 3, Frame: [][]byte{joins, leaves}[i%2]})
+	}
+	b.StopTimer()
+	b.ReportMetric(float64(c.MSRPPorts()[2].Counters.Dropped)/float64(b.N), "dropped/PDU")
+}

@@ -121,3 +121,36 @@ func TestDeclares(t *testing.T) {
 		t.Error(s)
 	}
 }
+
+// Table 10-5: LeaveAll, one row for an event, what follows in Active and Passive.
+func TestLeaveAllTable(t *testing.T) {
+	for _, c := range []struct {
+		event           string
+		active, passive bool // the state after it, from each
+		restarts        bool
+		do              func(*leaveAll)
+	}{
+		{"tx!", false, false, false, func(l *leaveAll) { l.sent() }},
+		{"rLA!", false, false, true, func(l *leaveAll) { l.heard(7) }},
+		{"leavealltimer!", true, true, true, func(l *leaveAll) { l.expire(7) }},
+	} {
+		for from, want := range map[bool]bool{true: c.active, false: c.passive} {
+			l := leaveAll{active: from, timer: 3}
+			if c.do(&l); l.active != want || (l.timer == 7) != c.restarts {
+				t.Errorf("%s, active %v: %+v", c.event, from, l)
+			}
+		}
+	}
+}
+
+// Table 10-5 in a participant: of two, the first whose timer runs out asks, and
+// the other does not ask again.
+func TestOneAsks(t *testing.T) {
+	l := newLAN(t, MSRP(), 2, Timers{})
+	l.stations[0].Join(0, Value{TypeListener, "\x02\x00\x00\x00\x00\x01\x00\x01"}, ListenerReady, true)
+	l.run(1000 * second)
+	a, b := l.stations[0].Counters().LeaveAlls, l.stations[1].Counters().LeaveAlls
+	if sent := a[0] + b[0]; sent < 1000/15 || sent > 1000/10+2 {
+		t.Errorf("%d LeaveAlls in 1000 s", sent)
+	}
+}

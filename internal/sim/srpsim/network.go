@@ -232,9 +232,9 @@ func (n *Network) tick(x *node) {
 	}
 	n.Steps++
 	s := x.station
-	for s.Deadline() <= n.Now {
+	for more := true; more && s.Deadline() <= n.Now; {
 		pdu, told := s.Tick(n.Now)
-		if pdu != nil {
+		if more = pdu != nil; more {
 			n.send(x, 1, application.Frame(x.mac, pdu))
 		}
 		s.take(n.Now, told)
