@@ -22,6 +22,7 @@ type streamState struct {
 	last    int        // the last port that it was at, or none
 	request tsn.Stream // what it asks for
 	wish    wish       // as it was registered
+	offered bool       // there was one: there may be something to take back
 
 	held        int // ports on which it is reserved
 	answered    int // the port on which a listener is declared, or none
@@ -208,17 +209,19 @@ func (b *bridge) fails(s *streamState, t *talkerAt, q int, changed bool) tsn.Fai
 
 // evaluate does what follows from the registrations of a stream (35.2.4).
 func (b *bridge) evaluate(s *streamState) {
-	t, changed := b.choose(s)
-	b.follow(s, t)
-	for q := range s.out {
-		if t == nil || !b.goesOut(t, q) {
-			b.withdraw(s, q)
-		} else {
-			b.offer(s, t, q, changed)
+	if t, changed := b.choose(s); t != nil || s.offered {
+		b.follow(s, t)
+		for q := range s.out {
+			if t == nil || !b.goesOut(t, q) {
+				b.withdraw(s, q)
+			} else {
+				b.offer(s, t, q, changed)
+			}
+			b.wait(s, q)
 		}
-		b.wait(s, q)
+		b.answerTalker(s, t)
+		s.offered = t != nil
 	}
-	b.answerTalker(s, t)
 	if s.over() {
 		delete(b.streams, s.id)
 		delete(b.dirty, s.id)
