@@ -25,7 +25,7 @@ func TestBabblingTalker(t *testing.T) {
 	}
 	needs := kerneltest.Needs{Taprio: true, CBS: true, Flower: true, VLANFiltering: true}
 	kerneltest.Run(t, needs, func(t *testing.T) {
-		b := newBabble(t)
+		b := newBabble(t, 100)
 		b.reserve()
 		b.policed()
 		b.outsider()
@@ -40,7 +40,8 @@ type babble struct {
 	loud     mrp.Talker // of station 2
 }
 
-func newBabble(t *testing.T) *babble {
+// newBabble starts the daemon for ports of so many Mbit/s, and the stations.
+func newBabble(t *testing.T, rate int) *babble {
 	b := &babble{srpOnly: srpOnly{t: t, ns: kerneltest.NewNetNS(t)}, far: kerneltest.NewNetNS(t)}
 	for i := range b.stations {
 		kerneltest.VethPair(t, 8, kerneltest.End{NS: b.ns, Name: fmt.Sprintf("p%d", i+1)}, kerneltest.End{NS: b.far, Name: fmt.Sprintf("top%d", i+1)})
@@ -51,7 +52,7 @@ func newBabble(t *testing.T) *babble {
 	b.conf = write(t, filepath.Join(dir, "c.yaml"), fmt.Sprintf(`role: bridge
 name: sw
 bridge: {name: sw0, create: true}
-ports: [{port: 1, ifname: p1, rate: 100M}, {port: 2, ifname: p2, rate: 100M}, {port: 3, ifname: p3, rate: 100M}]
+ports: [{port: 1, ifname: p1, rate: %[2]dM}, {port: 2, ifname: p2, rate: %[2]dM}, {port: 3, ifname: p3, rate: %[2]dM}]
 spb: {enabled: false}
 gptp: {enabled: false}
 srp: {msrp: true, classes: [{class: A, priority: 3, vid: 2, interval: 10ms}, {class: B, priority: 2, vid: 2, interval: 20ms}]}
@@ -59,7 +60,7 @@ qbv: {filterBurst: 300ms}
 api: {socket: %[1]s/s}
 stateDir: %[1]s
 metrics: {listen: "127.0.0.1:0"}
-`, dir))
+`, dir, rate))
 	b.start()
 	t.Cleanup(b.stop)
 	for i := range b.stations {

@@ -122,12 +122,15 @@ func (o EnsureBridge) Do(s *State) {
 	}
 }
 
+// newPortFlags are the kernel's for a new bridge port.
+var newPortFlags = Flags{Learning: true, Flood: true, McastFlood: true, BcastFlood: true}
+
 // Do models the kernel's defaults for a new bridge port.
 func (o Enslave) Do(s *State) {
 	p := s.Bridge.port(o.Port)
 	*p = BridgePort{
 		Port: o.Port, Enslaved: true, KeptBack: p.KeptBack,
-		Flags: Flags{Learning: true, Flood: true, McastFlood: true, BcastFlood: true},
+		Flags: newPortFlags,
 	}
 }
 

@@ -34,6 +34,9 @@ func (t *Target) over(have State) *Target {
 	for i := range b.Ports {
 		w, h := &b.Ports[i], have.Bridge.port(b.Ports[i].Port)
 		w.Flags, w.VLANs = h.Flags, out.vlansOver(h.VLANs, w.VLANs, aware)
+		if !h.Enslaved {
+			w.Flags = newPortFlags
+		}
 	}
 	if !aware {
 		out.Owned = []tsn.VID{0}

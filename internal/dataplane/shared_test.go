@@ -29,6 +29,8 @@ func TestSharedBridge(t *testing.T) {
 			Ports: []BridgePort{{Port: 1, Enslaved: true, VLANs: wanted}, {Port: 2, Enslaved: true, VLANs: wanted}},
 		}}}
 	}
+	outside := have(true, nil, []tsn.PortVLAN{{VID: 2}})
+	outside.Bridge.Ports[0] = BridgePort{Port: 1}
 	c := &Config{Bridge: "br0", Ports: []PortConfig{{Port: 1, Ifname: "p1"}, {Port: 2, Ifname: "p2"}}}
 	for _, tc := range []struct {
 		name   string
@@ -46,6 +48,14 @@ func TestSharedBridge(t *testing.T) {
 			[]string{
 				"bridge mdb del dev br0 port p1 grp 91:e0:f0:00:fe:09 vid 2 permanent", "bridge vlan del vid 7 dev p1",
 				"bridge vlan add vid 2 dev p1", "bridge vlan add vid 2 dev p2", "bridge mdb add dev br0 port p2 grp 91:e0:f0:00:fe:01 vid 2 permanent",
+			},
+		},
+		{
+			"a port that joins forwards as any other", outside,
+			target(),
+			[]string{
+				"link set p1 master br0", "bridge link set dev p1 locked off learning on flood off mcast_flood off bcast_flood off",
+				"bridge vlan add vid 2 dev p1", "bridge link set dev p1 locked off learning on flood on mcast_flood on bcast_flood on",
 			},
 		},
 		{

@@ -71,13 +71,13 @@ func connectWire(ctx context.Context, e end, rate tsn.Rate) error {
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "qdisc add dev %s root handle 1: %s\n", ifb, bucket(rate))
-	fmt.Fprintf(&b, "qdisc add dev %s parent 1:1 handle 2: prio bands 4 priomap%s\n", ifb, strings.Repeat(" 3", 16))
+	fmt.Fprintf(&b, "qdisc add dev %s parent 1:1 handle 2: prio bands 5 priomap%s\n", ifb, strings.Repeat(" 4", 16))
 	for pref, f := range []string{
 		"protocol 0x88f7 flower classid 2:1", "protocol 802_2 flower classid 2:1",
 	} {
 		fmt.Fprintf(&b, "filter add dev %s parent 2: pref %d %s\n", ifb, pref+1, f)
 	}
-	for pcp, band := range map[int]int{7: 1, 6: 2, 5: 2, 3: 3, 2: 3} {
+	for pcp, band := range map[int]int{7: 1, 6: 2, 5: 2, 3: 3, 2: 4} {
 		fmt.Fprintf(&b, "filter add dev %s parent 2: pref 10 protocol 802.1q flower vlan_prio %d classid 2:%d\n", ifb, pcp, band)
 	}
 	// The daemon adds its classifier to the same clsact, so it may exist.
