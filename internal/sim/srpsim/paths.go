@@ -91,10 +91,12 @@ func (n *Network) forwards(l *link) bool {
 	return t.up[b.id] == l || t.up[l.far(b).node.id] == l
 }
 
-// blocked lists the ports of a bridge that the spanning tree does not need.
+// blocked lists the ports of a bridge that the spanning tree does not need. Of the
+// two ends of such a link only the higher bridge's is one: the other forwards,
+// and declares what nobody takes.
 func (n *Network) blocked(b *node) (out []tsn.Port) {
 	for i, l := range b.links {
-		if l.inner && l.up && !n.forwards(l) {
+		if l.inner && l.up && !n.forwards(l) && l.far(b).node.id < b.id {
 			out = append(out, tsn.Port(i+1))
 		}
 	}

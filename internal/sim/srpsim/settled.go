@@ -134,7 +134,8 @@ func together(ready, asking int) mrp.Param {
 	return mrp.ListenerIgnore
 }
 
-// declares marks the ports on which a stream is declared: all of its tree.
+// declares marks the ports on which a stream is declared: all of its tree, and
+// those towards ports that are blocked.
 func (n *Network) declares(g *ground, p *path, s *stream) {
 	for _, b := range n.bridges() {
 		if !p.in[b.id] {
@@ -143,6 +144,11 @@ func (n *Network) declares(g *ground, p *path, s *stream) {
 		for _, port := range p.egress(b, s.talker) {
 			if b.links[port-1].up {
 				g.mark(g.declared, hop{b, port}, s)
+			}
+		}
+		for i, l := range b.links {
+			if !n.Trees && l.inner && l.up && !n.forwards(l) && b.id < l.far(b).node.id {
+				g.mark(g.declared, hop{b, tsn.Port(i + 1)}, s)
 			}
 		}
 	}
