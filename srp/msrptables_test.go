@@ -482,13 +482,17 @@ func TestRegistrations(t *testing.T) {
 		{"all groups", prune, SetRegistrations{Groups: groups(func(r *RegisteredGroups) {
 			r.Requirements = []Requirement{{VID: 2, Port: 3, AllGroups: true}}
 		})}, 0},
-		{"all groups of another VLAN", prune, SetRegistrations{Groups: groups(func(r *RegisteredGroups) {
-			r.Requirements = []Requirement{{VID: 3, Port: 3, AllGroups: true}}
+		{"in another VLAN", prune, SetRegistrations{Groups: groups(func(r *RegisteredGroups) {
+			r.Groups = []RegisteredGroup{{3, tsn.MAC{0x91, 0xe0, 0xf0, 0, 1, 1}, []tsn.Port{3}}}
+		})}, 0},
+		{"all unregistered groups", prune, SetRegistrations{Groups: groups(func(r *RegisteredGroups) {
+			r.Requirements = []Requirement{{VID: 2, Port: 3, UnregisteredGroups: true}}
 		})}, -1},
 		{"full", prune, SetRegistrations{GroupsFull: true}, 11},
 		{"never pruned", func(c *Config) { prune(c); c.Ports[2].NoPruning = true }, SetRegistrations{GroupsFull: true}, 0},
 		{"no VLAN", func(c *Config) { c.MSRP.TalkerVLANPruning = true }, SetRegistrations{}, -1},
 		{"VLAN", func(c *Config) { c.MSRP.TalkerVLANPruning = true }, SetRegistrations{Members: member(false)}, 0},
+		{"VLAN by MVRP", func(c *Config) { c.MSRP.TalkerVLANPruning = true }, SetRegistrations{Registered: []PortVLANs{{3, []tsn.VID{2}}}}, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			l, talker, b2, _, _, near := line(t, c.cfg)

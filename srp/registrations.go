@@ -13,6 +13,9 @@ type SetRegistrations struct {
 	// knows. Streams in one that leaves untagged, and so without priority, fail with
 	// code 18, those for a listener on a port that is not in theirs with code 17.
 	Members []PortMembers
+	// Registered are the VLANs that MVRP has registered, which is all that is known
+	// if Members is nil.
+	Registered []PortVLANs
 	// Forbidden are VLANs whose registration is forbidden (802.1Q 10.7.2): streams
 	// in them fail with code 17.
 	Forbidden []PortVLANs
@@ -22,10 +25,10 @@ type SetRegistrations struct {
 	GroupsFull bool
 }
 
-// group is a group address in a VLAN at a port, by index.
+// group is a group address at a port, by index. The VLAN does not matter: stations
+// register in that of their untagged frames what they hear in another.
 type group struct {
 	port    int
-	vid     tsn.VID
 	address tsn.MAC // zero: all of them
 }
 
@@ -49,6 +52,11 @@ func (b *bridge) setRegistrations(ev SetRegistrations) {
 			r.members[at], r.untagged[at] = true, v.Untagged
 		}
 	}
+	for _, p := range ev.Registered {
+		for _, v := range p.VIDs {
+			r.members[portVLAN{b.index(p.Port), v}] = true
+		}
+	}
 	for _, p := range ev.Forbidden {
 		for _, v := range p.VIDs {
 			r.forbidden[portVLAN{b.index(p.Port), v}] = true
@@ -56,12 +64,12 @@ func (b *bridge) setRegistrations(ev SetRegistrations) {
 	}
 	for _, g := range ev.Groups.Groups {
 		for _, n := range g.Ports {
-			r.groups[group{b.index(n), g.VID, g.Group}] = true
+			r.groups[group{b.index(n), g.Group}] = true
 		}
 	}
 	for _, q := range ev.Groups.Requirements {
 		if q.AllGroups {
-			r.groups[group{port: b.index(q.Port), vid: q.VID}] = true
+			r.groups[group{port: b.index(q.Port)}] = true
 		}
 	}
 	b.registered = r
@@ -72,7 +80,7 @@ func (b *bridge) setRegistrations(ev SetRegistrations) {
 // VLAN. One who has not answered yet may register it before.
 func (b *bridge) outside(t *talkerAt, q int) bool {
 	s := b.streams[t.StreamID]
-	return b.registered.known && s != nil && s.out[q].listener != mrp.ListenerIgnore && !b.registered.members[portVLAN{q, t.VID}]
+	return b.registered.known && s != nil && s.out[q].asked() != mrp.ListenerIgnore && !b.registered.members[portVLAN{q, t.VID}]
 }
 
 // pruned reports whether a talker is not declared on a port because nobody there
@@ -92,5 +100,5 @@ func (b *bridge) lostGroup(t *talkerAt, q int) bool {
 }
 
 func (b *bridge) groupRegistered(t *talkerAt, q int) bool {
-	return b.registered.groups[group{q, t.VID, t.DestinationAddress}] || b.registered.groups[group{port: q, vid: t.VID}]
+	return b.registered.groups[group{q, t.DestinationAddress}] || b.registered.groups[group{port: q}]
 }

@@ -231,6 +231,7 @@ spb:
 		{"srp: timers", minimal + "srp: {timers: {profile: fast, join: 400ms, leave: 700ms, leaveAll: 700ms, periodic: 1us}}\n"},
 		{"srp: registrations", "role: bridge\nname: b1\nsystemId: 02:00:00:00:00:01\nports:\n- {port: 1, ifname: p1, role: fabric, mvrp: {restricted: true}, mmrp: {filter: true}}\n- {port: 2, ifname: p2, role: edge, pvid: 100, mvrp: {forbidden: [100, 5, 5, 4095], silent: [0]}}\nspb: {baseVids: [{vid: 100}]}\nsrp: {mvrp: true, maxVlans: 0, maxMmrpGroups: 5000}\n"},
 		{"srp: registrations of a clock", "role: clock\nname: c1\nports: [{port: 1, ifname: p1}]\nsrp: {mvrp: true, mmrp: true}\n"},
+		{"srp: pruning", minimal + "srp: {msrp: true, talkerPruning: true, talkerVlanPruning: true, maxTalkers: 600}\n"},
 		{"srp: of a clock", "role: clock\nname: c1\nports: [{port: 1, ifname: p1}]\nsrp: {msrp: true}\n"},
 		{"without spb", "role: bridge\nname: b1\nports: [{port: 1, ifname: p1, role: fabric}, {port: 2, ifname: p2, pvid: 5, learn: true, stations: [{mac: 02:00:00:00:00:05}]}]\nspb: {enabled: false}\nmanagement: {vid: 4, address: 10.0.0.1/24}\n"},
 		{"virtual clock steered", minimal + "gptp: {clock: {steer: true}}\n"},

@@ -124,6 +124,12 @@ func (c *Daemon) checkSRP(d *document) {
 	s.Timers.check(d)
 	s.checkClasses(d)
 	c.checkRegistrations(d)
+	if s.TalkerPruning && !s.MMRP {
+		d.bad("srp.talkerPruning", "without srp.mmrp nobody can register a group, and no talker would be offered")
+	}
+	if s.TalkerVLANPruning && !s.MVRP {
+		d.bad("srp.talkerVlanPruning", "without srp.mvrp nobody can register a VLAN")
+	}
 	if !s.MSRP {
 		return
 	}

@@ -183,10 +183,10 @@ func (r *registrar) vidsOf(p tsn.Port) []tsn.VID {
 	return nil
 }
 
-// registrations is what MSRP is told. Without SPB the kernel may have ports in
-// VLANs that nobody here knows of.
+// registrations is what MSRP is told. Without SPB the VLANs of ports are the
+// kernel's, and known are those that MVRP has registered.
 func (c *Control) registrations() srp.SetRegistrations {
-	out := srp.SetRegistrations{Groups: c.registrar.groups, GroupsFull: c.registrar.groups.Full, Forbidden: c.forbidden}
+	out := srp.SetRegistrations{Registered: c.registrar.vlans.Ports, Groups: c.registrar.groups, GroupsFull: c.registrar.groups.Full, Forbidden: c.forbidden}
 	if c.SPB != nil {
 		out.Members = c.registrar.members
 	}
@@ -215,9 +215,6 @@ func (c *Control) alsoWanted(vid tsn.VID) (out []tsn.Port) {
 		if q.VID == vid && q.AllGroups {
 			out = append(out, q.Port)
 		}
-	}
-	if c.bridge == nil {
-		return out
 	}
 	if c.bridge == nil {
 		return out

@@ -245,3 +245,44 @@ func TestRegistrationsOnSharedBridge(t *testing.T) {
 		t.Errorf("entries %v, VLANs %v", got, l.vlans(2))
 	}
 }
+
+// Talker pruning (802.1Q 35.2.4.3.1): a talker is offered on an edge port when its
+// group has been registered there, or its VLAN; without SPB as under it.
+func TestTalkerPruning(t *testing.T) {
+	plain := func(c *Config) {
+		c.SPB, c.SRP.MSRP.Trees, c.MVRP.Always = nil, false, nil
+		for i := range c.MVRP.Ports {
+			c.MVRP.Ports[i].Fixed = nil
+		}
+	}
+	for name, change := range map[string]func(*Config){
+		"groups": func(c *Config) { c.SRP.MSRP.TalkerPruning = true },
+		"groups without SPB": func(c *Config) {
+			plain(c)
+			c.SRP.MSRP.TalkerPruning = true
+		},
+		"VLANs": func(c *Config) { c.SRP.MSRP.TalkerVLANPruning = true },
+		"VLANs without SPB": func(c *Config) {
+			plain(c)
+			c.SRP.MSRP.TalkerVLANPruning = true
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := newRegistrarLab(t, change)
+			w := wish(tsn.MAC{2, 0, 0, 5, 0, 2}, 2)
+			l.msrpLab.far[2].Join(l.now, w.Value(), 0, true)
+			l.on["MVRP"][2].Join(l.now, mrp.VIDValue(2), 0, true)
+			l.live(800)
+			if got := l.heard(4, w.StreamID); got != "" {
+				t.Errorf("not registered, the station hears %q", got)
+			}
+			l.on["MVRP"][4].Join(l.now, mrp.VIDValue(2), 0, true)
+			l.live(800)
+			l.on["MMRP"][4].Join(l.now, mrp.MACValue(w.DestinationAddress), 0, true)
+			l.live(800)
+			if got := l.heard(4, w.StreamID); got != "advertised" {
+				t.Errorf("registered, it hears %q", got)
+			}
+		})
+	}
+}
