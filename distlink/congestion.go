@@ -35,6 +35,7 @@ type congestion struct {
 	samples          int
 	lastQueue        int64 // delay of the round before
 	futile           int
+	gaveWay          int // the window when that began
 	rivalUntil       tsn.Instant
 	full             bool // the window was the limit in this round
 }
@@ -110,14 +111,16 @@ func (g *congestion) endRound(now tsn.Instant) {
 	if queue > 2*delayTarget && queue > g.lastQueue*3/4 {
 		g.futile++
 	} else {
-		g.futile = 0
+		g.futile, g.gaveWay = 0, g.window
 	}
 	g.lastQueue = queue
 	switch {
 	case now < g.rivalUntil || queue <= delayTarget:
 		return
 	case g.futile > futileRounds:
+		// What was given away is taken back as fast as in slow start.
 		g.futile, g.rivalUntil = 0, now.Add(rivalInterval)
+		g.threshold = max(g.threshold, g.gaveWay)
 		return
 	}
 	fits := int(int64(g.window) * (base + delayTarget) / (base + queue))

@@ -120,7 +120,8 @@ open(Port, Connect, Options) ->
                      fun() -> socket:setopt(S, {socket, reuseport}, true) end,
                      fun() -> buffers(S) end,
                      fun() -> bound(socket:bind(S, #{family => inet, addr => Ip, port => Port})) end,
-                     fun() -> connect(S, Connect) end],
+                     fun() -> connect(S, Connect) end,
+                     fun() -> joined(S, Connect) end],
             case first_error(Steps) of
                 ok -> {ok, S};
                 Error -> _ = socket:close(S), Error
@@ -160,6 +161,14 @@ buffers(S) ->
     _ = socket:setopt(S, {socket, sndbuf}, 1 bsl 20),
     %% The path's MTU is searched for: no fragments, and no router's word.
     _ = socket:setopt(S, {ip, mtu_discover}, probe),
+    ok.
+
+%% The kernel may join datagrams of a connection (UDP_GRO, 104): packets say
+%% their own length. Where it is refused they come one by one.
+joined(_, none) -> ok;
+joined(S, _) ->
+    _ = socket:setopt_native(S, {udp, 104}, <<1:32/native>>),
+    _ = socket:setopt(S, {otp, rcvbuf}, 65536),
     ok.
 
 %% link_config(Socket, Setup) -> {Config of distlink_link, Budget}. The window is

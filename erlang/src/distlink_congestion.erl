@@ -16,7 +16,7 @@
 
 -record(g, {window, threshold = 1 bsl 30, pipe = 0, packet, recovery = 0,
             base = none, before = none, base_end = 0, round = 0, round_end = 0, rtt = none, samples = 0, last_queue = 0,
-            futile = 0, rival = 0, full = false}).
+            futile = 0, gave_way = 0, rival = 0, full = false}).
 
 new(Packet) -> #g{packet = Packet, window = ?INITIAL * Packet}.
 
@@ -68,11 +68,15 @@ queue(#g{rtt = Rtt, base = Base, before = Before}) -> Rtt - min(Base, Before).
 
 %% Delay that giving way does not lessen is a rival's.
 end_round(Now, Queue, #g{rival = Rival, futile = F0, window = W, last_queue = Last} = G0) ->
-    F = case Queue > 2 * ?TARGET andalso Queue > Last * 3 div 4 of true -> F0 + 1; false -> 0 end,
-    G = G0#g{futile = F, last_queue = Queue},
+    {F, From} = case Queue > 2 * ?TARGET andalso Queue > Last * 3 div 4 of
+                    true -> {F0 + 1, G0#g.gave_way};
+                    false -> {0, W}
+                end,
+    G = G0#g{futile = F, gave_way = From, last_queue = Queue},
     if
         Now < Rival; Queue =< ?TARGET -> G;
-        F > ?FUTILE -> G#g{futile = 0, rival = Now + ?RIVAL};
+        %% What was given away is taken back as fast as in slow start.
+        F > ?FUTILE -> G#g{futile = 0, rival = Now + ?RIVAL, threshold = max(G#g.threshold, From)};
         true ->
             Base = min(G#g.base, G#g.before),
             Fits = W * (Base + ?TARGET) div (Base + Queue),

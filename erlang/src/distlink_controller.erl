@@ -10,10 +10,14 @@
 
 -define(PULL, 128).   % VM packets taken before datagrams are looked at again
 -define(DRAIN, 64).   % datagrams taken before the VM is looked at again
+-define(UDP_SEGMENT, 103).
+-define(TRAIN, 64).   % datagrams that the kernel cuts from one send, and their octets
+-define(TRAIN_OCTETS, 64000).
 
 -record(c, {socket, port, peer, link, budget, supervisor, mon, handle, streams,
             received = queue:new(), waiting, more_vm = false, more_socket = true,
-            phase = connecting, refused = 0, full = 0, vm_full = false, dropped_send = 0}).
+            phase = connecting, refused = 0, full = 0, vm_full = false, dropped_send = 0,
+            trains = true, n_trains = 0}).
 
 %% connect(Ip, Port, SetupMs) -> {ok, Controller} | {error, Reason}
 connect(Ip, Port, SetupMs) ->
@@ -30,7 +34,10 @@ accept(Id, Peer, ListenPort, Init, SetupMs) ->
 
 start(Function, Args) ->
     erlang:spawn_opt(?MODULE, Function, Args,
-                     [monitor, {priority, high}, {message_queue_data, off_heap}, {fullsweep_after, 100}]).
+                     %% Packets are binaries: by default their turnover would have the
+                     %% whole of a long queue copied again and again.
+                     [monitor, {priority, high}, {message_queue_data, off_heap}, {fullsweep_after, 100},
+                      {min_bin_vheap_size, 1 bsl 20}, {min_heap_size, 1 bsl 14}]).
 
 %% supervisor(Controller, Pid): Pid and the controller live and die together.
 supervisor(Ctrl, Pid) -> call(Ctrl, {supervisor, Pid}).
@@ -72,6 +79,7 @@ init_client(Parent, Peer, SetupMs) ->
         {ok, Socket} ->
             {Config, Budget} = distlink_config:link_config(Socket, SetupMs * 1000),
             C = #c{socket = Socket, port = 0, peer = Peer, budget = Budget, supervisor = Parent, mon = Mon,
+                   trains = maps:get(rate, Config) =:= 0,
                    link = distlink_link:client(Config, distlink_config:id(), now_us()), streams = distlink_stream:new()},
             connecting(flush(C), Parent);
         {error, Reason} -> exit(Reason)
@@ -96,7 +104,7 @@ init_server(Id, Peer, ListenPort, {Params, Init, Early}, SetupMs, Acceptor) ->
                 error -> exit(public_key);
                 Link ->
                     C = #c{socket = Socket, port = ListenPort, peer = Peer, budget = Budget, supervisor = Acceptor, mon = Mon,
-                           link = Link, streams = distlink_stream:new(), phase = handshake},
+                           trains = maps:get(rate, Config) =:= 0, link = Link, streams = distlink_stream:new(), phase = handshake},
                     loop(transmit([distlink_link:accept_packet(Link)], C))
             end;
         {error, Reason} -> exit(Reason)
@@ -131,7 +139,7 @@ reopen(Peer, Options, #c{socket = Old, port = Port} = C) ->
     case distlink_config:open(Port, Peer, Options) of
         {ok, New} ->
             _ = socket:close(Old),
-            {ok, C#c{socket = New, more_socket = true}};
+            {ok, C#c{socket = New, more_socket = true, trains = distlink_config:rate(Options) =:= 0}};
         Error -> {Error, C}
     end.
 
@@ -195,7 +203,7 @@ request(address, From, C) -> reply(From, C#c.peer), C;
 request(stats, From, #c{link = L} = C) ->
     S = distlink_link:stats(L),
     reply(From, {ok, S#{peer => C#c.peer, budget => C#c.budget, vm_suspended => C#c.full,
-                        icmp_refused => C#c.refused, send_errors => C#c.dropped_send}}),
+                        icmp_refused => C#c.refused, trains => C#c.n_trains, send_errors => C#c.dropped_send}}),
     C;
 request(_, From, C) -> reply(From, {error, badarg}), C.
 
@@ -268,11 +276,39 @@ flush(#c{link = L0} = C) ->
     {Datagrams, L} = distlink_link:flush(now_us(), L0),
     transmit(Datagrams, C#c{link = L}).
 
+%% transmit sends datagrams: those of one length in a row, and a shorter one
+%% behind them, with one call (UDP_SEGMENT) where the kernel can, and where no
+%% rate is reserved, whose shaper wants frames and not trains of them.
 transmit([], C) -> C;
-transmit([{{Ip, Port}, B} | T], #c{socket = S} = C) ->
+transmit([B1, B2 | T] = Bs, #c{trains = true} = C) when is_binary(B1), is_binary(B2), byte_size(B2) =< byte_size(B1) ->
+    Size = byte_size(B1),
+    case train(Size, ?TRAIN_OCTETS div Size, [B1], [B2 | T]) of
+        {[_], _} -> transmit_one(Bs, C);
+        {Train, Rest} -> transmit(Rest, transmit_train(Size, Train, C))
+    end;
+transmit(Bs, C) -> transmit_one(Bs, C).
+
+%% train(Size, Most, Train, Datagrams) -> {Train, Rest}
+train(Size, Most, Train, [B | T]) when is_binary(B), byte_size(B) =:= Size, length(Train) < Most, length(Train) < ?TRAIN ->
+    train(Size, Most, [B | Train], T);
+train(Size, Most, Train, [B | T]) when is_binary(B), byte_size(B) < Size, length(Train) < Most, length(Train) < ?TRAIN ->
+    {lists:reverse([B | Train]), T};
+train(_, _, Train, T) -> {lists:reverse(Train), T}.
+
+transmit_train(Size, Train, #c{socket = S} = C) ->
+    Ctrl = [#{level => udp, type => ?UDP_SEGMENT, data => <<Size:16/native>>}],
+    case socket:sendmsg(S, #{iov => Train, ctrl => Ctrl}, [], 50) of
+        ok -> C#c{n_trains = C#c.n_trains + 1};
+        {error, econnrefused} -> % an old ICMP error: the train was not sent
+            transmit(Train, C#c{refused = C#c.refused + 1});
+        {error, timeout} -> C#c{dropped_send = C#c.dropped_send + length(Train)};
+        _ -> transmit(Train, C#c{trains = false}) % this kernel or device has none
+    end.
+
+transmit_one([{{Ip, Port}, B} | T], #c{socket = S} = C) ->
     _ = socket:sendto(S, B, #{family => inet, addr => Ip, port => Port}),
     transmit(T, C);
-transmit([B | T], #c{socket = S} = C) ->
+transmit_one([B | T], #c{socket = S} = C) ->
     case socket:send(S, B, [], 50) of
         ok -> transmit(T, C);
         {error, econnrefused} -> % an old ICMP error: the datagram was not sent

@@ -16,30 +16,29 @@
 new() -> #{}.
 
 %% classify(IoData, State) -> {Stream, Class, Fence, State}
+%% Nearly always the sender is near the head of the packet. The longest thing
+%% before it is two node names.
 classify(Data, State) ->
-    {{Stream, Fence}, State1} = header(prefix(Data), State),
+    {{Stream, Fence}, State1} =
+        case header(prefix(Data, 160), State) of
+            {{0, _}, _} -> header(prefix(Data, 2048), State);
+            Found -> Found
+        end,
     {Stream, bulk, Fence, State1}.
 
-%% The head of the packet, enough for header and control message's sender: the
-%% longest thing before it is two node names.
-prefix(B) when is_binary(B) -> B;
-prefix(L) ->
-    case iolist_size(L) =< 2048 of
-        true -> iolist_to_binary(L);
-        false -> iolist_to_binary(first(L, 2048))
-    end.
+%% prefix(IoData, N) -> its first N octets, or all of a binary
+prefix(B, _) when is_binary(B) -> B;
+prefix(L, N) -> iolist_to_binary(first(L, N)).
 
-first(B, _) when is_binary(B) -> B;
-first([H | _], N) when is_binary(H), byte_size(H) >= N -> H;
-first([H | T], N) when is_binary(H) -> [H | first(T, N - byte_size(H))];
-first([H | T], N) when is_integer(H) -> [H | first(T, N - 1)];
-first([H | T], N) -> 
-    F = iolist_to_binary(H),
-    case byte_size(F) of
-        S when S >= N -> F;
-        S -> [F | first(T, N - S)]
+first([H | T], N) when is_binary(H) ->
+    case byte_size(H) of
+        S when S < N -> [H | first(T, N - S)];
+        _ -> [binary:part(H, 0, N)]
     end;
-first([], _) -> [].
+first([H | T], N) when is_integer(H), N > 0 -> [H | first(T, N - 1)];
+first([H | T], N) when N > 0 -> first([iolist_to_binary(H) | T], N);
+first(B, N) when is_binary(B) -> first([B], N);
+first(_, _) -> [].
 
 header(<<131, 68, 0, Control/binary>>, State) -> {from(Control), State};
 header(<<131, 69, _:64, 1:64, 0, Control/binary>>, State) -> {from(Control), State};
