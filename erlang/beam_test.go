@@ -2,6 +2,7 @@
 package erlang_test
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"os/exec"
@@ -212,7 +213,7 @@ func TestCapture(t *testing.T) {
 	}
 	port := beamtest.Port(t, addrA, addrB)
 	file := filepath.Join(t.TempDir(), "capture.pcap")
-	dump := exec.Command("tcpdump", "-U", "-Z", "root", "-i", "lo", "-w", file, "udp", "port", fmt.Sprint(port))
+	dump := exec.Command("tcpdump", "--immediate-mode", "-U", "-Z", "root", "-i", "lo", "-w", file, "udp", "port", fmt.Sprint(port))
 	said, err := dump.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -226,8 +227,16 @@ func TestCapture(t *testing.T) {
 	}
 	b := beamtest.Start(t, "distlink", "b@"+addrB, port, sleep, "-distlink_ip", addrB)
 	a := beamtest.Start(t, "distlink", "a@"+addrA, port,
-		fmt.Sprintf(`pong = net_adm:ping('%[1]s'), {nobody, '%[1]s'} ! binary:copy(<<"long">>, 25000), distlink_bench:rtt('%[1]s', 5, 1), io:format("done~n"), %[2]s`, b.Name, sleep), "-distlink_ip", addrA)
+		fmt.Sprintf(`pong = net_adm:ping('%[1]s'), {nobody, '%[1]s'} ! binary:copy(<<"long">>, 25000), distlink_bench:rtt('%[1]s', 5, 1), {marker, '%[1]s'} ! x, io:format("done~n"), %[2]s`, b.Name, sleep), "-distlink_ip", addrA)
 	a.Expect("done", patience)
+	tick := time.NewTicker(20 * time.Millisecond) // the last that is looked for below
+	defer tick.Stop()
+	for range 3000 {
+		if b, err := os.ReadFile(file); err == nil && bytes.Contains(b, []byte("marker")) {
+			break
+		}
+		<-tick.C
+	}
 	_ = dump.Process.Signal(os.Interrupt)
 	_ = dump.Wait()
 	tshark := func(args ...string) string {
