@@ -29,6 +29,7 @@ func init() {
 	record.Register("spb.SetServices", spb.SetServices{})
 	record.Register("spb.Applied", spb.Applied{})
 	record.Register("srp.PutReservations", srp.PutReservations{})
+	record.Register("srp.PutProxies", srp.PutProxies{})
 	record.Register("srp.SetASCapable", srp.SetASCapable{})
 	record.Register("srp.SetBlocked", srp.SetBlocked{})
 	record.Register("srp.Restore", srp.Restore{})
