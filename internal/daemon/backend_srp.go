@@ -1,9 +1,12 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	"tsnswitch"
@@ -63,11 +66,9 @@ func (d *Daemon) SRP(ctx context.Context) (*api.SRP, error) {
 	out := &api.SRP{Node: d.cfg.Name, System: d.cfg.SystemID, Applications: []string{}, Classes: []api.SRPClass{}, Ports: []api.SRPPort{}}
 	if err := d.control.call(ctx, func() {
 		ports, msrp, counters, classes = d.machine.SRP.Ports(), d.machine.SRP.MSRPPorts(), d.machine.SRP.MSRPCounters(), d.srClasses()
+		out.Applications = d.applications()
 	}); err != nil {
 		return nil, err
-	}
-	if msrp != nil {
-		out.Applications = append(out.Applications, "msrp")
 	}
 	for _, c := range classes {
 		out.Classes = append(out.Classes, api.SRPClass{ID: c.ID, Name: srClassName(c.ID), Priority: c.Priority, VID: c.VID, Interval: c.Interval})
@@ -88,6 +89,20 @@ func (d *Daemon) SRP(ctx context.Context) (*api.SRP, error) {
 	}
 	out.Degraded = srpDegraded(d.kernel.Features(), msrp != nil)
 	return out, nil
+}
+
+// applications are the MRP applications that run; it is called in the control loop.
+func (d *Daemon) applications() []string {
+	out := []string{}
+	for _, a := range []struct {
+		name string
+		runs bool
+	}{{"msrp", d.machine.SRP.MSRPClasses() != nil}, {"mvrp", d.machine.MVRP != nil}, {"mmrp", d.machine.MMRP != nil}} {
+		if a.runs {
+			out = append(out, a.name)
+		}
+	}
+	return out
 }
 
 // srpPort is a port's bandwidth.
@@ -179,13 +194,13 @@ func boundaryWhy(c srp.SRClass, boundary bool, heard []mrp.Domain) string {
 	return "gPTP does not keep time over the link (not asCapable)"
 }
 
-// srpBrief is MSRP on the status page.
-func (d *Daemon) srpBrief(ctx context.Context) (*api.SRPBrief, error) {
+// srpBrief is what runs, and MSRP's streams, on the status page.
+func (d *Daemon) srpBrief(ctx context.Context, applications []string) (*api.SRPBrief, error) {
 	streams, err := d.streamsHere(ctx)
 	if err != nil {
 		return nil, err
 	}
-	out := &api.SRPBrief{Applications: []string{"msrp"}}
+	out := &api.SRPBrief{Applications: applications}
 	for _, s := range api.MergeStreams(streams) {
 		switch {
 		case s.Source != api.SourceMSRP:
@@ -215,15 +230,22 @@ func srpDegraded(features []dataplane.Feature, msrp bool) (out []string) {
 		return nil
 	}
 	for _, n := range srpNeeds {
+		where := map[string][]string{} // ports, by why
 		for _, f := range features {
 			if f.Name != n.feature || f.State != dataplane.FeatureMissing {
 				continue
 			}
-			where := ""
-			if f.Port != tsn.NoPort {
-				where = fmt.Sprintf("port %d: ", f.Port)
+			text := fmt.Sprintf("%s (%s is missing: %s)", n.without, f.Name, f.Why)
+			where[text] = append(where[text], strconv.Itoa(int(f.Port)))
+		}
+		for _, text := range slices.Sorted(maps.Keys(where)) {
+			switch ports := where[text]; {
+			case len(ports) > 1:
+				text = "ports " + strings.Join(ports, ", ") + ": " + text
+			case ports[0] != "0": // the whole switch
+				text = "port " + ports[0] + ": " + text
 			}
-			out = append(out, fmt.Sprintf("%s%s (%s is missing: %s)", where, n.without, f.Name, f.Why))
+			out = append(out, text)
 		}
 	}
 	return out
@@ -237,24 +259,49 @@ func (d *Daemon) Declarations(ctx context.Context, q api.DeclarationQuery) ([]ap
 	out := []api.Declaration{}
 	err := d.control.call(ctx, func() {
 		for _, p := range d.cfg.Ports {
-			if q.Port != tsn.NoPort && q.Port != p.Port || q.Application != "" && q.Application != "msrp" {
-				continue
-			}
 			for _, a := range d.machine.SRP.MSRPAttributes(p.Port) {
-				out = append(out, declaration(p.Port, p.Ifname, "msrp", a))
+				out = append(out, declaration(p.Port, p.Ifname, a))
+			}
+		}
+		if m := d.machine.MVRP; m != nil {
+			for _, r := range m.Registrations() {
+				out = append(out, d.registrationAttribute("mvrp", r))
+			}
+		}
+		if m := d.machine.MMRP; m != nil {
+			for _, r := range m.Registrations() {
+				out = append(out, d.registrationAttribute("mmrp", r))
 			}
 		}
 	})
+	out = slices.DeleteFunc(out, func(a api.Declaration) bool {
+		return q.Port != tsn.NoPort && q.Port != a.Port || q.Application != "" && q.Application != a.Application
+	})
+	slices.SortStableFunc(out, func(a, b api.Declaration) int { return cmp.Compare(a.Port, b.Port) })
 	return out, err
 }
 
-func declaration(port tsn.Port, ifname, application string, a mrp.Attribute) api.Declaration {
+// registrationAttribute is an attribute of MVRP or MMRP.
+func (d *Daemon) registrationAttribute(application string, r srp.Registration) api.Declaration {
+	v := d.registration(application, r)
+	a := api.Declaration{
+		Port: v.Port, Ifname: v.Ifname, Application: application, Attribute: "vid", Value: strconv.Itoa(int(v.VLAN)),
+		Applicant: v.Applicant, Registrar: v.Registrar, Declared: v.Declared, Registered: v.Registered,
+	}
+	if application == "mmrp" {
+		a.Attribute, a.Value = "group", fmt.Sprintf("%s in vlan %d", v.Group, v.VLAN)
+	}
+	return a
+}
+
+// declaration is an attribute of MSRP.
+func declaration(port tsn.Port, ifname string, a mrp.Attribute) api.Declaration {
 	v := api.Declaration{
-		Port: port, Ifname: ifname, Application: application, Applicant: a.Applicant, Registrar: a.Registrar,
+		Port: port, Ifname: ifname, Application: "msrp", Applicant: a.Applicant, Registrar: a.Registrar,
 		Declared: a.Declared, Registered: a.Registered,
 	}
-	v.Attribute, v.Value = attributeText(application, a.Value)
-	if application == "msrp" && a.Value.Type == mrp.TypeListener {
+	v.Attribute, v.Value = attributeText(a.Value)
+	if a.Value.Type == mrp.TypeListener {
 		if a.Declared {
 			v.Says = mrp.ListenerText(a.Declare)
 		}
@@ -265,12 +312,9 @@ func declaration(port tsn.Port, ifname, application string, a mrp.Attribute) api
 	return v
 }
 
-// attributeText is an attribute in words.
-func attributeText(application string, v mrp.Value) (kind, text string) {
+// attributeText is an attribute of MSRP in words.
+func attributeText(v mrp.Value) (kind, text string) {
 	kind, text = fmt.Sprintf("type %d", v.Type), fmt.Sprintf("%x", v.Octet)
-	if application != "msrp" {
-		return kind, text
-	}
 	switch v.Type {
 	case mrp.TypeTalkerAdvertise, mrp.TypeTalkerFailed:
 		t, err := mrp.ParseTalker(v)

@@ -36,19 +36,23 @@ func (d *Daemon) Events(ctx context.Context, since uint64, emit func(api.Event) 
 
 // snapshot is what both machines say of themselves at about one time.
 type snapshot struct {
-	gptp       gptp.Status
-	spb        *spb.Status
-	spbCounts  spb.Counters
-	neighbours []spb.Neighbour
-	stations   []spb.Station
-	digest     [32]byte
-	agreement  spb.Agreement
-	edge       []spb.EdgePort
-	keys       spb.Authentication
-	ports      []srp.PortState
-	streams    []srp.StreamState
-	srpCounts  srp.Counters
-	msrp       bool // it runs
+	gptp         gptp.Status
+	spb          *spb.Status
+	spbCounts    spb.Counters
+	neighbours   []spb.Neighbour
+	stations     []spb.Station
+	digest       [32]byte
+	agreement    spb.Agreement
+	edge         []spb.EdgePort
+	keys         spb.Authentication
+	ports        []srp.PortState
+	streams      []srp.StreamState
+	srpCounts    srp.Counters
+	applications []string // of MRP, that run
+	msrp         srp.MSRPCounters
+	vlans        srp.MAPCounters // of MVRP
+	groups       srp.MAPCounters // of MMRP
+	mmrp         srp.MMRPCounters
 }
 
 func (d *Daemon) snapshot(ctx context.Context) (*snapshot, error) {
@@ -58,7 +62,13 @@ func (d *Daemon) snapshot(ctx context.Context) (*snapshot, error) {
 	}
 	err := d.control.call(ctx, func() {
 		s.ports, s.streams, s.srpCounts = d.machine.SRP.Ports(), d.machine.SRP.Streams(), d.machine.SRP.Counters()
-		s.msrp = d.machine.SRP.MSRPClasses() != nil
+		s.applications, s.msrp = d.applications(), d.machine.SRP.MSRPCounters()
+		if m := d.machine.MVRP; m != nil {
+			s.vlans = m.MAPCounters()
+		}
+		if m := d.machine.MMRP; m != nil {
+			s.groups, s.mmrp = m.MAPCounters(), m.Counters()
+		}
 		if i := d.machine.SPB; i != nil {
 			st := i.Status()
 			s.spb, s.spbCounts, s.neighbours, s.digest, s.stations = &st, i.Counters(), i.Neighbours(), i.DatabaseDigest(), i.Stations()
@@ -117,8 +127,8 @@ func (d *Daemon) Status(ctx context.Context) (*api.Status, error) {
 			}
 		}
 	}
-	if s.msrp {
-		if st.SRP, err = d.srpBrief(ctx); err != nil {
+	if len(s.applications) > 0 {
+		if st.SRP, err = d.srpBrief(ctx, s.applications); err != nil {
 			return nil, err
 		}
 	}
@@ -280,7 +290,9 @@ func (d *Daemon) degraded(s *snapshot, st *api.Status) []string {
 		out = append(out, "kernel: "+st.Kernel.Error)
 	}
 	features := d.kernel.Features()
-	out = append(out, srpDegraded(features, s.msrp)...)
+	if d.cfg.HasFabric() { // sharedDegraded says it of others
+		out = append(out, srpDegraded(features, slices.Contains(s.applications, "msrp"))...)
+	}
 	out = append(out, filtersDegraded(d.cfg, features)...)
 	out = append(out, sharedDegraded(d.cfg, features)...)
 	for _, f := range features {
@@ -305,6 +317,10 @@ func (d *Daemon) counters(s *snapshot) []api.NamedCounter {
 		add("spb", 0, s.spbCounts)
 	}
 	add("srp", 0, s.srpCounts)
+	add("msrp", 0, struct{ Malformed uint64 }{s.msrp.Malformed})
+	add("mvrp", 0, s.vlans)
+	add("mmrp", 0, s.groups)
+	add("mmrp", 0, s.mmrp)
 	for _, p := range s.gptp.Target().Ports {
 		add("gptp", p.Port, p.Counters)
 	}

@@ -76,12 +76,13 @@ func TestSRPMetrics(t *testing.T) {
 func TestSRPDegraded(t *testing.T) {
 	features := []dataplane.Feature{
 		{Name: dataplane.FeatureCBS, Port: 2, State: dataplane.FeatureMissing, Why: "no sch_cbs"},
+		{Name: dataplane.FeatureCBS, Port: 3, State: dataplane.FeatureMissing, Why: "no sch_cbs"},
 		{Name: dataplane.FeatureVLANFiltering, State: dataplane.FeatureMissing, Why: "not built"},
 		{Name: dataplane.FeatureTaprio, State: dataplane.FeatureMissing, Why: "not built"},
 		{Name: dataplane.FeatureMDB, State: dataplane.FeatureOK},
 	}
 	got := strings.Join(srpDegraded(features, true), "\n")
-	want := `port 2: streams of SR classes are admitted but not shaped, so the bound of their class does not hold (cbs is missing: no sch_cbs)
+	want := `ports 2, 3: streams of SR classes are admitted but not shaped, so the bound of their class does not hold (cbs is missing: no sch_cbs)
 VLANs are not kept apart, so streams go to ports outside of theirs (vlan-filtering is missing: not built)`
 	if got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
