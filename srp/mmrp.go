@@ -309,8 +309,8 @@ func (m *MMRP) tell() {
 	}
 	now := m.registered()
 	if now.Full = full; !now.equal(m.told) {
+		m.effects = append(append(m.effects, groupNews(m.told, now)...), now)
 		m.told = now
-		m.effects = append(m.effects, now)
 	}
 	if full != m.full {
 		if m.full = full; full {

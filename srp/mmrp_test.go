@@ -188,7 +188,7 @@ func TestMMRPCaps(t *testing.T) {
 	}
 	l.run(400 * millisecond)
 	l.wantGroups("10/00:2 10/01:2")
-	if n := l.nodes[0].notices; len(n) != 1 || n[0].Kind != NoticeGroupsFull || m.MAPCounters().Failed != 1 {
+	if n := l.nodes[0].notices; len(n) != 3 || n[0].Kind != NoticeGroupRegistered || n[2].Kind != NoticeGroupsFull || m.MAPCounters().Failed != 1 {
 		t.Errorf("notices %v, %+v", n, m.MAPCounters())
 	}
 	s[1].Leave(l.now, groupNo(0))

@@ -228,8 +228,8 @@ func (m *MVRP) tell() {
 	}
 	if len(changes) > 0 {
 		if now := m.registered(); !slices.EqualFunc(now.Ports, m.told.Ports, equalPortVLANs) {
+			m.effects = append(append(m.effects, vlanNews(m.told, now)...), now)
 			m.told = now
-			m.effects = append(m.effects, now)
 		}
 	}
 	if full := len(m.vlans.waiting) > 0; full != m.full {

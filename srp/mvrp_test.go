@@ -238,7 +238,7 @@ func TestMVRPFull(t *testing.T) {
 	if s[1].heard(mrp.VIDValue(7)) || b.MAPCounters().Failed == 0 {
 		t.Error("VLAN 7 was not refused")
 	}
-	if n := l.nodes[0].notices; len(n) != 1 || n[0].Kind != NoticeVLANsFull || n[0].Port != 1 {
+	if n := l.nodes[0].notices; len(n) != 4 || n[0] != (tsn.Notice{Kind: NoticeVLANRegistered, Port: 1, Detail: "VLAN 5"}) || n[3].Kind != NoticeVLANsFull || n[3].Port != 1 {
 		t.Errorf("notices %v", n)
 	}
 	failed := slices.ContainsFunc(b.Registrations(), func(r Registration) bool { return r.VID == 7 && r.Failed && !r.Registered })

@@ -2,6 +2,7 @@ package srp
 
 import (
 	"fmt"
+	"slices"
 
 	"tsnswitch"
 	"tsnswitch/srp/mrp"
@@ -85,4 +86,66 @@ func (b *bridge) tellMoved(s *streamState, to int) {
 		b.notice(NoticeMoved, to, fmt.Sprintf("%s comes in here, no longer by port %d", s.id, b.Instance.ports[s.last].Port))
 	}
 	s.last = to
+}
+
+// Notices of MVRP and MMRP.
+const (
+	NoticeVLANRegistered  = "vlan-registered" // somebody at a port wants a VLAN
+	NoticeVLANLeft        = "vlan-left"       // nobody does any more
+	NoticeGroupRegistered = "group-registered"
+	NoticeGroupLeft       = "group-left"
+)
+
+// vlanNews tells the registrations that before and now differ in.
+func vlanNews(before, now RegisteredVLANs) (out []tsn.Effect) {
+	of := func(r RegisteredVLANs, p tsn.Port) []tsn.VID {
+		for _, v := range r.Ports {
+			if v.Port == p {
+				return v.VIDs
+			}
+		}
+		return nil
+	}
+	tell := func(kind string, in, missing RegisteredVLANs) {
+		for _, p := range in.Ports {
+			for _, vid := range p.VIDs {
+				if !slices.Contains(of(missing, p.Port), vid) {
+					out = append(out, tsn.Notice{Kind: kind, Port: p.Port, Detail: fmt.Sprintf("VLAN %d", vid)})
+				}
+			}
+		}
+	}
+	tell(NoticeVLANLeft, before, now)
+	tell(NoticeVLANRegistered, now, before)
+	return out
+}
+
+// groupNews is vlanNews of groups.
+func groupNews(before, now RegisteredGroups) (out []tsn.Effect) {
+	type at struct {
+		vid   tsn.VID
+		group tsn.MAC
+		port  tsn.Port
+	}
+	all := func(r RegisteredGroups) map[at]bool {
+		set := map[at]bool{}
+		for _, g := range r.Groups {
+			for _, p := range g.Ports {
+				set[at{g.VID, g.Group, p}] = true
+			}
+		}
+		return set
+	}
+	tell := func(kind string, in RegisteredGroups, missing map[at]bool) {
+		for _, g := range in.Groups {
+			for _, p := range g.Ports {
+				if !missing[at{g.VID, g.Group, p}] {
+					out = append(out, tsn.Notice{Kind: kind, Port: p, Detail: fmt.Sprintf("%s in VLAN %d", g.Group, g.VID)})
+				}
+			}
+		}
+	}
+	tell(NoticeGroupLeft, before, all(now))
+	tell(NoticeGroupRegistered, now, all(before))
+	return out
 }

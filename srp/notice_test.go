@@ -1,6 +1,7 @@
 package srp
 
 import (
+	"fmt"
 	"slices"
 	"testing"
 
@@ -116,5 +117,21 @@ func TestNoticeTableFull(t *testing.T) {
 	}
 	if c := b2.bridge.MSRPPorts()[0].Counters; c.Dropped == 0 {
 		t.Errorf("%+v", c)
+	}
+}
+
+// Registrations are told as they come and go, by VLAN or group and port.
+func TestNoticesOfRegistrations(t *testing.T) {
+	vlans := func(ports ...PortVLANs) RegisteredVLANs { return RegisteredVLANs{ports} }
+	got := fmt.Sprint(vlanNews(vlans(PortVLANs{1, []tsn.VID{5, 6}}), vlans(PortVLANs{1, []tsn.VID{6}}, PortVLANs{2, []tsn.VID{7}})))
+	if want := "[{vlan-left 1 VLAN 5 0} {vlan-registered 2 VLAN 7 0}]"; got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+	group := func(ports ...tsn.Port) RegisteredGroups {
+		return RegisteredGroups{Groups: []RegisteredGroup{{5, tsn.MAC{1}, ports}}}
+	}
+	got = fmt.Sprint(groupNews(group(1, 2), group(2, 3)))
+	if want := "[{group-left 1 01:00:00:00:00:00 in VLAN 5 0} {group-registered 3 01:00:00:00:00:00 in VLAN 5 0}]"; got != want {
+		t.Errorf("%s, want %s", got, want)
 	}
 }
