@@ -28,9 +28,18 @@ func (n *Network) Disturb(d int64, events, loss, dup int) {
 	n.after(d, n.calm)
 }
 
-// calm ends what goes wrong by itself; what has been cut stays cut.
+// calm ends what goes wrong by itself, and mends links that have been cut but for
+// one.
 func (n *Network) calm() {
 	n.loss, n.dup = 0, 0
+	spare := true
+	for _, l := range n.links {
+		if !l.up && l.inner && spare {
+			spare = false
+			continue
+		}
+		n.setLink(l, true)
+	}
 	for _, s := range n.stations() {
 		s.station.babble = false
 	}

@@ -31,7 +31,7 @@ var mutations = []mutation{
 	{"registrations do not age", "mrp/registrar.go", "if r.mode == Normal && r.state == in {", "if false && r.state == in {"},
 	{"a leavetimer that ran out runs out again", "mrp/table.go", "a.reg.leave <= now; a = a.next", "a.reg.leave <= now && false; a = a.next"},
 	{"who is asked to declare again does not", "mrp/participant.go", "			p.leftAll(now, a)\n		}\n	})\n}", "		}\n	})\n}"},
-	{"a LeaveAll ages all types and asks for the first", "mrp/transmit.go", "		if leaveAll && t.Version", "		if leaveAll && t.Type == 1 && t.Version"},
+	{"a LeaveAll ages all types and asks for the first", "mrp/transmit.go", "		if leaveAll && k.asks(t) {", "		if leaveAll && t.Type == 1 && k.asks(t) {"},
 	{"who stopped is still registered", "mrp/participant.go", "	p.attrs.each(func(a *attribute) {\n		p.gone(a)\n", "	p.attrs.each(func(a *attribute) {\n"},
 	{"a Leave is not said", "mrp/applicant.go", "case sayLeave:\n		return Lv", "case sayLeave:\n		return In"},
 	// Which way, and what is said there: 35.2.4.
@@ -44,13 +44,13 @@ var mutations = []mutation{
 	{"ready and failed are ready", "merge.go", "		mrp.ListenerReady, mrp.ListenerReadyFailed, mrp.ListenerReady, mrp.ListenerReadyFailed,\n", "		mrp.ListenerReady, mrp.ListenerReady, mrp.ListenerReady, mrp.ListenerReadyFailed,\n"},
 	{"the answer to a talker stays", "propagate.go", "if s.answered != none && (s.answered != to", "if false && (s.answered != to"},
 	// What is reserved.
-	{"there is always room", "reserve.go", "		return b.checkRoom(s, q)\n", "		return tsn.FailureNone\n"},
+	{"there is always room", "reserve.go", "ports[q], with, beside)", "ports[q], beside, with)"},
 	{"a listener that leaves keeps its stream", "propagate.go", "case d.Failed || !wants(o.asked()):", "case d.Failed:"},
 	{"what is given back is offered to nobody", "msrp.go", "if p.moved || moved && all {", "if moved && all {"},
 	{"a link that became slower keeps all", "msrp.go", "	b.trim(i)\n", ""},
 	{"a link that is down keeps all", "msrp.go", "b.indicated(i, p.Stop())", "p.Stop()"},
 	{"a boundary port is as good as any", "reserve.go", "case b.boundary(q, class):", "case b.boundary(q, class) && false:"},
-	{"who is pushed aside is not told", "reserve.go", "		b.release(v, q)\n		b.dirty[v.id] = true\n", "		b.release(v, q)\n"},
+	{"who is pushed aside is not told", "reserve.go", "		b.releaseAs(NoticePreempted, v, q)\n		b.dirty[v.id] = true\n", "		b.releaseAs(NoticePreempted, v, q)\n"},
 	{"a stream that moves keeps its old ports", "propagate.go", "	if t != nil && s.in == t.port && s.wish", "	if t != nil && s.in != none && s.wish"},
 	{"the data plane is told of streams that are not held", "publish.go", "		if o.held {\n			out = append", "		if o.declared.Type != 0 {\n			out = append"},
 }

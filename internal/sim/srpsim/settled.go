@@ -93,7 +93,9 @@ func (n *Network) checkStream(g *ground, s *stream, v *Verdict) (failures []fail
 			n.fault("%s still hears of %s", l.name, id)
 		case !l.station.wants[id]:
 		case way == nil:
-			v.Unreachable++
+			if on {
+				v.Unreachable++
+			}
 		case heard == nil:
 			n.fault("%s hears nothing of %s", l.name, id)
 		case heard.SameStream(s.wish) && !heard.Failed && said == mrp.ListenerReady:
