@@ -14,6 +14,7 @@
 #   make bench-qbv [TSNKIT=dir] [BUDGET=150s]  schedules: ours, first fit, and tsnkit's methods on the same problems
 #   make bench-gptp         tsnswitchd beside ptp4l: accuracy, start, take-over, what it costs
 #   make bench-dist [ROWS=words]  Erlang distribution: stock TCP, tuned TCP, distlink
+#   make soak-srp-lab [ROUNDS=20]  three bridges in a ring with daemons: LeaveAll storms, kill -9, link flaps
 #   make soak-gptp [FOR=1h] eight hops that lose frames, and relays that die
 #   make kernel             the second test kernel, built once and cached
 #   make generate           protobuf code (needs protoc)
@@ -30,7 +31,7 @@ OUT ?= out/$(basename $(notdir $(LABFILE)))
 # Packages whose goroutines are worth the race detector, on the host.
 RACE := ./internal/daemon/... ./internal/api/... ./internal/link/... ./distlink/...
 
-.PHONY: all build demo test check soak soak-srp mutation bench bench-scale bench-converge bench-qbv bench-gptp bench-dist soak-gptp kernel generate setup-demo setup-test clean
+.PHONY: all build demo test check soak soak-srp soak-srp-lab mutation bench bench-scale bench-converge bench-qbv bench-gptp bench-dist soak-gptp kernel generate setup-demo setup-test clean
 
 all: build
 
@@ -129,6 +130,10 @@ bench-dist:
 	$(GO) test ./internal/distbench -run '^$$' -bench Carriers -benchtime 1x -timeout 0 -v -rounds $(ROUNDS) -rows "$(ROWS)" -erl $(ERL)
 
 FOR ?= 1h
+ROUNDS ?= 20
+soak-srp-lab:
+	$(GO) test ./internal/srptest -run '^TestRing$$' -rounds $(ROUNDS) -timeout 0 -v
+
 soak-gptp:
 	$(GO) test ./internal/gptptest -run '^TestSoak$$' -soak $(FOR) -timeout 0 -v
 

@@ -2,11 +2,13 @@ package srptest
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"strings"
 	"testing"
 	"time"
 
+	"tsnswitch"
 	"tsnswitch/internal/kerneltest"
 	"tsnswitch/srp/mrp"
 )
@@ -15,6 +17,8 @@ import (
 var needsOfBridge = kerneltest.Needs{Taprio: true, CBS: true, Flower: true, VLANFiltering: true, VLANDevices: true}
 
 var iproute = [][2]string{{"bridge", "iproute2"}, {"tc", "iproute2"}}
+
+var rounds = flag.Int("rounds", 1, "how often the bad days of TestRing come")
 
 // ring is three bridges in a ring with a station on each, and a stream of class A
 // from s1 to s2.
@@ -28,25 +32,26 @@ type ring struct {
 // bad day brings. The parts build on each other: one boot, one network.
 func TestRing(t *testing.T) {
 	need(t, iproute...)
-	kerneltest.Run(t, needsOfBridge, func(t *testing.T) {
+	t.Parallel()
+	needs := needsOfBridge
+	needs.Timeout = time.Duration(*rounds) * 5 * time.Minute
+	kerneltest.Run(t, needs, func(t *testing.T) {
 		r := &ring{lab: newLab(t, wiring{
 			bridges: []string{"b1", "b2", "b3"}, links: []string{"b1 b2", "b2 b3", "b3 b1"}, stations: []string{"s1 b1", "s2 b2", "s3 b3"}, config: underSPB,
 		})}
 		r.settled(2)
 		r.s1, r.s2, r.s3 = r.station("s1"), r.station("s2"), r.station("s3")
 		r.a = stream(r.s1, 1, 224)
-		for _, p := range []struct {
+		type part struct {
 			name string
 			test func(*testing.T)
-		}{
-			{"reserve", r.reserve},
-			{"classes", r.classes},
-			{"storm of LeaveAll", r.storm},
-			{"kill in the path", r.kill},
-			{"link flap", r.flap},
-			{"listener leaves", r.listenerLeaves},
-			{"talker leaves", r.talkerLeaves},
-		} {
+		}
+		parts := []part{{"registration", r.registration}, {"reserve", r.reserve}, {"classes", r.classes}}
+		for range *rounds {
+			parts = append(parts, part{"storm of LeaveAll", r.storm}, part{"kill in the path", r.kill}, part{"link flap", r.flap})
+		}
+		parts = append(parts, part{"listener leaves", r.listenerLeaves}, part{"talker leaves", r.talkerLeaves}, part{"no leak", r.noLeak})
+		for _, p := range parts {
 			if !t.Run(p.name, func(t *testing.T) { r.t = t; p.test(t) }) {
 				break
 			}
@@ -61,6 +66,25 @@ func (r *ring) direct() {
 	r.forwards("b1", r.a.DestinationAddress, "b2")
 	r.forwards("b2", r.a.DestinationAddress, "s2")
 	r.forwards("b3", r.a.DestinationAddress)
+}
+
+// registration: VLANs and groups are between a station and its bridge, which offers
+// the VLANs of the fabric.
+func (r *ring) registration(t *testing.T) {
+	until(t, r.s3, "the VLAN of the classes", func(v Seen) bool { return v.VLANs[2] })
+	group := tsn.MAC{0x91, 0xe0, 0xf0, 0, 0xfe, 1}
+	r.s3.JoinGroup(group)
+	r.forwards("b3", group, "b1", "b2", "s3") // between bridges it goes where broadcast goes
+	r.s3.LeaveGroup(group)                    // which counts after the leave time
+}
+
+// noLeak: whatever happened, nobody has heard of MRP from any but its own bridge.
+func (r *ring) noLeak(t *testing.T) {
+	for name, s := range map[string]*Station{"b1": r.s1, "b2": r.s2, "b3": r.s3} {
+		if heard := s.Seen().Systems; len(heard) != 1 || !heard[r.bridges[name].systemID()] {
+			t.Errorf("the station at %s hears MRP from %v", name, heard)
+		}
+	}
 }
 
 func (r *ring) reserve(t *testing.T) {

@@ -16,6 +16,7 @@ import (
 // the device goes. It is an applicant only.
 func TestKernelMVRP(t *testing.T) {
 	need(t)
+	t.Parallel()
 	kerneltest.Run(t, kerneltest.Needs{VLANDevices: true}, func(t *testing.T) {
 		bridge, ns := links(t, 2)
 		b := startBare(t, bridge, bareConfig{timers: mrp.Timers{LeaveAll: int64(2 * time.Second)}}, "b1", "b2")

@@ -74,7 +74,7 @@ type wiring struct {
 // SR classes. The machine may stand still for seconds: nobody is given up for that.
 const underSPB = `
 spb: {helloInterval: 500ms, helloMultiplier: 20, baseVids: [{vid: 2, ect: 1}, {vid: 4001, ect: 2}]}
-srp: {msrp: true, timers: {leave: 30s, leaveAll: 60s}}
+srp: {msrp: true, mvrp: true, mmrp: true, timers: {leave: 30s, leaveAll: 60s}}
 gptp: {enabled: false}
 `
 
@@ -99,7 +99,7 @@ func newLab(t *testing.T, w wiring) *lab {
 		s, b, _ := strings.Cut(link, " ")
 		l.st[s] = kerneltest.NewNetNS(t)
 		kerneltest.VethPair(t, 8, kerneltest.End{NS: l.bridges[b].ns, Name: s}, kerneltest.End{NS: l.st[s], Name: "s0"})
-		l.bridges[b].port(s, "edge")
+		l.bridges[b].port(s, "edge, pvid: 2") // MMRP without a tag is about that VLAN
 	}
 	for _, name := range w.bridges {
 		l.configure(l.bridges[name], w.config)
@@ -231,10 +231,12 @@ func (l *lab) settled(adjacencies int) {
 	}
 }
 
-// station opens a Station on s0 of one.
+// station opens a Station on s0 of one, in the VLAN of the classes.
 func (l *lab) station(name string) *Station {
 	l.t.Helper()
-	return open(l.site, l.st[name], "s0", StationConfig{Domains: classAB, Timers: patient, Seed: uint64(name[len(name)-1])})
+	s := open(l.site, l.st[name], "s0", StationConfig{Domains: classAB, Timers: patient, Seed: uint64(name[len(name)-1])})
+	s.JoinVLAN(2)
+	return s
 }
 
 // run runs a command in a bridge's namespace.

@@ -54,10 +54,11 @@ type Seen struct {
 	Domains   map[mrp.Domain]bool
 	VLANs     map[tsn.VID]bool
 	Groups    map[tsn.MAC]bool
+	Systems   map[tsn.MAC]bool // addresses that MRPDUs came from
 }
 
 func (s Seen) clone() Seen {
-	return Seen{maps.Clone(s.Talkers), maps.Clone(s.Listeners), maps.Clone(s.Domains), maps.Clone(s.VLANs), maps.Clone(s.Groups)}
+	return Seen{maps.Clone(s.Talkers), maps.Clone(s.Listeners), maps.Clone(s.Domains), maps.Clone(s.VLANs), maps.Clone(s.Groups), maps.Clone(s.Systems)}
 }
 
 // Open starts a Station on an interface of the caller's network namespace. It
@@ -72,7 +73,7 @@ func Open(ifname string, cfg StationConfig) (*Station, error) {
 		done: make(chan struct{}), quit: make(chan struct{}),
 		apps:    []*mrp.Application{mrp.MSRP(), mrp.MVRP(), mrp.MMRP()},
 		follows: map[tsn.StreamID]mrp.Param{}, talks: map[tsn.StreamID]mrp.Value{}, watchers: map[chan struct{}]bool{},
-		seen: Seen{map[tsn.StreamID]mrp.Talker{}, map[tsn.StreamID]mrp.Param{}, map[mrp.Domain]bool{}, map[tsn.VID]bool{}, map[tsn.MAC]bool{}},
+		seen: Seen{map[tsn.StreamID]mrp.Talker{}, map[tsn.StreamID]mrp.Param{}, map[mrp.Domain]bool{}, map[tsn.VID]bool{}, map[tsn.MAC]bool{}, map[tsn.MAC]bool{}},
 	}
 	if s.conn, err = listen(ifi, s.apps); err != nil {
 		return nil, fmt.Errorf("socket on %s: %w", ifname, err)
@@ -181,6 +182,7 @@ func (s *Station) deadline() tsn.Instant {
 func (s *Station) frame(b []byte) {
 	for i, a := range s.apps {
 		if pdu, ok := a.PDU(b); ok {
+			s.seen.Systems[tsn.MAC(b[6:12])] = true
 			s.told(i, s.parts[i].Receive(s.now(), pdu))
 		}
 	}
