@@ -36,6 +36,7 @@ func FuzzMSRP(f *testing.F) {
 			c.MaxStreams, c.MaxGroups, c.MSRP.MaxFanIn = 4, 3, 1
 			c.MSRP.ASCapable, c.MSRP.TalkerPruning = len(in)%2 == 1, len(in)%8 == 7
 			c.MSRP.MaxTalkers, c.Ports[1].Version = 1+len(in)%4, uint8(len(in)%3)
+			c.MSRP.Trees = len(in)%16 > 11
 		})
 		next := func() (x byte) {
 			if len(in) > 0 {
@@ -44,7 +45,7 @@ func FuzzMSRP(f *testing.F) {
 			return x
 		}
 		for generation := uint64(1); len(in) > 0; generation++ {
-			switch kind, port := next(), tsn.Port(next()); kind % 9 {
+			switch kind, port := next(), tsn.Port(next()); kind % 10 {
 			case 0:
 				next()
 				up := next()&1 != 0
@@ -77,6 +78,13 @@ func FuzzMSRP(f *testing.F) {
 					Members: []PortMembers{{port, []tsn.PortVLAN{{VID: vid[0], Untagged: next()&1 != 0}}}}, Forbidden: []PortVLANs{{tsn.Port(next()), vid}},
 					GroupsFull: next()&1 != 0, Groups: RegisteredGroups{Groups: []RegisteredGroup{{2, n.talker(next() % 4).DestinationAddress, []tsn.Port{port}}}},
 				})
+			case 9:
+				var ev SetTrees
+				for _, k := range b.wanted {
+					failure := []tsn.FailureCode{tsn.FailureNone, tsn.FailureVLANBlocked}[next()%8/7]
+					ev.Trees = append(ev.Trees, Tree{TreeKey: k, Ingress: []tsn.Port{port % 4}, Egress: []tsn.Port{1 + port%3, tsn.Port(next() % 4)}, Failure: failure})
+				}
+				l.step(b, ev)
 			case 6:
 				l.step(b, PutReservations{Owner: "o", Generation: generation, Reservations: []tsn.Reservation{
 					res(with(stream(next()), func(s *tsn.Stream) { s.MaxIntervalFrames = uint16(next()) }), port),
