@@ -22,7 +22,7 @@ import (
 // its own, with a station behind each of its two ports.
 type srpOnly struct {
 	t        *testing.T
-	ns       *kerneltest.NetNS
+	ns, far  *kerneltest.NetNS
 	client   *api.Client
 	conf     string
 	cmd      *exec.Cmd
@@ -35,14 +35,25 @@ type srpOnly struct {
 // starts the daemon with more in its configuration.
 func newSRPOnly(t *testing.T, more string, prepare func(*srpOnly)) *srpOnly {
 	t.Helper()
+	return newSRPOnlyAs(t, `role: bridge
+name: sw
+ports: [{port: 1, ifname: p1, rate: 100M}, {port: 2, ifname: p2, rate: 100M}]
+spb: {enabled: false}
+gptp: {enabled: false}
+`+more, 1, prepare)
+}
+
+// newSRPOnlyAs has a configuration of its own, and interfaces with so many queues.
+func newSRPOnlyAs(t *testing.T, conf string, queues int, prepare func(*srpOnly)) *srpOnly {
+	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("network namespaces need root")
 	}
-	s := &srpOnly{t: t, ns: kerneltest.NewNetNS(t)}
-	far := kerneltest.NewNetNS(t)
+	s := &srpOnly{t: t, ns: kerneltest.NewNetNS(t), far: kerneltest.NewNetNS(t)}
+	far := s.far
 	for i := range 2 {
 		name := fmt.Sprintf("p%d", i+1)
-		kerneltest.VethPair(t, 1, kerneltest.End{NS: s.ns, Name: name}, kerneltest.End{NS: far, Name: "to" + name})
+		kerneltest.VethPair(t, queues, kerneltest.End{NS: s.ns, Name: name}, kerneltest.End{NS: far, Name: "to" + name})
 	}
 	if prepare != nil {
 		prepare(s)
@@ -51,16 +62,11 @@ func newSRPOnly(t *testing.T, more string, prepare func(*srpOnly)) *srpOnly {
 	socket := filepath.Join(dir, "s")
 	s.client = api.DialUnix(socket)
 	t.Cleanup(s.client.Close)
-	s.conf = write(t, filepath.Join(dir, "srp.yaml"), fmt.Sprintf(`role: bridge
-name: sw
-ports: [{port: 1, ifname: p1, rate: 100M}, {port: 2, ifname: p2, rate: 100M}]
-spb: {enabled: false}
-gptp: {enabled: false}
+	s.conf = write(t, filepath.Join(dir, "srp.yaml"), fmt.Sprintf(`%s
 api: {socket: %s}
 stateDir: %s
 metrics: {listen: "127.0.0.1:0"}
-%s
-`, socket, dir, more))
+`, conf, socket, dir))
 	s.start()
 	t.Cleanup(s.stop)
 	for i := range s.stations {

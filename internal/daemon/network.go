@@ -170,6 +170,19 @@ type adopted struct {
 	gated      bool // a schedule runs
 }
 
+// inFabric reports whether some port is in a VLAN of the fabric: a bridge that
+// knows of no other still forwards between its edge ports.
+func (d *Daemon) inFabric(ports []dataplane.BridgePort) bool {
+	for _, p := range ports {
+		for _, v := range p.VLANs {
+			if slices.ContainsFunc(d.cfg.SPB.BaseVIDs, func(b config.BaseVID) bool { return b.VID == v.VID }) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // kernelInUse looks for the work of an earlier run.
 func (d *Daemon) kernelInUse() (a adopted, err error) {
 	have, err := d.kernel.Read()
@@ -178,7 +191,7 @@ func (d *Daemon) kernelInUse() (a adopted, err error) {
 	}
 	if d.loose() {
 		a.forwarding = reservesInKernel(have)
-	} else if a.forwarding = have.Bridge != nil && have.Bridge.Exists && len(have.Bridge.FDB) > 0; a.forwarding {
+	} else if a.forwarding = have.Bridge != nil && have.Bridge.Exists && (len(have.Bridge.FDB) > 0 || d.inFabric(have.Bridge.Ports)); a.forwarding {
 		a.bridge = have.Bridge.Holds()
 	}
 	for _, e := range have.Egress {
