@@ -45,7 +45,7 @@ var mutations = []mutation{
 	{"the answer to a talker stays", "propagate.go", "if s.answered != none && (s.answered != to", "if false && (s.answered != to"},
 	// What is reserved.
 	{"there is always room", "reserve.go", "ports[q], with, beside)", "ports[q], beside, with)"},
-	{"a listener that leaves keeps its stream", "propagate.go", "case d.Failed || !wants(o.asked()):", "case d.Failed:"},
+	{"a listener that leaves keeps its stream", "propagate.go", "case d.Failed || !wants(o.asked()):", "case d.Failed || !wants(o.asked()) && !o.held:"},
 	{"what is given back is offered to nobody", "msrp.go", "if p.moved || moved && all {", "if moved && all {"},
 	{"a link that became slower keeps all", "msrp.go", "	b.trim(i)\n", ""},
 	{"a link that is down keeps all", "msrp.go", "b.indicated(i, p.Stop())", "p.Stop()"},
