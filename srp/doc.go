@@ -33,6 +33,7 @@
 //	view.go       MSRP as people are shown it
 //	enhanced.go   MSRP version 1 (802.1Qcc) beside version 0
 //	explain.go    why a stream is not reserved, and what would make it fit
+//	restart.go    what a bridge remembers over a restart
 //
 //	mvrp.go       MVRP, a machine of its own: VLANs that stations register
 //	mmrp.go       MMRP, another: groups and service requirements, by VLAN
