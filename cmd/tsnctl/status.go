@@ -45,21 +45,27 @@ func printStatus(p *page, s *api.Status) {
 	field := func(name, format string, a ...any) {
 		p.wrap(fmt.Sprintf("%-10s", name), "            ", fmt.Sprintf(format, a...))
 	}
-	field("SPB", "%s, %s, %s, database %s, %s", plural(s.SPB.Adjacencies, "adjacency", "adjacencies"),
-		plural(s.SPB.Nodes, "node", "nodes"), plural(s.SPB.LSPs, "LSP", "LSPs"), dash(s.SPB.LSDBDigest), plural(int(s.SPB.SPFRuns), "SPF run", "SPF runs"))
+	if s.SPB.LSDBDigest == "" && s.Role == "bridge" {
+		field("SPB", "off")
+	} else {
+		field("SPB", "%s, %s, %s, database %s, %s", plural(s.SPB.Adjacencies, "adjacency", "adjacencies"),
+			plural(s.SPB.Nodes, "node", "nodes"), plural(s.SPB.LSPs, "LSP", "LSPs"), dash(s.SPB.LSDBDigest), plural(int(s.SPB.SPFRuns), "SPF run", "SPF runs"))
+	}
 	if why := s.SPB.Overload; why != "" {
 		field("Overload", "%s", why)
 	}
 	if s.SPB.Keys != "" {
 		field("Keys", "%s", s.SPB.Keys)
 	}
-	if s.Role == "bridge" {
+	if s.Role == "bridge" && s.SPB.LSDBDigest != "" {
 		field("Agreement", "%s", agreementText(s.SPB.Agreement))
 		if c := s.SPB.Convergence; c.Changes > 0 {
 			field("Changes", "%d of paths; the last took %s, the longest %s", c.Changes, dur(c.Last), dur(c.Max))
 		}
 	}
 	switch g := s.GPTP; {
+	case g.Off:
+		field("gPTP", "off")
 	case g.IsGrandmaster:
 		field("gPTP", "grand master")
 	case g.Synchronized:

@@ -84,7 +84,8 @@ type GPTPSummary struct {
 	Grandmaster   string `json:"grandmaster"` // name, else clock identity
 	IsGrandmaster bool   `json:"isGrandmaster"`
 	Offset        int64  `json:"offsetNs"`
-	State         string `json:"state"` // GPTPGrandMaster ...
+	State         string `json:"state"`         // GPTPGrandMaster ...
+	Off           bool   `json:"off,omitempty"` // gptp.enabled is false
 }
 
 // ScheduleBrief is the schedule in one line.

@@ -89,7 +89,7 @@ func (d *Daemon) Status(ctx context.Context) (*api.Status, error) {
 		Node: d.cfg.Name, System: d.cfg.SystemID, Role: d.cfg.Role, Version: Version, Uptime: time.Since(d.started).Nanoseconds(),
 		GPTP: api.GPTPSummary{
 			Synchronized: target.Synced, Grandmaster: d.clockName(ctx, target.GrandMaster),
-			IsGrandmaster: target.IsGM, Offset: target.Offset.LastNS, State: target.State.String(),
+			IsGrandmaster: target.IsGM, Offset: target.Offset.LastNS, State: target.State.String(), Off: !d.cfg.GPTP.Enabled,
 		},
 	}
 	if s.spb != nil {
