@@ -102,7 +102,9 @@ func (n *Network) checkStream(g *ground, s *stream, v *Verdict) (failures []fail
 			ready++
 			v.Reserved++
 			for _, h := range way {
-				g.mark(g.reserved, h, s)
+				if g.mark(g.reserved, h, s); h.bridge.incapable[h.port] {
+					n.fault("%s leaves %s by port %d, which keeps no time", id, h.bridge.name, h.port)
+				}
 			}
 		case heard.SameStream(s.wish) && heard.Failed && said == mrp.ListenerAskingFailed:
 			asking++
