@@ -220,6 +220,8 @@ func (l *Ports) Send(s tsn.Send) error {
 	switch typ := binary.BigEndian.Uint16(s.Frame[12:]); {
 	case typ == 0x88f7 && p.gptp != nil:
 		return p.gptp.send(s)
+	case taggedMMRP(s.Frame) && p.mrp != nil:
+		return p.mrp.send(s)
 	case (typ <= 1500 || typ == typeOwn || typ == typeCFM || typ == typeTag) && p.control != nil:
 		return p.control.send(s)
 	case (typ == typeMSRP || typ == typeMVRP || typ == typeMMRP) && p.mrp != nil:

@@ -29,8 +29,9 @@ var mrpGroups = []net.HardwareAddr{
 // in a join time.
 var DefaultMRPLimit = Limit{PerSecond: 300, Burst: 300}
 
-// newMRPPort carries MRPDUs. They have no tag (802.1Q 10.8.1.1), and a bridge
-// forwards those of MVRP and MMRP, so the port is tapped as for control frames.
+// newMRPPort carries MRPDUs. They have no tag (802.1Q 10.8.1.1), but for those of
+// MMRP, of which each VLAN has its own. A bridge forwards those of MVRP and MMRP, so
+// the port is tapped as for control frames.
 // Each application has its own limit.
 func newMRPPort(port tsn.Port, cfg *Config) *controlPort {
 	p := &controlPort{port: port, filter: mrpFilter, groups: mrpGroups, deliver: cfg.Control, log: cfg.Logger}
@@ -55,12 +56,12 @@ func mrpKind(frame []byte) int {
 	return 0
 }
 
-// mrpFrame accepts untagged frames of the three EtherTypes.
+// mrpFrame accepts frames of the three EtherTypes, with a tag only MMRP's.
 var mrpFrame = []bpf.Instruction{
 	bpf.LoadAbsolute{Off: 12, Size: 2},
-	bpf.JumpIf{Cond: bpf.JumpEqual, Val: typeMSRP, SkipTrue: 2},
-	bpf.JumpIf{Cond: bpf.JumpEqual, Val: typeMVRP, SkipTrue: 1},
-	bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: typeMMRP, SkipTrue: 3},
+	bpf.JumpIf{Cond: bpf.JumpEqual, Val: typeMMRP, SkipTrue: 4},
+	bpf.JumpIf{Cond: bpf.JumpEqual, Val: typeMSRP, SkipTrue: 1},
+	bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: typeMVRP, SkipTrue: 3},
 	bpf.LoadExtension{Num: bpf.ExtVLANTagPresent},
 	bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: 0, SkipTrue: 1},
 	bpf.RetConstant{Val: 0xffff},
@@ -69,4 +70,11 @@ var mrpFrame = []bpf.Instruction{
 
 func mrpFilter() ([]bpf.RawInstruction, error) {
 	return bpf.Assemble(append(append([]bpf.Instruction{}, tap...), mrpFrame...))
+}
+
+// taggedMMRP tells a frame of MMRP in a VLAN with a tag.
+func taggedMMRP(frame []byte) bool {
+	const tagLen = 4
+	return len(frame) >= headerLen+tagLen && binary.BigEndian.Uint16(frame[12:]) == typeTag &&
+		binary.BigEndian.Uint16(frame[12+tagLen:]) == typeMMRP
 }

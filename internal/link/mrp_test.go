@@ -37,7 +37,19 @@ func TestMRP(t *testing.T) {
 	src := macOf(t, "a")
 	for _, typ := range []uint16{typeMSRP, typeMVRP, typeMMRP} {
 		tagged := mrpPDU(typ, src, 1)
-		sendRaw(t, "a", slices.Concat(tagged[:12], []byte{0x81, 0, 0xe0, 5}, tagged[12:]))
+		tagged = slices.Concat(tagged[:12], []byte{0x81, 0, 0xe0, 5}, tagged[12:])
+		sendRaw(t, "a", tagged)
+		if typ == typeMMRP { // of a VLAN of its own, and answered there
+			if got := next(t, bridged, always[tsn.Received]); !bytes.Equal(got.Frame, tagged) {
+				t.Fatalf("%04x with a tag: %x", typ, got.Frame)
+			}
+			b := macOf(t, "b")
+			back := slices.Concat(tagged[:6], b[:], tagged[12:])
+			must(t, lb.Send(tsn.Send{Port: 2, Frame: back, Priority: 7}))
+			if got := next(t, plain, always[tsn.Received]); !bytes.Equal(got.Frame, back) {
+				t.Fatalf("%04x with a tag: %x", typ, got.Frame)
+			}
+		}
 		for _, own := range []tsn.MAC{system, macOf(t, "b")} {
 			must(t, la.Send(tsn.Send{Port: 1, Frame: mrpPDU(typ, own, 2)}))
 		}
@@ -52,7 +64,7 @@ func TestMRP(t *testing.T) {
 			t.Fatalf("%04x: %x", typ, got.Frame)
 		}
 	}
-	if c := countersOf(t, lb, 2, MRP); c.Received != 3 || c.DroppedOwn != 6 || c.Sent != 3 {
+	if c := countersOf(t, lb, 2, MRP); c.Received != 4 || c.DroppedOwn != 6 || c.Sent != 4 {
 		t.Errorf("counters %+v", c)
 	}
 	if c := countersOf(t, lb, 2, Control); c.Received != 0 {
