@@ -30,7 +30,7 @@ func FailureCauses() []FailureCause {
 		{14, "the frames are longer than the port takes", "shorter frames"},
 		{15, "streams already come in by as many ports as may be", "another port, or a higher limit"},
 		{16, "the talker declares two different wishes under one id", "withdraw the first, then declare the second"},
-		{17, "the VLAN is none, is forbidden on the port, or is no VLAN of the fabric", "another VLAN, or one of the fabric"},
+		{17, "the VLAN is none, is forbidden on the port, is no VLAN of the fabric, or the listener's port is not in it", "another VLAN, one of the fabric, or let the listener register it by MVRP"},
 		{18, "the VLAN leaves the port untagged, and so without its priority", "make the port a tagged member"},
 		{19, "the talker's neighbourhood has the class at another priority, or another class at this one", "the same priorities in the whole domain"},
 		{20, "the port's neighbour speaks MSRP version 0, which cannot say how many frames come in a class's interval", "a neighbour of version 1, or a longer interval"},

@@ -437,14 +437,19 @@ func TestNewRefusesMSRP(t *testing.T) {
 	}
 }
 
-// Every code has a cause, and those of MSRP version 0 are all found by a test.
+// Every code of the standard has a cause here. Which event gives it is tested by
+// TestFailureCodes (0 to 5, 8 to 10, 12 to 17), TestPreemption (6), TestLatencyGrows
+// (7), TestRegistrations (11, 17, 18), TestPriorityMismatch (19), TestEnhancedCodes
+// (20 to 25) and TestMaxLatency (21), each with the bridge that is named.
 func TestFailureCauses(t *testing.T) {
-	last := tsn.FailureNone
-	for _, c := range FailureCauses() {
-		if c.Code <= last || c.When == "" || c.Remedy == "" {
+	causes := FailureCauses()
+	for i, c := range causes {
+		if int(c.Code) != i+1 || c.When == "" || c.Remedy == "" {
 			t.Errorf("%+v", c)
 		}
-		last = c.Code
+	}
+	if len(causes) != tsn.NumFailureCodes-1 {
+		t.Errorf("%d causes", len(causes))
 	}
 }
 

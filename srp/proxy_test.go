@@ -73,6 +73,18 @@ func TestProxiedListener(t *testing.T) {
 	}
 }
 
+// A proxied listener needs no registration where talkers are pruned.
+func TestProxiedListenerIsNotPruned(t *testing.T) {
+	l, talker, b2, _, _, _ := line(t, func(c *Config) { c.MSRP.TalkerPruning = true })
+	w := talker.talker(1)
+	l.talk(talker, w)
+	l.proxy(b2, PutProxies{Generation: 1, Listeners: []ProxyListener{{Port: 3, StreamID: w.StreamID}}})
+	l.runFor(2)
+	want(t, b2, `b2 02-00-00-00-01-01:0001 from port 1, says ready
+   port 3: listener ignore, proxied, advertised, 445000 ns, reserved
+`)
+}
+
 // A station that speaks for itself where it is also proxied: it may leave, the
 // proxy stays; what it wants differently fails like any other change of mind.
 func TestProxyBesideStation(t *testing.T) {

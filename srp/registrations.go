@@ -84,8 +84,12 @@ func (b *bridge) outside(t *talkerAt, q int) bool {
 }
 
 // pruned reports whether a talker is not declared on a port because nobody there
-// has asked for its VLAN or its destination (802.1Q 35.2.4.3.1).
+// has asked for its VLAN or its destination (802.1Q 35.2.4.3.1). A proxied
+// listener has asked.
 func (b *bridge) pruned(t *talkerAt, q int) bool {
+	if s := b.streams[t.StreamID]; s != nil && s.out[q].proxy != nil {
+		return false
+	}
 	if b.cfg.TalkerVLANPruning && !b.Instance.ports[q].NoPruning && !b.registered.members[portVLAN{q, t.VID}] {
 		return true
 	}
