@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"tsnswitch"
 	"tsnswitch/internal/api"
@@ -221,6 +222,7 @@ var srpNeeds = []struct{ feature, without string }{
 	{dataplane.FeatureClassifier, "frames of SR classes are not put into the queue of their class"},
 	{dataplane.FeatureMDB, "streams go to every port of their VLAN, not only to those with a listener"},
 	{dataplane.FeatureVLANFiltering, "VLANs are not kept apart, so streams go to ports outside of theirs"},
+	{dataplane.FeatureRegeneration, "frames from outside the domain keep the priority of SR classes"},
 	{dataplane.FeatureStreamFilter, "talkers are not held to what they have reserved"},
 }
 
@@ -387,26 +389,34 @@ func (d *Daemon) FindStreams(ctx context.Context, q api.StreamQuery) ([]api.Stre
 	return out, nil
 }
 
-// streamsElsewhere asks the other bridges; who does not answer is left out.
-func (d *Daemon) streamsElsewhere(ctx context.Context) (out []api.StreamView) {
+// streamsElsewhere asks the other bridges, all at once; who does not answer is
+// left out.
+func (d *Daemon) streamsElsewhere(ctx context.Context) []api.StreamView {
 	members, err := d.fabric.members(ctx)
 	if err != nil {
 		return nil
 	}
-	for _, m := range members {
+	var asked sync.WaitGroup
+	answers := make([][]api.StreamView, len(members))
+	for i, m := range members {
 		if m.station || !m.reachable || m.system == d.cfg.SystemID {
 			continue
 		}
-		if sw, err := d.fabric.client(m); err == nil {
+		sw, err := d.fabric.client(m)
+		if err != nil {
+			continue
+		}
+		asked.Go(func() {
 			v, err := timed(ctx, func(ctx context.Context) ([]api.StreamView, error) {
 				return sw.FindStreams(ctx, api.StreamQuery{Here: true})
 			})
 			if err == nil {
-				out = append(out, v...)
+				answers[i] = v
 			}
-		}
+		})
 	}
-	return out
+	asked.Wait()
+	return slices.Concat(answers...)
 }
 
 // markViews says which managed streams have windows that run.
