@@ -15,6 +15,7 @@
 #   make bench-gptp         tsnswitchd beside ptp4l: accuracy, start, take-over, what it costs
 #   make bench-dist [ROWS=words]  Erlang distribution: stock TCP, tuned TCP, distlink
 #   make soak-srp-lab [ROUNDS=20]  three bridges in a ring with daemons: LeaveAll storms, kill -9, link flaps
+#   make soak-dist [FOR=10m]  random signals between Erlang nodes on a bad network
 #   make soak-gptp [FOR=1h] eight hops that lose frames, and relays that die
 #   make kernel             the second test kernel, built once and cached
 #   make generate           protobuf code (needs protoc)
@@ -31,7 +32,7 @@ OUT ?= out/$(basename $(notdir $(LABFILE)))
 # Packages whose goroutines are worth the race detector, on the host.
 RACE := ./internal/daemon/... ./internal/api/... ./internal/link/... ./distlink/...
 
-.PHONY: all build demo test check soak soak-srp soak-srp-lab mutation bench bench-scale bench-converge bench-qbv bench-gptp bench-dist soak-gptp kernel generate setup-demo setup-test clean
+.PHONY: all build demo test check soak soak-srp soak-srp-lab mutation bench bench-scale bench-converge bench-qbv bench-gptp bench-dist soak-dist soak-gptp kernel generate setup-demo setup-test clean
 
 all: build
 
@@ -123,16 +124,20 @@ bench-gptp:
 	$(GO) test ./internal/gptptest -run '^$$' -bench BesidePtp4l -benchtime 1x -timeout 30m
 
 ROWS ?=
-ROUNDS ?= 3
 ERL ?= erl
+bench-dist: ROUNDS = 3
 bench-dist:
 	@scripts/setup.sh bench-dist
 	$(GO) test ./internal/distbench -run '^$$' -bench Carriers -benchtime 1x -timeout 0 -v -rounds $(ROUNDS) -rows "$(ROWS)" -erl $(ERL)
 
 FOR ?= 1h
-ROUNDS ?= 20
+soak-srp-lab: ROUNDS = 20
 soak-srp-lab:
 	$(GO) test ./internal/srptest -run '^TestRing$$' -rounds $(ROUNDS) -timeout 0 -v
+
+soak-dist: FOR = 10m
+soak-dist:
+	$(GO) test ./erlang -run '^TestSoak$$' -soak $(FOR) -timeout 0 -v
 
 soak-gptp:
 	$(GO) test ./internal/gptptest -run '^TestSoak$$' -soak $(FOR) -timeout 0 -v
