@@ -17,6 +17,7 @@
 #   make soak-srp-lab [ROUNDS=20]  three bridges in a ring with daemons: LeaveAll storms, kill -9, link flaps
 #   make soak-dist [FOR=10m]  random signals between Erlang nodes on a bad network
 #   make soak-gptp [FOR=1h] eight hops that lose frames, and relays that die
+#   make soak-distcore [SEEDS=2000]  distlink's core, in Go and in Erlang, through random networks
 #   make kernel             the second test kernel, built once and cached
 #   make generate           protobuf code (needs protoc)
 
@@ -32,7 +33,7 @@ OUT ?= out/$(basename $(notdir $(LABFILE)))
 # Packages whose goroutines are worth the race detector, on the host.
 RACE := ./internal/daemon/... ./internal/api/... ./internal/link/... ./distlink/...
 
-.PHONY: all build demo test check soak soak-srp soak-srp-lab mutation bench bench-scale bench-converge bench-qbv bench-gptp bench-dist soak-dist soak-gptp kernel generate setup-demo setup-test clean
+.PHONY: all build demo test check soak soak-srp soak-srp-lab mutation bench bench-scale bench-converge bench-qbv bench-gptp bench-dist soak-dist soak-distcore soak-gptp kernel generate setup-demo setup-test clean
 
 all: build
 
@@ -141,6 +142,10 @@ soak-dist:
 
 soak-gptp:
 	$(GO) test ./internal/gptptest -run '^TestSoak$$' -soak $(FOR) -timeout 0 -v
+
+soak-distcore:
+	$(GO) test ./distlink -run '^TestDelivery' -seeds $(SEEDS) -timeout 0
+	$(GO) test ./erlang -run '^TestSimulation$$' -seeds $(SEEDS) -timeout 0
 
 kernel:
 	@internal/kerneltest/kernel/build.sh

@@ -40,13 +40,15 @@ func abs(x int64) int64 { return max(x, -x) }
 
 // probeTimeout is srtt + max(4 rttvar, floor) + the peer's delay, doubled for
 // each probe without answer up to a quarter of the keep-alive.
-func (c *Conn) probeTimeout() int64 {
+func (c *Conn) probeTimeout() int64 { return c.probeTimeoutAfter(c.rtt.probes) }
+
+func (c *Conn) probeTimeoutAfter(probes int) int64 {
 	srtt, rttvar := c.rtt.smoothed, c.rtt.variance
 	if srtt == 0 {
 		srtt, rttvar = initialRTT, initialRTT/2
 	}
 	t := srtt + max(4*rttvar, c.cfg.ProbeFloor) + c.rtt.peerAckDelay
-	return min(t<<min(c.rtt.probes, 16), max(c.cfg.KeepAlive/4, c.cfg.ProbeFloor))
+	return min(t<<min(probes, 16), max(c.cfg.KeepAlive/4, c.cfg.ProbeFloor))
 }
 
 // ack applies an ACK frame.
@@ -194,12 +196,16 @@ func (c *Conn) probe(now tsn.Instant) {
 	}
 	c.rtt.probes++
 	c.stats.Probes++
+	// The newest tells whether long ones get through now.
+	for i := len(s.sent) - 1; i >= 0; i-- {
+		if p := &s.sent[i]; !p.done && len(p.segments) > 0 {
+			c.tooLong(now, s.base+uint64(i), p.size)
+			break
+		}
+	}
 	packets := 0
 	for i := 0; i < len(s.sent) && packets < 2; i++ {
 		if p := &s.sent[i]; !p.done && len(p.segments) > 0 {
-			if packets == 0 {
-				c.tooLong(now, s.base+uint64(i), p.size)
-			}
 			c.sendAgain(s.base+uint64(i), p)
 			packets++
 		}
@@ -219,7 +225,8 @@ func (c *Conn) stallDeadline() tsn.Instant {
 }
 
 // liveness knows when the peer was heard last. The peer is dead only when it
-// did not answer three PINGs: time alone may be this side's own absence.
+// did not answer several PINGs: time alone may be this side's own absence, and
+// some get lost.
 type liveness struct {
 	heardAt, pingAt tsn.Instant
 	pings           int
@@ -230,7 +237,7 @@ type liveness struct {
 }
 
 const (
-	deathPings = 3
+	deathPings = 8
 	// Something queued, nothing sent for this many round trips and at least this
 	// long, and looked at this often: a fault that is not to be waited out.
 	starvedRounds = 64
@@ -251,7 +258,10 @@ func (l *liveness) suspect(now tsn.Instant) {
 
 func (l *liveness) deadline(c *Conn) tsn.Instant {
 	if l.suspected {
-		return l.pingAt.Add(min(c.probeTimeout(), c.cfg.KeepAlive/4))
+		return l.pingAt.Add(min(c.probeTimeoutAfter(0), c.cfg.KeepAlive/16))
+	}
+	if l.pings > 0 { // the first was not answered
+		return l.pingAt.Add(c.cfg.KeepAlive / 16)
 	}
 	return l.pingAt.Add(c.cfg.KeepAlive / 4)
 }

@@ -179,12 +179,13 @@ func (c *Conn) sendPacket(now tsn.Instant) {
 	if c.recv.ackAt != tsn.Never || c.recv.ackNow {
 		frames = c.recv.makeAck(now).append(frames)
 	}
+	alone := s.ping && c.live.pings > 1 // where long packets do not get through, this one shall
 	if s.ping {
 		s.ping = false
 		frames = (&Ping{}).append(frames)
 	}
 	var segments []*outSegment
-	for k := c.pick(); k != nil; k = c.pick() {
+	for k := c.pick(); k != nil && !alone; k = c.pick() {
 		seg := c.segmentOf(k, room-len(frames))
 		if seg == nil {
 			break

@@ -304,7 +304,7 @@ func TestDeliveryUnderLossDuplicationReordering(t *testing.T) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			rng := rand.New(rand.NewPCG(seed, 2))
 			w := wire{loss: rng.Float64() * 0.15, dup: rng.Float64() * 0.1, delay: 100_000, jitter: rng.Int64N(3_000_000) + 1}
-			cfg := Config{}
+			cfg := Config{SetupTimeout: 60e9}
 			if seed%3 == 0 {
 				cfg.Rate = 100 * tsn.Mbps
 			}
@@ -318,7 +318,7 @@ func TestDeliveryUnderLossDuplicationReordering(t *testing.T) {
 			if seed%5 == 2 {
 				s.tooLong = 1200 + rng.IntN(272)
 			}
-			if !s.run(func() bool { return s.up[0] && s.conn[1] != nil }, 5e9) {
+			if !s.run(func() bool { return s.up[0] && s.conn[1] != nil }, 60e9) {
 				t.Fatal("not connected")
 			}
 			s.wire.corrupt = rng.Float64() * 0.05

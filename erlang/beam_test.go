@@ -3,6 +3,7 @@ package erlang_test
 
 import (
 	"bytes"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -182,6 +183,23 @@ func TestSecurityVectors(t *testing.T) {
 
 // Which stream and fence each control message gets.
 func TestOrderRules(t *testing.T) { ruleLines(t, "distlink_order:check()", 24) }
+
+// Two ends in virtual time through random networks: what arrives is what was
+// sent, in the order of each stream and fence, and a wake-up is always armed.
+func TestSimulation(t *testing.T) {
+	keys := "[]"
+	if beamtest.HasCrypto(t) {
+		keys = `[{<<"k">>, <<"0123456789abcdef">>}]`
+	}
+	ruleLines(t, fmt.Sprintf("distlink_sim:run(%d, %s)", *seeds, keys), *seeds)
+}
+
+var seeds = flag.Int("seeds", 60, "how many random networks")
+
+// Changed golden packets crash neither decoders nor a connection.
+func TestFuzz(t *testing.T) {
+	ruleLines(t, fmt.Sprintf(`distlink_sim:fuzz(20000, "%s")`, goTestdata(t, "vectors.txt")), 1)
+}
 
 func needCrypto(t *testing.T) {
 	t.Helper()

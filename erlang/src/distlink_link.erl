@@ -19,7 +19,7 @@
 -define(MIN_PIECE, 64).
 -define(TAG, 16).
 -define(DATA_HEADER, 20).
--define(DEATH_PINGS, 3).
+-define(DEATH_PINGS, 8).
 -define(BASE_DATAGRAM, 1200).
 -define(MIGRATE, 1).
 -define(AES_128_GCM, 1).
@@ -598,7 +598,11 @@ packet_out(Now, L0) ->
             true -> {[<<1>> | Frames0], Room1 - 1, L1#link{ping = false}};
             false -> {Frames0, Room1, L1}
         end,
-    {Frames, Segs, L3} = fill(Room, Frames1, [], L2),
+    {Frames, Segs, L3} =
+        case L1#link.ping andalso L1#link.pings > 1 of
+            true -> {Frames1, [], L2}; % where long packets do not get through, this one shall
+            false -> fill(Room, Frames1, [], L2)
+        end,
     make_packet(Now, lists:reverse(Frames), Segs, true, L3#link{extra = max(0, L3#link.extra - 1)}).
 
 fill(Room, Frames, Segs, L0) ->
@@ -882,7 +886,8 @@ probe(Now, L0) ->
         {Class, #link{in_flight = 0} = L} when Class =/= none -> L; % only the rate holds it back
         {_, L1} ->
             Probes = L1#link.probes + 1,
-            L2 = probe(Now, L1#link.base, 2, L1#link{probes = Probes, n_probes = L1#link.n_probes + 1}),
+            L1a = newest_lost(Now, L1#link.next - 1, L1#link{probes = Probes, n_probes = L1#link.n_probes + 1}),
+            L2 = probe(L1a#link.base, 2, L1a),
             {Class, L3} = pick(L2),
             L4 = L3#link{extra = 2, ping = L3#link.ping orelse Class =:= none},
             case Probes of
@@ -891,19 +896,27 @@ probe(Now, L0) ->
             end
     end.
 
-probe(_, _, 0, L) -> L;
-probe(_, N, _, #link{next = Next} = L) when N >= Next -> L;
-probe(Now, N, Left, #link{sent = Sent} = L) ->
+probe(_, 0, L) -> L;
+probe(N, _, #link{next = Next} = L) when N >= Next -> L;
+probe(N, Left, #link{sent = Sent} = L) ->
     case Sent of
-        #{N := {_, [_ | _] = Segs, Size, _}} ->
-            L1 = case Left of 2 -> too_long(Now, N, Size, L); _ -> L end,
-            probe(Now, N + 1, Left - 1, again(N, Segs, L1));
-        _ -> probe(Now, N + 1, Left, L)
+        #{N := {_, [_ | _] = Segs, _, _}} -> probe(N + 1, Left - 1, again(N, Segs, L));
+        _ -> probe(N + 1, Left, L)
     end.
 
-%% The peer is dead only when it did not answer three PINGs: time alone may be
-%% this side's own absence. One that is suspected is asked often.
-ping_deadline(#link{suspected = true, ping_at = At, keepalive = K} = L) -> At + min(probe_timeout(L), K div 4);
+%% newest_lost: the newest packet tells whether long ones get through now.
+newest_lost(_, N, #link{base = Base} = L) when N < Base -> L;
+newest_lost(Now, N, #link{sent = Sent} = L) ->
+    case Sent of
+        #{N := {_, [_ | _], Size, _}} -> too_long(Now, N, Size, L);
+        _ -> newest_lost(Now, N - 1, L)
+    end.
+
+%% The peer is dead only when it did not answer several PINGs: time alone may be
+%% this side's own absence, and some get lost. One that did not answer the first,
+%% or is suspected, is asked often.
+ping_deadline(#link{suspected = true, ping_at = At, keepalive = K} = L) -> At + min(probe_timeout(L#link{probes = 0}), K div 16);
+ping_deadline(#link{pings = P, ping_at = At, keepalive = K}) when P > 0 -> At + K div 16;
 ping_deadline(#link{ping_at = At, keepalive = K}) -> At + K div 4.
 
 keepalive(Now, #link{pings = P, heard_at = H, keepalive = K, suspected = Suspected} = L) ->

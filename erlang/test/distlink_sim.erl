@@ -1,0 +1,183 @@
+%% Two ends of distlink_link in virtual time, over a network that loses,
+%% doubles, delays and narrows. All follows from a seed.
+-module(distlink_sim).
+-export([run/2, fuzz/2]).
+
+-define(MESSAGES, 60).
+
+-record(w, {now = 1000, seq = 0, queue = gb_sets:new(), ends, keys, loss, dup, jitter, narrow,
+            got = #{c => [], s => []}, steps = 0}).
+
+%% run(Seeds, Keys) prints "ok seed N" or "bad seed N Why" for each, then "end".
+run(Seeds, Keys) ->
+    _ = [report(N, catch one(N, Keys)) || N <- lists:seq(1, Seeds)],
+    io:format("end~n").
+
+report(N, ok) -> io:format("ok seed ~b~n", [N]);
+report(N, Why) -> io:format("bad seed ~b ~0p~n", [N, Why]).
+
+one(N, Keys0) ->
+    _ = rand:seed(exsss, N),
+    Keys = case N rem 2 of 0 -> Keys0; _ -> [] end,
+    W = #w{keys = Keys, loss = rand:uniform() * 0.12, dup = rand:uniform() * 0.1, jitter = rand:uniform(3000),
+           narrow = case N rem 3 of 0 -> 1200 + rand:uniform(272); _ -> 65535 end,
+           ends = #{c => distlink_link:client(config(N, Keys), 11, 1000), s => none}},
+    W1 = until(fun(#w{ends = #{c := C, s := S}}) -> S =/= none andalso distlink_link:state(C) =:= open end, 60000000, out(c, W)),
+    {Wc, W2} = talk(c, W1),
+    {Ws, W3} = talk(s, W2),
+    W4 = case N rem 5 of 0 -> W3#w{narrow = 1200}; _ -> W3 end,
+    W5 = until(fun(#w{got = #{c := C, s := S}}) -> length(C) + length(S) =:= 2 * ?MESSAGES end, 60000000, W4),
+    ok = ordered(Wc, lists:reverse(maps:get(s, W5#w.got))),
+    ok = ordered(Ws, lists:reverse(maps:get(c, W5#w.got))).
+
+config(N, Keys) ->
+    #{max_datagram => 1472, window => case N rem 4 of 1 -> 4000; _ -> 262144 end, ack_delay => 1000,
+      keepalive => 900000, floor => 1000, stall => 10000000, setup => 60000000,
+      rate => case N rem 3 of 1 -> 100000; _ -> 0 end, keys => Keys, random => fun rand:bytes/1}.
+
+%% talk(End, World) -> {Messages written, World}
+talk(End, W) -> talk(End, 0, #{}, [], W).
+
+talk(_, ?MESSAGES, _, Acc, W) -> {lists:reverse(Acc), W};
+talk(End, Order, Index, Acc, #w{ends = Ends, now = Now} = W) ->
+    Stream = rand:uniform(5),
+    I = maps:get(Stream, Index, 0),
+    Fence = case rand:uniform(15) of 1 -> barrier; 2 -> after_all; _ -> none end,
+    Class = lists:nth(rand:uniform(3), [bulk, configured, control]),
+    M = {Order, Stream, I, Fence},
+    Data = [term_to_binary(M), <<0:(rand:uniform(case rand:uniform(8) of 1 -> 40000; _ -> 400 end) * 8)>>],
+    #{End := L} = Ends,
+    L1 = distlink_link:write(Now, Stream, Class, Fence, {iolist_size(Data), Data}, L),
+    W1 = out(End, W#w{ends = Ends#{End := distlink_link:timers(Now, L1)}}),
+    W2 = until(fun(_) -> false end, rand:uniform(3000), W1),
+    talk(End, Order + 1, Index#{Stream => I + 1}, [M | Acc], W2).
+
+%% ordered(Written, Delivered): each once, in the order of its stream and of the fences.
+ordered(Written, Delivered) ->
+    true = lists:sort(Written) =:= lists:sort(Delivered),
+    At = maps:from_list(lists:zip(Delivered, lists:seq(1, length(Delivered)))),
+    _ = [before(A, B, At) || {OA, SA, _, FA} = A <- Written, {OB, SB, _, FB} = B <- Written,
+                             OA < OB, SA =:= SB orelse FB =/= none orelse FA =:= barrier],
+    ok.
+
+before(A, B, At) -> map_get(A, At) < map_get(B, At) orelse throw({overtaken, A, B}).
+
+%% until(Condition, Microseconds, World)
+until(Done, For, #w{now = Now} = W) -> until(Done, For, Now + For, W).
+
+until(Done, For, End, W) ->
+    case Done(W) of
+        true -> W;
+        false ->
+            case step(End, W) of
+                done when For < 10000 -> W#w{now = End};
+                done -> throw({stuck, [distlink_link:stats(L) || {_, L} <- maps:to_list(W#w.ends), L =/= none]});
+                W1 -> until(Done, For, End, W1)
+            end
+    end.
+
+step(End, #w{queue = Q, ends = Ends} = W) ->
+    {At, Who} = lists:min([{distlink_link:deadline(L), E} || {E, L} <- maps:to_list(Ends), L =/= none]),
+    case gb_sets:is_empty(Q) orelse element(1, gb_sets:smallest(Q)) > At of
+        true when At >= End -> done;
+        true ->
+            Now = max(W#w.now, At),
+            #{Who := L} = Ends,
+            out(Who, W#w{now = Now, ends = Ends#{Who := distlink_link:timers(Now, L)}});
+        false ->
+            case gb_sets:take_smallest(Q) of
+                {{T, _, _, _}, _} when T >= End -> done;
+                {{T, _, To, B}, Q1} -> arrive(To, B, W#w{now = max(W#w.now, T), queue = Q1})
+            end
+    end.
+
+arrive(s, B, #w{ends = #{s := none}} = W) -> door(distlink_wire:parse(B), B, W);
+arrive(To, B, #w{ends = Ends, now = Now} = W) ->
+    #{To := L} = Ends,
+    From = case To of s -> {{10, 0, 0, 1}, 4000}; c -> same end,
+    L1 = distlink_link:datagram(Now, From, B, L),
+    out(To, W#w{ends = Ends#{To := distlink_link:timers(Now, L1)}}).
+
+door({ok, {init, #{id := Id}, <<>>, _}, <<>>}, _, W) -> send(s, distlink_wire:retry(Id, <<"token">>), W);
+door({ok, {init, Params, _, Binder}, <<>>}, B, #w{keys = Keys, now = Now, ends = Ends} = W) ->
+    {ok, Early} = distlink_link:secure(Keys, Params, Binder, B),
+    S = distlink_link:server(config(2, Keys), 22, Params, B, Early, {{10, 0, 0, 1}, 4000}, Now),
+    send(s, distlink_link:accept_packet(S), W#w{ends = Ends#{s := S}});
+door(_, _, W) -> W.
+
+%% out takes what an end has to send and to deliver, and looks at it.
+out(End, #w{ends = Ends, now = Now, got = Got} = W) ->
+    #{End := L0} = Ends,
+    {Datagrams, L1} = distlink_link:flush(Now, L0),
+    {Ms, L} = distlink_link:deliveries(L1),
+    #{End := Old} = Got,
+    New = lists:foldl(fun(M, Acc) -> [binary_to_term(iolist_to_binary(M)) | Acc] end, Old, Ms),
+    ok = armed(Now, L),
+    lists:foldl(fun(B, X) -> send(End, B, X) end, W#w{ends = Ends#{End := L}, got = Got#{End := New}}, Datagrams).
+
+%% What holds data always has a wake-up, and a near one.
+armed(Now, L) ->
+    case {distlink_link:state(L), distlink_link:deadline(L)} of
+        {connecting, _} -> ok;
+        {open, At} when At > Now, At =< Now + 225000 -> ok;
+        {open, At} ->
+            #{queued := Q, in_flight := F} = distlink_link:stats(L),
+            case Q + F of
+                0 when At > Now -> ok;
+                _ -> throw({not_armed, At - Now, distlink_link:stats(L)})
+            end;
+        {Closed, _} -> throw(Closed)
+    end.
+
+send(_, B, #w{narrow = N} = W) when is_binary(B), byte_size(B) > N -> W;
+send(From, B, W) ->
+    To = case From of c -> s; s -> c end,
+    Copies = case rand:uniform() < W#w.dup of true -> 2; false -> 1 end,
+    lists:foldl(fun(_, X) -> copy(To, iolist_to_binary(B), X) end, W, lists:seq(1, Copies)).
+
+copy(To, B, #w{now = Now, seq = Seq, queue = Q, loss = Loss, jitter = J} = W) ->
+    case rand:uniform() < Loss of
+        true -> W;
+        false -> W#w{seq = Seq + 1, queue = gb_sets:add({Now + 100 + rand:uniform(J), Seq, To, B}, Q)}
+    end.
+
+%% fuzz(Rounds, File): mutations of the golden packets go into both decoders, the
+%% stream classifier and an open connection; nothing may crash.
+fuzz(Rounds, File) ->
+    _ = rand:seed(exsss, 7),
+    {ok, Text} = file:read_file(File),
+    Packets = [ << <<(binary_to_integer(H, 16))>> || <<H:2/binary>> <= Hex >>
+               || Line <- string:split(Text, "\n", all), Line =/= <<>>, binary:first(Line) =/= $#, [_, Hex] <- [string:split(Line, " ")]],
+    Init = hd(Packets),
+    {ok, {init, Params, _, _}, _} = distlink_wire:parse(Init),
+    L = distlink_link:server(config(2, []), 16#a1a2a3a4a5a6a7a8, Params, Init, none, {{10, 0, 0, 1}, 4000}, 1000),
+    fuzz(Rounds, list_to_tuple(Packets), L, L),
+    io:format("ok ~b rounds~nend~n", [Rounds]).
+
+fuzz(0, _, _, _) -> ok;
+fuzz(N, Packets, Fresh, L0) ->
+    B = mutate(element(rand:uniform(tuple_size(Packets)), Packets)),
+    try
+        Now = 1000 + (100000 - N),
+        _ = distlink_wire:parse(B),
+        _ = distlink_wire:frames(B),
+        _ = distlink_stream:classify(B, distlink_stream:new()),
+        L1 = distlink_link:timers(Now, distlink_link:datagram(Now, same, B, L0)),
+        {_, L2} = distlink_link:flush(Now, L1),
+        {_, L} = distlink_link:deliveries(L2),
+        _ = distlink_link:deadline(L),
+        fuzz(N - 1, Packets, Fresh, case distlink_link:state(L) of open -> L; _ -> Fresh end)
+    catch C:R:S -> io:format("bad ~0p ~0p~n", [B, {C, R, hd(S)}])
+    end.
+
+mutate(B) ->
+    case rand:uniform(4) of
+        1 -> binary:part(B, 0, rand:uniform(byte_size(B)) - 1);
+        2 -> <<B/binary, (rand:bytes(rand:uniform(20)))/binary>>;
+        _ ->
+            lists:foldl(fun(_, X) ->
+                                At = rand:uniform(byte_size(X)) - 1,
+                                <<H:At/binary, _, T/binary>> = X,
+                                <<H/binary, (rand:uniform(256) - 1), T/binary>>
+                        end, B, lists:seq(1, rand:uniform(4)))
+    end.
