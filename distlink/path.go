@@ -43,7 +43,7 @@ func (c *Conn) challenge(now tsn.Instant, to netip.AddrPort, size int) {
 	if len(b) > size {
 		return // the number is spent, which harms nobody
 	}
-	p.next = now.Add(c.probeTimeout())
+	p.next = now.Add(c.probeTimeoutAfter(0))
 	c.transmitTo(to, b)
 }
 

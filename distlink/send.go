@@ -194,6 +194,9 @@ func (c *Conn) sendPacket(now tsn.Instant) {
 		segments = append(segments, seg)
 		frames = seg.append(frames)
 	}
+	if len(segments) == 0 { // as long as a CHALLENGE, which may answer it
+		frames = append(frames, make([]byte, 16)...)
+	}
 	s.extra = max(0, s.extra-1)
 	c.transmitData(now, frames, segments, true)
 }

@@ -268,7 +268,7 @@ moving(Now, To, Size, #link{role = server, migrate = true, challenge_at = At, ra
            end,
     {B, L} = make_packet(Now, [distlink_wire:challenge(Data)], [], false, L0#link{challenge = {To, Data}}),
     case byte_size(B) =< Size of
-        true -> L#link{to_send = [{To, B} | L#link.to_send], challenge_at = Now + probe_timeout(L)};
+        true -> L#link{to_send = [{To, B} | L#link.to_send], challenge_at = Now + probe_timeout(L#link{probes = 0})};
         false -> L % the number is spent, which harms nobody
     end;
 moving(_, _, _, L) -> L.
@@ -603,7 +603,8 @@ packet_out(Now, L0) ->
             true -> {Frames1, [], L2}; % where long packets do not get through, this one shall
             false -> fill(Room, Frames1, [], L2)
         end,
-    make_packet(Now, lists:reverse(Frames), Segs, true, L3#link{extra = max(0, L3#link.extra - 1)}).
+    Pad = case Segs of [] -> [<<0:128>>]; _ -> [] end, % as long as a CHALLENGE, which may answer it
+    make_packet(Now, lists:reverse(Frames, Pad), Segs, true, L3#link{extra = max(0, L3#link.extra - 1)}).
 
 fill(Room, Frames, Segs, L0) ->
     case pick(L0) of
