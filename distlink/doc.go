@@ -1,8 +1,8 @@
 // Package distlink is the core of a transport for the Erlang distribution on
 // reserved streams: reliable messages on many ordered streams over datagrams,
-// paced at a reserved rate or under
-// congestion control, and sealed where there is a key. PROTOCOL.md beside this file is the wire format and
-// the one place where it is defined.
+// paced at a reserved rate or under congestion control, and sealed where there
+// is a key. PROTOCOL.md beside this file is the wire format and the one place
+// where it is defined; distlink.lua shows it in Wireshark.
 //
 //	 Datagram  Write  Read  Close  tsn.Timeout
 //	    |        |     |      |        |
