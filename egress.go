@@ -2,6 +2,7 @@ package tsn
 
 import (
 	"fmt"
+	"math/bits"
 	"strings"
 )
 
@@ -36,7 +37,24 @@ const (
 // DefaultClassMap is the map above.
 var DefaultClassMap = ClassMap{2: ClassSRB, 3: ClassSRA, 5: ClassScheduled, 6: ClassScheduled, 7: ClassControl}
 
-// Classes returns the number of classes the map uses.
+// FourClassMap is for devices of four transmit queues: SR class B shares the queue
+// of class A. A class keeps its number; ClassSRB has no priority.
+var FourClassMap = ClassMap{2: ClassSRA, 3: ClassSRA, 5: ClassScheduled, 6: ClassScheduled, 7: ClassControl}
+
+// Queues returns how many classes have a priority: each needs a queue.
+func (m ClassMap) Queues() int { return bits.OnesCount8(uint8(m.used())) }
+
+func (m ClassMap) used() (g GateMask) {
+	for _, c := range m {
+		g |= 1 << c
+	}
+	return g
+}
+
+// Unused are the classes below Classes that no priority has.
+func (m ClassMap) Unused() GateMask { return (1<<m.Classes() - 1) &^ m.used() }
+
+// Classes returns the number of classes up to the highest that the map uses.
 func (m ClassMap) Classes() int {
 	n := 0
 	for _, c := range m {

@@ -218,7 +218,7 @@ func (c *Daemon) checkLoosePort(d *document, key string, p Port) {
 
 func (p Port) check(d *document, key string) {
 	within(d, key+".metric", p.Metric, 1, 1<<24-2)
-	within(d, key+".queues", p.Queues, 1, 16)
+	within(d, key+".queues", p.Queues, 0, 16)
 	within(d, key+".gateLimit", p.GateLimit, 2, 4096)
 	within(d, key+".neighborPropDelayThresh", p.NeighborPropDelayThresh, 0, 1e9)
 	if p.PVID != 0 {
@@ -342,6 +342,7 @@ func (q QBV) check(d *document) {
 	within(d, "qbv.jitter", q.Jitter, 0, 10e6)
 	within(d, "qbv.minInterval", q.MinInterval, 0, 10e6)
 	within(d, "qbv.maxCycle", q.MaxCycle, 10e3, 10e9)
+	within(d, "qbv.classes", q.Classes, tsn.NumClasses-1, tsn.NumClasses)
 	d.oneOf("qbv.offload", q.Offload, OffloadNone, OffloadTxTime, OffloadFull, OffloadUngated)
 	within(d, "qbv.filterMargin", q.FilterMargin, 0, 100e6)
 	if q.Filters != "" {

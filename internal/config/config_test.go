@@ -129,7 +129,7 @@ func TestDaemonDefaults(t *testing.T) {
 	want.Role, want.Name, want.SystemID = RoleBridge, "b1", tsn.MAC{2, 0, 0, 0, 0, 1}
 	want.Bridge.Name = "br0"
 	want.SPB.BaseVIDs = []BaseVID{{100, 1}}
-	want.Ports = []Port{{Port: 1, Ifname: "p1", Role: "fabric", Metric: 100, Queues: 5, GateLimit: 256, GPTP: PortGPTP{Enabled: true}}}
+	want.Ports = []Port{{Port: 1, Ifname: "p1", Role: "fabric", Metric: 100, GateLimit: 256, GPTP: PortGPTP{Enabled: true}}}
 	if d := cmp.Diff(&want, c, exact); d != "" {
 		t.Error(d)
 	}

@@ -97,9 +97,9 @@ type Port struct {
 	Role   string   `yaml:"role"`           // fabric, edge, end-station, clock
 	Rate   Rate     `yaml:"rate,omitempty"` // 0: what the link says
 	Metric uint32   `yaml:"metric"`
-	// Queues is how many transmit queues the interface must have: at least one
-	// for each traffic class.
-	Queues int `yaml:"queues"`
+	// Queues is how many transmit queues the interface must have; 0: one for each
+	// traffic class.
+	Queues int `yaml:"queues,omitempty"`
 	// GateLimit is how many entries a gate control list may have.
 	GateLimit int `yaml:"gateLimit"`
 	// Offload is who runs the gates; "": as QBV says. See OffloadOf.
@@ -172,7 +172,7 @@ func (p Port) Learns() bool {
 func (p Port) IsGuarded() bool { return p.Guard == nil || *p.Guard }
 
 func (p *Port) setDefaults() {
-	p.Metric, p.Queues, p.GateLimit = 100, tsn.NumClasses, 256
+	p.Metric, p.GateLimit = 100, 256
 	p.GPTP.Enabled = true
 }
 
@@ -268,6 +268,9 @@ func (b *BaseVID) setDefaults() { b.ECT = 1 }
 
 // QBV is gates and their planning.
 type QBV struct {
+	// Classes is how many traffic classes ports have: 5, or 4, of which one is both
+	// SR classes'.
+	Classes     int      `yaml:"classes"`
 	GuardOctets Size     `yaml:"guardOctets"` // of the largest frame kept out of windows
 	Jitter      Duration `yaml:"jitter"`      // added to both ends of each window
 	MinInterval Duration `yaml:"minInterval"` // of a gate entry; 0: one minimum frame
@@ -319,7 +322,7 @@ func DefaultDaemon() Daemon {
 			SyncReceiptTimeout: 3, AnnounceReceiptTimeout: 3, AllowedLostResponses: 9, AllowedFaults: 9,
 			Clock: Clock{Kind: "virtual"}, GateOffsetBound: 1e6,
 		},
-		QBV: QBV{GuardOctets: 1542, MaxCycle: 1e9, Offload: "none", LeadTime: 2e9, FilterBurst: 2e6, FilterMargin: 250e3},
+		QBV: QBV{GuardOctets: 1542, MaxCycle: 1e9, Classes: tsn.NumClasses, Offload: "none", LeadTime: 2e9, FilterBurst: 2e6, FilterMargin: 250e3},
 		SRP: SRP{Timers: MRPTimers{Profile: "standard"}, MaxStreams: 512, MaxGroups: 512, MaxOwners: 64, MaxVLANs: 64, MaxMMRPGroups: 256, Shares: Shares{SR: 75, Scheduled: 75, Total: 75}},
 	}
 }

@@ -23,7 +23,7 @@ func TestClock(t *testing.T) {
 	want := DefaultDaemon()
 	want.Role, want.Name = RoleClock, "c1"
 	want.GPTP.Clock.Kind = "system"
-	want.Ports = []Port{{Port: 1, Ifname: "eth0", Role: RoleClock, Metric: 100, Queues: 5, GateLimit: 256, GPTP: PortGPTP{Enabled: true}}}
+	want.Ports = []Port{{Port: 1, Ifname: "eth0", Role: RoleClock, Metric: 100, GateLimit: 256, GPTP: PortGPTP{Enabled: true}}}
 	if d := cmp.Diff(&want, c, exact); d != "" {
 		t.Error(d)
 	}

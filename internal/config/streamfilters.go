@@ -10,6 +10,14 @@ const (
 	FilterGate   = "gate"
 )
 
+// ClassMap is the traffic classes of all ports.
+func (c *Daemon) ClassMap() tsn.ClassMap {
+	if c.QBV.Classes == tsn.FourClassMap.Queues() {
+		return tsn.FourClassMap
+	}
+	return tsn.DefaultClassMap
+}
+
 // FilterMode is the word in force: without one talkers are policed where they
 // reserve by MSRP.
 func (c *Daemon) FilterMode() string {

@@ -74,7 +74,7 @@ func planConfig(c *config.Daemon) planSettings {
 func dataplaneConfig(c *config.Daemon, w *clockwork) dataplane.Config {
 	d := dataplane.Config{
 		Bridge: c.Bridge.Name, CreateBridge: c.Bridge.Create, SystemID: c.SystemID,
-		ClassMap: tsn.DefaultClassMap, PTPToGate: w.toGateOf(c), PhaseTolerance: w.bound,
+		ClassMap: c.ClassMap(), PTPToGate: w.toGateOf(c), PhaseTolerance: w.bound,
 		AssumeMissing: c.Bridge.AssumeMissing,
 	}
 	if c.Role == config.RoleClock {

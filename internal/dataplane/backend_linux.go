@@ -58,7 +58,7 @@ func (k *kernel) port(p tsn.Port) PortConfig {
 
 // classes numbers the classes of a port as its root does.
 func (k *kernel) classes(p tsn.Port) classes {
-	cl := classes{n: k.cfg.ClassMap.Classes(), order: k.probed.order}
+	cl := classes{n: k.cfg.ClassMap.Classes(), order: k.probed.order, unused: k.cfg.ClassMap.Unused()}
 	switch {
 	case reversed(k.driver(p)):
 		cl.order = LowestFirst
@@ -310,7 +310,7 @@ func (k *kernel) Check(p tsn.Port, feature string) error {
 	case FeatureMACMerge:
 		return k.checkMACMerge(p)
 	case FeatureQueues:
-		want := max(k.cfg.ClassMap.Classes(), k.cfg.NumQueues)
+		want := max(k.cfg.ClassMap.Queues(), k.cfg.NumQueues)
 		if have := k.links[k.cfg.ifname(p)].txQueues; have < want {
 			return &UnsupportedError{feature, p, fmt.Sprintf("%s has %d transmit queues, %d are needed", k.cfg.ifname(p), have, want)}
 		}

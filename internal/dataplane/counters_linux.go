@@ -83,7 +83,7 @@ func (k *kernel) deviceCounters(p PortConfig, c *Counters) error {
 	}
 	cl := k.classes(p.Port)
 	for _, q := range qs {
-		if queue := int(q.handle&0xffff) - 1; queue >= 0 && queue < cl.n {
+		if queue := int(q.handle&0xffff) - 1; queue >= 0 && queue < cl.queues() {
 			c.Class[cl.class(queue)].Gates = q.gates
 		}
 	}

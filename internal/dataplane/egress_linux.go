@@ -129,7 +129,7 @@ const overdueAfter = 5 * time.Second
 func (k *kernel) readShapers(e *Egress, index int, qs []qdisc) (err error) {
 	for _, q := range qs {
 		for c := range tsn.TrafficClass(k.cfg.ClassMap.Classes()) {
-			if q.index != index || q.kind != "cbs" || q.parent != k.cbsParent(e.Port, c) {
+			if k.cfg.ClassMap.Unused().Has(c) || q.index != index || q.kind != "cbs" || q.parent != k.cbsParent(e.Port, c) {
 				continue
 			}
 			if e.Shapers[c], err = decodeCBS(q.options); err != nil {
@@ -158,7 +158,7 @@ const netlinkRoot = 0xffffffff // TC_H_ROOT
 // classOf tells the class of which q is the child of our root.
 func (k *kernel) classOf(q qdisc, p tsn.Port) (tsn.TrafficClass, bool) {
 	cl, queue := k.classes(p), int(q.parent&0xffff)-1
-	if q.index != k.index(p) || q.parent&0xffff0000 != rootHandle || queue < 0 || queue >= cl.n {
+	if q.index != k.index(p) || q.parent&0xffff0000 != rootHandle || queue < 0 || queue >= cl.queues() {
 		return 0, false
 	}
 	return cl.class(queue), true

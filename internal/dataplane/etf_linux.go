@@ -70,6 +70,9 @@ func (k *kernel) graftLaunch(p PortConfig) error {
 
 func (k *kernel) graftETF(p PortConfig, handle uint32, e etf) error {
 	for c := range tsn.TrafficClass(k.cfg.ClassMap.Classes()) {
+		if k.cfg.ClassMap.Unused().Has(c) {
+			continue
+		}
 		err := k.c.setQdisc(netlink.Create|netlink.Replace, k.index(p.Port), handle+uint32(c)<<16, k.parent(p.Port, c), "etf", encodeETF(e))
 		if err != nil {
 			return fmt.Errorf("etf of class %d: %w", c, err)
@@ -93,7 +96,7 @@ func (k *kernel) launches(p PortConfig, qs []qdisc) bool {
 			soft++
 		}
 	}
-	n := k.cfg.ClassMap.Classes()
+	n := k.cfg.ClassMap.Queues()
 	k.soft[p.Port] = soft == n
 	return device == n || soft == n
 }

@@ -61,6 +61,7 @@ func TestKernel(t *testing.T) {
 		t.Run("EndStation", testEndStation)
 		t.Run("StreamFilters", testStreamFilters)
 		t.Run("Priorities", testPriorities)
+		t.Run("FourClasses", testFourClasses)
 		t.Run("LaunchHolds", testLaunchHolds)
 		t.Run("Lock", testLock)
 		t.Run("ClockSetBack", testClockSetBack) // the last: time is another afterwards

@@ -330,9 +330,9 @@ func mdbText(c *Config, e GroupPort) string {
 // Text prints the op.
 func (o InstallRoot) Text(c *Config) string {
 	if o.Ungated {
-		return fmt.Sprintf("tc qdisc replace dev %s root mqprio num_tc %d hw 0", c.ifname(o.Port), o.Classes)
+		return fmt.Sprintf("tc qdisc replace dev %s root mqprio num_tc %d hw 0", c.ifname(o.Port), c.ClassMap.Queues())
 	}
-	return fmt.Sprintf("tc qdisc replace dev %s root taprio num_tc %d all-open", c.ifname(o.Port), o.Classes)
+	return fmt.Sprintf("tc qdisc replace dev %s root taprio num_tc %d all-open", c.ifname(o.Port), c.ClassMap.Queues())
 }
 
 // Text prints the op.

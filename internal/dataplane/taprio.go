@@ -3,6 +3,7 @@ package dataplane
 import (
 	"encoding/binary"
 	"fmt"
+	"math/bits"
 
 	"github.com/mdlayher/netlink"
 
@@ -55,37 +56,52 @@ func (o Order) String() string {
 }
 
 // classes converts between the standard's classes and the kernel's, which
-// number them from the other end where the lowest is served first.
+// number them from the other end where the lowest is served first, and leave out
+// those that no priority has. The gates of such a class count as open.
 type classes struct {
-	n     int
-	order Order
+	n      int // classes of the standard
+	order  Order
+	unused tsn.GateMask
 }
 
+// queues is how many classes the kernel has.
+func (cl classes) queues() int { return cl.n - bits.OnesCount8(uint8(cl.unused)) }
+
+func (cl classes) has(c tsn.TrafficClass) bool { return int(c) < cl.n && !cl.unused.Has(c) }
+
+// tc is the kernel's number of a class that it has.
 func (cl classes) tc(c tsn.TrafficClass) int {
+	tc := int(c) - bits.OnesCount8(uint8(cl.unused&(1<<c-1)))
 	if cl.order == LowestFirst {
-		return cl.n - 1 - int(c)
+		return cl.queues() - 1 - tc
 	}
-	return int(c)
+	return tc
 }
 
-// class is the inverse of tc; it maps 0..n-1 onto itself.
+// class is the inverse of tc.
 func (cl classes) class(tc int) tsn.TrafficClass {
-	return tsn.TrafficClass(cl.tc(tsn.TrafficClass(tc)))
+	for c := range tsn.TrafficClass(cl.n) {
+		if cl.has(c) && cl.tc(c) == tc {
+			return c
+		}
+	}
+	return tsn.TrafficClass(cl.n) // there is none
 }
 
 func (cl classes) toMask(g tsn.GateMask) (m uint32) {
-	for c := range cl.n {
-		if g.Has(tsn.TrafficClass(c)) {
-			m |= 1 << cl.tc(tsn.TrafficClass(c))
+	for c := range tsn.TrafficClass(cl.n) {
+		if cl.has(c) && g.Has(c) {
+			m |= 1 << cl.tc(c)
 		}
 	}
 	return m
 }
 
-func (cl classes) fromMask(m uint32) (g tsn.GateMask) {
-	for tc := range cl.n {
-		if m&(1<<tc) != 0 {
-			g |= 1 << cl.class(tc)
+func (cl classes) fromMask(m uint32) tsn.GateMask {
+	g := cl.unused
+	for c := range tsn.TrafficClass(cl.n) {
+		if cl.has(c) && m&(1<<cl.tc(c)) != 0 {
+			g |= 1 << c
 		}
 	}
 	return g
@@ -109,7 +125,7 @@ func (cl classes) root(m tsn.ClassMap, p PortConfig) taprioRoot {
 	case OffloadFull:
 		r.ClockID, r.Flags = -1, taprioFullOffload
 	}
-	r.Qopt[0] = uint8(cl.n)
+	r.Qopt[0] = uint8(cl.queues())
 	for prio := range 16 {
 		p := 0
 		if prio < len(m) {
@@ -117,7 +133,7 @@ func (cl classes) root(m tsn.ClassMap, p PortConfig) taprioRoot {
 		}
 		r.Qopt[1+prio] = uint8(cl.tc(m[p]))
 	}
-	for tc := range cl.n {
+	for tc := range cl.queues() {
 		binary.NativeEndian.PutUint16(r.Qopt[18+2*tc:], 1)          // count
 		binary.NativeEndian.PutUint16(r.Qopt[50+2*tc:], uint16(tc)) // offset
 	}
@@ -166,7 +182,9 @@ func (cl classes) encodeTaprio(ae *netlink.AttributeEncoder, root taprioRoot, re
 		return
 	}
 	for c := range tsn.TrafficClass(cl.n) {
-		ae.Nested(taprioTCEntry, cl.encodeClass(c, per))
+		if cl.has(c) {
+			ae.Nested(taprioTCEntry, cl.encodeClass(c, per))
+		}
 	}
 }
 
@@ -254,7 +272,7 @@ func (cl classes) decodeTaprio(b []byte) (taprioState, error) {
 // decodeClass collects one traffic class's entry; the index comes first.
 func (cl classes) decodeClass(t *taprioState) func(*netlink.AttributeDecoder) {
 	tc := uint32(tsn.MaxTrafficClasses)
-	ours := func() bool { return tc < uint32(cl.n) }
+	ours := func() bool { return tc < uint32(cl.queues()) }
 	return func(ad *netlink.AttributeDecoder) {
 		switch ad.Type() {
 		case tcEntryIndex:

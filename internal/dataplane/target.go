@@ -308,13 +308,18 @@ func (t *Target) egressPort(k Backend, e tsn.PortEgress) (errs []error) {
 		errs = append(errs, checkGates(k, e.Port, e.Gates)...)
 		want.Admin = &Schedule{Base: e.Gates.BaseTime.NS, Cycle: e.Gates.CycleTime, Extension: e.Gates.CycleTimeExtension}
 		for _, g := range e.Gates.Entries {
-			want.Admin.Entries = append(want.Admin.Entries, tsn.GateEntry{Gates: g.Gates & allGates(n), Interval: g.Interval})
+			want.Admin.Entries = append(want.Admin.Entries, tsn.GateEntry{Gates: g.Gates&allGates(n) | c.ClassMap.Unused(), Interval: g.Interval})
 		}
 	}
 	sh := shaping{idle: e.IdleSlope, frame: e.MaxFrame, speed: k.LinkSpeed(e.Port), offload: pc.Offload == OffloadFull}
 	sh.rate = cmp.Or(pc.Rate, sh.speed)
 	if pc.Offload != OffloadFull && k.Check(e.Port, FeatureMaxSDU) == nil { // a device knows what fits its windows
 		want.limitSDU(e.Gates.QueueMaxSDU(sh.rate, k.GateLimits(e.Port).PerEntry))
+	}
+	for cl := range tsn.TrafficClass(n) {
+		if c.ClassMap.Unused().Has(cl) {
+			want.MaxSDU[cl], want.Preemptible[cl] = 0, false
+		}
 	}
 	errs = append(errs, checkShapers(k, e, pc, n)...)
 	if _, err := sh.under(); err != nil {
@@ -341,6 +346,8 @@ func checkShapers(k Backend, e tsn.PortEgress, pc PortConfig, n int) (errs []err
 		case slope == 0:
 		case cl >= n:
 			errs = append(errs, invalid("port %d class %d: the class map has %d classes", e.Port, cl, n))
+		case e.ClassMap.Unused().Has(tsn.TrafficClass(cl)):
+			errs = append(errs, invalid("port %d class %d: no priority is of this class", e.Port, cl))
 		default:
 			if err := check(k, pc, FeatureCBS); err != nil {
 				errs = append(errs, err)

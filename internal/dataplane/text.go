@@ -74,7 +74,7 @@ func (e *Egress) text(b *strings.Builder, c *Config) {
 	if e.Ungated {
 		kind = "mqprio"
 	}
-	fmt.Fprintf(b, "qdisc dev %s root %s num_tc %d", dev, kind, c.ClassMap.Classes())
+	fmt.Fprintf(b, "qdisc dev %s root %s num_tc %d", dev, kind, c.ClassMap.Queues())
 	if pc, _ := c.port(e.Port); pc.Offload != OffloadNone && !e.Ungated {
 		fmt.Fprintf(b, " offload %s", pc.Offload)
 	}

@@ -21,7 +21,7 @@ import (
 
 // Of makes the machines' configuration. The error names the key at fault.
 func Of(c *config.Daemon) (node.Config, error) {
-	n := node.Config{ClassMap: tsn.DefaultClassMap, GPTP: gptpConfig(c)}
+	n := node.Config{ClassMap: c.ClassMap(), GPTP: gptpConfig(c)}
 	if c.Role == config.RoleClock { // without egress
 		return n, nil
 	}
@@ -135,6 +135,7 @@ func qbvConfig(c *config.Daemon) qbv.AdminConfig {
 
 func srpConfig(c *config.Daemon) srp.Config {
 	s := srp.Config{
+		ClassMap:  c.ClassMap(),
 		SRPercent: c.SRP.Shares.SR, SRBPercent: c.SRP.Shares.SRB, ScheduledPercent: c.SRP.Shares.Scheduled, TotalPercent: c.SRP.Shares.Total,
 		MaxStreams: c.SRP.MaxStreams, MaxGroups: c.SRP.MaxGroups, MaxOwners: c.SRP.MaxOwners,
 	}
