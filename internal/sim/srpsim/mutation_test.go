@@ -46,7 +46,7 @@ var mutations = []mutation{
 	{"the answer to a talker stays", "propagate.go", "if s.answered != none && (s.answered != to", "if false && (s.answered != to"},
 	// What is reserved.
 	{"there is always room", "reserve.go", "ports[q], with, beside)", "ports[q], beside, with)"},
-	{"a listener that leaves keeps its stream", "propagate.go", "case d.Failed || !wants(o.asked()):", "case d.Failed || !wants(o.asked()) && !o.held:"},
+	{"who does not listen has a reservation, too", "merge.go", "return p == mrp.ListenerReady || p == mrp.ListenerReadyFailed }", "return p != mrp.ListenerAskingFailed }"},
 	{"what is given back is offered to nobody", "msrp.go", "if p.moved || moved && all {", "if moved && all {"},
 	{"a link that is down keeps all", "msrp.go", "b.indicated(i, p.Stop())", "p.Stop()"},
 	{"a boundary port is as good as any", "reserve.go", "case b.boundary(q, class):", "case b.boundary(q, class) && false:"},
