@@ -204,5 +204,15 @@ func (c *Counter) More(n uint64, within time.Duration) bool {
 	return true
 }
 
+// Missed is how many frames found no room in the Counter's own queue since the
+// last call.
+func (c *Counter) Missed() uint64 {
+	s, err := c.conn.Stats()
+	if err != nil {
+		return 0
+	}
+	return uint64(s.Drops)
+}
+
 // Close ends it.
 func (c *Counter) Close() { c.conn.Close() }
