@@ -69,6 +69,7 @@ var may = map[string][]string{
 	"internal/dataplane/fake": {"", "internal/dataplane"},
 	"internal/link":           {""},
 	"internal/txtime":         {""},
+	"internal/avbstation":     {"", "srp/mrp"},
 	"internal/ndproxy":        {""},
 	"internal/plot":           {},
 	"internal/record":         {""},
@@ -112,6 +113,7 @@ var may = map[string][]string{
 		"", "spb", "gptp", "qbv", "qbv/schedule", "qbv/format", "qbv/synth", "qbv/gatelist", "qbv/cqf", "qbv/verify", "qbv/framesim", "qbv/gantt", "srp", "internal/config", "internal/nodeconfig", "internal/node", "internal/record", "internal/gptplog", "internal/plot", "internal/chart",
 		"internal/api", "internal/api/tsnswitchv1", "internal/api/tsnswitchv1/tsnswitchv1connect",
 	},
+	"lab/avbstation": {"", "srp/mrp", "internal/avbstation"},
 	"lab/twokernels": {"", "internal/api", "internal/config", "internal/kerneltest/uml"},
 	"lab/demo": {
 		"", "gptp/ptpmsg", "qbv/gantt", "internal/chart", "internal/config", "internal/api", "internal/kerneltest", "internal/kerneltest/uml",

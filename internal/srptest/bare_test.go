@@ -9,6 +9,7 @@ import (
 	"github.com/mdlayher/packet"
 
 	"tsnswitch"
+	"tsnswitch/internal/avbstation"
 	"tsnswitch/internal/kerneltest"
 	"tsnswitch/srp"
 	"tsnswitch/srp/mrp"
@@ -61,7 +62,7 @@ func startBare(t testing.TB, ns *kerneltest.NetNS, c bareConfig, ifnames ...stri
 				return
 			}
 			var c *packet.Conn
-			if c, err = listen(ifi, []*mrp.Application{mrp.MSRP(), mrp.MVRP(), mrp.MMRP()}); err == nil {
+			if c, err = avbstation.Socket(ifi, []*mrp.Application{mrp.MSRP(), mrp.MVRP(), mrp.MMRP()}); err == nil {
 				b.conns = append(b.conns, c)
 			}
 		})

@@ -5,9 +5,6 @@
 //	  Station ──veth── tsnswitchd, or ──veth── pipewire, a VLAN device,
 //	                   a bare srp core          or another Station
 //
-//	station.go  MSRP, MVRP and MMRP of an end station on an interface
-//	flow.go     frames of a stream: who sends, who counts what arrives
-//
-// The rest are tests. A test is skipped, with the name of what is missing and
-// the package that brings it, where it cannot run.
+// The rest are tests. One is skipped, with the name of what is missing and the
+// package that brings it, where it cannot run.
 package srptest

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"tsnswitch"
+	"tsnswitch/internal/avbstation"
 	"tsnswitch/internal/kerneltest"
 	"tsnswitch/srp/mrp"
 )
@@ -24,7 +25,7 @@ var rounds = flag.Int("rounds", 1, "how often the bad days of TestRing come")
 // from s1 to s2.
 type ring struct {
 	*lab
-	s1, s2, s3 *Station
+	s1, s2, s3 *avbstation.Station
 	a          mrp.Talker
 }
 
@@ -71,7 +72,7 @@ func (r *ring) direct() {
 // registration: VLANs and groups are between a station and its bridge, which offers
 // the VLANs of the fabric.
 func (r *ring) registration(t *testing.T) {
-	until(t, r.s3, "the VLAN of the classes", func(v Seen) bool { return v.VLANs[2] })
+	until(t, r.s3, "the VLAN of the classes", func(v avbstation.Seen) bool { return v.VLANs[2] })
 	group := tsn.MAC{0x91, 0xe0, 0xf0, 0, 0xfe, 1}
 	r.s3.JoinGroup(group)
 	r.forwards("b3", group, "b1", "b2", "s3") // between bridges it goes where broadcast goes
@@ -80,7 +81,7 @@ func (r *ring) registration(t *testing.T) {
 
 // noLeak: whatever happened, nobody has heard of MRP from any but its own bridge.
 func (r *ring) noLeak(t *testing.T) {
-	for name, s := range map[string]*Station{"b1": r.s1, "b2": r.s2, "b3": r.s3} {
+	for name, s := range map[string]*avbstation.Station{"b1": r.s1, "b2": r.s2, "b3": r.s3} {
 		if heard := s.Seen().Systems; len(heard) != 1 || !heard[r.bridges[name].systemID()] {
 			t.Errorf("the station at %s hears MRP from %v", name, heard)
 		}
@@ -99,11 +100,11 @@ func (r *ring) reserve(t *testing.T) {
 	if err != nil || strings.Contains(out, "idleslope 17024") {
 		t.Errorf("b1 shapes b3, where no listener is: %v\n%s", err, out)
 	}
-	until(t, r.s2, "latency of two hops", func(v Seen) bool { return v.Talkers[r.a.StreamID].AccumulatedLatency >= 2*445_000 })
+	until(t, r.s2, "latency of two hops", func(v avbstation.Seen) bool { return v.Talkers[r.a.StreamID].AccumulatedLatency >= 2*445_000 })
 }
 
-func ready(talker mrp.Talker) func(Seen) bool {
-	return func(v Seen) bool { return v.Listeners[talker.StreamID] == mrp.ListenerReady }
+func ready(talker mrp.Talker) func(avbstation.Seen) bool {
+	return func(v avbstation.Seen) bool { return v.Listeners[talker.StreamID] == mrp.ListenerReady }
 }
 
 // classes: class B beside A, and of two streams that do not both fit the second
@@ -116,16 +117,16 @@ func (r *ring) classes(t *testing.T) {
 		r.s3.Listen(x.StreamID)
 		r.s1.Talk(x)
 	}
-	until(t, r.s1, "listeners of B and of the big one", func(v Seen) bool { return ready(b)(v) && ready(big)(v) })
+	until(t, r.s1, "listeners of B and of the big one", func(v avbstation.Seen) bool { return ready(b)(v) && ready(big)(v) })
 	r.forwards("b1", b.DestinationAddress, "b3")
 	second := stream(r.s1, 4, 700)
 	r.s3.Listen(second.StreamID)
 	r.s1.Talk(second)
-	until(t, r.s3, "the second big one has failed at b1", func(v Seen) bool {
+	until(t, r.s3, "the second big one has failed at b1", func(v avbstation.Seen) bool {
 		got := v.Talkers[second.StreamID]
 		return got.Failed && short(got.FailureCode) && got.BridgeID.System() == r.bridges["b1"].systemID()
 	})
-	until(t, r.s1, "asking failed", func(v Seen) bool { return v.Listeners[second.StreamID] == mrp.ListenerAskingFailed })
+	until(t, r.s1, "asking failed", func(v avbstation.Seen) bool { return v.Listeners[second.StreamID] == mrp.ListenerAskingFailed })
 	r.forwards("b1", second.DestinationAddress)
 	r.s1.Quiet(big.StreamID)
 	until(t, r.s1, "there is room now", ready(second))
@@ -137,23 +138,23 @@ func (r *ring) classes(t *testing.T) {
 
 // flow sends a's frames from s1 and counts them at all stations' ports.
 type flow struct {
-	*Sender
-	at map[string]*Counter
+	*avbstation.Sender
+	at map[string]*avbstation.Counter
 }
 
 func (r *ring) flow() *flow {
 	r.t.Helper()
-	f := &flow{at: map[string]*Counter{}}
+	f := &flow{at: map[string]*avbstation.Counter{}}
 	for _, s := range []string{"s2", "s3"} {
 		var err error
-		r.st[s].Do(func() { f.at[s], err = Count("s0", r.a.DestinationAddress) })
+		r.st[s].Do(func() { f.at[s], err = avbstation.Count("s0", r.a.DestinationAddress) })
 		if err != nil {
 			r.t.Fatal(err)
 		}
 	}
 	var err error
 	r.st["s1"].Do(func() {
-		f.Sender, err = Flow{Destination: r.a.DestinationAddress, VID: r.a.VID, Priority: r.a.DataFramePriority, Octets: 200, Every: 10 * time.Millisecond}.Start("s0")
+		f.Sender, err = avbstation.Flow{Destination: r.a.DestinationAddress, VID: r.a.VID, Priority: r.a.DataFramePriority, Octets: 200, Every: 10 * time.Millisecond}.Start("s0")
 	})
 	if err != nil {
 		r.t.Fatal(err)
@@ -165,7 +166,7 @@ func (r *ring) flow() *flow {
 }
 
 // end stops it and returns what has come to the listener. Nobody else gets any.
-func (f *flow) end(t *testing.T) Arrivals {
+func (f *flow) end(t *testing.T) avbstation.Arrivals {
 	t.Helper()
 	_ = f.at["s2"].More(10, patience)
 	if _, err := f.Stop(); err != nil {
@@ -247,7 +248,7 @@ func (r *ring) flap(t *testing.T) {
 	r.forwards("b3", r.a.DestinationAddress, "b2")
 	r.forwards("b2", r.a.DestinationAddress, "s2")
 	until(t, r.s1, "listener ready the long way", ready(r.a))
-	until(t, r.s2, "latency of three hops", func(v Seen) bool { return v.Talkers[r.a.StreamID].AccumulatedLatency >= 3*445_000 })
+	until(t, r.s2, "latency of three hops", func(v avbstation.Seen) bool { return v.Talkers[r.a.StreamID].AccumulatedLatency >= 3*445_000 })
 	if !f.at["s2"].More(20, patience) {
 		t.Fatal("the stream does not come the long way")
 	}
@@ -255,7 +256,7 @@ func (r *ring) flap(t *testing.T) {
 	r.settled(2)
 	r.direct()
 	until(t, r.s1, "listener ready", ready(r.a))
-	until(t, r.s2, "latency of two hops", func(v Seen) bool {
+	until(t, r.s2, "latency of two hops", func(v avbstation.Seen) bool {
 		got := v.Talkers[r.a.StreamID]
 		return !got.Failed && got.AccumulatedLatency < 3*445_000
 	})
@@ -264,7 +265,7 @@ func (r *ring) flap(t *testing.T) {
 
 func (r *ring) listenerLeaves(t *testing.T) {
 	r.s2.Unlisten(r.a.StreamID)
-	until(t, r.s1, "no listener", func(v Seen) bool { _, ok := v.Listeners[r.a.StreamID]; return !ok })
+	until(t, r.s1, "no listener", func(v avbstation.Seen) bool { _, ok := v.Listeners[r.a.StreamID]; return !ok })
 	r.forwards("b1", r.a.DestinationAddress)
 	r.forwards("b2", r.a.DestinationAddress)
 	for _, at := range [][2]string{{"b1", "b2"}, {"b2", "s2"}} {
@@ -283,8 +284,8 @@ func (r *ring) talkerLeaves(t *testing.T) {
 	until(t, r.s1, "listener again", ready(r.a))
 	r.direct()
 	r.s1.Quiet(r.a.StreamID)
-	until(t, r.s2, "no talker", func(v Seen) bool { _, ok := v.Talkers[r.a.StreamID]; return !ok })
-	until(t, r.s1, "no listener", func(v Seen) bool { _, ok := v.Listeners[r.a.StreamID]; return !ok })
+	until(t, r.s2, "no talker", func(v avbstation.Seen) bool { _, ok := v.Talkers[r.a.StreamID]; return !ok })
+	until(t, r.s1, "no listener", func(v avbstation.Seen) bool { _, ok := v.Listeners[r.a.StreamID]; return !ok })
 	for _, name := range r.names {
 		r.forwards(name, r.a.DestinationAddress)
 	}

@@ -16,6 +16,7 @@ import (
 
 	"tsnswitch"
 	"tsnswitch/internal/api"
+	"tsnswitch/internal/avbstation"
 	"tsnswitch/internal/kerneltest"
 	"tsnswitch/srp/mrp"
 )
@@ -232,9 +233,9 @@ func (l *lab) settled(adjacencies int) {
 }
 
 // station opens a Station on s0 of one, in the VLAN of the classes.
-func (l *lab) station(name string) *Station {
+func (l *lab) station(name string) *avbstation.Station {
 	l.t.Helper()
-	s := open(l.site, l.st[name], "s0", StationConfig{Domains: classAB, Timers: patient, Seed: uint64(name[len(name)-1])})
+	s := open(l.site, l.st[name], "s0", avbstation.StationConfig{Domains: classAB, Timers: patient, Seed: uint64(name[len(name)-1])})
 	s.JoinVLAN(2)
 	return s
 }

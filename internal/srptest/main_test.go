@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"tsnswitch"
+	"tsnswitch/internal/avbstation"
 	"tsnswitch/internal/config"
 	"tsnswitch/internal/daemon"
 	"tsnswitch/internal/kerneltest"
@@ -65,11 +66,11 @@ func need(t testing.TB, tools ...[2]string) {
 }
 
 // open starts a Station in a namespace.
-func open(t testing.TB, ns *kerneltest.NetNS, ifname string, cfg StationConfig) *Station {
+func open(t testing.TB, ns *kerneltest.NetNS, ifname string, cfg avbstation.StationConfig) *avbstation.Station {
 	t.Helper()
-	var s *Station
+	var s *avbstation.Station
 	var err error
-	ns.Do(func() { s, err = Open(ifname, cfg) })
+	ns.Do(func() { s, err = avbstation.Open(ifname, cfg) })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -78,7 +79,7 @@ func open(t testing.TB, ns *kerneltest.NetNS, ifname string, cfg StationConfig) 
 }
 
 // until waits for what a Station is told.
-func until(t testing.TB, s *Station, what string, ok func(Seen) bool) {
+func until(t testing.TB, s *avbstation.Station, what string, ok func(avbstation.Seen) bool) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
@@ -91,7 +92,7 @@ func until(t testing.TB, s *Station, what string, ok func(Seen) bool) {
 var classAB = []mrp.Domain{{ClassID: 6, Priority: 3, VID: 2}, {ClassID: 5, Priority: 2, VID: 2}}
 
 // stream is the talker of a class A stream of a Station: frames of that many octets.
-func stream(s *Station, unique byte, octets uint16) mrp.Talker {
+func stream(s *avbstation.Station, unique byte, octets uint16) mrp.Talker {
 	return mrp.Talker{
 		StreamID: tsn.MakeStreamID(s.MAC, uint16(unique)), DestinationAddress: tsn.MAC{0x91, 0xe0, 0xf0, 0, s.MAC[5], unique}, VID: 2,
 		MaxFrameSize: octets, MaxIntervalFrames: 1, DataFramePriority: 3, Rank: 1,

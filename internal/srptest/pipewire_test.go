@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tsnswitch"
+	"tsnswitch/internal/avbstation"
 	"tsnswitch/internal/kerneltest"
 	"tsnswitch/srp/mrp"
 )
@@ -107,7 +108,7 @@ func relay(t testing.TB, ns *kerneltest.NetNS, names ...string) (send func(i int
 			if err != nil {
 				t.Fatal(err)
 			}
-			c, err := packet.Listen(ifi, packet.Raw, typeAVTP, nil)
+			c, err := packet.Listen(ifi, packet.Raw, avbstation.EtherType, nil)
 			if err != nil {
 				t.Fatal(err)
 			}

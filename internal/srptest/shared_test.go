@@ -8,6 +8,7 @@ import (
 	"github.com/vishvananda/netlink"
 
 	"tsnswitch"
+	"tsnswitch/internal/avbstation"
 	"tsnswitch/internal/kerneltest"
 	"tsnswitch/srp/mrp"
 )
@@ -53,22 +54,22 @@ func TestSharedMedium(t *testing.T) {
 	kerneltest.VethPair(t, 1, kerneltest.End{NS: ends[3], Name: "b2"}, kerneltest.End{NS: behind, Name: "s0"})
 	timers := mrp.ProAV()
 	b := startBare(t, ends[3], bareConfig{timers: timers, shared: true}, "s0", "b2")
-	shared := StationConfig{Timers: timers, Shared: true, Domains: classAB}
+	shared := avbstation.StationConfig{Timers: timers, Shared: true, Domains: classAB}
 	x, y, z := open(t, ends[0], "s0", shared), open(t, ends[1], "s0", shared), open(t, ends[2], "s0", shared)
 	far := open(t, behind, "s0", shared)
 
 	// A talker on the LAN: its neighbours hear it themselves, the far one through the bridge.
 	near := stream(x, 1, 224)
-	for _, s := range []*Station{y, z, far} {
+	for _, s := range []*avbstation.Station{y, z, far} {
 		s.Listen(near.StreamID)
 	}
 	x.Talk(near)
-	until(t, far, "talker behind the bridge", func(v Seen) bool { return v.Talkers[near.StreamID].AccumulatedLatency > 0 })
-	until(t, z, "talker on the LAN", func(v Seen) bool {
+	until(t, far, "talker behind the bridge", func(v avbstation.Seen) bool { return v.Talkers[near.StreamID].AccumulatedLatency > 0 })
+	until(t, z, "talker on the LAN", func(v avbstation.Seen) bool {
 		got, ok := v.Talkers[near.StreamID]
 		return ok && got.AccumulatedLatency == 0
 	})
-	until(t, x, "listeners", func(v Seen) bool { return v.Listeners[near.StreamID] == mrp.ListenerReady })
+	until(t, x, "listeners", func(v avbstation.Seen) bool { return v.Listeners[near.StreamID] == mrp.ListenerReady })
 	b.until(t, "an entry away from the LAN only", func() bool {
 		return slices.Equal(b.group(2, near.DestinationAddress), []tsn.Port{2})
 	})
@@ -80,7 +81,7 @@ func TestSharedMedium(t *testing.T) {
 	far.Talk(away)
 	entry := func() bool { return slices.Equal(b.group(2, away.DestinationAddress), []tsn.Port{1}) }
 	b.until(t, "an entry to the LAN", entry)
-	until(t, far, "listeners on the LAN", func(v Seen) bool { return v.Listeners[away.StreamID] == mrp.ListenerReady })
+	until(t, far, "listeners on the LAN", func(v avbstation.Seen) bool { return v.Listeners[away.StreamID] == mrp.ListenerReady })
 	kept := true
 	y.Unlisten(away.StreamID)
 	start := b.now()
@@ -93,7 +94,7 @@ func TestSharedMedium(t *testing.T) {
 	}
 	z.Unlisten(away.StreamID)
 	b.until(t, "nobody on the LAN", func() bool { return b.group(2, away.DestinationAddress) == nil })
-	until(t, far, "no listener", func(v Seen) bool { _, ok := v.Listeners[away.StreamID]; return !ok })
+	until(t, far, "no listener", func(v avbstation.Seen) bool { _, ok := v.Listeners[away.StreamID]; return !ok })
 	if !slices.Equal(b.group(2, near.DestinationAddress), []tsn.Port{2}) {
 		t.Error("the other stream has no entry any more")
 	}

@@ -1,4 +1,4 @@
-package srptest
+package avbstation
 
 import (
 	"encoding/binary"
@@ -24,8 +24,8 @@ type Flow struct {
 	Every       time.Duration
 }
 
-// typeAVTP is the EtherType of a stream's frames.
-const typeAVTP = 0x22f0
+// EtherType is the EtherType of a stream's frames.
+const EtherType = 0x22f0
 
 // A Sender sends a Flow until it is stopped.
 type Sender struct {
@@ -47,7 +47,7 @@ func (f Flow) Start(ifname string) (*Sender, error) {
 	b := append(append([]byte(nil), f.Destination[:]...), ifi.HardwareAddr...)
 	b = binary.BigEndian.AppendUint16(b, 0x8100)
 	b = binary.BigEndian.AppendUint16(b, uint16(f.Priority)<<13|uint16(f.VID))
-	b = binary.BigEndian.AppendUint16(b, typeAVTP)
+	b = binary.BigEndian.AppendUint16(b, EtherType)
 	number := len(b)
 	b = append(b, make([]byte, max(f.Octets, 46))...)
 	s := &Sender{quit: make(chan struct{}), done: make(chan struct{})}
@@ -162,7 +162,7 @@ func (c *Counter) read() {
 
 // frame takes what follows the addresses and the tag.
 func (c *Counter) frame(b []byte) {
-	if len(b) < 10 || binary.BigEndian.Uint16(b) != typeAVTP {
+	if len(b) < 10 || binary.BigEndian.Uint16(b) != EtherType {
 		return
 	}
 	n := binary.BigEndian.Uint64(b[2:])
