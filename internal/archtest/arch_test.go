@@ -99,7 +99,7 @@ var may = map[string][]string{
 	"internal/chart": {"", "qbv/gantt", "qbv/gatelist", "qbv/schedule", "qbv/verify", "internal/api", "internal/api/tsnswitchv1", "internal/api/tsnswitchv1/tsnswitchv1connect"},
 
 	"internal/gptptest":  {},
-	"internal/srptest":   {"", "srp/mrp"},
+	"internal/srptest":   {"internal/avbstation"},
 	"internal/distbench": {"distlink/beamtest"},
 	"internal/qbvbench":  {"", "qbv/schedule", "qbv/format", "qbv/instances", "qbv/synth", "qbv/verify"},
 
