@@ -125,7 +125,7 @@ var reads = map[string]func(context.Context, api.Switch) (any, error){
 	},
 	"srp": func(c context.Context, s api.Switch) (any, error) { return s.SRP(c) },
 	"find": func(c context.Context, s api.Switch) (any, error) {
-		return s.FindStreams(c, api.StreamQuery{Here: true})
+		return s.FindStreams(c, api.StreamQuery{Here: true, Fabric: true})
 	},
 	"vlans": func(c context.Context, s api.Switch) (any, error) { return s.Registrations(c, "mvrp") },
 	"request": func(c context.Context, s api.Switch) (any, error) {

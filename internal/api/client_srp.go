@@ -12,7 +12,7 @@ func (c *Client) SRP(ctx context.Context) (*SRP, error) {
 }
 
 func (c *Client) FindStreams(ctx context.Context, q StreamQuery) ([]StreamView, error) {
-	m, err := c.sw.FindStreams(ctx, &pb.FindStreamsRequest{Node: c.node, Stream: q.Stream, Here: q.Here})
+	m, err := c.sw.FindStreams(ctx, &pb.FindStreamsRequest{Node: c.node, Stream: q.Stream, Here: q.Here, Fabric: q.Fabric})
 	return gotView[[]StreamView](c, m, err)
 }
 

@@ -11,7 +11,7 @@ func (s *switchServer) GetSRP(ctx context.Context, r *pb.NodeRequest) (*pb.View,
 }
 
 func (s *switchServer) FindStreams(ctx context.Context, r *pb.FindStreamsRequest) (*pb.View, error) {
-	q := StreamQuery{Stream: r.Stream, Here: r.Here}
+	q := StreamQuery{Stream: r.Stream, Here: r.Here, Fabric: r.Fabric}
 	return view(ctx, s, r.Node, func(sw Switch) ([]StreamView, error) { return sw.FindStreams(ctx, q) })
 }
 

@@ -151,10 +151,11 @@ type DeclarationQuery struct {
 }
 
 // StreamQuery selects streams: by id or name (empty: all). Here asks only for
-// what this bridge knows, without its neighbours.
+// what this bridge knows. A daemon that is asked by another one says no more than
+// that either, unless Fabric is set: the other one is an end station.
 type StreamQuery struct {
-	Stream string
-	Here   bool
+	Stream       string
+	Here, Fabric bool
 }
 
 // StreamView is a stream, what became of it, and where.

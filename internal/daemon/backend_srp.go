@@ -366,17 +366,19 @@ func (d *Daemon) FindStreams(ctx context.Context, q api.StreamQuery) ([]api.Stre
 		if err != nil {
 			return nil, err
 		}
+		q.Fabric = true
 		return gw.FindStreams(ctx, q)
 	}
+	fabric := !q.Here && (q.Fabric || !fromPeer(ctx))
 	all, err := d.streamsHere(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if !q.Here && !fromPeer(ctx) {
+	if fabric {
 		all = append(all, d.streamsElsewhere(ctx)...)
 	}
 	out := api.MergeStreams(all)
-	if !q.Here && !fromPeer(ctx) {
+	if fabric {
 		d.markViews(ctx, out)
 	}
 	if q.Stream == "" {

@@ -1496,8 +1496,9 @@ func (x *StreamRequest) GetStream() string {
 type FindStreamsRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Node          string                 `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
-	Stream        string                 `protobuf:"bytes,2,opt,name=stream,proto3" json:"stream,omitempty"` // id or name; empty: all
-	Here          bool                   `protobuf:"varint,3,opt,name=here,proto3" json:"here,omitempty"`    // only what this bridge knows; else the fabric is asked
+	Stream        string                 `protobuf:"bytes,2,opt,name=stream,proto3" json:"stream,omitempty"`  // id or name; empty: all
+	Here          bool                   `protobuf:"varint,3,opt,name=here,proto3" json:"here,omitempty"`     // only what this bridge knows; else the fabric is asked
+	Fabric        bool                   `protobuf:"varint,4,opt,name=fabric,proto3" json:"fabric,omitempty"` // although another daemon asks, which is no bridge
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1549,6 +1550,13 @@ func (x *FindStreamsRequest) GetStream() string {
 func (x *FindStreamsRequest) GetHere() bool {
 	if x != nil {
 		return x.Here
+	}
+	return false
+}
+
+func (x *FindStreamsRequest) GetFabric() bool {
+	if x != nil {
+		return x.Fabric
 	}
 	return false
 }
@@ -2497,11 +2505,12 @@ const file_tsnswitch_v1_switch_proto_rawDesc = "" +
 	"\adry_run\x18\x03 \x01(\bR\x06dryRun\";\n" +
 	"\rStreamRequest\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x16\n" +
-	"\x06stream\x18\x02 \x01(\tR\x06stream\"T\n" +
+	"\x06stream\x18\x02 \x01(\tR\x06stream\"l\n" +
 	"\x12FindStreamsRequest\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x16\n" +
 	"\x06stream\x18\x02 \x01(\tR\x06stream\x12\x12\n" +
-	"\x04here\x18\x03 \x01(\bR\x04here\"_\n" +
+	"\x04here\x18\x03 \x01(\bR\x04here\x12\x16\n" +
+	"\x06fabric\x18\x04 \x01(\bR\x06fabric\"_\n" +
 	"\x13DeclarationsRequest\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x12\n" +
 	"\x04port\x18\x02 \x01(\rR\x04port\x12 \n" +
