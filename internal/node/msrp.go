@@ -22,7 +22,8 @@ import (
 // A stream goes by the shortest path tree of its VLAN from the bridge that its
 // talker is attached to. The talker is known by the address in its StreamID: an
 // edge port that learns claims it while it declares a stream, as if frames had
-// come in from it; at other edge ports it has to be configured.
+// come in from it, unless another bridge has it: a declaration takes no station
+// away from anybody. At other edge ports it has to be configured.
 
 // msrpWiring is what Control remembers for that.
 type msrpWiring struct {
@@ -153,6 +154,7 @@ func (c *Control) claimTalkers() (out []tsn.Event) {
 		case len(heard) == 0:
 		case claimed && slices.Contains(heard, was.port):
 			now[key] = was
+		case c.elsewhere(key):
 		default:
 			at, known := c.SPB.Learned(key.VID, key.Talker)
 			now[key] = claim{heard[0], known && at == heard[0]}
@@ -166,6 +168,12 @@ func (c *Control) claimTalkers() (out []tsn.Event) {
 	}
 	m.claimed = now
 	return out
+}
+
+// elsewhere reports whether another bridge has a talker's station.
+func (c *Control) elsewhere(key srp.TreeKey) bool {
+	at, err := c.SPB.PlaceInTree(key.VID, key.Talker)
+	return err == nil && !at.Root
 }
 
 func compareTreeKeys(a, b srp.TreeKey) int {

@@ -37,10 +37,11 @@ func msrpConfig() Config {
 type msrpLab struct {
 	*bench
 	far map[tsn.Port]*mrp.Participant
+	out []tsn.Send // by port 1, until somebody takes it
 }
 
 func newMSRPLab(t *testing.T, c Config) *msrpLab {
-	l := &msrpLab{newBench(t, c), map[tsn.Port]*mrp.Participant{}}
+	l := &msrpLab{bench: newBench(t, c), far: map[tsn.Port]*mrp.Participant{}}
 	for _, p := range c.Ports {
 		l.far[p] = mrp.NewParticipant(mrp.MSRP(), mrp.Config{PointToPoint: true, MaxAttributes: 64, Seed: uint64(p)})
 		l.far[p].Start(0)
@@ -55,11 +56,15 @@ func (l *msrpLab) run(ms int64) {
 	app := mrp.MSRP()
 	for until := l.now.Add(ms * millisecond); l.now < until; {
 		l.now = l.now.Add(millisecond)
-		l.sent = nil
 		if l.Deadline() <= l.now {
 			l.step(tsn.Timeout{})
 		}
-		for _, s := range l.sent {
+		sent := l.sent
+		l.sent = nil
+		for _, s := range sent {
+			if s.Port == 1 {
+				l.out = append(l.out, s)
+			}
 			if pdu, ok := app.PDU(s.Frame); ok {
 				l.far[s.Port].Receive(l.now, pdu)
 			}
@@ -277,5 +282,49 @@ func TestMSRPRestart(t *testing.T) {
 	}
 	if s := l.SRP.Streams(); len(s) != 1 || s[0].Stream.ID != w.StreamID || len(l.groups()) == 0 {
 		t.Errorf("%+v, groups %v", s, l.groups())
+	}
+}
+
+// A declaration takes no station away from another bridge that has it, but is
+// heard once that has lost it.
+func TestMSRPTalkerElsewhere(t *testing.T) {
+	here, there := newMSRPLab(t, msrpConfig()), msrpConfig()
+	there.SPB.SystemID, there.SPB.EndStations = tsn.MAC{2, 0, 0, 0, 0, 9}, nil
+	far := newMSRPLab(t, there)
+	both := []*msrpLab{here, far}
+	run := func(ms int) {
+		for range ms {
+			var sent [2][]tsn.Send
+			for i, l := range both {
+				l.run(1)
+				sent[i] = l.out
+				l.out = nil
+			}
+			for i, l := range both {
+				for _, s := range sent[1-i] {
+					l.step(tsn.Received{Port: 1, Frame: slices.Clone(s.Frame)})
+				}
+			}
+		}
+	}
+	w := wish(tsn.MAC{2, 0, 0, 5, 0, 2}, 2)
+	mac := w.StreamID.Source()
+	far.step(spb.StationSeen{MAC: mac, VID: 2, Port: 3})
+	run(3000)
+	if at, err := here.SPB.PlaceInTree(2, mac); err != nil || at.Root || at.Parent != 1 {
+		t.Fatalf("%+v, %v", at, err)
+	}
+	here.far[2].Join(here.now, w.Value(), 0, true)
+	run(1000)
+	if at, err := here.SPB.PlaceInTree(2, mac); err != nil || at.Root || here.heard(3, w.StreamID) != "" {
+		t.Errorf("the station was taken: %+v, %v; the next port hears %q", at, err, here.heard(3, w.StreamID))
+	}
+	far.step(spb.StationGone{MAC: mac, VID: 2, Port: 3})
+	run(1000)
+	if at, err := here.SPB.PlaceInTree(2, mac); err != nil || !at.Root || here.heard(3, w.StreamID) != "advertised" {
+		t.Errorf("the station is nobody's: %+v, %v; the next port hears %q", at, err, here.heard(3, w.StreamID))
+	}
+	if got := far.heard(3, w.StreamID); got != "advertised" {
+		t.Errorf("at the other bridge: %q", got)
 	}
 }

@@ -255,7 +255,7 @@ func (c *Control) take(effects []tsn.Effect) (changed bool) {
 			c.bridge, c.forward, c.streams = &e.State, e.Generation, e.Streams
 			changed, c.msrp.treesMoved, c.msrp.restored = true, true, nil
 		case spb.TopologyChanged:
-			c.msrp.treesMoved = true
+			c.msrp.treesMoved, c.msrp.wantedMoved = true, true // stations may have come free
 			c.effects = append(c.effects, e)
 		case srp.Reserved:
 			c.reserved = e
