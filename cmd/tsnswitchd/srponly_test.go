@@ -18,6 +18,9 @@ import (
 	"tsnswitch/srp/mrp"
 )
 
+// srpPatience is for what takes milliseconds on a machine that is not busy.
+const srpPatience = 60 * time.Second
+
 // srpOnly is a daemon that does nothing but reserve streams, in a namespace of
 // its own, with a station behind each of its two ports.
 type srpOnly struct {
@@ -112,7 +115,7 @@ func (s *srpOnly) stop() {
 // until waits for what a station shall see.
 func (s *srpOnly) until(station int, what string, ok func(srptest.Seen) bool) srptest.Seen {
 	s.t.Helper()
-	ctx, cancel := context.WithTimeout(s.t.Context(), patience)
+	ctx, cancel := context.WithTimeout(s.t.Context(), srpPatience)
 	defer cancel()
 	if err := s.stations[station].Until(ctx, ok); err != nil {
 		s.t.Fatalf("station %d does not see %s, but %+v: %v\n%s", station+1, what, s.stations[station].Seen(), err, s.log.String())
@@ -138,7 +141,7 @@ func (s *srpOnly) ip(args ...string) string {
 // eventually waits until the kernel is as wanted.
 func (s *srpOnly) eventually(what string, ok func() bool) {
 	s.t.Helper()
-	for end := time.Now().Add(patience); !ok(); time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(srpPatience); !ok(); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(end) {
 			s.t.Fatalf("not %s\n%s", what, s.log.String())
 		}
