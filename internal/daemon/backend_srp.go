@@ -151,7 +151,10 @@ func (v *srpPortView) takePart(m srp.MSRPPort, classes []srp.SRClass) {
 			p.Latency = max(p.Latency, m.Latency[i])
 		}
 		if m.Boundary[i] && !p.Boundary || p.Why == "" {
-			p.Boundary, p.Why = m.Boundary[i], boundaryWhy(c, m.Boundary[i], m.Domains)
+			p.Boundary, p.Why = m.Boundary[i], m.BoundaryWhy[i]
+			if !p.Boundary {
+				p.Why = insideWhy(c, m.Domains)
+			}
 		}
 	}
 	for _, f := range flatten("mrp", m.Counters) {
@@ -177,22 +180,12 @@ func mrpCounterName(flat string) string {
 	return flat
 }
 
-// boundaryWhy says why a port is at the border of a class's domain, or is not
-// (802.1Q 6.6.4, 35.1.4).
-func boundaryWhy(c srp.SRClass, boundary bool, heard []mrp.Domain) string {
-	name := srClassName(c.ID)
-	i := slices.IndexFunc(heard, func(d mrp.Domain) bool { return d.ClassID == c.ID && (!boundary || d.Priority != c.Priority) })
-	switch {
-	case !boundary && len(heard) == 0:
-		return "nobody there has declared a domain"
-	case !boundary:
-		return fmt.Sprintf("the neighbour has class %s at priority %d too", name, c.Priority)
-	case i >= 0:
-		return fmt.Sprintf("the neighbour has class %s at priority %d, we at %d", name, heard[i].Priority, c.Priority)
-	case len(heard) > 0 && !slices.ContainsFunc(heard, func(d mrp.Domain) bool { return d.ClassID == c.ID }):
-		return fmt.Sprintf("the neighbour declares no class %s", name)
+// insideWhy says why a port is inside a class's domain (802.1Q 6.6.4, 35.1.4).
+func insideWhy(c srp.SRClass, heard []mrp.Domain) string {
+	if len(heard) == 0 {
+		return "nobody there has declared a domain, so frames from there have lost their priority after 3 s"
 	}
-	return "gPTP does not keep time over the link (not asCapable)"
+	return fmt.Sprintf("the neighbour has class %s at priority %d too", srClassName(c.ID), c.Priority)
 }
 
 // srpBrief is what runs, and MSRP's streams, on the status page.

@@ -145,7 +145,7 @@ func TestStreamsOfMSRP(t *testing.T) {
 				}
 			}
 		}
-		if boundary != "p3: the neighbour declares no class B" {
+		if boundary != "p3: its neighbour does not have class B" {
 			t.Error(boundary)
 		}
 

@@ -82,7 +82,7 @@ func (f *Fake) SRP(context.Context) (*api.SRP, error) {
 	class := func(name string, limit, used tsn.Rate, boundary bool, why string, latency int64) api.SRPPortClass {
 		return api.SRPPortClass{Class: name, Limit: limit, Used: used, Free: limit - used, Boundary: boundary, Why: why, Latency: latency}
 	}
-	classB := map[bool]string{false: "nobody there has declared a domain", true: "the neighbour declares no class B"}
+	classB := map[bool]string{false: "nobody there has declared a domain", true: "its neighbour does not have class B"}
 	port := func(n tsn.Port, role string, used tsn.Rate) api.SRPPort {
 		return api.SRPPort{
 			Port: n, Ifname: "p" + string('0'+rune(n)), Role: role, Up: true, Rate: 100 * tsn.Mbps, Reserved: used, Limit: 75000, Free: 75000 - used,
