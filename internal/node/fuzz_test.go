@@ -17,10 +17,11 @@ func FuzzControl(f *testing.F) {
 	f.Add([]byte{0, 1, 1, 5, 2, 3, 9, 0, 0, 3, 1, 2, 4, 1, 0, 5, 2, 1, 6, 3, 3})
 	f.Add([]byte{0, 2, 1, 2, 1, 1, 8, 2, 0, 7, 200, 1, 9, 1, 1, 9, 1, 0, 10, 1, 40})
 	f.Add([]byte{0, 2, 1, 0, 3, 1, 11, 2, 9, 12, 2, 0, 14, 2, 1, 10, 0, 200, 15, 1, 1, 13, 3, 2, 10, 0, 90, 16, 3, 1, 17, 2, 2})
-	shared := msrpConfig()
+	f.Add([]byte{0, 2, 1, 18, 2, 5, 0, 3, 1, 18, 7, 6, 10, 0, 200, 18, 12, 1, 15, 2, 1, 10, 0, 250, 18, 17, 9, 10, 0, 90})
+	shared := registrarConfig()
 	shared.SPB, shared.Shared, shared.SRP.MSRP.Trees = nil, &SharedBridge{VIDs: []tsn.VID{2}}, false
 	f.Fuzz(func(t *testing.T, in []byte) {
-		for _, b := range []*bench{newBench(t, config()), newBench(t, endStation()), newBench(t, msrpConfig()), newBench(t, shared)} {
+		for _, b := range []*bench{newBench(t, config()), newBench(t, endStation()), newBench(t, registrarConfig()), newBench(t, shared)} {
 			for i := 0; i+2 < len(in) && i < 300; i += 3 {
 				b.step(event(b, in[i], in[i+1], in[i+2], in[i+3:]))
 				if b.Deadline() <= b.now {
@@ -58,7 +59,7 @@ func event(b *bench, kind, x, y byte, rest []byte) tsn.Event {
 		CycleTime: millisecond, Entries: []tsn.GateEntry{{Gates: allOpen, Interval: 600_000}, {Gates: tsn.GateMask(y), Interval: 400_000}},
 	}
 	group := tsn.MAC{0x91, 0xe0, 0xf0, 0, 0, y}
-	switch kind % 18 {
+	switch kind % 19 {
 	case 0:
 		return tsn.LinkChanged{Port: port, Up: y%2 == 1, Rate: tsn.Rate(y) * tsn.Mbps}
 	case 1:
@@ -100,6 +101,19 @@ func event(b *bench, kind, x, y byte, rest []byte) tsn.Event {
 			Held:          []srp.HeldPort{{StreamID: w.StreamID, Port: port}},
 			Trees:         []srp.Tree{{TreeKey: srp.TreeKey{VID: 2, Talker: w.StreamID.Source()}, Ingress: []tsn.Port{port}, Egress: []tsn.Port{1, 3}}},
 		}}
+	case 18: // VLANs, or groups and requirements
+		app, value := mrp.MVRP(), mrp.VIDValue(tsn.VID(y))
+		if x&8 != 0 {
+			app, value = mrp.MMRP(), mrp.MACValue(group)
+			if y%4 == 0 {
+				value = mrp.ServiceRequirement(y / 4 % 2).Value()
+			}
+		}
+		p := mrp.NewParticipant(app, mrp.Config{PointToPoint: true, MaxAttributes: 8})
+		p.Start(b.now)
+		p.Join(b.now, value, 0, x&16 != 0)
+		pdu, _ := p.Tick(b.now)
+		return tsn.Received{Port: port, Frame: app.Frame(tsn.MAC{2, 0, 0, 9, 0, x}, pdu)}
 	default:
 		b.now = b.now.Add(int64(y) * millisecond)
 		return tsn.Timeout{}

@@ -18,17 +18,7 @@ type registrarLab struct {
 }
 
 func newRegistrarLab(t *testing.T, change func(*Config)) *registrarLab {
-	c := msrpConfig()
-	c.MVRP = &srp.MVRPConfig{Address: self, Always: []tsn.VID{2, vid}}
-	c.MMRP = &srp.MMRPConfig{Address: self}
-	for _, p := range c.SPB.Ports[1:] {
-		fixed := []tsn.VID{2, vid}
-		if p.Tagged != nil {
-			fixed = p.Tagged
-		}
-		c.MVRP.Ports = append(c.MVRP.Ports, srp.MVRPPort{Port: p.Port, Fixed: fixed})
-		c.MMRP.Ports = append(c.MMRP.Ports, srp.MMRPPort{Port: p.Port})
-	}
+	c := registrarConfig()
 	if change != nil {
 		change(&c)
 	}
@@ -42,6 +32,22 @@ func newRegistrarLab(t *testing.T, change func(*Config)) *registrarLab {
 		}
 	}
 	return l
+}
+
+// registrarConfig is msrpConfig with MVRP and MMRP on the edge ports.
+func registrarConfig() Config {
+	c := msrpConfig()
+	c.MVRP = &srp.MVRPConfig{Address: self, Always: []tsn.VID{2, vid}}
+	c.MMRP = &srp.MMRPConfig{Address: self}
+	for _, p := range c.SPB.Ports[1:] {
+		fixed := []tsn.VID{2, vid}
+		if p.Tagged != nil {
+			fixed = p.Tagged
+		}
+		c.MVRP.Ports = append(c.MVRP.Ports, srp.MVRPPort{Port: p.Port, Fixed: fixed})
+		c.MMRP.Ports = append(c.MMRP.Ports, srp.MMRPPort{Port: p.Port})
+	}
+	return c
 }
 
 // live lets ms milliseconds pass for all three applications.
