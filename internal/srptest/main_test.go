@@ -2,6 +2,7 @@ package srptest
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"log/slog"
 	"os"
@@ -26,6 +27,11 @@ const envRun = "SRPTEST_TSNSWITCHD"
 func TestMain(m *testing.M) {
 	if file := os.Getenv(envRun); file != "" {
 		os.Exit(runDaemon(file))
+	}
+	flag.Parse()
+	// These tests wait more than they work: they need no processor each.
+	if err := flag.Set("test.parallel", "16"); err != nil {
+		panic(err)
 	}
 	os.Exit(kerneltest.Main(m))
 }
