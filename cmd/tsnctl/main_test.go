@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"flag"
+	"fmt"
 	"log/slog"
 	"os"
 	"os/exec"
@@ -347,6 +348,30 @@ func TestNoControlCharacters(t *testing.T) {
 	printTree(&page{w: &out}, &api.Tree{Nodes: []api.TreeNode{{Name: "b\x1b[2J\x07\u009b1"}}})
 	if strings.ContainsAny(out.String(), "\x1b\x07\u009b") || !strings.Contains(out.String(), "b·[2J··1") {
 		t.Errorf("%q", out.String())
+	}
+}
+
+// A list of streams keeps its width, whatever a station asks for, and a way its,
+// however long it is.
+func TestWidthOfStreams(t *testing.T) {
+	most := tsn.Stream{ID: tsn.StreamID{255, 255, 255, 255, 255, 255, 255, 255}, VID: 65535, MaxFrameSize: 65535, MaxIntervalFrames: 65535, Interval: 125_000}
+	v := api.StreamView{StreamState: api.StreamState{Stream: most, Latency: 1<<32 - 1}, Class: "scheduled", Rank: 1}
+	for i := range 60 {
+		name := func(n int) string { return fmt.Sprintf("bridge%d", n) }
+		v.Bridges = append(v.Bridges, api.StreamAt{
+			Node: name(i), In: &api.StreamPort{Port: 1, Neighbour: name(i - 1), Talker: api.TalkerAdvertise, Latency: 1 << 31},
+			Out: []api.StreamPort{{Port: 2, Neighbour: name(i + 1), Talker: api.TalkerFailed, Text: strings.Repeat("word ", 30), Listener: "asking failed"}},
+		})
+	}
+	var out bytes.Buffer
+	p := &page{w: &out}
+	printStreams(p, []api.StreamView{v})
+	printStreamView(p, &v)
+	fits(t, out.String())
+	for i := range 60 {
+		if !strings.Contains(out.String(), fmt.Sprintf("bridge%d: in by", i)) {
+			t.Errorf("bridge %d is lost", i)
+		}
 	}
 }
 

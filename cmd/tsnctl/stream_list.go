@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -49,10 +50,21 @@ func printStreams(p *page, v []api.StreamView) {
 		if s.State == api.StreamAwaited {
 			row(s.Stream.ID, "-", "-", "-", "-", "-", "-")
 		} else {
-			row(s.Stream.ID, s.Stream.DestinationAddress, s.Stream.VID, strings.Replace(s.Class, "scheduled", "sched", 1), s.Rank, uint64(s.Stream.Bandwidth()), latency)
+			row(s.Stream.ID, s.Stream.DestinationAddress, s.Stream.VID, strings.Replace(s.Class, "scheduled", "sched", 1), s.Rank, kbit(s.Stream.Bandwidth()), latency)
 		}
 		p.wrap("  ", "    ", outcome(s))
 	}
+}
+
+// kbit is a bandwidth in at most seven characters: a station may ask for any.
+func kbit(r tsn.Rate) string {
+	switch {
+	case r >= 10_000_000_000:
+		return fmt.Sprintf("%dG", r/1_000_000)
+	case r >= 10_000_000:
+		return fmt.Sprintf("%dM", r/1000)
+	}
+	return strconv.FormatUint(uint64(r), 10)
 }
 
 // outcome is what became of a stream, in a sentence.
