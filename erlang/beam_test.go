@@ -176,7 +176,7 @@ func TestSecurityVectors(t *testing.T) {
 }
 
 // Which stream and fence each control message gets.
-func TestOrderRules(t *testing.T) { ruleLines(t, "distlink_order:check()", 24) }
+func TestOrderRules(t *testing.T) { ruleLines(t, "distlink_order:check()", 27) }
 
 // Two ends in virtual time through random networks: what arrives is what was
 // sent, in the order of each stream and fence, and a wake-up is always armed.

@@ -10,6 +10,7 @@
 
 -define(PULL, 128).   % VM packets taken before datagrams are looked at again
 -define(DRAIN, 64).   % datagrams taken before the VM is looked at again
+-define(EVENTS, 1000000). % microseconds between two events of a kind
 -define(UDP_SEGMENT, 103).
 -define(TRAIN, 64).   % datagrams that the kernel cuts from one send, and their octets
 -define(TRAIN_OCTETS, 64000).
@@ -17,7 +18,7 @@
 -record(c, {socket, port, peer, link, budget, supervisor, mon, handle, streams,
             received = queue:new(), waiting, more_vm = false, more_socket = true,
             phase = connecting, refused = 0, full = 0, vm_full = false, dropped_send = 0,
-            trains = true, n_trains = 0}).
+            trains = true, n_trains = 0, suspended_at = 0, congested_at = 0, resent = 0}).
 
 %% connect(Ip, Port, SetupMs) -> {ok, Controller} | {error, Reason}
 connect(Ip, Port, SetupMs) ->
@@ -121,7 +122,7 @@ step(C0) ->
     Link = distlink_link:timers(now_us(), C3#c.link),
     C4 = follow(put_data(C3#c{link = Link})),
     %% Credit or acknowledgements may have made room for more of the VM's data.
-    check(flush(C4)).
+    check(congested(flush(C4))).
 
 %% follow connects the socket to where the peer is now.
 follow(#c{link = L, peer = Peer} = C) ->
@@ -160,6 +161,7 @@ handle({'$socket', _, abort, _}, C) -> C#c{more_socket = true};
 handle(dist_data, C) -> C#c{more_vm = true};
 handle(tick, #c{handle = undefined} = C) -> C;
 handle(tick, #c{link = L} = C) -> C#c{link = distlink_link:write(now_us(), 0, control, none, {0, <<>>}, L)};
+handle({classes, Classes}, C) -> C#c{streams = distlink_stream:classes(Classes, C#c.streams)};
 handle({call, From, Request}, C) -> request(Request, From, C);
 %% What met the listening socket: a repeated INIT before ours was connected, or
 %% the peer at a new address.
@@ -188,7 +190,7 @@ request({handshake_complete, Node, Handle}, From, #c{link = L} = C) ->
     _ = erlang:dist_ctrl_set_opt(Handle, get_size, true),
     reply(From, ok),
     erlang:dist_ctrl_get_data_notification(Handle),
-    distlink:register(Node, self()),
+    distlink:register(Node, self(), C#c.peer),
     C#c{handle = Handle, phase = node, link = distlink_link:barrier(L)};
 request({rebind, Options}, From, #c{peer = Peer, port = Port} = C) ->
     %% A listener's connection keeps the address that its peer knows.
@@ -260,7 +262,7 @@ pull(C) -> pull(?PULL, now_us(), C#c{vm_full = false}).
 pull(0, _, C) -> C#c{more_vm = true};
 pull(N, Now, #c{handle = H, link = L, budget = Budget} = C) ->
     case distlink_link:queued(L) >= Budget of
-        true -> C#c{more_vm = false, vm_full = true, full = C#c.full + 1};
+        true -> suspended(Now, C#c{more_vm = false, vm_full = true, full = C#c.full + 1});
         false ->
             case erlang:dist_ctrl_get_data(H) of
                 none ->
@@ -270,6 +272,24 @@ pull(N, Now, #c{handle = H, link = L, budget = Budget} = C) ->
                     {Stream, Class, Fence, Streams} = distlink_stream:classify(Data, C#c.streams),
                     pull(N - 1, Now, C#c{link = distlink_link:write(Now, Stream, Class, Fence, {Size, Data}, L), streams = Streams})
             end
+    end.
+
+%% suspended and congested say so, at most once a second each.
+suspended(Now, #c{suspended_at = At} = C) when Now < At -> C;
+suspended(Now, C) ->
+    distlink_server:event(suspended, #{queued => distlink_link:queued(C#c.link)}, #{node => get(distlink_node)}),
+    C#c{suspended_at = Now + ?EVENTS}.
+
+congested(#c{handle = undefined} = C) -> C;
+congested(#c{link = L, congested_at = At, resent = Before} = C) ->
+    Now = now_us(),
+    case Now >= At andalso distlink_link:stats(L) of
+        false -> C;
+        #{retransmitted := Before} -> C#c{congested_at = Now + ?EVENTS};
+        #{retransmitted := N} = S ->
+            distlink_server:event(congestion, (maps:with([rtt_us, congestion_window], S))#{retransmitted => N - Before},
+                                  #{node => get(distlink_node)}),
+            C#c{congested_at = Now + ?EVENTS, resent = N}
     end.
 
 flush(#c{link = L0} = C) ->

@@ -3,7 +3,7 @@
 -module(distlink_dist).
 
 -export([listen/1, listen/2, accept/1, accept_connection/5, setup/5, close/1, select/1, address/0,
-         is_node_name/1, setopts/2, getopts/2]).
+         is_node_name/1, setopts/2, getopts/2, childspecs/0]).
 -export([accept_init/2, do_accept/5, do_setup/6]).
 
 -include_lib("kernel/include/net_address.hrl").
@@ -19,6 +19,9 @@ select(Node) ->
         [_, Host] -> element(1, inet:getaddr(Host, inet)) =:= ok;
         _ -> false
     end.
+
+%% childspecs() -> what net_kernel's supervisor starts before it.
+childspecs() -> {ok, [distlink_server:childspec()]}.
 
 is_node_name(Node) -> dist_util:is_node_name(Node).
 

@@ -8,23 +8,54 @@
 %%     anything else            a barrier
 -module(distlink_stream).
 
--export([new/0, classify/2]).
+-export([new/0, classify/2, classes/2, key/1]).
 
--define(STREAMS, 1023).
+-define(STREAMS, 1023). % of each class
+-define(GONE, 1000).    % processes that had a class and have not sent since
 
-%% State: sequence id of an unfinished fragmented packet => how it is sent.
-new() -> #{}.
+%% open: sequence id of an unfinished fragmented packet => how it is sent;
+%% classes: sender => {Class, moved | settled}.
+-record(s, {open = #{}, classes = #{}, barrier = false}).
+
+new() -> #s{}.
+
+%% key(Pid) -> what classes/2 calls a process of this node
+key(Pid) ->
+    <<131, Term/binary>> = term_to_binary(Pid),
+    pid(Term).
+
+%% classes(#{Key => Class}, State): who is not in it is bulk. A process whose
+%% class changes goes on on another stream: what it sends first there is after
+%% all that was sent before.
+classes(New, #s{classes = Old} = S) ->
+    Gone = maps:map(fun(_, _) -> {bulk, moved} end, maps:without(maps:keys(New), Old)),
+    Here = maps:map(fun(Key, Class) ->
+                            case Old of
+                                #{Key := {Class, How}} -> {Class, How};
+                                _ -> {Class, moved}
+                            end
+                    end, New),
+    trim(maps:size(maps:filter(fun(_, How) -> How =:= {bulk, moved} end, Gone)), S#s{classes = maps:merge(Gone, Here)}).
+
+%% Most of those that are gone have ended: one barrier does for them all. It
+%% would not, if a message were on its way in fragments.
+trim(Gone, #s{open = Open, classes = Classes} = S) when Gone > ?GONE, map_size(Open) =:= 0 ->
+    S#s{barrier = true, classes = maps:filter(fun(_, How) -> How =/= {bulk, moved} end, Classes)};
+trim(_, S) -> S.
 
 %% classify(IoData, State) -> {Stream, Class, Fence, State}
 %% Nearly always the sender is near the head of the packet. The longest thing
 %% before it is two node names.
 classify(Data, State) ->
-    {{Stream, Fence}, State1} =
+    {{Stream, Class, Fence}, State1} =
         case header(prefix(Data, 160), State) of
-            {{0, _}, _} -> header(prefix(Data, 2048), State);
+            {{0, _, _}, _} -> header(prefix(Data, 2048), State);
             Found -> Found
         end,
-    {Stream, bulk, Fence, State1}.
+    case State1 of
+        #s{barrier = true} -> {Stream, Class, barrier, State1#s{barrier = false}};
+        _ -> {Stream, Class, Fence, State1}
+    end.
 
 %% prefix(IoData, N) -> its first N octets, or all of a binary
 prefix(B, _) when is_binary(B) -> B;
@@ -40,23 +71,40 @@ first([H | T], N) when N > 0 -> first([iolist_to_binary(H) | T], N);
 first(B, N) when is_binary(B) -> first([B], N);
 first(_, _) -> [].
 
-header(<<131, 68, 0, Control/binary>>, State) -> {from(Control), State};
-header(<<131, 69, _:64, 1:64, 0, Control/binary>>, State) -> {from(Control), State};
+header(<<131, 68, 0, Control/binary>>, State) -> from(Control, State);
+header(<<131, 69, _:64, 1:64, 0, Control/binary>>, State) -> from(Control, State);
 header(<<131, 69, Seq:64, _:64, 0, Control/binary>>, State) ->
-    From = from(Control),
-    {From, State#{Seq => From}};
-header(<<131, 70, Seq:64, Left:64, _/binary>>, State) ->
-    case State of
-        #{Seq := From} when Left =:= 1 -> {From, maps:remove(Seq, State)};
+    {From, #s{open = Open} = State1} = from(Control, State),
+    {From, State1#s{open = Open#{Seq => From}}};
+header(<<131, 70, Seq:64, Left:64, _/binary>>, #s{open = Open} = State) ->
+    case Open of
+        #{Seq := From} when Left =:= 1 -> {From, State#s{open = maps:remove(Seq, Open)}};
         #{Seq := From} -> {From, State};
-        _ -> {{0, barrier}, State}
+        _ -> {{0, bulk, barrier}, State}
     end;
-header(<<112, 131, Control/binary>>, State) -> {from(Control), State};
-header(_, State) -> {{0, barrier}, State}.
+header(<<112, 131, Control/binary>>, State) -> from(Control, State);
+header(_, State) -> {{0, bulk, barrier}, State}.
 
-%% from(ControlMessage) -> {Stream, Fence}
-from(Control) ->
-    case sender(Control) of
+%% from(ControlMessage, State) -> {{Stream, Class, Fence}, State}
+from(Control, #s{classes = Classes} = State) ->
+    Sender = sender(Control),
+    {Stream, Fence} = place(Sender),
+    case Classes of
+        #{Sender := {Class, settled}} -> {{beside(Class, Stream), Class, Fence}, State};
+        #{Sender := {bulk, moved}} -> {{Stream, bulk, after_all}, State#s{classes = maps:remove(Sender, Classes)}};
+        #{Sender := {Class, moved}} ->
+            {{beside(Class, Stream), Class, after_all}, State#s{classes = Classes#{Sender := {Class, settled}}}};
+        _ -> {{Stream, bulk, Fence}, State}
+    end.
+
+%% Each class has streams of its own.
+beside(bulk, Stream) -> Stream;
+beside(configured, Stream) -> Stream + ?STREAMS;
+beside(control, Stream) -> Stream + 2 * ?STREAMS.
+
+%% place(Sender) -> {Stream, Fence}
+place(Sender) ->
+    case Sender of
         {pid, Key} -> {1 + erlang:phash2(Key, ?STREAMS), none};
         name -> {0, after_all};
         nobody -> {0, none};

@@ -30,7 +30,35 @@ check() ->
     rule("no pass-through", strip(distlink_stream:classify(<<131, 69>>, distlink_stream:new())), {0, barrier}),
     rule("fragments", fragments(S1, P1), true),
     rule("fragments of a name's down", name_fragments(P2, Ref), true),
+    rule("a class has streams of its own, entered after all before", classes(), [{control, after_all}, {control, none}, {bulk, after_all}, {bulk, none}]),
+    rule("fragments stay where they began", class_fragments(S1, P1), true),
+    rule("many that are gone are one barrier", gone(), [barrier, none]),
     io:format("end~n").
+
+classes() ->
+    Packet = <<131, 68, 0, (control({22, self(), pid(2)}))/binary>>,
+    Key = distlink_stream:key(self()),
+    {S, bulk, none, St0} = distlink_stream:classify(Packet, distlink_stream:new()),
+    {S1, C1, F1, St1} = distlink_stream:classify(Packet, distlink_stream:classes(#{Key => control}, St0)),
+    {S1, C2, F2, St2} = distlink_stream:classify(Packet, distlink_stream:classes(#{Key => control}, St1)),
+    {S, C3, F3, St3} = distlink_stream:classify(Packet, distlink_stream:classes(#{}, St2)),
+    {S, C4, F4, _} = distlink_stream:classify(Packet, St3),
+    true = S1 =/= S,
+    [{C1, F1}, {C2, F2}, {C3, F3}, {C4, F4}].
+
+class_fragments(S, P) ->
+    {S, bulk, none, St1} = distlink_stream:classify([<<131, 69, 5:64, 2:64, 0>>, control({22, P, pid(2)})], distlink_stream:new()),
+    St2 = distlink_stream:classes(#{distlink_stream:key(P) => configured}, St1),
+    {S, bulk, none, _} = distlink_stream:classify(<<131, 70, 5:64, 1:64, "x">>, St2),
+    true.
+
+gone() ->
+    Many = maps:from_list([{{pid, {N, 0}}, configured} || N <- lists:seq(1, 1500)]),
+    St = distlink_stream:classes(#{}, distlink_stream:classes(Many, distlink_stream:new())),
+    Packet = <<131, 68, 0, (control({22, pid(1), pid(2)}))/binary>>,
+    {_, bulk, F1, St1} = distlink_stream:classify(Packet, St),
+    {_, bulk, F2, _} = distlink_stream:classify(Packet, St1),
+    [F1, F2].
 
 %% Fragments follow their first one's stream, whatever is between.
 fragments(S, P) ->

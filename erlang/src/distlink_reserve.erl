@@ -1,0 +1,113 @@
+%% A stream for a connection: a tsnswitchd is asked to admit it, then the
+%% connection is paced to it and its datagrams get its priority. It is given
+%% back at nodedown.
+-module(distlink_reserve).
+
+-export([reserve/2, release/1, stream/2]).
+
+-define(CALL, 130000). % ms: a tsnswitchd ends a call after two minutes
+-define(OVERHEAD, 42). % preamble, header, tag, FCS and gap of a frame
+
+%% reserve(Node, Options) -> {ok, StreamId} | {error, Reason}. It is for what
+%% goes from here to Node; the other way is Node's to reserve. Options:
+%%
+%%   rate              kbit/s on the wire; required
+%%   frame             octets of the longest frame's payload; default 1500
+%%   latency           ns, the most that is wanted; default: any
+%%   talker, listener  stations as tsnctl knows them; default: the hosts of the two nodes' names
+%%   priority          SO_PRIORITY of the datagrams; default: the stream's PCP
+%%   bind              device whose VLAN the stream has
+%%   switch            the daemon's node; default: -distlink_switch, or a
+%%                     connected node called tsnswitchd, or tsnswitchd at our host
+reserve(Node, Options) -> apart(fun() -> reserve1(Node, Options) end).
+
+release(Node) ->
+    apart(fun() ->
+                  case controller(Node) of
+                      {ok, Ctrl} -> release1(Ctrl);
+                      Error -> Error
+                  end
+          end).
+
+release1(Ctrl) ->
+    case distlink_server:call({release, Ctrl}) of
+        {ok, GiveBack} ->
+            _ = distlink_controller:rebind(Ctrl, #{rate => 0}),
+            GiveBack();
+        Error -> Error
+    end.
+
+%% apart: what is begun is ended, even if who asked for it dies.
+apart(Fun) ->
+    {_, Mon} = spawn_monitor(fun() -> exit({done, Fun()}) end),
+    receive
+        {'DOWN', Mon, process, _, {done, Result}} -> Result;
+        {'DOWN', Mon, process, _, Reason} -> {error, Reason}
+    end.
+
+controller(Node) ->
+    case lists:keyfind(Node, 1, distlink:connections()) of
+        {_, Ctrl} -> {ok, Ctrl};
+        false -> {error, not_connected}
+    end.
+
+reserve1(Node, Options) ->
+    case controller(Node) of
+        {ok, Ctrl} ->
+            Switch = switch(Options),
+            case ask(Switch, {add_stream, #{spec => stream(Node, Options)}}) of
+                {ok, Answer} -> bind(Node, Ctrl, Switch, field(<<"stream">>, Answer), Options);
+                Error -> Error
+            end;
+        Error -> Error
+    end.
+
+bind(Node, Ctrl, Switch, Stream, Options) ->
+    Id = field(<<"id">>, Stream),
+    GiveBack = fun() ->
+                       Result = case ask(Switch, {remove_stream, #{stream => Id}}) of {ok, _} -> ok; E -> E end,
+                       distlink_server:event(released, #{}, #{node => Node, stream => Id, switch => Switch}),
+                       Result
+               end,
+    Priority = maps:get(priority, Options, field(<<"pcp">>, Stream)),
+    To = maps:merge(#{rate => maps:get(rate, Options), priority => Priority}, maps:with([bind], Options)),
+    case distlink_server:call({reserved, Ctrl, GiveBack}) of
+        ok ->
+            case distlink_controller:rebind(Ctrl, To) of
+                ok ->
+                    distlink_server:event(reserved, #{rate => maps:get(rate, Options)}, #{node => Node, stream => Id, switch => Switch}),
+                    {ok, Id};
+                Error -> _ = release1(Ctrl), Error
+            end;
+        Error -> _ = GiveBack(), Error
+    end.
+
+%% stream(Node, Options) -> the stream that is asked for: one frame of the
+%% longest kind as often as the rate needs it.
+stream(Node, #{rate := Rate} = Options) when is_integer(Rate), Rate > 0 ->
+    Frame = maps:get(frame, Options, 1500),
+    #{name => iolist_to_binary(io_lib:format("~s to ~s", [node(), Node])),
+      talker => maps:get(talker, Options, host(node())),
+      listener => maps:get(listener, Options, host(Node)),
+      max_frame_size => Frame, max_interval_frames => 1,
+      interval_ns => (Frame + ?OVERHEAD) * 8000000 div Rate,
+      max_latency_ns => maps:get(latency, Options, 0)};
+stream(_, _) -> exit({rate, "want kbit/s"}).
+
+host(Node) -> iolist_to_binary(lists:nthtail(1, lists:dropwhile(fun(C) -> C =/= $@ end, atom_to_list(Node)))).
+
+switch(#{switch := Switch}) -> Switch;
+switch(_) ->
+    case {init:get_argument(distlink_switch), [N || N <- nodes(connected), lists:prefix("tsnswitchd@", atom_to_list(N))]} of
+        {{ok, Given}, _} -> list_to_atom(hd(lists:last(Given)));
+        {_, [N | _]} -> N;
+        _ -> list_to_atom("tsnswitchd@" ++ binary_to_list(host(node())))
+    end.
+
+ask(Switch, Request) ->
+    try gen_server:call({tsnswitchd, Switch}, Request, ?CALL)
+    catch exit:{Reason, _} -> {error, {Switch, Reason}}
+    end.
+
+%% Zero is not said in an answer.
+field(Key, Map) -> maps:get(Key, Map, 0).
