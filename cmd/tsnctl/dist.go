@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/spf13/cobra"
 
@@ -27,7 +28,31 @@ func (a *app) dist() *cobra.Command {
 					t.row(l.Local, l.Peer, l.State, dur(l.RTT), l.Sent, l.Received, l.Retransmits, stream)
 				}
 				p.table(t)
+				queues(p, d)
 			})
 		}),
+	}
+}
+
+// queues are those of the nodes whose carrier has told.
+func queues(p *page, d *api.Dist) {
+	t := table{head: []string{"~LOCAL", "~PEER", ">RATE", ">QUEUED", ">FLIGHT", ">STREAMS", ">WAITING", ">FULL", "KEY"}}
+	for _, l := range d.Links {
+		c := l.Carrier
+		if c == nil {
+			continue
+		}
+		rate := "-"
+		if c.Rate > 0 {
+			rate = fmt.Sprintf("%dk", c.Rate)
+		}
+		t.row(l.Local, l.Peer, rate, c.Queued, c.InFlight, c.Streams, fmt.Sprintf("%d/%d/%d", c.Control, c.Configured, c.Bulk), c.Suspended, c.Security)
+	}
+	if len(t.rows) > 0 {
+		p.blank()
+		p.table(t)
+		p.blank()
+		p.line("queued and in flight in octets; waiting: streams of control/configured/bulk;")
+		p.line("full: times the VM was told to suspend senders")
 	}
 }

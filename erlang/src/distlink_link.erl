@@ -171,12 +171,16 @@ stats(#link{mtu = Mtu, congestion = G, rate = Rate} = L) ->
           blocked => L#link.n_blocked, starved => L#link.n_starved, moves => L#link.n_moves,
           black_holes => L#link.n_holes, rate => Rate,
           rtt_us => L#link.srtt, rttvar_us => L#link.rttvar,
+          waiting_control => waiting(L#link.control), waiting_configured => waiting(L#link.configured), waiting_bulk => waiting(L#link.bulk),
           queued => L#link.queued, in_flight => L#link.in_flight, streams => map_size(L#link.outs),
           security => case L#link.schedule of none -> none; _ -> psk end},
     case Mtu of
         undefined -> S;
         _ -> S#{datagram => distlink_mtu:size(Mtu), congestion_window => distlink_congestion:window(G)}
     end.
+
+%% waiting(Class) -> how many streams have something to send, lost segments apart
+waiting({_, Turn}) -> queue:len(Turn).
 
 %% ---- Datagrams in -------------------------------------------------------
 

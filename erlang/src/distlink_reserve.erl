@@ -13,7 +13,7 @@
 %%
 %%   rate              kbit/s on the wire; required
 %%   frame             octets of the longest frame's payload; default 1500
-%%   latency           ns, the most that is wanted; default: any
+%%   latency           ns, the most that is wanted; default 1 s
 %%   talker, listener  stations as tsnctl knows them; default: the hosts of the two nodes' names
 %%   priority          SO_PRIORITY of the datagrams; default: the stream's PCP
 %%   bind              device whose VLAN the stream has
@@ -54,11 +54,17 @@ controller(Node) ->
 reserve1(Node, Options) ->
     case controller(Node) of
         {ok, Ctrl} ->
-            Switch = switch(Options),
-            case ask(Switch, {add_stream, #{spec => stream(Node, Options)}}) of
-                {ok, Answer} -> bind(Node, Ctrl, Switch, field(<<"stream">>, Answer), Options);
-                Error -> Error
+            case distlink_server:call({is_reserved, Ctrl}) of
+                true -> {error, already_reserved};
+                false -> add(Node, Ctrl, Options)
             end;
+        Error -> Error
+    end.
+
+add(Node, Ctrl, Options) ->
+    Switch = switch(Options),
+    case ask(Switch, {add_stream, #{spec => stream(Node, Options)}}) of
+        {ok, Answer} -> bind(Node, Ctrl, Switch, field(<<"stream">>, Answer), Options);
         Error -> Error
     end.
 
@@ -71,7 +77,7 @@ bind(Node, Ctrl, Switch, Stream, Options) ->
                end,
     Priority = maps:get(priority, Options, field(<<"pcp">>, Stream)),
     To = maps:merge(#{rate => maps:get(rate, Options), priority => Priority}, maps:with([bind], Options)),
-    case distlink_server:call({reserved, Ctrl, GiveBack}) of
+    case distlink_server:call({reserved, Ctrl, Id, GiveBack}) of
         ok ->
             case distlink_controller:rebind(Ctrl, To) of
                 ok ->
@@ -91,7 +97,7 @@ stream(Node, #{rate := Rate} = Options) when is_integer(Rate), Rate > 0 ->
       listener => maps:get(listener, Options, host(Node)),
       max_frame_size => Frame, max_interval_frames => 1,
       interval_ns => (Frame + ?OVERHEAD) * 8000000 div Rate,
-      max_latency_ns => maps:get(latency, Options, 0)};
+      max_latency_ns => maps:get(latency, Options, 1000000000)};
 stream(_, _) -> exit({rate, "want kbit/s"}).
 
 host(Node) -> iolist_to_binary(lists:nthtail(1, lists:dropwhile(fun(C) -> C =/= $@ end, atom_to_list(Node)))).

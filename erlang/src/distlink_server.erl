@@ -2,7 +2,7 @@
 %% classes of processes, handlers of events, reserved streams. It runs beside
 %% net_kernel (distlink_dist:childspecs/0); connections go on without it.
 %%
-%%     gen_server:call({distlink, Node}, stats) -> {ok, [{Peer, Stats}]}
+%%     gen_server:call({distlink, Node}, stats) -> {ok, [{Peer, Stats}]}, with the stream if one is reserved
 %%
 %% is for other nodes, a tsnswitchd among them.
 -module(distlink_server).
@@ -15,7 +15,7 @@
 -define(MOST, 10000).      % processes and names with a class, and handlers
 
 %% pids: Pid => {Class, Monitor}; names: Name => {Class, Pid | undefined};
-%% up: Controller => {Node, Monitor}; streams: Controller => fun() that gives it back.
+%% up: Controller => {Node, Monitor}; streams: Controller => {Id, fun() that gives it back}.
 -record(s, {pids = #{}, names = #{}, told = #{}, up = #{}, streams = #{}, handlers = #{}, timer}).
 
 start_link() -> gen_server:start_link({local, distlink}, ?MODULE, [], []).
@@ -40,9 +40,13 @@ event(Name, Measurements, Metadata) -> gen_server:cast(distlink, {event, Name, M
 init([]) ->
     {ok, lists:foldl(fun({Node, Ctrl}, S) -> watch(Node, Ctrl, S) end, #s{}, distlink:connections())}.
 
-handle_call(stats, From, S) ->
+handle_call(stats, From, #s{streams = Streams} = S) ->
     %% A controller may be busy: nobody else waits for it here.
-    _ = spawn(fun() -> gen_server:reply(From, {ok, distlink:info()}) end),
+    _ = spawn(fun() ->
+                      Reserved = fun(Ctrl) -> case Streams of #{Ctrl := {Id, _}} -> #{stream => Id}; _ -> #{} end end,
+                      gen_server:reply(From, {ok, [{Node, maps:merge(Stats, Reserved(Ctrl))} || {Node, Ctrl} <- distlink:connections(),
+                                                                                          {ok, Stats} <- [distlink_controller:stats(Ctrl)]]})
+              end),
     {noreply, S};
 handle_call({class, Who, Class}, _, S) ->
     case lists:member(Class, [bulk, configured, control]) of
@@ -60,15 +64,16 @@ handle_call({attach, Id, Events, Fun, Config}, _, #s{handlers = Hs} = S) ->
 handle_call({detach, Id}, _, #s{handlers = Hs} = S) when is_map_key(Id, Hs) ->
     {reply, ok, S#s{handlers = maps:remove(Id, Hs)}};
 handle_call({detach, _}, _, S) -> {reply, {error, not_found}, S};
-handle_call({reserved, Ctrl, GiveBack}, _, #s{up = Up, streams = Streams} = S) ->
+handle_call({reserved, Ctrl, Id, GiveBack}, _, #s{up = Up, streams = Streams} = S) ->
     case Up of
-        #{Ctrl := _} when not is_map_key(Ctrl, Streams) -> {reply, ok, S#s{streams = Streams#{Ctrl => GiveBack}}};
+        #{Ctrl := _} when not is_map_key(Ctrl, Streams) -> {reply, ok, S#s{streams = Streams#{Ctrl => {Id, GiveBack}}}};
         #{Ctrl := _} -> {reply, {error, already_reserved}, S};
         _ -> {reply, {error, not_connected}, S}
     end;
+handle_call({is_reserved, Ctrl}, _, #s{streams = Streams} = S) -> {reply, is_map_key(Ctrl, Streams), S};
 handle_call({release, Ctrl}, _, #s{streams = Streams} = S) ->
     case maps:take(Ctrl, Streams) of
-        {GiveBack, Streams1} -> {reply, {ok, GiveBack}, S#s{streams = Streams1}};
+        {{_, GiveBack}, Streams1} -> {reply, {ok, GiveBack}, S#s{streams = Streams1}};
         error -> {reply, {error, not_reserved}, S}
     end;
 handle_call(_, _, S) -> {reply, {error, badarg}, S}.
@@ -99,7 +104,7 @@ watch(Node, Ctrl, #s{up = Up, told = Told} = S) ->
 down(Node, Ctrl, Reason, #s{up = Up, streams = Streams} = S0) ->
     S1 = S0#s{up = maps:remove(Ctrl, Up), streams = maps:remove(Ctrl, Streams)},
     case Streams of
-        #{Ctrl := GiveBack} -> _ = spawn(GiveBack), ok; % it asks another node
+        #{Ctrl := {_, GiveBack}} -> _ = spawn(GiveBack), ok; % it asks another node
         _ -> ok
     end,
     S2 = case Reason of

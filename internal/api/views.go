@@ -206,6 +206,22 @@ type DistLink struct {
 	Sent        uint64 `json:"sentMessages"`
 	Received    uint64 `json:"receivedMessages"`
 	Retransmits uint64 `json:"retransmits"`
+	// Carrier is what the carrier says of itself; nil where it does not.
+	Carrier *DistCarrier `json:"carrier,omitempty"`
+}
+
+// DistCarrier is the queues of one end of a distlink connection.
+type DistCarrier struct {
+	Rate      uint64 `json:"rateKbps"` // 0: congestion control
+	Queued    uint64 `json:"queuedOctets"`
+	InFlight  uint64 `json:"inFlightOctets"`
+	Streams   uint64 `json:"streams"` // senders with a stream of their own
+	Suspended uint64 `json:"suspended"`
+	Security  string `json:"security"`
+	// Streams of each class that wait to send.
+	Control    uint64 `json:"waitingControl"`
+	Configured uint64 `json:"waitingConfigured"`
+	Bulk       uint64 `json:"waitingBulk"`
 }
 
 // Neighbour is an IS-IS adjacency.

@@ -13,18 +13,26 @@ import (
 	"tsnswitch"
 	"tsnswitch/internal/api"
 	"tsnswitch/internal/config"
+	"tsnswitch/internal/erlnode"
 )
 
 // epmdAddr is where Erlang's port mapper answers on every node.
 const epmdAddr = "127.0.0.1:4369"
 
-// Dist implements api.Switch: the connections of the daemon's own Erlang node;
-// at an end station, the Erlang nodes that are registered on this machine and the
-// streams that carry their traffic. The carrier of those runs inside the
-// Erlang node, so its round-trip times and retransmissions are asked for
-// there (distlink:stats/1); they are not known here.
+// Dist implements api.Switch: the connections of the daemon's own Erlang node,
+// and those of the nodes at their other end, which are asked for them; at an end
+// station, the Erlang nodes besides that are registered on this machine and the
+// streams that carry their traffic.
 func (d *Daemon) Dist(ctx context.Context) (*api.Dist, error) {
 	out := &api.Dist{Node: d.cfg.Name, Links: d.ownLinks()}
+	told := map[string]bool{}
+	if node := d.erlang.Load(); node != nil {
+		for _, l := range erlnode.Carriers(ctx, node) {
+			name, _, _ := strings.Cut(l.Local, "@")
+			told[name] = true
+			out.Links = append(out.Links, l)
+		}
+	}
 	if d.cfg.Role != config.RoleEndStation {
 		return out, nil
 	}
@@ -38,6 +46,9 @@ func (d *Daemon) Dist(ctx context.Context) (*api.Dist, error) {
 	}
 	stations := d.stationNames(ctx)
 	for _, name := range names {
+		if told[name] {
+			continue
+		}
 		l := api.DistLink{Local: name, State: "registered"}
 		for _, s := range streams {
 			if s.Stream.Talker == d.cfg.SystemID {

@@ -252,6 +252,46 @@ func TestErlangShell(t *testing.T) {
 	b.Expect("done", patience)
 }
 
+// A BEAM node reserves a stream for a connection and gives it back: at release,
+// and when the other node goes. The daemon asks the node for its connections.
+func TestReserve(t *testing.T) {
+	beamtest.Code(t) // skips without Erlang
+	n := serve(t, "tsnswitchd@127.0.0.9", true)
+	port := beamtest.Port(t, "127.0.0.2", "127.0.0.3", "127.0.0.9")
+	l, err := udplink.Listen(t.Context(), net.JoinHostPort("127.0.0.9", strconv.Itoa(port)), udplink.Config{Insecure: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	go func() { _ = n.Serve(t.Context(), hidden.AcceptLinks(l)) }()
+	c := beamtest.Start(t, "distlink", "c@127.0.0.3", port, "receive after infinity -> ok end", "-distlink_ip", "127.0.0.3")
+	b := beamtest.Start(t, "distlink", "b@127.0.0.2", port,
+		`C = 'c@127.0.0.3', Me = self(), S = {tsnswitchd, 'tsnswitchd@127.0.0.9'}, O = #{rate => 20000, talker => "A", listener => "B", switch => 'tsnswitchd@127.0.0.9'},
+		Streams = fun() -> {ok, L} = gen_server:call(S, list_streams), length(maps:get(<<"streams">>, L, [])) end,
+		distlink:attach(x, [[distlink, reserved], [distlink, released]], fun([_, E], _, #{node := N}, _) -> Me ! {E, N} end, x),
+		{error, not_connected} = distlink:reserve(C, O), pong = net_adm:ping(C), 0 = Streams(),
+		{error, {rate, _}} = distlink:reserve(C, #{}), {error, {'tsnswitchd@nowhere', _}} = distlink:reserve(C, O#{switch => 'tsnswitchd@nowhere'}),
+		{ok, Id} = distlink:reserve(C, O), receive {reserved, C} -> 1 = Streams() end, {error, already_reserved} = distlink:reserve(C, O),
+		#{rate := 20000} = distlink:info(C), pong = net_adm:ping(C), ok = distlink:release(C), receive {released, C} -> 0 = Streams() end, #{rate := 0} = distlink:info(C),
+		{error, not_reserved} = distlink:release(C), {ok, Id} = distlink:reserve(C, maps:remove(switch, O)), receive {reserved, C} -> 1 = Streams() end,
+		(fun W() -> case distlink:info(C) of #{rtt_us := 0} -> pong = net_adm:ping(C), W(); _ -> ok end end)(), io:format("reserved ~s~n", [Id]),
+		receive {released, C} -> 0 = Streams() end, io:format("given back~n"), receive after infinity -> ok end`,
+		"-distlink_ip", "127.0.0.2", "-distlink_switch", "tsnswitchd@127.0.0.9")
+	id := strings.TrimPrefix(b.Expect("reserved", patience), "reserved ")
+	links := Carriers(within(t), n)
+	found := map[string]api.DistLink{}
+	for _, l := range links {
+		found[l.Local+" "+l.Peer] = l
+	}
+	for key, stream := range map[string]string{"b@127.0.0.2 c@127.0.0.3": id, "b@127.0.0.2 tsnswitchd@127.0.0.9": ""} {
+		if l := found[key]; l.StreamID != stream || l.Carrier == nil || l.RTT == 0 || l.Sent == 0 || l.Carrier.Security != "none" || (stream != "") != (l.Carrier.Rate == 20000) {
+			t.Errorf("%s: %+v %+v", key, l, l.Carrier)
+		}
+	}
+	c.Kill()
+	b.Expect("given back", patience)
+}
+
 // Any term is a request or an error, never a panic.
 func FuzzMessage(f *testing.F) {
 	for _, t := range []erldist.Term{newStream, erldist.Map{{Key: atom("node"), Value: atom("x")}}, int64(1)} {

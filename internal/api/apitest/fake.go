@@ -111,7 +111,8 @@ func (f *Fake) KernelText(context.Context) (*api.KernelText, error) {
 
 func (f *Fake) Dist(context.Context) (*api.Dist, error) {
 	return &api.Dist{Node: f.Name, Links: []api.DistLink{
-		{Local: "a@hostA", Peer: "b@hostB", State: "up", StreamID: "02-00-00-00-01-01:0001", RTT: 420_000, Sent: 1201, Received: 1199, Retransmits: 2},
+		{Local: "a@hostA", Peer: "b@hostB", State: "up", StreamID: "02-00-00-00-01-01:0001", RTT: 420_000, Sent: 1201, Received: 1199, Retransmits: 2, Carrier: &api.DistCarrier{Rate: 20_000, Queued: 8_388_608, InFlight: 14_720, Streams: 12, Suspended: 1, Security: "psk", Control: 1, Bulk: 3}},
+		{Local: "tsnswitchd@10.20.0.1", Peer: "a@hostA", State: "distlink", RTT: 310_000, Sent: 12, Received: 14},
 	}}, f.did("Dist")
 }
 
