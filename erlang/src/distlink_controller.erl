@@ -11,6 +11,7 @@
 -define(PULL, 128).   % VM packets taken before datagrams are looked at again
 -define(DRAIN, 64).   % datagrams taken before the VM is looked at again
 -define(EVENTS, 1000000). % microseconds between two events of a kind
+-define(REFUSED, 2).
 -define(UDP_SEGMENT, 103).
 -define(TRAIN, 64).   % datagrams that the kernel cuts from one send, and their octets
 -define(TRAIN_OCTETS, 64000).
@@ -92,7 +93,10 @@ connecting(C, Parent) ->
         open ->
             Parent ! {self(), up},
             loop(C#c{phase = handshake});
-        connecting -> connecting(step(C), Parent)
+        connecting ->
+            %% An ICMP error is a hint; it is enough where there is another way.
+            _ = C#c.refused >= ?REFUSED andalso distlink_tcp:wanted() andalso exit(refused),
+            connecting(step(C), Parent)
     end.
 
 init_server(Id, Peer, ListenPort, {Params, Init, Early}, SetupMs, Acceptor) ->

@@ -10,9 +10,11 @@
 -include_lib("kernel/include/dist_util.hrl").
 
 -define(DFLAG_SEND_SENDER, 16#80000).
+-define(ALONE, 2000). % ms that distlink has before TCP is tried
 -define(TOKEN_LIFETIME, 10000000). % microseconds
 
--record(listen, {socket, port}).
+-record(listen, {socket, port, tcp = none}).
+-define(TRIES, 20). % ports whose number TCP has taken
 
 select(Node) ->
     case string:split(atom_to_list(Node), "@") of
@@ -45,15 +47,32 @@ listen1(Name, Host) ->
     _ = distlink_config:keys(), % what is wrong with them is better said now
     Epmd = net_kernel:epmd_module(),
     {First, Last} = ports(Epmd, Name, Host),
+    case both(First, Last, ?TRIES) of
+        {ok, #listen{port = Port} = Listen, Ip} ->
+            case Epmd:register_node(Name, Port, inet) of
+                {ok, Creation} -> {ok, {Listen, net_address({Ip, Port}, Host), Creation}};
+                Error ->
+                    close(Listen),
+                    Error
+            end;
+        Error -> Error
+    end.
+
+%% both(First, Last, Tries) -> {ok, Listen, Ip} | {error, Reason}: UDP, and TCP
+%% at the same number if it is wanted.
+both(First, Last, Tries) ->
     case open(First, Last) of
         {ok, Socket} ->
             {ok, #{port := Port, addr := Ip}} = socket:sockname(Socket),
-            case Epmd:register_node(Name, Port, inet) of
-                {ok, Creation} ->
-                    {ok, {#listen{socket = Socket, port = Port}, net_address({Ip, Port}, Host), Creation}};
+            case distlink_tcp:listen(Port) of
+                {ok, Tcp} -> {ok, #listen{socket = Socket, port = Port, tcp = Tcp}, Ip};
                 Error ->
                     _ = socket:close(Socket),
-                    Error
+                    case Error of
+                        {error, eaddrinuse} when First =:= 0, Tries > 1 -> both(0, 0, Tries - 1);
+                        {error, eaddrinuse} when First > 0, Port < Last -> both(Port + 1, Last, Tries);
+                        _ -> Error
+                    end
             end;
         Error -> Error
     end.
@@ -94,11 +113,14 @@ address() ->
     {ok, Host} = inet:gethostname(),
     net_address(undefined, Host).
 
-close(#listen{socket = Socket}) -> socket:close(Socket).
+close(#listen{socket = Socket, tcp = Tcp}) ->
+    _ = distlink_tcp:close(Tcp),
+    socket:close(Socket).
 
 %% ---- The door: the listening socket, stateless until a token comes back ----
 
-accept(#listen{socket = Socket} = Listen) ->
+accept(#listen{socket = Socket, tcp = Tcp} = Listen) ->
+    ok = distlink_tcp:accept(Tcp),
     Pid = spawn_opt(?MODULE, accept_init, [self(), Listen], [link, {priority, max}]),
     _ = socket:setopt(Socket, {otp, controlling_process}, Pid),
     Pid ! {self(), go},
@@ -217,7 +239,7 @@ do_accept(Kernel, Acceptor, Ctrl, MyNode, {Allowed, SetupTime}) ->
         {Acceptor, controller} ->
             Timer = dist_util:start_timer(SetupTime),
             dist_util:handshake_other_started(
-              (hs_data(Ctrl))#hs_data{kernel_pid = Kernel, this_node = MyNode, timer = Timer, allowed = Allowed})
+              (data(Ctrl))#hs_data{kernel_pid = Kernel, this_node = MyNode, timer = Timer, allowed = Allowed})
     end.
 
 setup(Node, Type, MyNode, LongOrShortNames, SetupTime) ->
@@ -229,14 +251,27 @@ do_setup(Kernel, Node, Type, MyNode, LongOrShortNames, SetupTime) ->
     {Name, Host} = split(Node, LongOrShortNames),
     {Ip, Port, Version} = find(Node, Name, Host),
     dist_util:reset_timer(Timer),
-    case distlink_controller:connect(Ip, Port, min(SetupTime, 7000)) of
+    case connect(Ip, Port, min(SetupTime, 7000)) of
         {ok, Ctrl} ->
-            ok = distlink_controller:supervisor(Ctrl, self()),
+            dist_util:reset_timer(Timer),
             dist_util:handshake_we_started(
-              (hs_data(Ctrl))#hs_data{kernel_pid = Kernel, other_node = Node, this_node = MyNode, timer = Timer,
-                                      other_version = Version, request_type = Type});
+              (data(Ctrl))#hs_data{kernel_pid = Kernel, other_node = Node, this_node = MyNode, timer = Timer,
+                                   other_version = Version, request_type = Type});
         {error, Reason} ->
             ?shutdown2(Node, {distlink_connect, Reason})
+    end.
+
+%% connect(Ip, Port, Timeout) -> {ok, Controller or TCP socket} | {error, Reason}
+connect(Ip, Port, Timeout) ->
+    Tcp = distlink_tcp:wanted(),
+    Wait = case Tcp of true -> min(Timeout, ?ALONE); false -> Timeout end,
+    case distlink_controller:connect(Ip, Port, Wait) of
+        {ok, Ctrl} ->
+            ok = distlink_controller:supervisor(Ctrl, self()),
+            {ok, Ctrl};
+        {error, Reason} when Tcp, Reason =:= setup_timeout; Tcp, Reason =:= refused ->
+            distlink_tcp:connect(Ip, Port, Timeout);
+        Error -> Error
     end.
 
 find(Node, Name, Host) ->
@@ -273,6 +308,9 @@ split(Node, LongOrShortNames) ->
 illegal(Node, Why) ->
     error_logger:error_msg("** distlink: node name ~p ~s **~n", [Node, Why]),
     ?shutdown(Node).
+
+data(Ctrl) when is_pid(Ctrl) -> hs_data(Ctrl);
+data(Socket) -> distlink_tcp:hs_data(Socket).
 
 hs_data(Ctrl) ->
     #hs_data{socket = Ctrl,
