@@ -24,8 +24,12 @@ func TestRollingMigration(t *testing.T) {
 		"new":  {"distlink", func(ip string) []string { return []string{"-distlink_ip", ip} }},
 	}
 	for _, c := range []struct{ from, to, protocol string }{
-		{"stock", "both", "tcp"}, {"both", "stock", "tcp"}, {"both", "both", "distlink"},
-		{"both", "new", "distlink"}, {"new", "both", "distlink"}, {"new", "stock", ""},
+		{"stock", "both", "tcp"},
+		{"both", "stock", "tcp"},
+		{"both", "both", "distlink"},
+		{"both", "new", "distlink"},
+		{"new", "both", "distlink"},
+		{"new", "stock", ""},
 	} {
 		t.Run(c.from+"_to_"+c.to, func(t *testing.T) {
 			port := beamtest.Port(t, addrA, addrC)

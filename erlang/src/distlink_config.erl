@@ -12,10 +12,12 @@
 %%     -distlink_datagram OCTETS  longest datagram; default 1472
 %%     -distlink_window OCTETS    credit for the peer; default: from the receive buffer
 %%     -distlink_budget OCTETS    taken out of the VM before senders are suspended; default 167772160
+%%     -distlink_nodes NODE=ADDRESS[:PORT] ...   where nodes are, before any other way to find them
+%%     -distlink_port N           port to listen on
 %%     -distlink_floor US         least 4 * rttvar in the probe time-out; default 1000
 -module(distlink_config).
 
--export([read/0, ip/0, keys/0, open/2, open/3, link_config/2, rate/1, random/1, id/0]).
+-export([read/0, nodes/0, port/0, ip/0, keys/0, open/2, open/3, link_config/2, rate/1, random/1, id/0]).
 
 -record(config, {ip, priority, bind, rate, keepalive, datagram, window, budget, floor}).
 
@@ -29,6 +31,41 @@ read() ->
             window = int(distlink_window, 4096, 1 bsl 31, undefined),
             budget = int(distlink_budget, 65536, 1 bsl 40, 160 bsl 20),
             floor = int(distlink_floor, 100, 1000000, 1000)}.
+
+%% nodes() -> #{Node :: string() => {Host, Port | default}}: kernel's
+%% distlink_nodes, [{Node, Host} | {Node, Host, Port}], and -distlink_nodes, which
+%% may be there several times. Host is a name or an address.
+nodes() ->
+    Env = [env_node(E) || E <- application:get_env(kernel, distlink_nodes, [])],
+    case init:get_argument(distlink_nodes) of
+        {ok, Values} -> maps:from_list(Env ++ [arg_node(V) || V <- lists:append(Values)]);
+        error -> maps:from_list(Env)
+    end.
+
+env_node({Node, Host}) when is_atom(Node) -> {atom_to_list(Node), {Host, default}};
+env_node({Node, Host, Port}) when is_atom(Node), is_integer(Port), Port > 0, Port < 65536 -> {atom_to_list(Node), {Host, Port}};
+env_node(E) -> bad_node(E).
+
+arg_node(Text) ->
+    case string:split(Text, "=") of
+        [Node, Where] when Node =/= "", Where =/= "" ->
+            case string:split(Where, ":") of
+                [Host] -> {Node, {Host, default}};
+                [Host, Port] ->
+                    try list_to_integer(Port) of
+                        N when N > 0, N < 65536, Host =/= "" -> {Node, {Host, N}};
+                        _ -> bad_node(Text)
+                    catch error:badarg -> bad_node(Text)
+                    end
+            end;
+        _ -> bad_node(Text)
+    end.
+
+-spec bad_node(string()) -> no_return().
+bad_node(Text) -> erlang:error({distlink_nodes, Text, "want NODE=ADDRESS or NODE=ADDRESS:PORT"}).
+
+%% port() -> the port of -distlink_port, or undefined
+port() -> int(distlink_port, 1, 65535, undefined).
 
 arg(Name) ->
     case init:get_argument(Name) of

@@ -11,14 +11,17 @@
 
 -define(DFLAG_SEND_SENDER, 16#80000).
 -define(ALONE, 2000). % ms that distlink has before TCP is tried
+-define(VERSION, 6). % of the distribution's handshake
 -define(TOKEN_LIFETIME, 10000000). % microseconds
 
 -record(listen, {socket, port, tcp = none}).
 -define(TRIES, 20). % ports whose number TCP has taken
 
 select(Node) ->
-    case string:split(atom_to_list(Node), "@") of
-        [_, Host] -> element(1, inet:getaddr(Host, inet)) =:= ok;
+    Key = atom_to_list(Node),
+    case {string:split(Key, "@"), distlink_config:nodes()} of
+        {[_, _], #{Key := _}} -> true;
+        {[_, Host], _} -> element(1, inet:getaddr(Host, inet)) =:= ok;
         _ -> false
     end.
 
@@ -44,18 +47,28 @@ listen(Name, Host) ->
     end.
 
 listen1(Name, Host) ->
-    _ = distlink_config:keys(), % what is wrong with them is better said now
+    _ = {distlink_config:keys(), distlink_config:nodes()}, % what is wrong with them is better said now
     Epmd = net_kernel:epmd_module(),
     {First, Last} = ports(Epmd, Name, Host),
     case both(First, Last, ?TRIES) of
         {ok, #listen{port = Port} = Listen, Ip} ->
-            case Epmd:register_node(Name, Port, inet) of
+            case register_node(Epmd, Name, Port) of
                 {ok, Creation} -> {ok, {Listen, net_address({Ip, Port}, Host), Creation}};
                 Error ->
                     close(Listen),
                     Error
             end;
         Error -> Error
+    end.
+
+%% register_node: where everybody is found without it, a port mapper that is not
+%% there is no reason not to start. The creation is any but those of old nodes.
+register_node(Epmd, Name, Port) ->
+    case {Epmd:register_node(Name, Port, inet), distlink_config:port()} of
+        {{error, econnrefused}, Fixed} when is_integer(Fixed) ->
+            <<Creation:32>> = distlink_config:random(4),
+            {ok, Creation bor 4};
+        {Answer, _} -> Answer
     end.
 
 %% both(First, Last, Tries) -> {ok, Listen, Ip} | {error, Reason}: UDP, and TCP
@@ -78,6 +91,12 @@ both(First, Last, Tries) ->
     end.
 
 ports(Epmd, Name, Host) ->
+    case distlink_config:port() of
+        undefined -> epmd_ports(Epmd, Name, Host);
+        Port -> {Port, Port}
+    end.
+
+epmd_ports(Epmd, Name, Host) ->
     Fixed = case erlang:function_exported(Epmd, listen_port_please, 2) of
                 true -> Epmd:listen_port_please(Name, Host);
                 false -> {ok, 0}
@@ -274,16 +293,30 @@ connect(Ip, Port, Timeout) ->
         Error -> Error
     end.
 
+%% find(Node, Name, Host) -> {Ip, Port, Version}: the map, and for what it does
+%% not say the port mapper, or DNS and the one port of all nodes.
 find(Node, Name, Host) ->
-    Epmd = net_kernel:epmd_module(),
-    case address(Epmd, Name, Host) of
-        {ok, Ip, Port, Version} -> {Ip, Port, Version};
-        {ok, Ip} ->
-            case Epmd:port_please(Name, Ip) of
-                {port, Port, Version} -> {Ip, Port, Version};
-                Error -> ?shutdown2(Node, {distlink_port, Error})
+    Key = atom_to_list(Node),
+    case distlink_config:nodes() of
+        #{Key := {Where, Port}} ->
+            case {inet:getaddr(Where, inet), Port} of
+                {{ok, Ip}, default} -> port(net_kernel:epmd_module(), Node, Name, Ip);
+                {{ok, Ip}, _} -> {Ip, Port, ?VERSION};
+                {Error, _} -> ?shutdown2(Node, {distlink_address, Where, Error})
             end;
-        Error -> ?shutdown2(Node, {distlink_address, Error})
+        _ ->
+            Epmd = net_kernel:epmd_module(),
+            case address(Epmd, Name, Host) of
+                {ok, Ip, Port, Version} -> {Ip, Port, Version};
+                {ok, Ip} -> port(Epmd, Node, Name, Ip);
+                Error -> ?shutdown2(Node, {distlink_address, Error})
+            end
+    end.
+
+port(Epmd, Node, Name, Ip) ->
+    case Epmd:port_please(Name, Ip) of
+        {port, Port, Version} -> {Ip, Port, Version};
+        Error -> ?shutdown2(Node, {distlink_port, Error})
     end.
 
 address(Epmd, Name, Host) ->
