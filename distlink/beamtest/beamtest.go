@@ -43,9 +43,13 @@ func Code(t testing.TB) string {
 		if compiled.dir, compiled.err = os.MkdirTemp("", "distlink-ebin"); compiled.err != nil {
 			return
 		}
-		out, err := exec.Command("erlc", append(append([]string{"-Wall", "-Werror", "-o", compiled.dir}, src...), test...)...).CombinedOutput()
-		if err != nil {
-			compiled.err = fmt.Errorf("erlc: %w\n%s", err, out)
+		behaviour := filepath.Join(root, "src", "gen_dist.erl") // others are checked against it
+		for _, files := range [][]string{{behaviour}, append(slices.DeleteFunc(src, func(f string) bool { return f == behaviour }), test...)} {
+			out, err := exec.Command("erlc", append([]string{"-Wall", "-Werror", "-pa", compiled.dir, "-o", compiled.dir}, files...)...).CombinedOutput()
+			if err != nil {
+				compiled.err = fmt.Errorf("erlc: %w\n%s", err, out)
+				return
+			}
 		}
 	})
 	if compiled.err != nil {

@@ -1,15 +1,13 @@
 %% The carrier: erl -proto_dist distlink. Callbacks of net_kernel (OTP 25).
 %% Nothing here may print through io: `user' does not run when listen is called.
 -module(distlink_dist).
+-behaviour(gen_dist).
 
 -export([listen/1, listen/2, accept/1, accept_connection/5, setup/5, close/1, select/1, address/0,
          is_node_name/1, setopts/2, getopts/2, childspecs/0]).
--export([accept_init/2, do_accept/5, do_setup/6]).
+-export([acceptor/2, connect/4, supervisor/2, send/2, recv/3, output/3, tick/1, address/2, hs_data/1]).
 
 -include_lib("kernel/include/net_address.hrl").
--include_lib("kernel/include/dist_util.hrl").
-
--define(DFLAG_SEND_SENDER, 16#80000).
 -define(ALONE, 2000). % ms that distlink has before TCP is tried
 -define(VERSION, 6). % of the distribution's handshake
 -define(TOKEN_LIFETIME, 10000000). % microseconds
@@ -140,12 +138,12 @@ close(#listen{socket = Socket, tcp = Tcp}) ->
 
 accept(#listen{socket = Socket, tcp = Tcp} = Listen) ->
     ok = distlink_tcp:accept(Tcp),
-    Pid = spawn_opt(?MODULE, accept_init, [self(), Listen], [link, {priority, max}]),
+    Pid = spawn_opt(?MODULE, acceptor, [self(), Listen], [link, {priority, max}]),
     _ = socket:setopt(Socket, {otp, controlling_process}, Pid),
     Pid ! {self(), go},
     Pid.
 
-accept_init(Kernel, Listen) ->
+acceptor(Kernel, Listen) ->
     receive {Kernel, go} -> ok end,
     accept_loop(Kernel, Listen, distlink_config:random(32), #{}).
 
@@ -223,13 +221,7 @@ init(Kernel, Listen, Secret, From, {#{id := Id} = Params, Token, Binder, Init}, 
 accepted(Kernel, #listen{port = Port}, From, {#{id := Rid}, _, _} = Init, Known) ->
     Id = distlink_config:id(),
     {Ctrl, Mon} = distlink_controller:accept(Id, From, Port, Init, 7000),
-    Kernel ! {accept, self(), Ctrl, inet, distlink},
-    receive
-        {Kernel, controller, Pid} ->
-            _ = distlink_controller:supervisor(Ctrl, Pid),
-            Pid ! {self(), controller};
-        {Kernel, unsupported_protocol} -> exit(unsupported_protocol)
-    end,
+    ok = gen_dist:accepted(Kernel, Ctrl, {distlink, fun(Pid) -> supervisor(Ctrl, Pid) end}),
     Known#{{From, Rid} => Ctrl, Id => Ctrl, Mon => [{From, Rid}, Id]}.
 
 token(Secret, {{A, B, C, D}, Port}, Id, At) ->
@@ -250,35 +242,29 @@ hmac(Secret, M) ->
 %% ---- Connections ----------------------------------------------------------
 
 accept_connection(Acceptor, Ctrl, MyNode, Allowed, SetupTime) ->
-    spawn_opt(?MODULE, do_accept, [self(), Acceptor, Ctrl, MyNode, {Allowed, SetupTime}],
-              dist_util:net_ticker_spawn_options()).
-
-do_accept(Kernel, Acceptor, Ctrl, MyNode, {Allowed, SetupTime}) ->
-    receive
-        {Acceptor, controller} ->
-            Timer = dist_util:start_timer(SetupTime),
-            dist_util:handshake_other_started(
-              (data(Ctrl))#hs_data{kernel_pid = Kernel, this_node = MyNode, timer = Timer, allowed = Allowed})
-    end.
+    gen_dist:accept_connection(?MODULE, Acceptor, Ctrl, MyNode, {Allowed, SetupTime}).
 
 setup(Node, Type, MyNode, LongOrShortNames, SetupTime) ->
-    spawn_opt(?MODULE, do_setup, [self(), Node, Type, MyNode, LongOrShortNames, SetupTime],
-              dist_util:net_ticker_spawn_options()).
+    gen_dist:setup(?MODULE, Node, Type, MyNode, {LongOrShortNames, SetupTime}).
 
-do_setup(Kernel, Node, Type, MyNode, LongOrShortNames, SetupTime) ->
-    Timer = dist_util:start_timer(SetupTime),
-    {Name, Host} = split(Node, LongOrShortNames),
-    {Ip, Port, Version} = find(Node, Name, Host),
-    dist_util:reset_timer(Timer),
-    case connect(Ip, Port, min(SetupTime, 7000)) of
-        {ok, Ctrl} ->
-            dist_util:reset_timer(Timer),
-            dist_util:handshake_we_started(
-              (data(Ctrl))#hs_data{kernel_pid = Kernel, other_node = Node, this_node = MyNode, timer = Timer,
-                                   other_version = Version, request_type = Type});
-        {error, Reason} ->
-            ?shutdown2(Node, {distlink_connect, Reason})
+connect(Node, Name, Host, Timeout) ->
+    case find(Node, Name, Host) of
+        {ok, Ip, Port, Version} ->
+            case connect(Ip, Port, Timeout) of
+                {ok, Ctrl} -> {ok, Ctrl, Version};
+                {error, Reason} -> {error, {distlink_connect, Reason}}
+            end;
+        Error -> Error
     end.
+
+supervisor(Ctrl, Pid) -> distlink_controller:supervisor(Ctrl, Pid).
+send(Ctrl, Data) -> distlink_controller:send(Ctrl, Data).
+recv(Ctrl, Length, Timeout) -> distlink_controller:recv(Ctrl, Length, Timeout).
+output(Ctrl, Node, Handle) -> distlink_controller:handshake_complete(Ctrl, Node, Handle).
+tick(Ctrl) -> distlink_controller:tick(Ctrl).
+
+hs_data(Ctrl) when is_pid(Ctrl) -> undefined;
+hs_data(Socket) -> distlink_tcp:hs_data(Socket).
 
 %% connect(Ip, Port, Timeout) -> {ok, Controller or TCP socket} | {error, Reason}
 connect(Ip, Port, Timeout) ->
@@ -293,30 +279,31 @@ connect(Ip, Port, Timeout) ->
         Error -> Error
     end.
 
-%% find(Node, Name, Host) -> {Ip, Port, Version}: the map, and for what it does
-%% not say the port mapper, or DNS and the one port of all nodes.
+%% find(Node, Name, Host) -> {ok, Ip, Port, Version} | {error, Reason}: the map,
+%% and for what it does not say the port mapper, or DNS and the one port of all
+%% nodes.
 find(Node, Name, Host) ->
     Key = atom_to_list(Node),
     case distlink_config:nodes() of
         #{Key := {Where, Port}} ->
             case {inet:getaddr(Where, inet), Port} of
-                {{ok, Ip}, default} -> port(net_kernel:epmd_module(), Node, Name, Ip);
-                {{ok, Ip}, _} -> {Ip, Port, ?VERSION};
-                {Error, _} -> ?shutdown2(Node, {distlink_address, Where, Error})
+                {{ok, Ip}, default} -> port(net_kernel:epmd_module(), Name, Ip);
+                {{ok, Ip}, _} -> {ok, Ip, Port, ?VERSION};
+                {{error, Reason}, _} -> {error, {distlink_address, Where, Reason}}
             end;
         _ ->
             Epmd = net_kernel:epmd_module(),
             case address(Epmd, Name, Host) of
-                {ok, Ip, Port, Version} -> {Ip, Port, Version};
-                {ok, Ip} -> port(Epmd, Node, Name, Ip);
-                Error -> ?shutdown2(Node, {distlink_address, Error})
+                {ok, _, _, _} = Found -> Found;
+                {ok, Ip} -> port(Epmd, Name, Ip);
+                Error -> {error, {distlink_address, Error}}
             end
     end.
 
-port(Epmd, Node, Name, Ip) ->
+port(Epmd, Name, Ip) ->
     case Epmd:port_please(Name, Ip) of
-        {port, Port, Version} -> {Ip, Port, Version};
-        Error -> ?shutdown2(Node, {distlink_port, Error})
+        {port, Port, Version} -> {ok, Ip, Port, Version};
+        Error -> {error, {distlink_port, Error}}
     end.
 
 address(Epmd, Name, Host) ->
@@ -325,44 +312,7 @@ address(Epmd, Name, Host) ->
         false -> inet:getaddr(Host, inet)
     end.
 
-split(Node, LongOrShortNames) ->
-    case string:split(atom_to_list(Node), "@") of
-        [Name, Host] ->
-            Dotted = lists:member($., Host),
-            Ip = inet:parse_ipv4strict_address(Host),
-            if
-                LongOrShortNames =:= longnames, not Dotted, element(1, Ip) =/= ok -> illegal(Node, "needs a long host name");
-                LongOrShortNames =:= shortnames, Dotted -> illegal(Node, "needs a short host name");
-                true -> {Name, Host}
-            end;
-        _ -> illegal(Node, "has no host part")
-    end.
-
-illegal(Node, Why) ->
-    error_logger:error_msg("** distlink: node name ~p ~s **~n", [Node, Why]),
-    ?shutdown(Node).
-
-data(Ctrl) when is_pid(Ctrl) -> hs_data(Ctrl);
-data(Socket) -> distlink_tcp:hs_data(Socket).
-
-hs_data(Ctrl) ->
-    #hs_data{socket = Ctrl,
-             this_flags = 0,
-             f_send = fun(C, Data) -> distlink_controller:send(C, Data) end,
-             f_recv = fun(C, Length, Timeout) -> distlink_controller:recv(C, Length, Timeout) end,
-             f_setopts_pre_nodeup = fun(_) -> ok end,
-             f_setopts_post_nodeup = fun(_) -> ok end,
-             f_getll = fun(C) -> {ok, C} end,
-             f_address = fun peer_address/2,
-             f_handshake_complete = fun(C, Node, Handle) -> distlink_controller:handshake_complete(C, Node, Handle) end,
-             mf_tick = fun(C) -> distlink_controller:tick(C) end,
-             mf_setopts = fun(_, _) -> {error, enotsup} end,
-             mf_getopts = fun(_, _) -> {error, enotsup} end,
-             add_flags = ?DFLAG_SEND_SENDER,
-             %% No atom cache: each packet must stand for itself on its stream.
-             reject_flags = dist_util:strict_order_flags()}.
-
-peer_address(Ctrl, Node) ->
+address(Ctrl, Node) ->
     case {distlink_controller:address(Ctrl), dist_util:split_node(Node)} of
         {{Ip, Port}, {node, _, Host}} -> net_address({Ip, Port}, Host);
         _ -> {error, no_node}
