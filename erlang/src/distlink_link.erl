@@ -21,6 +21,7 @@
 -define(DATA_HEADER, 20).
 -define(DEATH_PINGS, 8).
 -define(BASE_DATAGRAM, 1200).
+-define(BATCH, 24).               % datagrams made before they are sent: their RTT begins when they are made
 -define(MIGRATE, 1).
 -define(AES_128_GCM, 1).
 -define(STARVED_ROUNDS, 64).      % nothing sent for this many round trips,
@@ -42,7 +43,7 @@
         {role, state = connecting, id, rid = 0, most, window, keepalive, floor, stall, rate, ack_delay,
          setup_end, init_at, init_wait = 100000, token = <<>>, init, accept, random,
          key_id = <<>>, schedule = none, seal = none, open = none, migrate = false,
-         peer = same, challenge = none, challenge_at = 0, to_send = [],
+         peer = same, challenge = none, challenge_at = 0, to_send = [], more = false,
          %% receiving
          ranges = [], eliciter = 0, ack_at = infinity, ack_now = false, newest_at = 0,
          ins = #{}, blocked = [], orders = [], used_in = 0, accepted = 0, told = 0, held = 0,
@@ -533,7 +534,7 @@ flush(Now, #link{state = connecting, init_at = At} = L0) when Now >= At ->
     #link{init = B} = L = make_init(L0),
     {[B], count(B, L#link{init_at = Now + L#link.init_wait, init_wait = min(2 * L#link.init_wait, 1000000)})};
 flush(Now, #link{state = open, next = Next, to_send = Out} = L0) ->
-    L1 = refill(Now, L0#link{to_send = []}),
+    L1 = refill(Now, L0#link{to_send = [], more = false}),
     {Probe, L2} = case tokens(L1) andalso distlink_mtu:due(Now, L1#link.mtu) of
                       true -> probe_path(Now, L1);
                       false -> {[], L1}
@@ -555,7 +556,10 @@ make_init(#link{init = undefined, schedule = {Early, _}} = L) ->
     L#link{init = <<Body/binary, (distlink_crypto:binder(Early, Body))/binary>>};
 make_init(L) -> L.
 
-flush(Now, Acc, #link{ping = Ping} = L0) ->
+flush(Now, Acc, L) -> flush(?BATCH, Now, Acc, L).
+
+flush(0, _, Acc, L) -> {lists:reverse(Acc), L#link{more = true}};
+flush(N, Now, Acc, #link{ping = Ping} = L0) ->
     {Class, L1} = pick(L0),
     {Open, L2} = case Class of
                      none -> {false, L1};
@@ -564,7 +568,7 @@ flush(Now, Acc, #link{ping = Ping} = L0) ->
     case (Ping orelse Open) andalso tokens(L2) of
         true ->
             {B, L3} = packet_out(Now, L2),
-            flush(Now, [B | Acc], L3);
+            flush(N - 1, Now, [B | Acc], L3);
         false when L2#link.ack_now; Now >= L2#link.ack_at ->
             {Ack, L3} = make_ack(Now, L2),
             {B, L4} = make_packet(Now, [Ack], [], false, L3),
@@ -846,6 +850,7 @@ probe_at(L) ->
 
 %% deadline(Link) -> microseconds | infinity
 deadline(#link{state = connecting, init_at = I, setup_end = E}) -> min(I, E);
+deadline(#link{state = open, more = true}) -> 0;
 deadline(#link{state = open, mtu = Mtu} = L) ->
     Stall = case idle(L) of true -> infinity; false -> L#link.progress + L#link.stall end,
     Due = distlink_mtu:due(L#link.tokens_at, Mtu),
