@@ -36,8 +36,9 @@ func msrpConfig() Config {
 // msrpLab is that bridge and what is behind its ports: a participant at each.
 type msrpLab struct {
 	*bench
-	far map[tsn.Port]*mrp.Participant
-	out []tsn.Send // by port 1, until somebody takes it
+	far  map[tsn.Port]*mrp.Participant
+	out  []tsn.Send // by port 1, until somebody takes it
+	took []tsn.Send // in the last millisecond
 }
 
 func newMSRPLab(t *testing.T, c Config) *msrpLab {
@@ -60,7 +61,7 @@ func (l *msrpLab) run(ms int64) {
 			l.step(tsn.Timeout{})
 		}
 		sent := l.sent
-		l.sent = nil
+		l.took, l.sent = sent, nil
 		for _, s := range sent {
 			if s.Port == 1 {
 				l.out = append(l.out, s)

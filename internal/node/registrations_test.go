@@ -55,7 +55,7 @@ func (l *registrarLab) live(ms int64) {
 	l.t.Helper()
 	for range ms {
 		l.run(1)
-		sent := l.sent
+		sent := l.took
 		for _, a := range l.apps {
 			for _, n := range l.ports {
 				x := l.on[a.Name][n]
@@ -67,7 +67,6 @@ func (l *registrarLab) live(ms int64) {
 				if x.Deadline() > l.now {
 					continue
 				}
-				l.sent = nil
 				if pdu, _ := x.Tick(l.now); pdu != nil {
 					l.step(tsn.Received{Port: n, Frame: a.Frame(tsn.MAC{2, 0, 0, 9, 0, byte(n)}, pdu)})
 				}
