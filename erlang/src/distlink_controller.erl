@@ -5,7 +5,8 @@
 %%     VM <--dist_ctrl_put_data--------------------- distlink_link <-- socket
 -module(distlink_controller).
 
--export([connect/3, accept/5, supervisor/2, send/2, recv/3, handshake_complete/3, tick/1, address/1, stats/1, rebind/2]).
+-export([connect/3, accept/5, supervisor/2, send/2, recv/3, handshake_complete/3, tick/1, address/1, stats/1, rebind/2,
+         setopts/2, getopts/2]).
 -export([init_client/3, init_server/6]).
 
 -define(PULL, 128).   % VM packets taken before datagrams are looked at again
@@ -19,7 +20,8 @@
 -record(c, {socket, port, peer, link, budget, supervisor, mon, handle, streams,
             received = queue:new(), waiting, more_vm = false, more_socket = true,
             phase = connecting, refused = 0, full = 0, vm_full = false, dropped_send = 0,
-            trains = true, n_trains = 0, suspended_at = 0, congested_at = 0, resent = 0}).
+            trains = true, n_trains = 0, suspended_at = 0, congested_at = 0, resent = 0,
+            options = #{}}).
 
 %% connect(Ip, Port, SetupMs) -> {ok, Controller} | {error, Reason}
 connect(Ip, Port, SetupMs) ->
@@ -55,6 +57,21 @@ tick(Ctrl) -> Ctrl ! tick, ok.
 %% rate (kbit/s, 0: congestion control), as on the command line; what is not
 %% there is as it was on the command line.
 rebind(Ctrl, Options) -> call(Ctrl, {rebind, Options}).
+
+%% setopts(Controller, Options): rebind with those set before and these.
+setopts(Ctrl, Options) ->
+    case [O || O <- Options, not settable(O)] of
+        [] -> call(Ctrl, {setopts, maps:from_list(Options)});
+        Bad -> {error, {badarg, Bad}}
+    end.
+
+settable({priority, N}) -> is_integer(N) andalso N >= 0 andalso N =< 15;
+settable({rate, N}) -> is_integer(N) andalso N >= 0;
+settable({bind, Device}) -> is_list(Device);
+settable(_) -> false.
+
+%% getopts(Controller, Names) -> {ok, [{Name, Value}]} of those that have been set
+getopts(Ctrl, Names) -> call(Ctrl, {getopts, Names}).
 
 call(Ctrl, Request) -> call(Ctrl, Request, infinity).
 call(Ctrl, Request, Timeout) ->
@@ -134,7 +151,7 @@ follow(#c{link = L, peer = Peer} = C) ->
         same -> C;
         Peer -> C;
         To ->
-            {_, C1} = reopen(To, #{}, C),
+            {_, C1} = reopen(To, C#c.options, C),
             C1#c{peer = To}
     end.
 
@@ -196,13 +213,17 @@ request({handshake_complete, Node, Handle}, From, #c{link = L} = C) ->
     erlang:dist_ctrl_get_data_notification(Handle),
     distlink:register(Node, self(), C#c.peer),
     C#c{handle = Handle, phase = node, link = distlink_link:barrier(L)};
+request({setopts, Options}, From, C) -> request({rebind, maps:merge(C#c.options, Options)}, From, C);
+request({getopts, Names}, From, C) ->
+    reply(From, {ok, maps:to_list(maps:with(Names, C#c.options))}),
+    C;
 request({rebind, Options}, From, #c{peer = Peer, port = Port} = C) ->
     %% A listener's connection keeps the address that its peer knows.
     Allowed = case Port of 0 -> Options; _ -> maps:remove(ip, Options) end,
     {Answer, C1} = reopen(Peer, Allowed, C),
     reply(From, Answer),
     case Answer of
-        ok -> C1#c{link = distlink_link:touch(now_us(), distlink_config:rate(Options), C1#c.link)};
+        ok -> C1#c{options = Allowed, link = distlink_link:touch(now_us(), distlink_config:rate(Options), C1#c.link)};
         _ -> C1
     end;
 request(address, From, C) -> reply(From, C#c.peer), C;

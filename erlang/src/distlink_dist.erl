@@ -28,7 +28,13 @@ childspecs() -> {ok, [distlink_server:childspec()]}.
 
 is_node_name(Node) -> dist_util:is_node_name(Node).
 
+%% net_kernel:setopts(Node, [{priority, N}, {rate, KbitPerSecond}, {bind, Device}]):
+%% the connection goes on through a new socket. For connections to come the command
+%% line is what counts.
+setopts(Ctrl, Options) when is_pid(Ctrl) -> distlink_controller:setopts(Ctrl, Options);
 setopts(_, _) -> {error, enotsup}.
+
+getopts(Ctrl, Names) when is_pid(Ctrl) -> distlink_controller:getopts(Ctrl, Names);
 getopts(_, _) -> {error, enotsup}.
 
 %% listen(Name) -> {ok, {Listen, Address, Creation}} | {error, Reason}

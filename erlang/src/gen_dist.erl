@@ -52,7 +52,10 @@
 %% hs_data(Controller) -> undefined, or a record of its own for a connection that
 %% is none of this behaviour (a TCP socket beside it).
 -callback hs_data(Controller :: term()) -> undefined | #hs_data{}.
--optional_callbacks([hs_data/1]).
+%% setopts and getopts of a connection, for net_kernel:setopts/2 and getopts/2.
+-callback setopts(Controller :: term(), [{atom(), term()}]) -> ok | {error, term()}.
+-callback getopts(Controller :: term(), [atom()]) -> {ok, [{atom(), term()}]} | {error, term()}.
+-optional_callbacks([hs_data/1, setopts/2, getopts/2]).
 
 %% accepted(Kernel, Controller, {Protocol, Give}) is called in the acceptor: net_kernel
 %% makes a supervisor, to which Give(Pid) gives the controller.
@@ -128,8 +131,14 @@ common(Mod, Ctrl) ->
              f_address = fun Mod:address/2,
              f_handshake_complete = fun Mod:output/3,
              mf_tick = fun Mod:tick/1,
-             mf_setopts = fun(_, _) -> {error, enotsup} end,
-             mf_getopts = fun(_, _) -> {error, enotsup} end,
+             mf_setopts = optional(Mod, setopts),
+             mf_getopts = optional(Mod, getopts),
              add_flags = ?DFLAG_SEND_SENDER,
              %% No atom cache: each packet must stand for itself on its stream.
              reject_flags = dist_util:strict_order_flags()}.
+
+optional(Mod, Name) ->
+    case erlang:function_exported(Mod, Name, 2) of
+        true -> fun Mod:Name/2;
+        false -> fun(_, _) -> {error, enotsup} end
+    end.
