@@ -1,6 +1,8 @@
 %% A stream for a connection: a tsnswitchd is asked to admit it, then the
 %% connection is paced to it and its datagrams get its priority. It is given
-%% back at nodedown.
+%% back at nodedown. A process of its own asks for it and waits for the end: when
+%% that process is gone, with the whole node perhaps, the switch takes the stream
+%% back (the request `lease').
 -module(distlink_reserve).
 
 -export([reserve/2, release/1, stream/2]).
@@ -19,7 +21,37 @@
 %%   bind              device whose VLAN the stream has
 %%   switch            the daemon's node; default: -distlink_switch, or a
 %%                     connected node called tsnswitchd, or tsnswitchd at our host
-reserve(Node, Options) -> apart(fun() -> reserve1(Node, Options) end).
+reserve(Node, Options) ->
+    Me = self(),
+    {Pid, Mon} = spawn_monitor(fun() -> holder(Me, Node, Options) end),
+    receive
+        {Pid, Result} -> erlang:demonitor(Mon, [flush]), Result;
+        {'DOWN', Mon, process, _, Reason} -> {error, Reason}
+    end.
+
+%% holder goes on even if who asked for it dies.
+holder(Caller, Node, Options) ->
+    Result = reserve1(Node, Options),
+    Caller ! {self(), Result},
+    case Result of
+        {ok, _} -> hold(Node, switch(Options));
+        _ -> ok
+    end.
+
+%% hold: without the switch nobody answers for the stream, and without our server
+%% nobody gives it back: the connection is best effort again.
+hold(Node, Switch) ->
+    Mon = erlang:monitor(process, {tsnswitchd, Switch}),
+    Server = erlang:monitor(process, distlink),
+    receive
+        stop -> ok;
+        {'DOWN', Mon, process, _, _} -> release(Node);
+        {'DOWN', Server, process, _, _} ->
+            case controller(Node) of
+                {ok, Ctrl} -> distlink_controller:rebind(Ctrl, #{rate => 0});
+                _ -> ok
+            end
+    end.
 
 release(Node) ->
     apart(fun() ->
@@ -37,7 +69,7 @@ release1(Ctrl) ->
         Error -> Error
     end.
 
-%% apart: what is begun is ended, even if who asked for it dies.
+%% apart: what is begun is ended, too.
 apart(Fun) ->
     {_, Mon} = spawn_monitor(fun() -> exit({done, Fun()}) end),
     receive
@@ -63,15 +95,19 @@ reserve1(Node, Options) ->
 
 add(Node, Ctrl, Options) ->
     Switch = switch(Options),
-    case ask(Switch, {add_stream, #{spec => stream(Node, Options)}}) of
+    #{name := Name} = Spec = stream(Node, Options),
+    _ = ask(Switch, {remove_stream, #{stream => Name}}), % of a former life of ours, perhaps
+    case ask(Switch, {lease, add_stream, #{spec => Spec}}) of
         {ok, Answer} -> bind(Node, Ctrl, Switch, field(<<"stream">>, Answer), Options);
         Error -> Error
     end.
 
 bind(Node, Ctrl, Switch, Stream, Options) ->
     Id = field(<<"id">>, Stream),
+    Holder = self(),
     GiveBack = fun() ->
                        Result = case ask(Switch, {remove_stream, #{stream => Id}}) of {ok, _} -> ok; E -> E end,
+                       Holder ! stop,
                        distlink_server:event(released, #{}, #{node => Node, stream => Id, switch => Switch}),
                        Result
                end,

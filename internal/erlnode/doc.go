@@ -7,6 +7,7 @@
 //	gen_server:call(Server, {subscribe, watch_events, #{}}).
 //	{ok, Ref}    then {tsnswitchd, Ref, Event} ..., {tsnswitchd, Ref, done | {error, E}}
 //	gen_server:call(Server, {unsubscribe, Ref}).
+//	gen_server:call(Server, {lease, add_stream, #{spec => ...}}).    removed when the caller ends
 //	gen_server:call(Server, methods).
 //
 // Methods and fields are those of service Switch in internal/api/proto, in
@@ -17,6 +18,8 @@
 // that of the schema's JSON names. null stands for nothing.
 //
 //	server.go   the requests, who may do what, subscriptions
+//	lease.go    streams that end with who asked for them
+//	carriers.go what Erlang nodes say of their connections
 //	methods.go  their names, and which of them change something
 //	convert.go  terms <-> messages, JSON -> terms
 //

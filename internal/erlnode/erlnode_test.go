@@ -292,6 +292,67 @@ func TestReserve(t *testing.T) {
 	b.Expect("given back", patience)
 }
 
+// kill -9 of a node that has reserved a stream: the switch removes it.
+func TestReservedByKilled(t *testing.T) {
+	beamtest.Code(t) // skips without Erlang
+	n := serve(t, "tsnswitchd@127.0.0.9", true)
+	port := beamtest.Port(t, "127.0.0.2", "127.0.0.3", "127.0.0.9")
+	l, err := udplink.Listen(t.Context(), net.JoinHostPort("127.0.0.9", strconv.Itoa(port)), udplink.Config{Insecure: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	go func() { _ = n.Serve(t.Context(), hidden.AcceptLinks(l)) }()
+	c := beamtest.Start(t, "distlink", "c@127.0.0.3", port,
+		`S = {tsnswitchd, 'tsnswitchd@127.0.0.9'}, W = fun W(N) -> {ok, L} = gen_server:call(S, list_streams), case length(maps:get(<<"streams">>, L, [])) of N -> io:format("streams ~p~n", [N]); _ -> receive after 20 -> W(N) end end end,
+		W(1), W(0), receive after infinity -> ok end`, "-distlink_ip", "127.0.0.3")
+	b := beamtest.Start(t, "distlink", "b@127.0.0.2", port,
+		`pong = net_adm:ping('c@127.0.0.3'), {ok, _} = distlink:reserve('c@127.0.0.3', #{rate => 20000, talker => "A", listener => "B"}), receive after infinity -> ok end`,
+		"-distlink_ip", "127.0.0.2", "-distlink_switch", "tsnswitchd@127.0.0.9")
+	c.Expect("streams 1", patience)
+	b.Kill()
+	c.Expect("streams 0", patience)
+}
+
+// What a killed holder has leased is removed; nothing else can be leased.
+func TestLease(t *testing.T) {
+	a := couple(t, true)
+	p, err := a.Spawn("holder")
+	if err != nil {
+		t.Fatal(err)
+	}
+	streams := func() int {
+		l, _ := get(ask(t, a, atom("list_streams"))[1], "streams").(erldist.List)
+		return len(l)
+	}
+	call := func(request ...erldist.Term) erldist.Tuple {
+		t.Helper()
+		if err := p.SendName(Name, "tsnswitchd@b", erldist.Tuple{atom("$gen_call"), erldist.Tuple{p.Pid(), atom("tag")}, erldist.Tuple(request)}); err != nil {
+			t.Fatal(err)
+		}
+		ev, err := p.Receive(within(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return ev.(hidden.Message).Payload.(erldist.Tuple)[1].(erldist.Tuple)
+	}
+	if r := call(atom("lease"), atom("get_status"), erldist.Map{}); r[0] != erldist.Term(atomError) {
+		t.Errorf("%s", erldist.Format(r))
+	}
+	if r := call(atom("lease"), atom("add_stream"), erldist.Map{{Key: atom("spec"), Value: erldist.Map{}}}); r[0] != erldist.Term(atomError) || streams() != 0 {
+		t.Errorf("%s", erldist.Format(r))
+	}
+	if r := call(atom("lease"), atom("add_stream"), newStream); r[0] != erldist.Term(atomOK) || streams() != 1 {
+		t.Fatalf("%s", erldist.Format(r))
+	}
+	p.Exit(atom("killed"))
+	for start := time.Now(); streams() != 0; {
+		if time.Since(start) > patience {
+			t.Fatal("the stream is still there")
+		}
+	}
+}
+
 // Any term is a request or an error, never a panic.
 func FuzzMessage(f *testing.F) {
 	for _, t := range []erldist.Term{newStream, erldist.Map{{Key: atom("node"), Value: atom("x")}}, int64(1)} {

@@ -24,6 +24,7 @@ const Name = erldist.Atom("tsnswitchd")
 const (
 	maxCalls         = 64
 	maxSubscriptions = 64
+	maxLeases        = 1000
 	maxAnswers       = 10_000 // of one stream that is called, not subscribed to
 	callWithin       = 2 * time.Minute
 )
@@ -52,6 +53,8 @@ type Server struct {
 
 	mu   sync.Mutex
 	subs map[erldist.Ref]context.CancelFunc // by the monitor of the subscriber
+	// leases: id of the stream, by the monitor of its holder; nil: not yet known.
+	leases map[erldist.Ref][]byte
 }
 
 // New registers the server at a node.
@@ -63,6 +66,7 @@ func New(node *hidden.Node, cfg Config) (*Server, error) {
 	s := &Server{
 		cfg: cfg, process: p, room: make(chan struct{}, maxCalls),
 		methods: map[string]protoreflect.MethodDescriptor{}, subs: map[erldist.Ref]context.CancelFunc{},
+		leases: map[erldist.Ref][]byte{},
 	}
 	for _, m := range cfg.API.Methods() {
 		s.methods[snakeName(m)] = m
@@ -95,7 +99,9 @@ func (s *Server) Run(ctx context.Context) {
 		}
 		switch ev := ev.(type) {
 		case hidden.Down:
-			s.ended(ev.Ref)
+			if !s.ended(ev.Ref) {
+				calls.Go(func() { s.giveBack(ctx, ev.Ref) })
+			}
 		case hidden.Message:
 			from, request, ok := hidden.ParseCall(ev)
 			if !ok {
@@ -145,6 +151,8 @@ func (s *Server) answer(ctx context.Context, from hidden.Caller, request erldist
 		return good(s.names)
 	case word == "subscribe" && len(rest) == 2:
 		return s.subscribe(ctx, from, rest[0], rest[1])
+	case word == "lease" && len(rest) == 2:
+		return s.lease(ctx, from, rest[0], rest[1])
 	case word == "unsubscribe" && len(rest) == 1:
 		if ref, ok := rest[0].(erldist.Ref); ok {
 			s.unsubscribe(ref)
@@ -153,7 +161,7 @@ func (s *Server) answer(ctx context.Context, from hidden.Caller, request erldist
 	case len(rest) <= 1:
 		return s.call(ctx, first, rest)
 	}
-	return failed(api.Errorf(api.CodeBadRequest, "a request is {Method, Map}, {subscribe, Method, Map}, {unsubscribe, Ref} or methods"))
+	return failed(api.Errorf(api.CodeBadRequest, "a request is {Method, Map}, {subscribe, Method, Map}, {unsubscribe, Ref}, {lease, add_stream, Map} or methods"))
 }
 
 // prepare finds the method and makes its request.
