@@ -38,10 +38,10 @@ accept(Id, Peer, ListenPort, Init, SetupMs) ->
 
 start(Function, Args) ->
     erlang:spawn_opt(?MODULE, Function, Args,
-                     %% Packets are binaries: by default their turnover would have the
-                     %% whole of a long queue copied again and again.
-                     [monitor, {priority, high}, {message_queue_data, off_heap}, {fullsweep_after, 100},
-                      {min_bin_vheap_size, 1 bsl 20}, {min_heap_size, 1 bsl 14}]).
+                     %% Packets are binaries. By default those of a long queue make every
+                     %% collection a whole one, which copies the queue again and again.
+                     [monitor, {priority, high}, {message_queue_data, off_heap}, {fullsweep_after, 30},
+                      {min_bin_vheap_size, 1 bsl 25}, {min_heap_size, 1 bsl 14}]).
 
 %% supervisor(Controller, Pid): Pid and the controller live and die together.
 supervisor(Ctrl, Pid) -> call(Ctrl, {supervisor, Pid}).
