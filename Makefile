@@ -52,7 +52,8 @@ $(BIN)/umlrun: FORCE
 FORCE:
 erlang:
 	@mkdir -p erlang/ebin
-	@erlc -Wall -o erlang/ebin erlang/src/*.erl
+	@erlc -Wall -o erlang/ebin erlang/src/gen_dist.erl
+	@erlc -Wall -pa erlang/ebin -o erlang/ebin $(filter-out erlang/src/gen_dist.erl,$(wildcard erlang/src/*.erl))
 
 setup-demo:
 	@scripts/setup.sh demo
