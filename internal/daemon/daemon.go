@@ -347,6 +347,7 @@ func (d *Daemon) run(ctx context.Context, opt Options) error {
 	// No link before what is behind it: a neighbour that was told less than
 	// before would take entries away.
 	lc.Control = func(ev tsn.Event) { <-d.ready; d.linkEvent(ev) }
+	lc.Touched = func() { time.AfterFunc(lookAfter, d.applier.poke) }
 	stations, err := d.watchStations()
 	if err != nil {
 		local.Close()
@@ -488,8 +489,8 @@ func (d *Daemon) linkEvent(ev tsn.Event) {
 			state = "link-up"
 		}
 		d.gptpLog.Event(link.Now(), d.events.add(state, l.Port, l.Rate.String()))
-		// A schedule may have to be sent again, or the interface is gone. But the
-		// paths around a link that was lost are first.
+		// The interface may be gone. But the paths around a link that was lost are
+		// first.
 		time.AfterFunc(lookAfter, d.applier.poke)
 	}
 	d.control.post(ev)

@@ -37,6 +37,12 @@ type Config struct {
 	// block for long: a full queue here means lost frames in the kernel.
 	Timing, Control func(tsn.Event)
 
+	// Touched, if not nil, is called for each word of the kernel on a port's
+	// interface, whether or not it is news: a link that was down so shortly that the
+	// kernel tells of it once, when it is up again, leaves no LinkChanged, but a
+	// gate timer that may stand still.
+	Touched func()
+
 	// Neighbours is called with each ARP packet and neighbour solicitation or
 	// advertisement that comes in on a port with PortConfig.Neighbours, as it
 	// was on the wire. What it returns, if not nil, is sent back.

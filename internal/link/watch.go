@@ -190,6 +190,9 @@ func (l *Ports) update(u netlink.LinkUpdate) {
 			l.gone(p)
 		case u.Header.Type == unix.RTM_NEWLINK && attrs.Name == p.Ifname:
 			l.present(p, attrs)
+			if l.cfg.Touched != nil {
+				l.cfg.Touched()
+			}
 		case u.Header.Type == unix.RTM_NEWLINK && attrs.Index == p.index: // renamed away
 			l.gone(p)
 		}
