@@ -131,6 +131,13 @@ func (p *controlPort) close() {
 	}
 }
 
+// closed reports whether close has begun, for which a read has several errors.
+func (p *controlPort) closed() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.conn == nil
+}
+
 func (p *controlPort) read(conn syscall.RawConn, done chan<- struct{}) {
 	defer close(done)
 	// One octet more than allowed tells a longer frame from the longest.
@@ -138,7 +145,7 @@ func (p *controlPort) read(conn syscall.RawConn, done chan<- struct{}) {
 	for failures := 0; failures < maxReadErrors; {
 		n, tag, err := receive(conn, buf, oob)
 		switch {
-		case errors.Is(err, net.ErrClosed) || errors.Is(err, os.ErrClosed):
+		case errors.Is(err, net.ErrClosed) || errors.Is(err, os.ErrClosed) || err != nil && p.closed():
 			return
 		case err != nil: // ENETDOWN once when the link goes down
 			p.n.readErrors.Add(1)
