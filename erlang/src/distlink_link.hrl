@@ -1,0 +1,31 @@
+%% What the parts of one connection share: distlink_link (set-up, time),
+%% distlink_recv, distlink_send and distlink_recovery.
+
+-define(WIRE_OVERHEAD, 70).
+-define(TAG, 16).
+
+%% A segment on its way: its key is {Stream, Offset}.
+-record(seg, {key, flags, order, data, class}).
+
+-record(link,
+        {role, state = connecting, id, rid = 0, most, window, keepalive, floor, stall, rate, ack_delay,
+         setup_end, init_at, init_wait = 100000, token = <<>>, init, accept, random,
+         key_id = <<>>, schedule = none, seal = none, open = none, migrate = false,
+         peer = same, challenge = none, challenge_at = 0, to_send = [], more = false,
+         %% receiving
+         ranges = [], eliciter = 0, ack_at = infinity, ack_now = false, newest_at = 0,
+         ins = #{}, blocked = [], orders = [], used_in = 0, accepted = 0, told = 0, held = 0,
+         delivered = [],
+         %% sending; queues per class: #class{resend, turn}
+         outs = #{}, bulk = {[], queue:new()}, configured = {[], queue:new()}, control = {[], queue:new()},
+         unacked = #{}, sent = #{}, base = 0, next = 0,
+         largest = -1, used = 0, limit = 0, peer_window = 0, order = 0, fence = 0, queued = 0, in_flight = 0,
+         blocked_out = false, ping = false, extra = 0, tokens = 0, tokens_at = 0, mtu, congestion,
+         %% time
+         srtt = 0, rttvar = 0, latest = 0, least = 0, peer_delay = 0, loss_at = infinity, last_sent = 0,
+         probes = 0, heard_at = 0, ping_at = 0, pings = 0, suspected = false, progress = 0,
+         sent_at = 0, starved_at = none, starved_steps = 0,
+         %% counters
+         n_sent = 0, n_received = 0, b_sent = 0, b_received = 0, n_resent = 0, n_probes = 0,
+         n_duplicate = 0, n_malformed = 0, n_forged = 0, n_blocked = 0, n_starved = 0, n_moves = 0, n_holes = 0,
+         n_messages_out = 0, n_messages_in = 0}).
