@@ -15,6 +15,7 @@
 %%
 %%   rate              kbit/s on the wire; required
 %%   frame             octets of the longest frame's payload; default 1500
+%%   pcp               the stream's priority, 0..7; default 6, scheduled traffic as with tsnctl
 %%   latency           ns, the most that is wanted; default 1 s
 %%   talker, listener  stations as tsnctl knows them; default: the hosts of the two nodes' names
 %%   priority          SO_PRIORITY of the datagrams; default: the stream's PCP
@@ -131,6 +132,7 @@ stream(Node, #{rate := Rate} = Options) when is_integer(Rate), Rate > 0 ->
     #{name => iolist_to_binary(io_lib:format("~s to ~s", [node(), Node])),
       talker => maps:get(talker, Options, host(node())),
       listener => maps:get(listener, Options, host(Node)),
+      pcp => maps:get(pcp, Options, 6),
       max_frame_size => Frame, max_interval_frames => 1,
       interval_ns => (Frame + ?OVERHEAD) * 8000000 div Rate,
       max_latency_ns => maps:get(latency, Options, 1000000000)};

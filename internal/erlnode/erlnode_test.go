@@ -272,6 +272,7 @@ func TestReserve(t *testing.T) {
 		{error, not_connected} = distlink:reserve(C, O), pong = net_adm:ping(C), 0 = Streams(),
 		{error, {rate, _}} = distlink:reserve(C, #{}), {error, {'tsnswitchd@nowhere', _}} = distlink:reserve(C, O#{switch => 'tsnswitchd@nowhere'}),
 		{ok, Id} = distlink:reserve(C, O), receive {reserved, C} -> 1 = Streams() end, {error, already_reserved} = distlink:reserve(C, O),
+		{ok, #{<<"streams">> := [#{<<"stream">> := #{<<"pcp">> := 6}}]}} = gen_server:call(S, list_streams),
 		#{rate := 20000} = distlink:info(C), pong = net_adm:ping(C), ok = distlink:release(C), receive {released, C} -> 0 = Streams() end, #{rate := 0} = distlink:info(C),
 		{error, not_reserved} = distlink:release(C), {ok, Id} = distlink:reserve(C, maps:remove(switch, O)), receive {reserved, C} -> 1 = Streams() end,
 		(fun W() -> case distlink:info(C) of #{rtt_us := 0} -> pong = net_adm:ping(C), W(); _ -> ok end end)(), io:format("reserved ~s~n", [Id]),
