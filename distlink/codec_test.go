@@ -57,6 +57,8 @@ func vectors() (names []string, packets [][]byte) {
 		&Segment{Stream: 7, Offset: 111, Last: true, Data: []byte("last")})
 	data("ack-and-data", 11, &Ack{Delay: 1, Limit: 2, Ranges: []AckRange{{1, 1}}},
 		&Segment{Stream: 1, Offset: 6, First: true, Last: true, Order: 2, Data: []byte("x")})
+	data("ack-lanes", 3<<laneShift|12, &Ack{Delay: 2, Limit: 3, Ranges: []AckRange{{1<<laneShift | 9, 1<<laneShift | 9}, {1 << laneShift, 1<<laneShift | 5}}},
+		&Ack{Limit: 4, Ranges: []AckRange{{3<<laneShift | 4, 3<<laneShift | 4}}})
 	return names, packets
 }
 
@@ -130,6 +132,8 @@ func TestBadFrames(t *testing.T) {
 		"empty, not last":      {0x10, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0},
 		"offset beyond 2^62":   {0x10, 0, 0, 0, 1, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 1, 9},
 		"ack without range":    append([]byte{0x02}, make([]byte, 21)...),
+		"ack across lanes":     {2, 0x40, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 3},
+		"gap across lanes":     {2, 0x40, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1},
 		"ack below zero":       append(append([]byte{0x02}, make([]byte, 20)...), 1, 0, 0, 0, 0, 0, 0, 0, 2),
 	} {
 		if err := ParseFrames(b, func(Frame) bool { return true }); !errors.Is(err, ErrMalformed) {
@@ -173,7 +177,7 @@ func FuzzConn(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		s := connected(t, wire{delay: 1000}, Config{MaxMessage: 1 << 16, Window: 1 << 12})
 		c := s.conn[1]
-		pn := s.conn[0].send.next()
+		pn := s.conn[0].lanes[0].next()
 		for _, frames := range bytes.Split(b, []byte{0xff}) {
 			s.now = s.now.Add(100_000)
 			p := AppendPacket(nil, Packet{Type: TypeData, Version: Version, DestID: c.localID, PacketNumber: pn, Frames: frames})

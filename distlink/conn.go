@@ -51,6 +51,11 @@ type Config struct {
 	SetupTimeout int64    // ns for the set-up; 5 s
 	Rate         tsn.Rate // reserved, on the wire; 0 is none: congestion control
 
+	// Lanes are the classes that do not share a socket with others (Transmit.Lane),
+	// each with the rate that is reserved for it: with none it is under
+	// congestion control. Where the peer does not know lanes, all share one.
+	Lanes map[Class]tsn.Rate
+
 	// Keys are pre-shared. A client uses the first, a server the one that the
 	// client names. Without any there is no security, and the peer has to want
 	// none either.
@@ -105,8 +110,9 @@ type (
 	// Read says that the application has taken Octets of delivered messages,
 	// each counted with one octet for its end: the peer gets new credit.
 	Read struct{ Octets int }
-	// Touch says that this side has a new address: the peer hears of it at once.
-	Touch struct{}
+	// Touch says that this side has a new address, or other sockets: the peer hears
+	// of it at once. Of Config, if there is one, Rate and Lanes count from now on.
+	Touch struct{ Config *Config }
 	// Close tells the peer and ends the connection at once; what is queued is
 	// dropped.
 	Close struct{ Text string }
@@ -144,9 +150,11 @@ type Message struct {
 // Effects of Conn.
 type (
 	// Transmit asks to send a datagram. To is zero for a client, which has one
-	// server.
+	// server. Lane says by which socket: that of class Lane - 1 if it has its
+	// own (Config.Lanes), 0 is the one of all others.
 	Transmit struct {
 		To   netip.AddrPort
+		Lane int
 		Data []byte
 	}
 	// Moved says that the peer has another address now.
@@ -167,20 +175,32 @@ type (
 // Stats are the counters of a connection.
 type Stats struct {
 	PacketsSent, PacketsReceived   uint64
-	OctetsSent, OctetsReceived     uint64 // of datagrams
-	MessagesSent, MessagesReceived uint64 // written, delivered
-	Retransmitted                  uint64 // segments sent again
+	OctetsSent, OctetsReceived     uint64          // of datagrams
+	ClassSent                      [classes]uint64 // datagrams, by the highest class in each; ACKs and the like are control
+	MessagesSent, MessagesReceived uint64          // written, delivered
+	Retransmitted                  uint64          // segments sent again
 	Probes                         uint64
 	Duplicates, Malformed, Forged  uint64 // packets dropped
 	Blocked                        uint64 // times the peer's credit ran out
 	Starved                        uint64 // times that something was queued and nothing sent
 	Moves, BlackHoles              uint64 // of the peer; times the path became narrower
-	SmoothedRTT, RTTVar            int64  // ns
+	SmoothedRTT, RTTVar            int64  // ns; of control's lane, as the next three
 	Queued                         int    // octets written and not yet sent once
 	InFlight                       int    // octets sent and not acknowledged
 	Datagram                       int    // longest that is sent, octets
 	CongestionWindow               int    // octets; 0 with a configured rate
+	Rate                           tsn.Rate
+	Lanes                          []LaneStats // of the classes that have their own
 	Security                       uint8
+}
+
+// LaneStats are those of a lane that one class has for itself.
+type LaneStats struct {
+	Class            Class
+	SmoothedRTT      int64 // ns
+	Datagram         int   // longest that is sent, octets
+	CongestionWindow int   // octets; 0 with a reserved rate
+	Rate             tsn.Rate
 }
 
 type connState uint8
@@ -210,15 +230,15 @@ type Conn struct {
 	schedule     *keySchedule // nil: no security
 	init         []byte       // client: the INIT, always the same with one token
 	acceptPacket []byte       // server
-	seal, open   *keys
+	seal, open   *[lanes]keys
 	capabilities uint32
 
 	recv  receiver
 	send  sender
-	rtt   rttEstimate
+	lanes [lanes]lane
+	ways  [classes]int // lane of each class
+	most  int          // octets of a datagram that both sides take
 	live  liveness
-	mtu   pathMTU
-	cong  congestion
 	path  pathCheck
 	stats Stats
 	out   []tsn.Effect
@@ -273,11 +293,16 @@ func (c *Conn) RemoteID() uint64 { return c.remoteID }
 // Stats returns the counters now.
 func (c *Conn) Stats() Stats {
 	s := c.stats
-	s.SmoothedRTT, s.RTTVar = c.rtt.smoothed, c.rtt.variance
-	s.Queued, s.InFlight = c.send.queued, c.send.inFlight
-	s.Datagram = c.mtu.size
-	if c.cfg.Rate == 0 {
-		s.CongestionWindow = c.cong.window
+	l := c.lane(Control)
+	s.SmoothedRTT, s.RTTVar = l.rtt.smoothed, l.rtt.variance
+	s.Queued, s.InFlight = c.send.queued(), c.send.inFlight()
+	s.Datagram, s.Rate, s.CongestionWindow = l.mtu.size, l.rate, l.windowSize()
+	for k := range classes {
+		if l := c.lane(k); l.index > 0 {
+			s.Lanes = append(s.Lanes, LaneStats{
+				Class: k, SmoothedRTT: l.rtt.smoothed, Datagram: l.mtu.size, CongestionWindow: l.windowSize(), Rate: l.rate,
+			})
+		}
 	}
 	s.Security = c.security()
 	return s
@@ -309,6 +334,9 @@ func (c *Conn) Step(now tsn.Instant, ev tsn.Event) []tsn.Effect {
 	case Read:
 		c.recv.read(ev.Octets)
 	case Touch:
+		if ev.Config != nil {
+			c.change(now, ev.Config.Rate, ev.Config.Lanes)
+		}
 		c.touch(now)
 	case Close:
 		c.close(now, CodeClosed, ev.Text)
@@ -331,12 +359,16 @@ func (c *Conn) Deadline() tsn.Instant {
 	case c.state == connecting:
 		return min(c.initAt, c.setupEnd)
 	}
-	return min(c.recv.ackAt, c.recoveryDeadline(), c.paceDeadline(), c.mtuDeadline(), c.live.deadline(c), c.stallDeadline())
+	at := min(c.live.deadline(c), c.stallDeadline())
+	for i := range c.lanes {
+		at = min(at, c.recv.lanes[i].ackAt, c.deadline(&c.lanes[i]))
+	}
+	return at
 }
 
 func (c *Conn) params() Params {
 	p := Params{
-		SourceID: c.localID, MaxDatagram: uint16(c.cfg.MaxDatagram), Capabilities: CapMigrate,
+		SourceID: c.localID, MaxDatagram: uint16(c.cfg.MaxDatagram), Capabilities: CapMigrate | CapLanes,
 		Window: uint32(c.cfg.Window), AckDelay: uint32(c.cfg.AckDelay / 1000),
 	}
 	if c.schedule != nil {
@@ -376,12 +408,13 @@ func (c *Conn) makeInit() {
 
 func (c *Conn) establish(now tsn.Instant, p Params) {
 	c.state, c.remoteID = open, p.SourceID
-	c.capabilities = p.Capabilities & CapMigrate
+	c.capabilities = p.Capabilities & (CapMigrate | CapLanes)
 	c.send.limit, c.send.window = uint64(p.Window), uint64(p.Window)
-	c.send.tokensAt = now
-	c.rtt.peerAckDelay = min(int64(p.AckDelay)*1000, c.cfg.KeepAlive/8)
-	c.mtu.start(now, min(c.cfg.MaxDatagram, int(p.MaxDatagram)))
-	c.cong.reset(c.mtu.size)
+	c.most = min(c.cfg.MaxDatagram, int(p.MaxDatagram))
+	for i := range c.lanes {
+		c.lanes[i].rtt.peerAckDelay = min(int64(p.AckDelay)*1000, c.cfg.KeepAlive/8)
+	}
+	c.startLanes(now)
 	c.live.heard(now)
 	c.out = append(c.out, Established{})
 }
@@ -415,7 +448,7 @@ func (c *Conn) packet(now tsn.Instant, from netip.AddrPort, p Packet, raw []byte
 	case TypeAccept:
 		if setup && c.accepted(p, raw) {
 			c.establish(now, p.Params)
-			c.send.ping = true
+			c.lane(Control).ping = true
 		}
 	case TypeRefuse:
 		if setup {
@@ -425,7 +458,7 @@ func (c *Conn) packet(now tsn.Instant, from netip.AddrPort, p Packet, raw []byte
 			c.down(p.Code, p.Text, true)
 		}
 	case TypeReset:
-		if c.state == open && p.ResetID == c.remoteID && c.send.unacked(p.PacketNumber) {
+		if c.state == open && p.ResetID == c.remoteID && c.lanes[p.PacketNumber>>laneShift].unacked(p.PacketNumber&laneMask) {
 			c.reset(now)
 		}
 	case TypeData:
@@ -469,12 +502,14 @@ func (c *Conn) data(now tsn.Instant, from netip.AddrPort, p Packet, size int) {
 		c.stats.Duplicates++
 		// What is answered has to be the peer's: with security a repeated
 		// packet may be anybody's.
-		c.recv.ackNow = c.recv.ackNow || c.open == nil
+		if c.open == nil {
+			c.recv.lanes[p.PacketNumber>>laneShift].ackNow = true
+		}
 		return
 	}
 	if c.open != nil {
 		var ok bool
-		if p.Frames, ok = c.open.open(p); !ok {
+		if p.Frames, ok = c.open[p.PacketNumber>>laneShift].open(p); !ok {
 			c.stats.Forged++
 			return
 		}
@@ -513,7 +548,7 @@ func (c *Conn) frame(now tsn.Instant, f Frame) bool {
 	case *CloseFrame:
 		c.down(f.Code, f.Text, true)
 	case *Challenge:
-		c.transmitData(now, (&Response{f.Data}).append(nil), nil, false)
+		c.transmitData(now, c.lane(Control), Control, (&Response{f.Data}).append(nil), nil, false)
 	case *Response:
 		c.response(now, f)
 	case *Segment:
@@ -526,7 +561,7 @@ func (c *Conn) frame(now tsn.Instant, f Frame) bool {
 // close tells the peer and ends the connection.
 func (c *Conn) close(now tsn.Instant, code Code, text string) {
 	if c.state == open {
-		c.transmitData(now, (&CloseFrame{Code: code, Text: text}).append(nil), nil, false)
+		c.transmitData(now, c.lane(Control), Control, (&CloseFrame{Code: code, Text: text}).append(nil), nil, false)
 	}
 	c.down(code, text, false)
 }
@@ -536,10 +571,13 @@ func (c *Conn) down(code Code, text string, remote bool) {
 	c.out = append(c.out, Closed{Code: code, Text: text, Remote: remote})
 }
 
-func (c *Conn) transmit(b []byte) { c.transmitTo(c.remote, b) }
+// transmit sends what is no DATA packet.
+func (c *Conn) transmit(b []byte) { c.transmitTo(c.remote, 0, Control, b) }
 
-func (c *Conn) transmitTo(to netip.AddrPort, b []byte) {
+// transmitTo sends by a lane what has octets of class k, or higher, in it.
+func (c *Conn) transmitTo(to netip.AddrPort, lane int, k Class, b []byte) {
 	c.stats.PacketsSent++
 	c.stats.OctetsSent += uint64(len(b))
-	c.out = append(c.out, Transmit{To: to, Data: b})
+	c.stats.ClassSent[k]++
+	c.out = append(c.out, Transmit{To: to, Lane: lane, Data: b})
 }

@@ -36,9 +36,11 @@ local f = {
   key_id = ProtoField.string("distlink.key_id", "Key id"),
   token = ProtoField.bytes("distlink.token", "Token"),
   proof = ProtoField.bytes("distlink.proof", "Binder or tag"),
+  lane = ProtoField.uint8("distlink.lane", "Lane", base.DEC, nil, 0xc0),
   number = ProtoField.uint64("distlink.number", "Packet number"),
   sealed = ProtoField.bytes("distlink.sealed", "Sealed frames"),
   frame = ProtoField.string("distlink.frame", "Frame"),
+  acked_lane = ProtoField.uint8("distlink.ack.lane", "Lane", base.DEC, nil, 0xc0),
   largest = ProtoField.uint64("distlink.ack.largest", "Largest"),
   limit = ProtoField.uint64("distlink.ack.limit", "Limit"),
   range = ProtoField.string("distlink.ack.range", "Range"),
@@ -133,19 +135,23 @@ local function segment(kind, buf, at, limit, id, pinfo, tree, root, index)
   return at + head + n
 end
 
+-- in_lane is a packet number without the lane above it.
+local function in_lane(range) return range:uint64():lshift(2):rshift(2) end
+
 local function ack(buf, at, limit, tree)
   if at + 22 > limit then return nil end
   local count = buf(at + 21, 1):uint()
   if at + 22 + 8 * count > limit then return nil end
   local t = tree:add(f.frame, buf(at, 22 + 8 * count), "ACK")
-  t:add(f.largest, buf(at + 1, 8))
+  t:add(f.acked_lane, buf(at + 1, 1))
+  t:add(f.largest, buf(at + 1, 8), in_lane(buf(at + 1, 8)))
   t:add(f.delay, buf(at + 9, 4))
   t:add(f.limit, buf(at + 13, 8))
   local low = nil
   for i = 0, count - 1 do
     local r = buf(at + 22 + 8 * i, 8)
     local gap, run = r(0, 4):uint(), r(4, 4):uint()
-    local high = low and low - gap - 1 or buf(at + 1, 8):uint64():tonumber()
+    local high = low and low - gap - 1 or in_lane(buf(at + 1, 8)):tonumber()
     low = high - run + 1
     t:add(f.range, r, string.format("%d-%d", low, high))
   end
@@ -222,7 +228,8 @@ local function body(kind, buf, at, limit, id, pinfo, tree, root)
     if n > 0 and at + 2 + n <= limit then tree:add(f.text, buf(at + 2, n)) end
   elseif kind == 5 then
     if at + 8 > limit then return false end
-    tree:add(f.number, buf(at, 8))
+    tree:add(f.lane, buf(at, 1))
+    tree:add(f.number, buf(at, 8), in_lane(buf(at, 8)))
     at = at + 8
     if sealed_ids[id] then
       tree:add(f.sealed, buf(at, limit - at))
@@ -237,7 +244,8 @@ local function body(kind, buf, at, limit, id, pinfo, tree, root)
   elseif kind == 6 then
     if at + 16 > limit then return false end
     tree:add(f.dest, buf(at, 8))
-    tree:add(f.number, buf(at + 8, 8))
+    tree:add(f.lane, buf(at + 8, 1))
+    tree:add(f.number, buf(at + 8, 8), in_lane(buf(at + 8, 8)))
   end
   return types[kind] ~= nil
 end

@@ -133,12 +133,12 @@ func parseAck(b []byte) (*Ack, []byte, error) {
 		b = b[ackRangeLen:]
 		if i > 0 {
 			low := a.Ranges[i-1].Low
-			if gap == 0 || low < gap+1 {
+			if gap == 0 || low&laneMask < gap+1 {
 				return nil, nil, malformed("ACK gap %d below %d", gap, low)
 			}
 			high = low - gap - 1
 		}
-		if run == 0 || run-1 > high || (i == 0 && gap != 0) {
+		if run == 0 || run-1 > high&laneMask || (i == 0 && gap != 0) {
 			return nil, nil, malformed("ACK gap %d run %d at %d", gap, run, high)
 		}
 		a.Ranges[i] = AckRange{Low: high - run + 1, High: high}

@@ -31,7 +31,9 @@ func (k Key) Valid() error {
 	return nil
 }
 
-const epochBits = 22 // packets sealed with one key
+const epochBits = 22 // packets of a lane sealed with one key
+
+func epochOf(number uint64) uint64 { return number & laneMask >> epochBits }
 
 // keySchedule is the set-up's part of PROTOCOL.md, Security.
 type keySchedule struct {
@@ -72,7 +74,7 @@ func (s *keySchedule) binder(init []byte) []byte {
 
 // sessionKeys is what follows from a set-up: the tag of the ACCEPT, which is given without
 // it, and both directions' keys.
-func (s *keySchedule) sessionKeys(peer [publicLen]byte, init, accept []byte) (tag []byte, client, server *keys, err error) {
+func (s *keySchedule) sessionKeys(peer [publicLen]byte, init, accept []byte) (tag []byte, client, server *[lanes]keys, err error) {
 	public, err := ecdh.X25519().NewPublicKey(peer[:])
 	if err != nil {
 		return nil, nil, nil, err
@@ -94,7 +96,7 @@ func (s *keySchedule) sessionKeys(peer [publicLen]byte, init, accept []byte) (ta
 		newKeys(expand(secret, "server"+th, sha256.Size)), nil
 }
 
-// keys seal or open the packets of one direction. Those of the epoch before
+// keys seal or open the packets of one direction in one lane. Those of the epoch before
 // stay, for packets that were overtaken.
 type keys struct {
 	epoch     uint64
@@ -107,7 +109,12 @@ type epochKeys struct {
 	iv   [12]byte
 }
 
-func newKeys(secret []byte) *keys { return &keys{secret: secret, now: makeEpoch(secret)} }
+// newKeys makes those of each lane: they begin alike, and no two packets have
+// the same number.
+func newKeys(secret []byte) *[lanes]keys {
+	k := keys{secret: secret, now: makeEpoch(secret)}
+	return &[lanes]keys{k, k, k, k}
+}
 
 func makeEpoch(secret []byte) epochKeys {
 	block, err := aes.NewCipher(expand(secret, "key", 16))
@@ -123,7 +130,7 @@ func makeEpoch(secret []byte) epochKeys {
 
 // seal encrypts the frames of a DATA packet, whose header it makes.
 func (k *keys) seal(dest, number uint64, frames []byte) []byte {
-	for number>>epochBits > k.epoch {
+	for epochOf(number) > k.epoch {
 		k.advance()
 	}
 	b := appendDataHeader(make([]byte, 0, dataHeaderLen+len(frames)+tagLen), dest, number, len(frames)+tagLen)
@@ -133,7 +140,7 @@ func (k *keys) seal(dest, number uint64, frames []byte) []byte {
 // open decrypts a packet's frames; ok is false for what its sender did not seal.
 func (k *keys) open(p Packet) (frames []byte, ok bool) {
 	e := k.now
-	switch epoch := p.PacketNumber >> epochBits; {
+	switch epoch := epochOf(p.PacketNumber); {
 	case epoch == k.epoch+1:
 		e = makeEpoch(k.next())
 	case epoch+1 == k.epoch:
@@ -143,7 +150,7 @@ func (k *keys) open(p Packet) (frames []byte, ok bool) {
 	}
 	header := appendDataHeader(nil, p.DestID, p.PacketNumber, len(p.Frames))
 	frames, err := e.aead.Open(nil, e.nonce(p.PacketNumber), p.Frames, header)
-	if err == nil && p.PacketNumber>>epochBits > k.epoch {
+	if err == nil && epochOf(p.PacketNumber) > k.epoch {
 		k.advance()
 	}
 	return frames, err == nil

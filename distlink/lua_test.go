@@ -57,10 +57,10 @@ func TestDissector(t *testing.T) {
 	for name, keys := range map[string][]Key{"plain": nil, "sealed": testKeys} {
 		var p pcap
 		p.start()
-		s := newSim(t, 3, wire{delay: 100_000, loss: 0.05, jitter: 300_000}, Config{Keys: keys})
+		s := newSim(t, 3, wire{delay: 100_000, loss: 0.05, jitter: 300_000}, Config{Keys: keys, Lanes: map[Class]tsn.Rate{Control: 0}})
 		s.tap = func(from int, data []byte) { p.datagram(s.now, from, data) }
 		s.run(func() bool { return s.up[0] && s.conn[1] != nil }, 5e9)
-		s.write(0, Message{Stream: 5, Data: send("\x77\x05hello")}, Message{Stream: 6, Data: send(long)}, Message{Data: nil})
+		s.write(0, Message{Stream: 5, Data: send("\x77\x05hello")}, Message{Stream: 6, Data: send(long)}, Message{Class: Control, Data: nil})
 		s.run(func() bool { return len(s.got[1]) == 3 }, 5e9)
 		s.move(clientAddr) // PING and, from another address, CHALLENGE
 		s.effects(1, s.conn[1].Step(s.now, Touch{}))
@@ -76,7 +76,7 @@ func TestDissector(t *testing.T) {
 			t.Fatalf("tshark: %v\n%s", err, out)
 		}
 		text := string(out)
-		want := []string{"INIT", "RETRY", "ACCEPT", "Packet number", "PING", "ACK", "SEGMENT stream 6", "Code: closed by the application (0)", "hello", "Erlang Distribution Protocol"}
+		want := []string{"INIT", "RETRY", "ACCEPT", "Packet number: 1\n", "Lane: 3", "PING", "ACK", "SEGMENT stream 6", "Code: closed by the application (0)", "hello", "Erlang Distribution Protocol"}
 		never := []string{"Malformed", "Lua Error", "Sealed frames"}
 		if keys != nil {
 			want, never = []string{"Security: pre-shared key (1)", "Key id: old", "Sealed frames"}, []string{"Malformed", "Lua Error", "hello", "SEGMENT"}

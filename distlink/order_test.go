@@ -64,12 +64,12 @@ func TestStarvationTakesLinkDown(t *testing.T) {
 	s.write(0, Message{Data: make([]byte, 10)})
 	s.run(func() bool { return len(s.got[1]) == 1 }, 1e9)
 	// The fault: a stream that nobody takes a turn for.
-	c.send.queued += 1000
+	c.send.classes[Bulk].queued += 1000
 	for i := 0; s.closed[0] == nil && i < 4000; i++ {
 		s.now = s.now.Add(1_000_000)
 		c.send.sentAt = min(c.send.sentAt, s.now) // as it is
 		c.live.heard(s.now)
-		c.rtt.lastSent = s.now
+		c.lanes[0].rtt.lastSent = s.now
 		c.live.watch(c, s.now, false)
 		if c.state == closed {
 			break

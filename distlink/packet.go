@@ -39,7 +39,10 @@ const (
 )
 
 // Capabilities (PROTOCOL.md, Header).
-const CapMigrate = 1 << 0
+const (
+	CapMigrate = 1 << 0
+	CapLanes   = 1 << 1
+)
 
 // Security of a connection (PROTOCOL.md, Security).
 const (

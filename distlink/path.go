@@ -14,19 +14,12 @@ type pathCheck struct {
 	next tsn.Instant
 }
 
-// touch makes itself heard from a new address, over a path not yet known.
+// touch makes itself heard from a new address or socket, over paths not yet known.
 func (c *Conn) touch(now tsn.Instant) {
 	if c.state == open {
-		c.newPath(now)
-		c.send.ping = true
+		c.startLanes(now)
+		c.lane(Control).ping = true
 	}
-}
-
-// newPath forgets what was known of the old one.
-func (c *Conn) newPath(now tsn.Instant) {
-	c.rtt.smoothed, c.rtt.variance, c.rtt.least, c.rtt.probes = 0, 0, 0, 0
-	c.mtu.start(now, c.mtu.most)
-	c.cong.reset(c.mtu.size)
 }
 
 // challenge asks at an address from which a packet of size octets came.
@@ -39,12 +32,13 @@ func (c *Conn) challenge(now tsn.Instant, to netip.AddrPort, size int) {
 		p.to = to
 		c.random(p.data[:])
 	}
-	b := c.sealData(now, (&Challenge{p.data}).append(nil), nil, false)
+	l := c.lane(Control)
+	b := c.sealData(now, l, (&Challenge{p.data}).append(nil), nil, false)
 	if len(b) > size {
 		return // the number is spent, which harms nobody
 	}
-	p.next = now.Add(c.probeTimeoutAfter(0))
-	c.transmitTo(to, b)
+	p.next = now.Add(c.probeTimeoutAfter(l, 0))
+	c.transmitTo(to, l.index, Control, b)
 }
 
 // response moves the connection if it answers the challenge.
@@ -55,6 +49,6 @@ func (c *Conn) response(now tsn.Instant, r *Response) {
 	c.remote = c.path.to
 	c.path = pathCheck{}
 	c.stats.Moves++
-	c.newPath(now)
+	c.startLanes(now)
 	c.out = append(c.out, Moved{To: c.remote})
 }

@@ -40,67 +40,68 @@ func abs(x int64) int64 { return max(x, -x) }
 
 // probeTimeout is srtt + max(4 rttvar, floor) + the peer's delay, doubled for
 // each probe without answer up to a quarter of the keep-alive.
-func (c *Conn) probeTimeout() int64 { return c.probeTimeoutAfter(c.rtt.probes) }
+func (c *Conn) probeTimeout(l *lane) int64 { return c.probeTimeoutAfter(l, l.rtt.probes) }
 
-func (c *Conn) probeTimeoutAfter(probes int) int64 {
-	srtt, rttvar := c.rtt.smoothed, c.rtt.variance
+func (c *Conn) probeTimeoutAfter(l *lane, probes int) int64 {
+	srtt, rttvar := l.rtt.smoothed, l.rtt.variance
 	if srtt == 0 {
 		srtt, rttvar = initialRTT, initialRTT/2
 	}
-	t := srtt + max(4*rttvar, c.cfg.ProbeFloor) + c.rtt.peerAckDelay
+	t := srtt + max(4*rttvar, c.cfg.ProbeFloor) + l.rtt.peerAckDelay
 	return min(t<<min(probes, 16), max(c.cfg.KeepAlive/4, c.cfg.ProbeFloor))
 }
 
-// ack applies an ACK frame.
+// ack applies an ACK frame, which is of one lane.
 func (c *Conn) ack(now tsn.Instant, a *Ack) {
-	s := &c.send
-	largest := a.Ranges[0].High
-	if largest >= s.next() {
+	l := &c.lanes[a.Ranges[0].High>>laneShift]
+	largest := a.Ranges[0].High & laneMask
+	if largest >= l.next() {
 		c.close(now, CodeProtocol, fmt.Sprintf("ACK of packet %d, never sent", largest))
 		return
 	}
 	newest, newly := tsn.Instant(-1), false
 	for _, r := range a.Ranges {
-		if r.High < s.base {
+		low, high := r.Low&laneMask, r.High&laneMask
+		if high < l.base {
 			break
 		}
-		for n := max(r.Low, s.base); n <= r.High; n++ {
-			p := &s.sent[n-s.base]
+		for n := max(low, l.base); n <= high; n++ {
+			p := &l.sent[n-l.base]
 			if p.eliciting && !p.done && n == largest {
 				newest = p.at
 			}
-			newly = c.acked(now, n, p) || newly
+			newly = c.acked(now, l, n, p) || newly
 		}
 	}
 	if newest >= 0 {
 		delay := int64(a.Delay) * 1000
-		c.rtt.sample(now.Sub(newest), delay)
-		c.cong.sample(now, max(1, now.Sub(newest)-min(delay, c.rtt.peerAckDelay)), largest, s.next())
+		l.rtt.sample(now.Sub(newest), delay)
+		l.cong.sample(now, max(1, now.Sub(newest)-min(delay, l.rtt.peerAckDelay)), largest, l.next())
 	}
 	if newly {
-		c.rtt.probes, s.extra = 0, 0
+		l.rtt.probes, l.extra = 0, 0
 	}
-	if a.Limit > s.limit {
-		s.limit = a.Limit
+	if a.Limit > c.send.limit {
+		c.send.limit = a.Limit
 		c.live.progress = now
 	}
-	c.detectLoss(now, largest)
-	s.trim()
+	c.detectLoss(now, l, largest)
+	l.trim()
 }
 
 // acked marks one packet and reports whether that was news.
-func (c *Conn) acked(now tsn.Instant, n uint64, p *sentPacket) bool {
+func (c *Conn) acked(now tsn.Instant, l *lane, n uint64, p *sentPacket) bool {
 	if p.done {
 		return false
 	}
 	p.done = true
-	c.cong.acked(p.piped, p.at)
-	c.mtu.acked(now, n, p.size)
-	c.cong.packet = c.mtu.size
+	l.cong.acked(p.piped, p.at)
+	l.mtu.acked(now, n, p.size)
+	l.cong.packet = l.mtu.size
 	for _, seg := range p.segments {
 		if !seg.acked {
 			seg.acked = true
-			c.send.inFlight -= int(seg.span())
+			c.send.classes[seg.class].inFlight -= int(seg.span())
 			c.live.progress = now
 		}
 	}
@@ -109,36 +110,45 @@ func (c *Conn) acked(now tsn.Instant, n uint64, p *sentPacket) bool {
 }
 
 // detectLoss declares lost what RFC 9002 6.1 says, given the largest number
-// acknowledged, and arms the timer for what is nearly so.
-func (c *Conn) detectLoss(now tsn.Instant, largest uint64) {
-	s := &c.send
-	s.largestAcked = max(s.largestAcked, largest)
-	wait := max(max(c.rtt.smoothed, c.rtt.latest)*9/8, timeGranularity)
-	c.rtt.lossAt = 0
-	for i := range s.sent {
-		n, p := s.base+uint64(i), &s.sent[i]
-		if n >= s.largestAcked {
+// acknowledged, and arms the timer for what is nearly so. Packets of other lanes
+// say nothing: they go by another queue.
+func (c *Conn) detectLoss(now tsn.Instant, l *lane, largest uint64) {
+	l.largestAcked = max(l.largestAcked, largest)
+	wait := max(max(l.rtt.smoothed, l.rtt.latest)*9/8, timeGranularity)
+	l.rtt.lossAt = 0
+	for i := range l.sent {
+		n, p := l.base+uint64(i), &l.sent[i]
+		if n >= l.largestAcked {
 			break
 		}
 		if p.done {
 			continue
 		}
-		if n+packetThreshold <= s.largestAcked || now >= p.at.Add(wait) {
+		if n+packetThreshold <= l.largestAcked || now >= p.at.Add(wait) {
 			p.done = true
-			c.cong.lost(now, p.at, p.piped)
-			c.tooLong(now, n, p.size)
+			l.cong.lost(now, p.at, p.piped)
+			c.tooLong(now, l, n, p.size)
 			c.sendAgain(n, p)
-		} else if at := p.at.Add(wait); c.rtt.lossAt == 0 || at < c.rtt.lossAt {
-			c.rtt.lossAt = at
+		} else if at := p.at.Add(wait); l.rtt.lossAt == 0 || at < l.rtt.lossAt {
+			l.rtt.lossAt = at
 		}
 	}
 }
 
+// giveUp queues again what packet n carries, as its lane ends.
+func (c *Conn) giveUp(l *lane, n uint64, p *sentPacket) {
+	if !p.done {
+		p.done = true
+		l.cong.pipe -= p.piped
+		c.sendAgain(n, p)
+	}
+}
+
 // tooLong tells the path's MTU of a packet lost.
-func (c *Conn) tooLong(now tsn.Instant, n uint64, size int) {
-	if c.mtu.lost(now, n, size, c.probeTimeout()) {
+func (c *Conn) tooLong(now tsn.Instant, l *lane, n uint64, size int) {
+	if l.mtu.lost(now, n, size, c.probeTimeout(l)) {
 		c.stats.BlackHoles++
-		c.cong.packet = c.mtu.size
+		l.cong.packet = l.mtu.size
 	}
 }
 
@@ -155,65 +165,73 @@ func (c *Conn) sendAgain(n uint64, p *sentPacket) {
 
 // probeAt is when silence is answered by a probe. Whenever something is
 // queued or on its way, this or the rate's timer is armed.
-func (c *Conn) probeAt() tsn.Instant {
-	if c.send.idle() {
+func (c *Conn) probeAt(l *lane) tsn.Instant {
+	if c.idle(l) {
 		return tsn.Never
 	}
-	return c.rtt.lastSent.Add(c.probeTimeout())
-}
-
-func (c *Conn) recoveryDeadline() tsn.Instant {
-	if c.rtt.lossAt != 0 {
-		return min(c.rtt.lossAt, c.probeAt())
-	}
-	return c.probeAt()
+	return l.rtt.lastSent.Add(c.probeTimeout(l))
 }
 
 // timers does what is due before packets are built.
 func (c *Conn) timers(now tsn.Instant) {
-	if c.rtt.lossAt != 0 && now >= c.rtt.lossAt {
-		c.detectLoss(now, c.send.largestAcked)
-	}
-	if now >= c.probeAt() {
-		c.probe(now)
-	}
-	if c.mtu.probe > 0 && now >= c.mtu.at {
-		c.tooLong(now, c.mtu.number, 0)
+	for i := range c.lanes {
+		c.laneTimers(now, &c.lanes[i])
 	}
 	c.live.check(c, now)
 	if c.state == open && now >= c.stallDeadline() {
-		c.close(now, CodeStalled, fmt.Sprintf("%d octets queued, %d in flight", c.send.queued, c.send.inFlight))
+		c.close(now, CodeStalled, fmt.Sprintf("%d octets queued, %d in flight", c.send.queued(), c.send.inFlight()))
+	}
+}
+
+func (c *Conn) laneTimers(now tsn.Instant, l *lane) {
+	if l.rtt.lossAt != 0 && now >= l.rtt.lossAt {
+		c.detectLoss(now, l, l.largestAcked)
+	}
+	if now >= c.probeAt(l) {
+		c.probe(now, l)
+	}
+	if l.mtu.probe > 0 && now >= l.mtu.at {
+		c.tooLong(now, l, l.mtu.number, 0)
 	}
 }
 
 // probe queues the segments of the two oldest packets again, or a PING; the
 // packets stay known, so that a late ACK still gives an RTT sample.
-func (c *Conn) probe(now tsn.Instant) {
-	s := &c.send
-	c.rtt.lastSent = now
-	if s.inFlight == 0 && c.pick() != nil {
+func (c *Conn) probe(now tsn.Instant, l *lane) {
+	l.rtt.lastSent = now
+	if c.pick(l) < classes && !c.inFlight(l) {
 		return // only the rate holds it back
 	}
-	c.rtt.probes++
+	l.rtt.probes++
 	c.stats.Probes++
 	// The newest tells whether long ones get through now.
-	for i := len(s.sent) - 1; i >= 0; i-- {
-		if p := &s.sent[i]; !p.done && len(p.segments) > 0 {
-			c.tooLong(now, s.base+uint64(i), p.size)
+	for i := len(l.sent) - 1; i >= 0; i-- {
+		if p := &l.sent[i]; !p.done && len(p.segments) > 0 {
+			c.tooLong(now, l, l.base+uint64(i), p.size)
 			break
 		}
 	}
 	packets := 0
-	for i := 0; i < len(s.sent) && packets < 2; i++ {
-		if p := &s.sent[i]; !p.done && len(p.segments) > 0 {
-			c.sendAgain(s.base+uint64(i), p)
+	for i := 0; i < len(l.sent) && packets < 2; i++ {
+		if p := &l.sent[i]; !p.done && len(p.segments) > 0 {
+			c.sendAgain(l.base+uint64(i), p)
 			packets++
 		}
 	}
-	s.extra, s.ping = 2, c.pick() == nil
-	if c.rtt.probes == 3 {
-		c.cong.silence()
+	l.extra, l.ping = 2, c.pick(l) == classes
+	if l.rtt.probes == 3 {
+		l.cong.silence()
 	}
+}
+
+// inFlight reports whether anything of the lane's classes is.
+func (c *Conn) inFlight(l *lane) bool {
+	for k := range classes {
+		if c.carries(l, k) && c.send.classes[k].inFlight > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // stallDeadline is when lack of progress takes the link down.
@@ -258,7 +276,7 @@ func (l *liveness) suspect(now tsn.Instant) {
 
 func (l *liveness) deadline(c *Conn) tsn.Instant {
 	if l.suspected {
-		return l.pingAt.Add(min(c.probeTimeoutAfter(0), c.cfg.KeepAlive/16))
+		return l.pingAt.Add(min(c.probeTimeoutAfter(c.lane(Control), 0), c.cfg.KeepAlive/16))
 	}
 	if l.pings > 0 { // the first was not answered
 		return l.pingAt.Add(c.cfg.KeepAlive / 16)
@@ -280,19 +298,24 @@ func (l *liveness) check(c *Conn, now tsn.Instant) {
 	}
 	l.pings++
 	l.pingAt = now
-	c.send.ping = true
+	c.lane(Control).ping = true
 }
 
 // watch takes the link down when something is queued and nothing is sent: that
 // cannot be, and must not look like a living connection if it is.
 func (l *liveness) watch(c *Conn, now tsn.Instant, sent bool) {
-	if sent || c.send.queued == 0 {
+	if sent || c.send.queued() == 0 {
 		l.starvedAt, l.starvedSteps = 0, 0
 		return
 	}
-	limit := max(starvedRounds*c.rtt.smoothed, starvedLeast, c.cfg.KeepAlive)
-	if c.cfg.Rate > 0 {
-		limit += 4 * c.cfg.Rate.TransmitTime(c.mtu.size+wireOverhead)
+	limit := int64(starvedLeast)
+	for i := range c.lanes {
+		w := &c.lanes[i]
+		pace := int64(0)
+		if w.rate > 0 {
+			pace = 4 * w.rate.TransmitTime(w.mtu.size+wireOverhead)
+		}
+		limit = max(limit, max(starvedRounds*w.rtt.smoothed, c.cfg.KeepAlive)+pace)
 	}
 	if l.starvedAt == 0 {
 		l.starvedAt = now
@@ -300,6 +323,6 @@ func (l *liveness) watch(c *Conn, now tsn.Instant, sent bool) {
 	l.starvedSteps++
 	if l.starvedSteps >= starvedSteps && now.Sub(l.starvedAt) > limit && now.Sub(c.send.sentAt) > limit {
 		c.stats.Starved++
-		c.close(now, CodeStalled, fmt.Sprintf("%d octets queued and nothing sent for %d ms", c.send.queued, now.Sub(c.send.sentAt)/1_000_000))
+		c.close(now, CodeStalled, fmt.Sprintf("%d octets queued and nothing sent for %d ms", c.send.queued(), now.Sub(c.send.sentAt)/1_000_000))
 	}
 }

@@ -14,11 +14,8 @@ const (
 
 // receiver turns packets into messages.
 type receiver struct {
-	packets  rangeSet // numbers seen; the lowest ranges are forgotten
-	eliciter int      // packets since the last ACK that want one
-	ackAt    tsn.Instant
-	ackNow   bool
-	newestAt tsn.Instant // when the highest number came
+	lanes  [lanes]inLane
+	latest int // lane of the last packet
 
 	streams map[uint32]*inStream
 	blocked []uint32 // streams whose first complete message waits for a fence
@@ -30,6 +27,15 @@ type receiver struct {
 	unread   uint64 // offsets delivered and not yet read
 	limit    uint64 // credit told to the peer
 	held     int    // octets of complete messages behind a fence
+}
+
+// inLane is what came by a lane of the peer's.
+type inLane struct {
+	packets  rangeSet // numbers seen, without the lane; the lowest ranges are forgotten
+	eliciter int      // packets since the last ACK that want one
+	ackAt    tsn.Instant
+	ackNow   bool
+	newestAt tsn.Instant // when the highest number came
 }
 
 // inStream is the receiving half of a stream.
@@ -48,43 +54,61 @@ type inMessage struct {
 
 func (r *receiver) init(cfg Config) {
 	r.window, r.limit = cfg.Window, cfg.Window
-	r.ackAt = tsn.Never
+	for i := range r.lanes {
+		r.lanes[i].ackAt = tsn.Never
+	}
 	r.streams = map[uint32]*inStream{}
 }
 
 // fresh reports whether a packet number has not been seen. Below the ranges that
 // are remembered none has: what is that late counts as lost.
-func (r *receiver) fresh(n uint64) bool {
-	return !(len(r.packets) == maxPacketRanges && n < r.packets[0].Low) && !r.packets.has(n)
+func (r *receiver) fresh(number uint64) bool {
+	l, n := &r.lanes[number>>laneShift], number&laneMask
+	return !(len(l.packets) == maxPacketRanges && n < l.packets[0].Low) && !l.packets.has(n)
 }
 
-// packetNumber records a fresh number and reports whether it is the highest.
-func (r *receiver) packetNumber(n uint64) bool {
-	r.packets.add(n)
-	if len(r.packets) > maxPacketRanges {
-		r.packets = slices.Delete(r.packets, 0, 1)
+// packetNumber records a fresh number and reports whether it is its lane's highest.
+func (r *receiver) packetNumber(number uint64) bool {
+	r.latest = int(number >> laneShift)
+	l, n := &r.lanes[r.latest], number&laneMask
+	l.packets.add(n)
+	if len(l.packets) > maxPacketRanges {
+		l.packets = slices.Delete(l.packets, 0, 1)
 	}
-	return n == r.packets[len(r.packets)-1].High
+	return n == l.packets[len(l.packets)-1].High
 }
 
-// wantAck arms the ACK for packet n, just recorded.
-func (r *receiver) wantAck(now tsn.Instant, n uint64, delay int64) {
-	last := r.packets[len(r.packets)-1]
-	r.eliciter++
-	if r.eliciter >= 2 || n != last.High || (len(r.packets) > 1 && last.Low == n) {
-		r.ackNow = true // the second packet, a late one, or one after a gap
+// wantAck arms the ACK for a packet just recorded.
+func (r *receiver) wantAck(now tsn.Instant, number uint64, delay int64) {
+	l, n := &r.lanes[number>>laneShift], number&laneMask
+	last := l.packets[len(l.packets)-1]
+	l.eliciter++
+	if l.eliciter >= 2 || n != last.High || (len(l.packets) > 1 && last.Low == n) {
+		l.ackNow = true // the second packet, a late one, or one after a gap
 	}
 	if n == last.High {
-		r.newestAt = now
+		l.newestAt = now
 	}
-	r.ackAt = min(r.ackAt, now.Add(delay))
+	l.ackAt = min(l.ackAt, now.Add(delay))
 }
 
-// makeAck returns the ACK frame and disarms the timer.
-func (r *receiver) makeAck(now tsn.Instant) *Ack {
-	r.eliciter, r.ackNow, r.ackAt = 0, false, tsn.Never
+// wanted reports that an ACK waits, due that it is to go now.
+func (l *inLane) wanted() bool             { return l.ackNow || l.ackAt != tsn.Never }
+func (l *inLane) due(now tsn.Instant) bool { return l.ackNow || now >= l.ackAt }
+
+func (l *inLane) ackLen() int { return ackFixedLen + ackRangeLen*min(len(l.packets), maxAckRanges) }
+
+// makeAck returns a lane's ACK frame and disarms its timer.
+func (r *receiver) makeAck(now tsn.Instant, lane int) *Ack {
+	l := &r.lanes[lane]
+	l.eliciter, l.ackNow, l.ackAt = 0, false, tsn.Never
 	r.limit = r.credit()
-	return &Ack{Delay: uint32(min(now.Sub(r.newestAt)/1000, 1<<32-1)), Limit: r.limit, Ranges: r.packets.ack()}
+	ranges := l.packets.ack()
+	for i := range ranges {
+		ranges[i].Low |= uint64(lane) << laneShift
+		ranges[i].High |= uint64(lane) << laneShift
+	}
+	return &Ack{Delay: uint32(min(now.Sub(l.newestAt)/1000, 1<<32-1)), Limit: r.limit, Ranges: ranges}
 }
 
 func (r *receiver) credit() uint64 {
@@ -93,8 +117,8 @@ func (r *receiver) credit() uint64 {
 
 func (r *receiver) read(n int) {
 	r.unread -= min(r.unread, uint64(max(n, 0)))
-	if len(r.packets) > 0 && r.credit() >= r.limit+r.window/4 {
-		r.ackNow = true
+	if l := &r.lanes[r.latest]; len(l.packets) > 0 && r.credit() >= r.limit+r.window/4 {
+		l.ackNow = true
 	}
 }
 

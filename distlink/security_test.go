@@ -47,9 +47,9 @@ func TestSecurityVectors(t *testing.T) {
 	line("init", init)
 	line("accept", accept)
 	ping := (&Ping{}).append(nil)
-	line("client-packet-7", client.seal.seal(client.remoteID, 7, ping))
-	line("client-packet-epoch-1", client.seal.seal(client.remoteID, 1<<epochBits, ping))
-	line("server-packet-9", server.seal.seal(server.remoteID, 9, ping))
+	line("client-packet-7", client.seal[0].seal(client.remoteID, 7, ping))
+	line("client-packet-epoch-1", client.seal[0].seal(client.remoteID, 1<<epochBits, ping))
+	line("server-packet-9", server.seal[0].seal(server.remoteID, 9, ping))
 	if *update {
 		if err := os.WriteFile(securityFile, []byte(b.String()), 0o644); err != nil {
 			t.Fatal(err)
@@ -197,7 +197,7 @@ func TestResetIsAHint(t *testing.T) {
 	s := connected(t, wire{delay: 100_000}, Config{Keys: testKeys, KeepAlive: 60e9})
 	s.wire.delay = 2_000_000
 	s.write(0, Message{Data: make([]byte, 10)})
-	forged := AppendPacket(nil, Packet{Type: TypeReset, Version: Version, ResetID: s.conn[0].remoteID, PacketNumber: s.conn[0].send.next() - 1})
+	forged := AppendPacket(nil, Packet{Type: TypeReset, Version: Version, ResetID: s.conn[0].remoteID, PacketNumber: s.conn[0].lanes[0].next() - 1})
 	s.effects(0, s.conn[0].Step(s.now, Datagram{Data: forged}))
 	if !s.conn[0].live.suspected {
 		t.Fatal("the RESET was not taken as a hint")
@@ -220,7 +220,7 @@ func TestResetIsAHint(t *testing.T) {
 func TestEpochs(t *testing.T) {
 	s := connected(t, wire{delay: 100_000, jitter: 2_000_000}, Config{Keys: testKeys})
 	for _, c := range s.conn {
-		c.send.base = 1<<epochBits - 100
+		c.lanes[0].base = 1<<epochBits - 100
 	}
 	// The peers have seen nothing between: numbers may have gaps.
 	var want [2][]Message
@@ -231,8 +231,8 @@ func TestEpochs(t *testing.T) {
 	s.run(func() bool { return len(s.got[0]) == 200 && len(s.got[1]) == 200 }, 20e9)
 	checkOrder(t, want[0], s.got[1])
 	checkOrder(t, want[1], s.got[0])
-	if s.conn[0].seal.epoch != 1 || s.conn[1].open.epoch != 1 {
-		t.Errorf("epochs %d, %d", s.conn[0].seal.epoch, s.conn[1].open.epoch)
+	if s.conn[0].seal[0].epoch != 1 || s.conn[1].open[0].epoch != 1 {
+		t.Errorf("epochs %d, %d", s.conn[0].seal[0].epoch, s.conn[1].open[0].epoch)
 	}
 	if f := s.conn[0].Stats().Forged + s.conn[1].Stats().Forged; f != 0 {
 		t.Errorf("%d packets could not be opened", f)

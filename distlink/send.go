@@ -16,30 +16,22 @@ type sender struct {
 	streams map[uint32]*outStream
 	classes [classes]outClass
 
-	used, limit  uint64 // offsets used of the credit
-	window       uint64 // the peer's first credit
-	order, fence uint64 // of the next message
-	queued       int
-	inFlight     int
-	blocked      bool
-
-	sent         []sentPacket // sent[i] has packet number base+i
-	base         uint64
-	largestAcked uint64
-	ping         bool        // a PING is due
-	extra        int         // packets that probes may send beyond the window
+	used, limit  uint64      // offsets used of the credit
+	window       uint64      // the peer's first credit
+	order, fence uint64      // of the next message
 	sentAt       tsn.Instant // last packet of any kind
-	tokens       int64
-	// tokensAt is when tokens was right; tokens are octets times 8e6 (bits at
-	// kbit/s and ns), so that no rounding is lost.
-	tokensAt tsn.Instant
 }
 
 // outClass is what waits in a class: what was lost goes first.
 type outClass struct {
-	resend []*outSegment // oldest first
-	turn   []uint32      // streams with something to send, next first
+	resend   []*outSegment // oldest first
+	turn     []uint32      // streams with something to send, next first
+	queued   int           // offsets not yet sent once
+	inFlight int           // offsets sent and not acknowledged
+	blocked  bool          // by the credit
 }
+
+func (k *outClass) idle() bool { return k.queued == 0 && k.inFlight == 0 }
 
 type outStream struct {
 	messages []outMessage
@@ -73,16 +65,32 @@ type sentPacket struct {
 
 func (s *sender) init() { s.streams = map[uint32]*outStream{} }
 
-// unacked reports whether packet n was sent and is not acknowledged.
-func (s *sender) unacked(n uint64) bool {
-	return n >= s.base && n-s.base < uint64(len(s.sent)) && !s.sent[n-s.base].done
+func (s *sender) queued() (n int) {
+	for i := range s.classes {
+		n += s.classes[i].queued
+	}
+	return n
 }
 
-// next is the number of the next packet.
-func (s *sender) next() uint64 { return s.base + uint64(len(s.sent)) }
+func (s *sender) inFlight() (n int) {
+	for i := range s.classes {
+		n += s.classes[i].inFlight
+	}
+	return n
+}
 
 // idle reports that nothing is queued or unacknowledged.
-func (s *sender) idle() bool { return s.queued == 0 && s.inFlight == 0 }
+func (s *sender) idle() bool { return s.queued() == 0 && s.inFlight() == 0 }
+
+// idle reports the same of the classes that go by a lane.
+func (c *Conn) idle(l *lane) bool {
+	for k := range classes {
+		if c.carries(l, k) && !c.send.classes[k].idle() {
+			return false
+		}
+	}
+	return true
+}
 
 func (c *Conn) write(now tsn.Instant, m Message) {
 	s := &c.send
@@ -92,9 +100,12 @@ func (c *Conn) write(now tsn.Instant, m Message) {
 		s.streams[m.Stream] = st
 	}
 	if s.idle() {
-		c.live.progress, c.rtt.lastSent = now, now
+		c.live.progress = now
 	}
 	m.Class = min(m.Class, classes-1)
+	if l := c.lane(m.Class); c.idle(l) {
+		l.rtt.lastSent = now
+	}
 	fence := s.fence
 	if m.Fence != NoFence {
 		fence = s.order
@@ -108,56 +119,63 @@ func (c *Conn) write(now tsn.Instant, m Message) {
 	if m.Fence == Barrier {
 		s.fence = s.order
 	}
-	s.queued += len(m.Data) + 1
+	s.classes[m.Class].queued += len(m.Data) + 1
 	c.stats.MessagesSent++
 }
 
-// flush sends all that credit, rate and congestion allow, then an ACK if one is due.
+// flush sends all that credit, rates and congestion allow, the higher classes
+// first, then ACKs that are due.
 func (c *Conn) flush(now tsn.Instant) {
-	s := &c.send
-	was := s.next()
-	if c.mtu.due(now) && c.tokensReady(now) {
-		c.probePath(now)
+	was := c.stats.PacketsSent
+	for i := range c.lanes {
+		if l := &c.lanes[i]; l.mtu.due(now) && l.tokensReady(now) {
+			c.probePath(now, l)
+		}
 	}
-	for (s.ping || c.pick() != nil && c.windowOpen()) && c.tokensReady(now) {
-		c.sendPacket(now)
+	for k := classes; k > 0; k-- {
+		l := c.lane(k - 1)
+		for (l.ping || c.pick(l) < classes && l.windowOpen()) && l.tokensReady(now) {
+			c.sendPacket(now, l)
+		}
 	}
-	if c.recv.ackNow || now >= c.recv.ackAt {
-		c.transmitData(now, c.recv.makeAck(now).append(nil), nil, false)
+	for i := range c.recv.lanes {
+		if c.recv.lanes[i].due(now) {
+			c.transmitData(now, c.laneOfAck(i), Control, c.recv.makeAck(now, i).append(nil), nil, false)
+		}
 	}
-	c.live.watch(c, now, s.next() != was)
+	c.live.watch(c, now, c.stats.PacketsSent != was)
 }
 
 // windowOpen says whether congestion control lets a packet go.
-func (c *Conn) windowOpen() bool {
-	return c.cfg.Rate > 0 || c.send.extra > 0 || c.cong.room()
-}
+func (l *lane) windowOpen() bool { return l.rate > 0 || l.extra > 0 || l.cong.room() }
 
-// pick returns the first class that could send a segment now, or nil. It drops
-// what was acknowledged while it waited to be sent again.
-func (c *Conn) pick() *outClass {
-	s := &c.send
+// pick returns the first class of a lane that could send a segment now, or
+// classes. It drops what was acknowledged while it waited to be sent again.
+func (c *Conn) pick(l *lane) Class {
 	for i := classes; i > 0; i-- {
-		k := &s.classes[i-1]
+		if !c.carries(l, i-1) {
+			continue
+		}
+		k := &c.send.classes[i-1]
 		for len(k.resend) > 0 && k.resend[0].acked {
 			k.resend = k.resend[1:]
 		}
 		if len(k.resend) > 0 {
-			return k
+			return i - 1
 		}
 		if len(k.turn) == 0 {
 			continue
 		}
 		if c.credit(i-1) > 0 {
-			s.blocked = false
-			return k
+			k.blocked = false
+			return i - 1
 		}
-		if !s.blocked {
-			s.blocked = true
+		if !k.blocked {
+			k.blocked = true
 			c.stats.Blocked++
 		}
 	}
-	return nil
+	return classes
 }
 
 // credit is how many offsets a class may use: the last eighth is not for bulk.
@@ -170,40 +188,48 @@ func (c *Conn) credit(k Class) uint64 {
 	return limit - min(s.used, limit)
 }
 
-// sendPacket fills one packet: ACK, then class by class what was lost and a
+// sendPacket fills one packet: ACKs, then class by class what was lost and a
 // piece of each stream in turn until it is full.
-func (c *Conn) sendPacket(now tsn.Instant) {
-	s := &c.send
-	room := c.room()
-	frames := make([]byte, 0, room)
-	if c.recv.ackAt != tsn.Never || c.recv.ackNow {
-		frames = c.recv.makeAck(now).append(frames)
-	}
-	alone := s.ping && c.live.pings > 1 // where long packets do not get through, this one shall
-	if s.ping {
-		s.ping = false
+func (c *Conn) sendPacket(now tsn.Instant, l *lane) {
+	room := c.room(l)
+	frames := c.appendAcks(now, l, make([]byte, 0, room), room)
+	alone := l.ping && c.live.pings > 1 // where long packets do not get through, this one shall
+	if l.ping {
+		l.ping = false
 		frames = (&Ping{}).append(frames)
 	}
 	var segments []*outSegment
-	for k := c.pick(); k != nil && !alone; k = c.pick() {
-		seg := c.segmentOf(k, room-len(frames))
+	highest := Bulk
+	for k := c.pick(l); k < classes && !alone; k = c.pick(l) {
+		seg := c.segmentOf(&c.send.classes[k], room-len(frames))
 		if seg == nil {
 			break
 		}
-		seg.packet = s.next()
+		seg.packet = l.next()
 		segments = append(segments, seg)
 		frames = seg.append(frames)
+		highest = max(highest, k)
 	}
 	if len(segments) == 0 { // as long as a CHALLENGE, which may answer it
-		frames = append(frames, make([]byte, 16)...)
+		frames, highest = append(frames, make([]byte, 16)...), Control
 	}
-	s.extra = max(0, s.extra-1)
-	c.transmitData(now, frames, segments, true)
+	l.extra = max(0, l.extra-1)
+	c.transmitData(now, l, highest, frames, segments, true)
+}
+
+// appendAcks adds those that wait and go by the lane, as far as there is room.
+func (c *Conn) appendAcks(now tsn.Instant, l *lane, frames []byte, room int) []byte {
+	for i := range c.recv.lanes {
+		if r := &c.recv.lanes[i]; r.wanted() && c.laneOfAck(i) == l && len(frames)+1+r.ackLen() <= room {
+			frames = c.recv.makeAck(now, i).append(frames)
+		}
+	}
+	return frames
 }
 
 // room is the length of the frames in a full packet.
-func (c *Conn) room() int {
-	room := c.mtu.size - dataHeaderLen
+func (c *Conn) room(l *lane) int {
+	room := l.mtu.size - dataHeaderLen
 	if c.seal != nil {
 		room -= tagLen
 	}
@@ -237,7 +263,7 @@ func (c *Conn) split(k *outClass, seg *outSegment, n int) *outSegment {
 	tail := &outSegment{Segment: seg.Segment, class: seg.class, packet: seg.packet, queued: true}
 	head.Data, head.Last = seg.Data[:n], false
 	tail.Data, tail.Offset, tail.First, tail.Fenced = seg.Data[n:], seg.Offset+uint64(n), false, false
-	c.send.inFlight += int(head.span()+tail.span()) - int(seg.span())
+	k.inFlight += int(head.span()+tail.span()) - int(seg.span())
 	seg.acked = true
 	k.resend[0] = tail
 	return head
@@ -263,8 +289,8 @@ func (c *Conn) cut(k *outClass, room int) *outSegment {
 	span := int(seg.span())
 	st.offset += uint64(span)
 	s.used += uint64(span)
-	s.queued -= span
-	s.inFlight += span
+	k.queued -= span
+	k.inFlight += span
 	st.pos += n
 	if seg.Last {
 		st.pos = 0
@@ -280,80 +306,88 @@ func (c *Conn) cut(k *outClass, room int) *outSegment {
 }
 
 // probePath sends a packet of the size that is to be tried.
-func (c *Conn) probePath(now tsn.Instant) {
-	frames := (&Ping{}).append(make([]byte, 0, c.mtu.next()))
-	frames = append(frames, make([]byte, c.room()-c.mtu.size+c.mtu.next()-len(frames))...)
-	c.mtu.sent(now, c.send.next(), 4*c.probeTimeout())
-	c.transmitData(now, frames, nil, true)
+func (c *Conn) probePath(now tsn.Instant, l *lane) {
+	frames := (&Ping{}).append(make([]byte, 0, l.mtu.next()))
+	frames = append(frames, make([]byte, c.room(l)-l.mtu.size+l.mtu.next()-len(frames))...)
+	l.mtu.sent(now, l.next(), 4*c.probeTimeout(l))
+	c.transmitData(now, l, Control, frames, nil, true)
 }
 
-func (c *Conn) transmitData(now tsn.Instant, frames []byte, segments []*outSegment, eliciting bool) {
-	c.transmit(c.sealData(now, frames, segments, eliciting))
+// transmitData sends a packet whose highest class is k.
+func (c *Conn) transmitData(now tsn.Instant, l *lane, k Class, frames []byte, segments []*outSegment, eliciting bool) {
+	c.transmitTo(c.remote, l.index, k, c.sealData(now, l, frames, segments, eliciting))
 }
 
 // sealData makes a packet, which counts as sent.
-func (c *Conn) sealData(now tsn.Instant, frames []byte, segments []*outSegment, eliciting bool) []byte {
-	s := &c.send
+func (c *Conn) sealData(now tsn.Instant, l *lane, frames []byte, segments []*outSegment, eliciting bool) []byte {
 	var b []byte
-	if n := s.next(); c.seal != nil {
-		b = c.seal.seal(c.remoteID, n, frames)
+	if n := l.wire(l.next()); c.seal != nil {
+		b = c.seal[l.index].seal(c.remoteID, n, frames)
 	} else {
 		b = append(appendDataHeader(make([]byte, 0, dataHeaderLen+len(frames)), c.remoteID, n, len(frames)), frames...)
 	}
 	p := sentPacket{at: now, segments: segments, size: len(b), eliciting: eliciting, done: !eliciting}
-	s.sentAt = now
+	c.send.sentAt = now
 	if eliciting {
-		c.rtt.lastSent = now
+		l.rtt.lastSent = now
 		if len(segments) > 0 { // a probe of the path that is lost is no congestion
 			p.piped = len(b)
-			c.cong.pipe += len(b)
+			l.cong.pipe += len(b)
 		}
 	}
-	s.sent = append(s.sent, p)
-	if c.cfg.Rate > 0 {
-		s.tokens -= int64(len(b)+wireOverhead) * 8_000_000
+	l.sent = append(l.sent, p)
+	if l.rate > 0 {
+		l.tokens -= int64(len(b)+wireOverhead) * 8_000_000
 	}
-	s.trim()
+	l.trim()
 	return b
 }
 
 // trim forgets finished packets below the oldest that is waited for.
-func (s *sender) trim() {
+func (l *lane) trim() {
 	n := 0
-	for n < len(s.sent) && s.sent[n].done {
+	for n < len(l.sent) && l.sent[n].done {
 		n++
 	}
-	s.base += uint64(n)
-	s.sent = slices.Delete(s.sent, 0, n)
+	l.base += uint64(n)
+	l.sent = slices.Delete(l.sent, 0, n)
 }
 
 // tokensReady refills the bucket (two datagrams or 1 ms of the rate deep) and
 // reports whether a packet may go; it may then run into debt.
-func (c *Conn) tokensReady(now tsn.Instant) bool {
-	s := &c.send
-	if c.cfg.Rate == 0 {
+func (l *lane) tokensReady(now tsn.Instant) bool {
+	if l.rate == 0 {
 		return true
 	}
-	rate := int64(c.cfg.Rate)
-	depth := max(2*int64(c.mtu.size+wireOverhead)*8_000_000, rate*1_000_000)
-	passed := min(now.Sub(s.tokensAt), 10_000_000_000)
-	s.tokens = min(s.tokens+passed*rate, depth)
-	s.tokensAt = now
-	return s.tokens > 0
+	rate := int64(l.rate)
+	depth := max(2*int64(l.mtu.size+wireOverhead)*8_000_000, rate*1_000_000)
+	passed := min(now.Sub(l.tokensAt), 10_000_000_000)
+	l.tokens = min(l.tokens+passed*rate, depth)
+	l.tokensAt = now
+	return l.tokens > 0
 }
 
-func (c *Conn) paceDeadline() tsn.Instant {
-	s := &c.send
-	if c.cfg.Rate == 0 || s.tokens > 0 || !(s.ping || c.pick() != nil || c.mtu.due(s.tokensAt)) {
+// paceDeadline is when a packet that waits for the rate may go.
+func (c *Conn) paceDeadline(l *lane) tsn.Instant {
+	if l.rate == 0 || l.tokens > 0 || !(l.ping || c.pick(l) < classes || l.mtu.due(l.tokensAt)) {
 		return tsn.Never
 	}
-	return s.tokensAt.Add(-s.tokens/int64(c.cfg.Rate) + 1)
+	return l.tokensAt.Add(-l.tokens/int64(l.rate) + 1)
 }
 
 // mtuDeadline leaves a probe that waits for the rate to paceDeadline.
-func (c *Conn) mtuDeadline() tsn.Instant {
-	if c.cfg.Rate > 0 && c.send.tokens <= 0 && c.mtu.due(c.send.tokensAt) {
+func (l *lane) mtuDeadline() tsn.Instant {
+	if l.rate > 0 && l.tokens <= 0 && l.mtu.due(l.tokensAt) {
 		return tsn.Never
 	}
-	return c.mtu.at
+	return l.mtu.at
+}
+
+// deadline is when the lane has something to do.
+func (c *Conn) deadline(l *lane) tsn.Instant {
+	at := min(c.probeAt(l), c.paceDeadline(l), l.mtuDeadline())
+	if l.rtt.lossAt != 0 {
+		at = min(at, l.rtt.lossAt)
+	}
+	return at
 }

@@ -19,6 +19,7 @@ type wire struct {
 	delay, jitter      int64 // ns; jitter reorders
 	rate               tsn.Rate
 	queue              int64 // ns of backlog at rate before drops
+	strict             bool  // each lane has a queue, the higher go first; none is ever full
 }
 
 type item struct {
@@ -26,6 +27,7 @@ type item struct {
 	seq  int
 	to   int
 	data []byte
+	do   func() // instead of an arrival
 }
 
 type agenda []item
@@ -47,6 +49,8 @@ type sim struct {
 	agenda   agenda
 	seq      int
 	busy     [2]tsn.Instant
+	ports    [2]port
+	sort     func([]byte) int // queue of a datagram; nil: that of its lane
 	conn     [2]*Conn
 	listener *Listener
 	got      [2][]Message
@@ -79,7 +83,7 @@ func newSim(t *testing.T, seed uint64, w wire, cfg Config) *sim {
 	return s
 }
 
-func (s *sim) send(from int, data []byte) {
+func (s *sim) send(from, lane int, data []byte) {
 	s.sent++
 	w := s.wire
 	if s.tooLong > 0 && len(data) > s.tooLong {
@@ -87,6 +91,13 @@ func (s *sim) send(from int, data []byte) {
 	}
 	if s.tap != nil {
 		s.tap(from, data)
+	}
+	if w.strict {
+		if s.sort != nil {
+			lane = s.sort(data)
+		}
+		s.enqueue(from, lane, func() { s.arriveAfter(w.delay, from, data) }, len(data))
+		return
 	}
 	busy := &s.busy[from]
 	if s.pipe != nil && from == 0 {
@@ -119,8 +130,54 @@ func (s *sim) send(from int, data []byte) {
 		if w.jitter > 0 {
 			delay += s.rng.Int64N(w.jitter)
 		}
-		s.seq++
-		heap.Push(&s.agenda, item{at.Add(delay), s.seq, 1 - from, d})
+		s.arriveAfter(at.Sub(s.now)+delay, from, d)
+	}
+}
+
+func (s *sim) arriveAfter(ns int64, from int, data []byte) {
+	s.seq++
+	heap.Push(&s.agenda, item{at: s.now.Add(ns), seq: s.seq, to: 1 - from, data: data})
+}
+
+func (s *sim) after(ns int64, do func()) {
+	s.seq++
+	heap.Push(&s.agenda, item{at: s.now.Add(ns), seq: s.seq, do: do})
+}
+
+// port is an egress port with strict priority between its queues.
+type port struct {
+	queues  [lanes][]frame
+	sending bool
+}
+
+type frame struct {
+	octets int
+	gone   func()
+}
+
+func (s *sim) enqueue(from, queue int, gone func(), octets int) {
+	p := &s.ports[from]
+	p.queues[queue] = append(p.queues[queue], frame{octets, gone})
+	if !p.sending {
+		s.transmit(from)
+	}
+}
+
+func (s *sim) transmit(from int) {
+	p := &s.ports[from]
+	for q := lanes - 1; q >= 0; q-- {
+		if len(p.queues[q]) == 0 {
+			continue
+		}
+		f := p.queues[q][0]
+		p.queues[q] = p.queues[q][1:]
+		p.sending = true
+		s.after(s.wire.rate.TransmitTime(f.octets+wireOverhead), func() {
+			p.sending = false
+			f.gone()
+			s.transmit(from)
+		})
+		return
 	}
 }
 
@@ -132,9 +189,9 @@ func (s *sim) effects(at int, effects []tsn.Effect) {
 			if at == 1 && e.To != s.addr {
 				continue // nobody is there
 			}
-			s.send(at, e.Data)
+			s.send(at, e.Lane, e.Data)
 		case Reply:
-			s.send(at, e.Data)
+			s.send(at, 0, e.Data)
 		case Accept:
 			s.conn[1] = e.Conn
 		case Deliver:
@@ -159,7 +216,7 @@ func (s *sim) checkArmed(at int) {
 		return
 	}
 	if d := c.Deadline(); d.Sub(s.now) > c.cfg.KeepAlive/4 {
-		s.t.Fatalf("side %d: %d octets queued, %d in flight, and nothing happens before %d ns: %+v", at, c.send.queued, c.send.inFlight, d.Sub(s.now), c.Stats())
+		s.t.Fatalf("side %d: %d octets queued, %d in flight, and nothing happens before %d ns: %+v", at, c.send.queued(), c.send.inFlight(), d.Sub(s.now), c.Stats())
 	}
 }
 
@@ -209,6 +266,10 @@ func (s *sim) step(end tsn.Instant) bool {
 var clientAddr = netip.MustParseAddrPort("10.0.0.1:4000")
 
 func (s *sim) arrive(it item) {
+	if it.do != nil {
+		it.do()
+		return
+	}
 	if s.paused[it.to] {
 		s.held = append(s.held, it)
 		return
@@ -282,6 +343,17 @@ func checkOrder(t *testing.T, want, got []Message) {
 	}
 }
 
+// someLanes gives some of the classes lanes of their own.
+func someLanes(rng *rand.Rand) map[Class]tsn.Rate {
+	own := map[Class]tsn.Rate{}
+	for k := range classes {
+		if rng.IntN(2) == 0 {
+			own[k] = tsn.Rate(rng.IntN(2)) * 50 * tsn.Mbps
+		}
+	}
+	return own
+}
+
 func randomMessages(rng *rand.Rand, n int, sizes ...int) []Message {
 	var out []Message
 	index := map[uint32]int{}
@@ -291,7 +363,9 @@ func randomMessages(rng *rand.Rand, n int, sizes ...int) []Message {
 		if rng.IntN(20) == 0 {
 			fence = AfterAll + Fence(rng.IntN(2))
 		}
-		out = append(out, message(stream, index[stream], order, fence, rng.IntN(sizes[rng.IntN(len(sizes))]), rng))
+		m := message(stream, index[stream], order, fence, rng.IntN(sizes[rng.IntN(len(sizes))]), rng)
+		m.Class = Class(stream % uint32(classes))
+		out = append(out, m)
 		index[stream]++
 	}
 	return out
@@ -314,6 +388,9 @@ func TestDeliveryUnderLossDuplicationReordering(t *testing.T) {
 			if seed%2 == 1 {
 				cfg.Keys = testKeys
 			}
+			if seed%5 > 2 {
+				cfg.Lanes = someLanes(rng)
+			}
 			s := newSim(t, seed, w, cfg)
 			if seed%5 == 2 {
 				s.tooLong = 1200 + rng.IntN(272)
@@ -330,6 +407,9 @@ func TestDeliveryUnderLossDuplicationReordering(t *testing.T) {
 					s.run(func() bool { return false }, rng.Int64N(2_000_000))
 					if seed%7 == 3 && i == 75 {
 						s.move(netip.AddrPortFrom(clientAddr.Addr(), uint16(5000+side)))
+					}
+					if seed%5 > 1 && i%50 == 25 { // before it and after it the classes go other ways
+						s.effects(side, s.conn[side].Step(s.now, Touch{&Config{Rate: cfg.Rate, Lanes: someLanes(rng)}}))
 					}
 					if seed%5 == 2 && i == 100 {
 						s.tooLong = 1200
@@ -384,7 +464,7 @@ var (
 func connected(t *testing.T, w wire, cfg Config) *sim {
 	t.Helper()
 	s := newSim(t, 9, w, cfg)
-	if !s.run(func() bool { return s.up[0] && s.conn[1] != nil && s.conn[0].send.inFlight == 0 }, 5e9) {
+	if !s.run(func() bool { return s.up[0] && s.conn[1] != nil && s.conn[0].send.inFlight() == 0 }, 5e9) {
 		t.Fatal("not connected")
 	}
 	s.run(func() bool { return false }, 10_000_000)
