@@ -2,6 +2,7 @@ package erlang_test
 
 import (
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -65,6 +66,172 @@ func TestLateStart(t *testing.T) {
 		fmt.Sprintf(`{ok, _} = net_kernel:start('a@%s', #{name_domain => longnames}), erlang:set_cookie(c), io:format("late ~p ~p~n", [net_adm:ping('%s'), distlink:classes()]), net_kernel:stop(), halt(0).`, addrA, b.Name))
 	cmd.Env = append(os.Environ(), "ERL_CRASH_DUMP=/dev/null")
 	if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), "late pong []") {
+		t.Errorf("%v:\n%s", err, out)
+	}
+}
+
+// release makes the boot script of a release with distlink and these
+// applications beside kernel and stdlib; it is for -mode embedded -boot.
+func release(t *testing.T, applications string) (boot string) {
+	t.Helper()
+	root := t.TempDir()
+	ebin := filepath.Join(root, "distlink", "ebin")
+	if err := os.CopyFS(ebin, os.DirFS(beamtest.Code(t))); err != nil {
+		t.Fatal(err)
+	}
+	app, err := os.ReadFile("src/distlink.app.src")
+	if err == nil {
+		err = os.WriteFile(filepath.Join(ebin, "distlink.app"), app, 0o644)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	boot = filepath.Join(root, "r")
+	out, err := exec.Command("erl", "-noshell", "-pa", ebin, "-eval", fmt.Sprintf(`Apps = [begin _ = application:load(A), {ok, V} = application:get_key(A, vsn), {A, V} end || A <- [kernel, stdlib, distlink] ++ [%s]],
+ ok = file:write_file("%[2]s.rel", io_lib:format("~p.", [{release, {"r", "1"}, {erts, erlang:system_info(version)}, Apps}])), {ok, _, _} = systools:make_script("%[2]s", [silent, local, {path, [%[3]q]}]), halt(0).`,
+		applications, boot, ebin)).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	return boot
+}
+
+// In a release in embedded mode the boot script loads all, and runs on_load
+// functions (crypto's) after the distribution has started: a node that has to
+// wait for another one while it boots uses keys before that.
+func TestEmbedded(t *testing.T) {
+	needCrypto(t)
+	boot, keys := release(t, "crypto"), keyFile(t, keyOne)
+	port := beamtest.Port(t, addrA, addrB)
+	embedded := func(ip string, args ...string) []string {
+		return append(args, "-mode", "embedded", "-boot", boot, "-distlink_ip", ip, "-distlink_psk", keys)
+	}
+	b := beamtest.Start(t, "distlink", "b@"+addrB, port, sleep, embedded(addrB)...)
+	a := beamtest.Start(t, "distlink", "a@"+addrA, port, fmt.Sprintf(`io:format("~p ~p ~p~n", [code:get_mode(), nodes(), maps:get(security, distlink:info('%s'))]), %s`, b.Name, sleep),
+		embedded(addrA, "-kernel", "sync_nodes_mandatory", "["+"'"+b.Name+"']", "sync_nodes_timeout", "60000")...)
+	if l := a.Expect("embedded", patience); l != "embedded ['"+b.Name+"'] psk" {
+		t.Error(l)
+	}
+}
+
+// A release that lacks the crypto application, where keys are given, and one
+// whose library cannot be loaded.
+func TestNoCrypto(t *testing.T) {
+	keys := keyFile(t, keyOne)
+	fake := t.TempDir()
+	module := filepath.Join(fake, "crypto.erl")
+	if err := os.WriteFile(module, []byte("-module(crypto).\n-on_load(none/0).\nnone() -> {error, {load_failed, \"no libcrypto\"}}.\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.Command("erlc", "-o", fake, module).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	for name, args := range map[string][]string{"none": {"-mode", "embedded", "-boot", release(t, "")}, "broken": {"-pa", fake}} {
+		out := beamtest.BootFails(t, "distlink", "a@"+addrA, beamtest.Port(t, addrA), append(args, "-distlink_ip", addrA, "-distlink_psk", keys)...)
+		if !strings.Contains(out, "needs the crypto application") {
+			t.Errorf("%s: not said:\n%s", name, out)
+		}
+	}
+	a := beamtest.Start(t, "distlink", "a@"+addrA, beamtest.Port(t, addrA), `io:format("without keys ~p~n", [node()]), `+sleep, "-mode", "embedded", "-boot", release(t, ""), "-distlink_ip", addrA)
+	a.Expect("without keys", patience)
+}
+
+// Each option with a value that it cannot have: the node does not start, and the
+// text names the option and the value.
+func TestBadOptions(t *testing.T) {
+	for option, bad := range map[string]string{
+		"distlink_ip": "10.0.0", "distlink_port": "70000", "distlink_priority": "16", "distlink_rate": "0", "distlink_keepalive": "soon",
+		"distlink_datagram": "100", "distlink_window": "1", "distlink_budget": "1", "distlink_floor": "0", "distlink_bind": "nosuch0",
+	} {
+		out := beamtest.BootFails(t, "distlink", "a@"+addrA, beamtest.Port(t, addrA), "-distlink_ip", addrA, "-"+option, bad)
+		if !strings.Contains(out, option) && option != "distlink_bind" || !strings.Contains(out, bad) {
+			t.Errorf("%s %s is not said:\n%s", option, bad, out)
+		}
+	}
+}
+
+// A port that somebody has and an address that is not ours: the node does not
+// start and says where it wanted to listen.
+func TestCannotListen(t *testing.T) {
+	taken, err := net.ListenPacket("udp4", addrA+":0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = taken.Close() }()
+	port := taken.LocalAddr().(*net.UDPAddr).Port
+	for reason, ip := range map[string]string{"eaddrinuse": addrA, "eaddrnotavail": "192.0.2.1"} {
+		out := beamtest.BootFails(t, "distlink", "a@"+addrA, port, "-distlink_ip", ip)
+		if !strings.Contains(out, reason) || !strings.Contains(out, fmt.Sprintf("cannot listen at %s, UDP port %d", ip, port)) {
+			t.Errorf("%s: the text does not say where:\n%s", reason, out)
+		}
+	}
+}
+
+// -proto_dist distlink without a name is an ordinary erl; a carrier that there
+// is not is refused by name.
+func TestNoNameAndNoCarrier(t *testing.T) {
+	erl := func(args ...string) string {
+		cmd := exec.Command("erl", append([]string{"-noshell", "-pa", beamtest.Code(t), "-eval", `io:format("alive ~p~n", [is_alive()]), halt(0).`}, args...)...)
+		cmd.Env = append(os.Environ(), "ERL_CRASH_DUMP=/dev/null")
+		out, _ := cmd.CombinedOutput()
+		return string(out)
+	}
+	if out := erl("-proto_dist", "distlink", "-distlink_security", "none"); !strings.Contains(out, "alive false") {
+		t.Error(out)
+	}
+	if out := erl("-proto_dist", "distlink_dist", "-name", "a@"+addrA); !strings.Contains(out, "Protocol 'distlink_dist': not supported") {
+		t.Error(out)
+	}
+}
+
+// Stock TCP as a second carrier: epmd takes a name once, so the second is
+// refused and says what to do; the first runs.
+func TestTwoCarriers(t *testing.T) {
+	_, epmd, _ := net.SplitHostPort(beamtest.EPMD(t))
+	cmd := exec.Command("erl", "-noshell", "-pa", beamtest.Code(t), "-proto_dist", "inet_tcp", "distlink", "-name", "a@"+addrA, "-start_epmd", "false",
+		"-distlink_ip", addrA, "-distlink_security", "none", "-eval", `io:format("runs as ~p~n", [node()]), halt(0).`)
+	cmd.Env = append(os.Environ(), "ERL_CRASH_DUMP=/dev/null", "ERL_EPMD_PORT="+epmd)
+	out, err := cmd.CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "-distlink_tcp true") || !strings.Contains(string(out), "runs as 'a@"+addrA+"'") {
+		t.Errorf("%v:\n%s", err, out)
+	}
+}
+
+// Nodes find each other through epmd, which stores the UDP port. A second node of
+// a name is refused.
+func TestEPMD(t *testing.T) {
+	epmd := beamtest.EPMD(t)
+	b := beamtest.StartEPMD(t, "distlink", "b@"+addrA, epmd, sleep, "-distlink_ip", addrA)
+	a := beamtest.StartEPMD(t, "distlink", "a@"+addrA, epmd,
+		fmt.Sprintf(`io:format("~p ~p ~p~n", [net_adm:ping('%s'), net_adm:ping('c@%s'), [N || {N, _} <- element(2, net_adm:names({127,0,0,1}))] -- ["b", "a"]]), %s`, b.Name, addrA, sleep), "-distlink_ip", addrA)
+	a.Expect("pong pang []", patience)
+	_, port, _ := net.SplitHostPort(epmd)
+	cmd := exec.Command("erl", "-noshell", "-pa", beamtest.Code(t), "-proto_dist", "distlink", "-name", b.Name, "-start_epmd", "false", "-distlink_security", "none", "-eval", "halt(0).")
+	cmd.Env = append(os.Environ(), "ERL_CRASH_DUMP=/dev/null", "ERL_EPMD_PORT="+port)
+	if out, err := cmd.CombinedOutput(); err == nil || !strings.Contains(string(out), "in use by another Erlang node") {
+		t.Errorf("%v:\n%s", err, out)
+	}
+}
+
+// Code in a directory right under / (with which OTP 27's own code server never
+// gets ready, whatever the carrier).
+func TestCodeUnderRoot(t *testing.T) {
+	out, err := exec.Command("erl", "-noshell", "-eval", `io:format("~s", [erlang:system_info(otp_release)]), halt(0).`).Output()
+	if release := string(out); err != nil || release >= "27" {
+		t.Skipf("Erlang/OTP %s does not boot with a code directory right under / (%v)", release, err)
+	}
+	dir, err := os.MkdirTemp("/", "distlink")
+	if err != nil {
+		t.Skipf("a directory under / needs root: %v", err)
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	if err := os.CopyFS(dir, os.DirFS(beamtest.Code(t))); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command("erl", "-noshell", "-pa", dir, "-proto_dist", "distlink", "-name", "a@"+addrA, "-distlink_ip", addrA, "-distlink_security", "none",
+		"-start_epmd", "false", "-erl_epmd_port", fmt.Sprint(beamtest.Port(t, addrA)), "-eval", `io:format("~s~n", [code:which(distlink_dist)]), halt(0).`)
+	cmd.Env = append(os.Environ(), "ERL_CRASH_DUMP=/dev/null")
+	if out, err := cmd.CombinedOutput(); err != nil || !strings.HasPrefix(string(out), dir) {
 		t.Errorf("%v:\n%s", err, out)
 	}
 }

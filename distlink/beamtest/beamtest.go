@@ -106,6 +106,26 @@ func TCPPort(t *testing.T) int {
 	return l.Addr().(*net.TCPAddr).Port
 }
 
+// EPMD runs a port mapper of the test's own and returns host:port.
+func EPMD(t *testing.T) string {
+	t.Helper()
+	path, err := exec.LookPath("epmd")
+	if err != nil {
+		t.Skip("epmd is not installed (Debian: apt-get install erlang-base)")
+	}
+	port := strconv.Itoa(TCPPort(t))
+	cmd := exec.Command(path, "-port", port, "-address", "127.0.0.9") // and 127.0.0.1, always
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
+	WaitTCP(t, "127.0.0.1:"+port)
+	return "127.0.0.1:" + port
+}
+
 // WaitTCP waits until somebody accepts at address.
 func WaitTCP(t *testing.T, address string) {
 	t.Helper()

@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
-	"strconv"
 	"testing"
 	"time"
 
@@ -131,7 +129,7 @@ func TestWrongCookie(t *testing.T) {
 // A BEAM node connects to a Go node, found through epmd, and sends to a name.
 func TestBEAMConnectsToGo(t *testing.T) {
 	beamtest.Code(t) // skips without Erlang
-	epmd := startEPMD(t)
+	epmd := beamtest.EPMD(t)
 	l, err := udplink.Listen(within(t), "127.0.0.9:0", udplink.Config{Insecure: true, Priority: 5})
 	if err != nil {
 		t.Fatal(err)
@@ -176,24 +174,4 @@ func TestBEAMConnectsToGo(t *testing.T) {
 		t.Fatal(err)
 	}
 	a.Expect("answered", patience)
-}
-
-// startEPMD runs an epmd of our own and returns host:port.
-func startEPMD(t *testing.T) string {
-	t.Helper()
-	path, err := exec.LookPath("epmd")
-	if err != nil {
-		t.Skip("epmd is not installed (Debian: apt-get install erlang-base)")
-	}
-	port := strconv.Itoa(beamtest.TCPPort(t))
-	cmd := exec.Command(path, "-port", port, "-address", "127.0.0.9") // and 127.0.0.1, always
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-	})
-	beamtest.WaitTCP(t, "127.0.0.1:"+port)
-	return "127.0.0.1:" + port
 }

@@ -17,7 +17,7 @@
 %%     -distlink_floor US         least 4 * rttvar in the probe time-out; default 1000
 -module(distlink_config).
 
--export([read/0, nodes/0, port/0, ip/0, keys/0, open/2, open/3, link_config/2, rate/1, random/1, id/0]).
+-export([read/0, nodes/0, port/0, ip/0, keys/0, started/1, open/2, open/3, link_config/2, rate/1, random/1, id/0]).
 
 -record(config, {ip, priority, bind, rate, keepalive, datagram, window, budget, floor}).
 
@@ -108,14 +108,29 @@ keys() ->
         {undefined, "none"} -> [];
         {undefined, undefined} -> erlang:error({distlink, "give -distlink_psk FILE, or -distlink_security none for a closed network"});
         {File, undefined} ->
-            element(1, code:ensure_loaded(crypto)) =:= module orelse
-                erlang:error({distlink_psk, "needs the crypto application (Debian: erlang-crypto)"}),
+            crypto_is_there() orelse erlang:error({distlink_psk, "needs the crypto application (Debian: erlang-crypto; in a release: among its applications)"}),
             case prim_file:read_file(File) of
                 {ok, B} -> key_lines(File, 1, string:split(B, "\n", all));
                 {error, Reason} -> erlang:error({distlink_psk, File, Reason})
             end;
         {_, Security} -> erlang:error({distlink_security, Security, "want none, and then no -distlink_psk"})
     end.
+
+%% In embedded mode a module with an on_load function, as crypto is, is not
+%% there yet when the distribution starts, but its file is known.
+crypto_is_there() ->
+    case code:ensure_loaded(crypto) of
+        {module, _} -> true;
+        {error, embedded} -> is_list(code:where_is_file("crypto.beam"));
+        _ -> false
+    end.
+
+%% started(Keys) -> Keys: a connection that uses keys before the boot script has
+%% come to the on_load functions has them run now.
+started([]) -> [];
+started(Keys) ->
+    erlang:module_loaded(crypto) orelse init:run_on_load_handlers(),
+    Keys.
 
 key_lines(File, _, []) -> erlang:error({distlink_psk, File, "no key"});
 key_lines(File, N, Lines) ->
@@ -223,7 +238,7 @@ link_config(S, SetupUs) ->
              end,
     {#{max_datagram => C#config.datagram, window => Window, ack_delay => 1000,
        keepalive => C#config.keepalive * 1000, floor => C#config.floor, stall => 10000000,
-       rate => C#config.rate, setup => SetupUs, keys => keys(), random => fun random/1},
+       rate => C#config.rate, setup => SetupUs, keys => started(keys()), random => fun random/1},
      C#config.budget}.
 
 %% id() -> a connection id

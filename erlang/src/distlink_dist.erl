@@ -60,10 +60,25 @@ listen1(Name, Host) ->
                 {ok, Creation} -> {ok, {Listen, net_address({Ip, Port}, Host), Creation}};
                 Error ->
                     close(Listen),
-                    Error
+                    refused(Error)
             end;
-        Error -> Error
+        {error, Reason} -> {error, {distlink, cannot_listen(First, Last), Reason}}
     end.
+
+cannot_listen(First, Last) ->
+    Ip = case distlink_config:ip() of any -> "any address"; A -> inet:ntoa(A) end,
+    Ports = if
+                Last > First -> io_lib:format("ports ~b to ~b", [First, Last]);
+                First =:= 0 -> "any port";
+                true -> io_lib:format("port ~b", [First])
+            end,
+    lists:flatten(["cannot listen at ", Ip, ", UDP ", Ports]).
+
+%% refused: the port mapper takes a name once, and the second of two carriers
+%% gets this answer.
+refused({error, already_registered}) ->
+    {error, {distlink, "epmd has this node already, by another -proto_dist: for TCP beside distlink say -distlink_tcp true", already_registered}};
+refused(Error) -> Error.
 
 %% register_node: where everybody is found without it, a port mapper that is not
 %% there is no reason not to start. The creation is any but those of old nodes.
@@ -218,7 +233,7 @@ init(Kernel, Listen, Secret, From, {#{id := Id} = Params, Token, Binder, Init}, 
     case valid(Secret, From, Id, Token) of
         false -> Known;
         true ->
-            case distlink_link:secure(distlink_config:keys(), Params, Binder, Init) of
+            case distlink_link:secure(distlink_config:started(distlink_config:keys()), Params, Binder, Init) of
                 {ok, Early} -> accepted(Kernel, Listen, From, {Params, Init, Early}, Known);
                 {refuse, Text} -> answer(Listen, From, distlink_wire:refuse(Id, 9, Text), Init), Known
             end
