@@ -40,7 +40,7 @@ func (c Code) String() string {
 
 // Config are the knobs of a connection. The zero value means the defaults.
 type Config struct {
-	MaxDatagram  int      // most octets of a datagram; 1472
+	MaxDatagram  int      // most octets of a datagram; 1472, by IPv6 1452
 	Window       uint64   // credit given to the peer, octets; 256 KiB
 	MaxMessage   int      // longest message taken, octets; 64 MiB
 	MaxStreams   int      // streams the peer may use; 4096
@@ -50,6 +50,9 @@ type Config struct {
 	Stall        int64    // ns without progress until the link goes down; 10 s
 	SetupTimeout int64    // ns for the set-up; 5 s
 	Rate         tsn.Rate // reserved, on the wire; 0 is none: congestion control
+
+	// IPv6 is what a client connects by: its header is longer.
+	IPv6 bool
 
 	// Lanes are the classes that do not share a socket with others (Transmit.Lane),
 	// each with the rate that is reserved for it: with none it is under
@@ -79,6 +82,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.MaxDatagram < minDatagram || c.MaxDatagram > maxDatagram {
 		c.MaxDatagram = 1472
+		if c.IPv6 {
+			c.MaxDatagram -= moreOfIPv6
+		}
 	}
 	if c.Window == 0 || c.Window > 1<<31 {
 		c.Window = 256 << 10
@@ -95,6 +101,14 @@ func (c Config) withDefaults() Config {
 	def(&c.Stall, 10_000_000_000)
 	def(&c.SetupTimeout, 5_000_000_000)
 	return c
+}
+
+// overhead is what a datagram takes on the wire besides its octets.
+func (c Config) overhead() int {
+	if c.IPv6 {
+		return wireOverhead + moreOfIPv6
+	}
+	return wireOverhead
 }
 
 // Events of Conn, besides tsn.Timeout. Any event starts a client's set-up.
@@ -257,6 +271,7 @@ func NewClient(cfg Config, random Random) *Conn {
 // newServer makes the side that answers an INIT whose token and binder are
 // right; raw are its octets. A non-nil error is the client's fault.
 func newServer(cfg Config, random Random, from netip.AddrPort, init Packet, raw []byte, s *keySchedule, now tsn.Instant) (*Conn, error) {
+	cfg.IPv6 = from.Addr().Is6()
 	c := newConn(cfg, random)
 	c.remote, c.schedule, c.remoteID = from, s, init.Params.SourceID
 	accept := Packet{Type: TypeAccept, Version: Version, DestID: c.remoteID, Params: c.params()}

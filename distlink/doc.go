@@ -24,6 +24,7 @@
 //	listener.go  set-up door  recovery.go   RTT, loss, probes, liveness
 //	keys.go      sealing      congestion.go the window where no rate is reserved
 //	path.go      moving peers mtu.go        how long datagrams may be
+//	lane.go      classes with a socket of their own
 //
 // Missing in this version: certificates (pre-shared keys are there).
 package distlink

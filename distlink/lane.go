@@ -10,6 +10,9 @@ const (
 	laneShift = 62 // of a packet number: above it is the lane
 	laneMask  = 1<<laneShift - 1
 	lanes     = 1 + int(classes)
+
+	// NumLanes is how many lanes there can be (Transmit.Lane).
+	NumLanes = lanes
 )
 
 // lane is the way of some classes: lane 0 of all that have none of their own,
@@ -19,6 +22,7 @@ const (
 type lane struct {
 	index int
 	rate  tsn.Rate // reserved; 0: congestion control
+	wire  int      // octets of a datagram on the wire besides its own
 
 	sent         []sentPacket // sent[i] has packet number base+i
 	base         uint64
@@ -38,8 +42,8 @@ type lane struct {
 // number of the next packet, without the lane.
 func (l *lane) next() uint64 { return l.base + uint64(len(l.sent)) }
 
-// wire is a number as packets carry it.
-func (l *lane) wire(n uint64) uint64 { return uint64(l.index)<<laneShift | n }
+// numbered is a number as packets carry it.
+func (l *lane) numbered(n uint64) uint64 { return uint64(l.index)<<laneShift | n }
 
 // unacked reports whether packet n was sent and is not acknowledged.
 func (l *lane) unacked(n uint64) bool {
@@ -84,7 +88,7 @@ func (c *Conn) startLanes(now tsn.Instant) {
 	c.chooseLanes()
 	for i := range c.lanes {
 		l := &c.lanes[i]
-		l.index, l.rate, l.tokens, l.tokensAt = i, c.cfg.Rate, 0, now
+		l.index, l.rate, l.wire, l.tokens, l.tokensAt = i, c.cfg.Rate, c.cfg.overhead(), 0, now
 		if i > 0 {
 			l.rate = c.cfg.Lanes[Class(i-1)]
 		}

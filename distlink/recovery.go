@@ -313,7 +313,7 @@ func (l *liveness) watch(c *Conn, now tsn.Instant, sent bool) {
 		w := &c.lanes[i]
 		pace := int64(0)
 		if w.rate > 0 {
-			pace = 4 * w.rate.TransmitTime(w.mtu.size+wireOverhead)
+			pace = 4 * w.rate.TransmitTime(w.mtu.size+w.wire)
 		}
 		limit = max(limit, max(starvedRounds*w.rtt.smoothed, c.cfg.KeepAlive)+pace)
 	}

@@ -8,7 +8,8 @@ import (
 
 const (
 	wireOverhead = 28 + tsn.FrameOverhead // UDP and IPv4 headers, then the frame's
-	minPiece     = 64                     // a message is not cut into less than this to fill a packet
+	moreOfIPv6   = 20
+	minPiece     = 64 // a message is not cut into less than this to fill a packet
 )
 
 // sender turns messages into packets.
@@ -321,7 +322,7 @@ func (c *Conn) transmitData(now tsn.Instant, l *lane, k Class, frames []byte, se
 // sealData makes a packet, which counts as sent.
 func (c *Conn) sealData(now tsn.Instant, l *lane, frames []byte, segments []*outSegment, eliciting bool) []byte {
 	var b []byte
-	if n := l.wire(l.next()); c.seal != nil {
+	if n := l.numbered(l.next()); c.seal != nil {
 		b = c.seal[l.index].seal(c.remoteID, n, frames)
 	} else {
 		b = append(appendDataHeader(make([]byte, 0, dataHeaderLen+len(frames)), c.remoteID, n, len(frames)), frames...)
@@ -337,7 +338,7 @@ func (c *Conn) sealData(now tsn.Instant, l *lane, frames []byte, segments []*out
 	}
 	l.sent = append(l.sent, p)
 	if l.rate > 0 {
-		l.tokens -= int64(len(b)+wireOverhead) * 8_000_000
+		l.tokens -= int64(len(b)+l.wire) * 8_000_000
 	}
 	l.trim()
 	return b
@@ -360,7 +361,7 @@ func (l *lane) tokensReady(now tsn.Instant) bool {
 		return true
 	}
 	rate := int64(l.rate)
-	depth := max(2*int64(l.mtu.size+wireOverhead)*8_000_000, rate*1_000_000)
+	depth := max(2*int64(l.mtu.size+l.wire)*8_000_000, rate*1_000_000)
 	passed := min(now.Sub(l.tokensAt), 10_000_000_000)
 	l.tokens = min(l.tokens+passed*rate, depth)
 	l.tokensAt = now

@@ -77,6 +77,9 @@ func random(seed uint64) Random {
 
 func newSim(t *testing.T, seed uint64, w wire, cfg Config) *sim {
 	s := &sim{t: t, rng: rand.New(rand.NewPCG(seed, 1)), wire: w, now: 1000, autoRead: true, addr: clientAddr, sealed: len(cfg.Keys) > 0}
+	if cfg.IPv6 {
+		s.addr = netip.MustParseAddrPort("[fd00::1]:4000")
+	}
 	s.conn[0] = NewClient(cfg, random(seed))
 	s.listener = NewListener(cfg, random(seed+1000))
 	s.effects(0, s.conn[0].Step(s.now, tsn.Timeout{}))
@@ -571,12 +574,18 @@ func TestStallTakesLinkDown(t *testing.T) {
 
 // The rate holds on the wire, overhead included.
 func TestRateIsKept(t *testing.T) {
-	s := connected(t, wire{delay: 100_000}, Config{Rate: 10 * tsn.Mbps})
+	testRateIsKept(t, false)
+	testRateIsKept(t, true)
+}
+
+func testRateIsKept(t *testing.T, ipv6 bool) {
+	overhead := map[bool]uint64{false: wireOverhead, true: wireOverhead + 20}[ipv6]
+	s := connected(t, wire{delay: 100_000}, Config{Rate: 10 * tsn.Mbps, IPv6: ipv6})
 	s.run(func() bool { return false }, 1e9)
 	before, packets, start := s.conn[0].stats.OctetsSent, s.conn[0].stats.PacketsSent, s.now
 	s.write(0, Message{Data: make([]byte, 1<<20)})
 	s.run(func() bool { return len(s.got[1]) == 1 }, 5e9)
-	octets := s.conn[0].stats.OctetsSent - before + wireOverhead*(s.conn[0].stats.PacketsSent-packets)
+	octets := s.conn[0].stats.OctetsSent - before + overhead*(s.conn[0].stats.PacketsSent-packets)
 	kbit := octets * 8_000_000 / uint64(s.now.Sub(start))
 	if kbit > 10_050 || kbit < 9_800 {
 		t.Errorf("%d kbit/s", kbit)

@@ -22,7 +22,7 @@ const (
 
 func epmdDial(ctx context.Context, epmd string) (net.Conn, error) {
 	var d net.Dialer
-	c, err := d.DialContext(ctx, "tcp4", epmd)
+	c, err := d.DialContext(ctx, "tcp", epmd)
 	if err != nil {
 		return nil, fmt.Errorf("epmd on %s (is it running?): %w", epmd, err)
 	}

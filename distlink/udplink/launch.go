@@ -52,6 +52,8 @@ type LaunchStats struct {
 	Missed, Refused uint64
 }
 
+var errNotAsked = errors.New("launch times are not asked for")
+
 // launcher writes datagrams to a socket. why is set if they have no launch time.
 type launcher struct {
 	conn *net.UDPConn
@@ -67,7 +69,7 @@ type launcher struct {
 // newLauncher enables launch times where cfg asks for them. A wrong
 // configuration is an error; a kernel that has none is not.
 func newLauncher(conn *net.UDPConn, cfg Config) (*launcher, error) {
-	l := &launcher{conn: conn, why: errors.New("launch times are not asked for")}
+	l := &launcher{conn: conn, why: errNotAsked}
 	if cfg.Launch == nil {
 		return l, nil
 	}

@@ -1,7 +1,6 @@
 package udplink
 
 import (
-	"net"
 	"net/netip"
 	"sync"
 	"time"
@@ -13,13 +12,13 @@ import (
 // Link is one connection: ordered messages on streams. Send and Recv may be
 // called from different goroutines.
 type Link struct {
-	release func() // gives the socket or the listener's entry back
+	release func() // gives the sockets or the listener's entry back
+	dialled bool   // and so its sockets are its own
 	queue   int
 
 	mu       sync.Mutex // guards all below and the machine
 	remote   netip.AddrPort
-	socket   *net.UDPConn // of a dialled link
-	out      *launcher
+	out      sockets
 	conn     *distlink.Conn
 	timer    *time.Timer
 	timerAt  tsn.Instant
@@ -31,7 +30,7 @@ type Link struct {
 	up, down chan struct{}
 }
 
-func newLink(conn *distlink.Conn, cfg Config, remote netip.AddrPort, out *launcher) *Link {
+func newLink(conn *distlink.Conn, cfg Config, remote netip.AddrPort, out sockets) *Link {
 	l := &Link{
 		remote: remote, out: out, queue: cfg.Queue, conn: conn,
 		timerAt: tsn.Never, up: make(chan struct{}), down: make(chan struct{}),
@@ -52,12 +51,6 @@ func (l *Link) Remote() netip.AddrPort {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.remote
-}
-
-func (l *Link) dialled() *net.UDPConn {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.socket
 }
 
 // Stats returns the counters of the connection.
@@ -140,7 +133,7 @@ func (l *Link) stepLocked(ev tsn.Event) {
 	for _, e := range l.conn.Step(now(), ev) {
 		switch e := e.(type) {
 		case distlink.Transmit:
-			l.out.write(e.Data, e.To)
+			l.out.write(e.Lane, e.Data, e.To)
 		case distlink.Moved:
 			l.remote = e.To
 		case distlink.Established:

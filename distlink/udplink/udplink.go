@@ -9,7 +9,8 @@
 //	m, err := link.Recv()
 //
 // A Dial has its own connected socket; all connections of a Listener share
-// its socket and are told apart by connection id.
+// its socket and are told apart by connection id. Classes may have sockets of
+// their own, at the same address and port.
 package udplink
 
 import (
@@ -35,12 +36,40 @@ type Config struct {
 	Priority int    // SO_PRIORITY; 0 leaves the default, 7 needs CAP_NET_ADMIN
 	Device   string // SO_BINDTODEVICE; empty binds to none
 	Queue    int    // octets a Send may leave queued before it waits; 4 MiB
+	// Classes are those that do not share the socket that the above says, but
+	// have one of their own: another PCP, another VLAN. ACKs go with what they are
+	// for. Config.Lanes follows from it. The peer has to take our address on
+	// each device, and we its.
+	Classes map[distlink.Class]Socket
 	// Insecure says that it is known that without Keys anybody on the network
 	// can read, and speak: for a closed VLAN.
 	Insecure bool
 	// Launch, if not nil, gives datagrams launch times. Those of a listener's
 	// connections share the windows.
 	Launch *Launch
+}
+
+// Socket is that of a class.
+type Socket struct {
+	Priority int
+	Device   string
+	Rate     tsn.Rate // reserved, on the wire; 0: congestion control
+	Launch   *Launch
+}
+
+// of is the configuration of a class's socket.
+func (c Config) of(k distlink.Class) Config {
+	s := c.Classes[k]
+	c.Priority, c.Device, c.Launch, c.Classes = s.Priority, s.Device, s.Launch, nil
+	return c
+}
+
+// lanes tells the machine which classes have sockets.
+func (c *Config) lanes() {
+	c.Lanes = map[distlink.Class]tsn.Rate{}
+	for k, s := range c.Classes {
+		c.Lanes[k] = s.Rate
+	}
 }
 
 // ErrClosed says that a link was closed by this side.
@@ -71,6 +100,11 @@ func (c Config) check() error {
 	if len(c.Keys) == 0 && !c.Insecure {
 		return ErrInsecure
 	}
+	for k := range c.Classes {
+		if k > distlink.Control {
+			return fmt.Errorf("class %d has a socket, and is none", k)
+		}
+	}
 	for _, k := range c.Keys {
 		if err := k.Valid(); err != nil {
 			return fmt.Errorf("key %q: %w", k.ID, err)
@@ -97,6 +131,7 @@ func (c Config) control(_, _ string, raw syscall.RawConn) error {
 		}
 		// The path's MTU is searched for: no fragments, and no router's word.
 		_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_MTU_DISCOVER, unix.IP_PMTUDISC_PROBE)
+		_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_IPV6, unix.IPV6_MTU_DISCOVER, unix.IPV6_PMTUDISC_PROBE)
 		// As much as the kernel gives; the window is what guards the buffer.
 		const want = 4 << 20
 		if unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, want) != nil {
@@ -139,15 +174,22 @@ func dial(ctx context.Context, address string, cfg Config) (*Link, error) {
 	if err := cfg.check(); err != nil {
 		return nil, err
 	}
-	conn, out, err := cfg.connect(ctx, address)
+	sockets, err := cfg.connect(ctx, address)
 	if err != nil {
 		return nil, err
 	}
-	cfg.window(conn)
-	l := newLink(distlink.NewClient(cfg.Config, random), cfg, conn.RemoteAddr().(*net.UDPAddr).AddrPort(), out)
-	l.socket = conn
-	l.release = func() { _ = l.dialled().Close() }
-	go l.readSocket(conn)
+	remote := sockets[0].conn.RemoteAddr().(*net.UDPAddr).AddrPort()
+	cfg.window(sockets[0].conn)
+	cfg.lanes()
+	cfg.IPv6 = remote.Addr().Is6()
+	l := newLink(distlink.NewClient(cfg.Config, random), cfg, remote, sockets)
+	l.dialled = true
+	l.release = func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.out.close()
+	}
+	l.readSockets(sockets)
 	l.step(tsn.Timeout{})
 	select {
 	case <-l.up:
@@ -160,50 +202,59 @@ func dial(ctx context.Context, address string, cfg Config) (*Link, error) {
 	}
 }
 
-// connect opens a socket with the configured options.
-func (c Config) connect(ctx context.Context, address string) (*net.UDPConn, *launcher, error) {
+// connect opens the sockets of a link that dials.
+func (c Config) connect(ctx context.Context, address string) (sockets, error) {
 	d := net.Dialer{Control: c.control}
-	nc, err := d.DialContext(ctx, "udp4", address)
-	if err != nil {
-		return nil, nil, err
-	}
-	conn := nc.(*net.UDPConn)
-	out, err := newLauncher(conn, c)
-	if err != nil {
-		_ = conn.Close()
-		return nil, nil, err
-	}
-	return conn, out, nil
+	return c.open(func(k Config, base net.Addr) (*net.UDPConn, error) {
+		to := address
+		if base != nil {
+			d = net.Dialer{Control: k.controlShared, LocalAddr: base}
+		}
+		nc, err := d.DialContext(ctx, "udp", to)
+		if err != nil {
+			return nil, err
+		}
+		return nc.(*net.UDPConn), nil
+	})
 }
 
 // ErrAccepted says that only the side that dialled can move.
 var ErrAccepted = errors.New("distlink: an accepted connection cannot move")
 
-// Rebind moves a dialled link to a new socket with cfg's priority, device and
-// launch times: to another interface, or onto a reserved stream. Nothing is lost
+// Rebind moves a dialled link to new sockets with cfg's priority, device, rate,
+// classes and launch times: to another interface, or onto a reserved stream. Nothing is lost
 // that the old socket would not have lost. The peer follows.
 func (l *Link) Rebind(ctx context.Context, cfg Config) error {
-	if l.dialled() == nil {
+	if !l.dialled {
 		return ErrAccepted
 	}
-	conn, out, err := cfg.connect(ctx, l.Remote().String())
+	out, err := cfg.connect(ctx, l.Remote().String())
 	if err != nil {
 		return fmt.Errorf("distlink rebind: %w", err)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed {
-		_ = conn.Close()
+		out.close()
 		return l.err
 	}
-	_ = l.socket.Close()
-	l.socket, l.out = conn, out
-	go l.readSocket(conn)
-	l.stepLocked(distlink.Touch{})
+	l.out.close()
+	l.out = out
+	l.readSockets(out)
+	cfg.lanes()
+	l.stepLocked(distlink.Touch{Config: &cfg.Config})
 	return nil
 }
 
-// readSocket feeds a dialled link until its socket is closed.
+// readSockets feeds a dialled link until its sockets are closed.
+func (l *Link) readSockets(out sockets) {
+	for _, s := range out {
+		if s != nil {
+			go l.readSocket(s.conn)
+		}
+	}
+}
+
 func (l *Link) readSocket(conn *net.UDPConn) {
 	buf := make([]byte, 65536)
 	for {
@@ -218,10 +269,9 @@ func (l *Link) readSocket(conn *net.UDPConn) {
 	}
 }
 
-// Listener accepts connections on one UDP socket.
+// Listener accepts connections at one UDP port.
 type Listener struct {
-	conn   *net.UDPConn
-	out    *launcher
+	out    sockets
 	cfg    Config
 	door   *distlink.Listener
 	accept chan *Link
@@ -245,29 +295,41 @@ func Listen(ctx context.Context, address string, cfg Config) (*Listener, error) 
 	if err := cfg.check(); err != nil {
 		return nil, fmt.Errorf("distlink listen %s: %w", address, err)
 	}
-	lc := net.ListenConfig{Control: cfg.control}
-	pc, err := lc.ListenPacket(ctx, "udp4", address)
+	out, err := cfg.listen(ctx, address)
 	if err != nil {
 		return nil, fmt.Errorf("distlink listen %s: %w", address, err)
 	}
-	conn := pc.(*net.UDPConn)
-	cfg.window(conn)
-	out, err := newLauncher(conn, cfg)
-	if err != nil {
-		_ = conn.Close()
-		return nil, fmt.Errorf("distlink listen %s: %w", address, err)
-	}
+	cfg.window(out[0].conn)
+	cfg.lanes()
 	l := &Listener{
-		conn: conn, out: out, cfg: cfg, door: distlink.NewListener(cfg.Config, random),
+		out: out, cfg: cfg, door: distlink.NewListener(cfg.Config, random),
 		accept: make(chan *Link, acceptBacklog), done: make(chan struct{}),
 		links: map[uint64]*Link{}, inits: map[initKey]*Link{},
 	}
-	go l.read()
+	for _, s := range out {
+		if s != nil {
+			go l.read(s.conn)
+		}
+	}
 	return l, nil
 }
 
+func (c Config) listen(ctx context.Context, address string) (sockets, error) {
+	return c.open(func(k Config, base net.Addr) (*net.UDPConn, error) {
+		lc, at := net.ListenConfig{Control: c.control}, address
+		if base != nil {
+			lc.Control, at = k.controlShared, base.String()
+		}
+		pc, err := lc.ListenPacket(ctx, "udp", at)
+		if err != nil {
+			return nil, err
+		}
+		return pc.(*net.UDPConn), nil
+	})
+}
+
 // Addr is the address listened on.
-func (l *Listener) Addr() netip.AddrPort { return l.conn.LocalAddr().(*net.UDPAddr).AddrPort() }
+func (l *Listener) Addr() netip.AddrPort { return l.out[0].conn.LocalAddr().(*net.UDPAddr).AddrPort() }
 
 // Stats returns the counters of the door.
 func (l *Listener) Stats() distlink.ListenerStats {
@@ -303,15 +365,15 @@ func (l *Listener) Close() error {
 		for _, link := range links {
 			_ = link.Close()
 		}
-		_ = l.conn.Close()
+		l.out.close()
 	})
 	return nil
 }
 
-func (l *Listener) read() {
+func (l *Listener) read(conn *net.UDPConn) {
 	buf := make([]byte, 65536)
 	for {
-		n, from, err := l.conn.ReadFromUDPAddrPort(buf)
+		n, from, err := conn.ReadFromUDPAddrPort(buf)
 		if errors.Is(err, net.ErrClosed) {
 			return
 		}
@@ -350,7 +412,7 @@ func (l *Listener) newLinks(effects []tsn.Effect) {
 	for _, e := range effects {
 		switch e := e.(type) {
 		case distlink.Reply:
-			l.out.write(e.Data, e.To)
+			l.out.write(0, e.Data, e.To)
 		case distlink.Accept:
 			id, key := e.Conn.ID(), initKey{e.From, e.Conn.RemoteID()}
 			link := newLink(e.Conn, l.cfg, e.From, l.out)

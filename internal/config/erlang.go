@@ -40,9 +40,6 @@ func (e Erlang) check(d *document) {
 	if !e.Distlink.IsValid() && !e.TCP.IsValid() {
 		d.bad("erlang", "nodes can connect nowhere; give distlink or tcp, an address and port")
 	}
-	if a := e.Distlink; a.IsValid() && !a.Addr().Is4() {
-		d.bad("erlang.distlink", "%v is not an IPv4 address", a.Addr())
-	}
 	switch {
 	case e.DistlinkSecurity != "" && e.DistlinkSecurity != "none":
 		d.bad("erlang.distlinkSecurity", "%q is not none", e.DistlinkSecurity)
