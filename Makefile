@@ -4,6 +4,7 @@
 #             (LAB is a name in lab/, or a file of the same form: LAB=my/net.yaml)
 #   make demo LAB=twokernels  two kernels with two clocks: gates follow gPTP
 #   make test               all tests, on the real kernel (User-mode Linux where needed)
+#   make test-otp27         tests with Erlang nodes, on Debian 13's Erlang (fetched, not installed)
 #   make check              format, vet, staticcheck, tidy, cross-builds
 #   make bench              benchmarks of the cores, and bench-qbv
 #   make soak [SEEDS=2000]  the SPB core in random fabrics with faults, on each kind of board
@@ -13,7 +14,7 @@
 #   make bench-converge     from a link that fails to the last kernel entry, ten bridges
 #   make bench-qbv [TSNKIT=dir] [BUDGET=150s]  schedules: ours, first fit, and tsnkit's methods on the same problems
 #   make bench-gptp         tsnswitchd beside ptp4l: accuracy, start, take-over, what it costs
-#   make bench-dist [ROWS=words]  Erlang distribution: stock TCP, tuned TCP, distlink
+#   make bench-dist [ROWS=words] [ERL=erl]  Erlang distribution: stock TCP, tuned TCP, distlink
 #   make soak-srp-lab [ROUNDS=20]  three bridges in a ring with daemons: LeaveAll storms, kill -9, link flaps
 #   make soak-dist [FOR=10m]  random signals between Erlang nodes on a bad network
 #   make soak-gptp [FOR=1h] eight hops that lose frames, and relays that die
@@ -33,7 +34,7 @@ OUT ?= out/$(basename $(notdir $(LABFILE)))
 # Packages whose goroutines are worth the race detector, on the host.
 RACE := ./internal/daemon/... ./internal/api/... ./internal/link/... ./distlink/...
 
-.PHONY: all build demo test check soak soak-srp soak-srp-lab mutation bench bench-scale bench-converge bench-qbv bench-gptp bench-dist soak-dist soak-distcore soak-gptp kernel generate setup-demo setup-test clean
+.PHONY: all build demo test test-otp27 check soak soak-srp soak-srp-lab mutation bench bench-scale bench-converge bench-qbv bench-gptp bench-dist soak-dist soak-distcore soak-gptp kernel generate setup-demo setup-test clean
 
 all: build
 
@@ -59,6 +60,7 @@ setup-demo:
 	@scripts/setup.sh demo
 setup-test:
 	@scripts/setup.sh test
+	@scripts/otp27.sh >/dev/null || echo "no Erlang/OTP 27: the tests with it are skipped"
 
 # The lab's own time is printed by the demo; this prints the preparation's.
 # A lab in a folder of its own is a program of its own.
@@ -76,6 +78,10 @@ endif
 
 test: setup-test build
 	$(GO) test ./...
+
+# All tests with Erlang nodes, on OTP 27 alone; `make test` has it beside OTP 25.
+test-otp27:
+	erl=$$(scripts/otp27.sh) && PATH=$${erl%/*}:$$PATH $(GO) test -count=1 ./erlang ./distlink/... ./internal/erlnode
 
 check:
 	@unformatted=$$($(GO) tool gofumpt -l $$(git ls-files '*.go' | grep -v '\.pb\.go$$\|connect\.go$$')); \

@@ -4,7 +4,6 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -46,14 +45,20 @@ func TestOracle(t *testing.T) {
 	passes(t, a)
 }
 
-// badly starts two nodes with a network between them that loses 5 % of the
-// datagrams, sends 5 % twice and holds 10 % back. code replaces modules.
-func badly(t *testing.T, code, eval string) *beamtest.Node {
+// badRelay is a network in front of addrB that loses 5 % of the datagrams, sends
+// 5 % twice and holds 10 % back. It returns the port of the nodes.
+func badRelay(t *testing.T) int {
 	t.Helper()
 	port := beamtest.Port(t, addrA, addrB, addrRelay)
-	name := "b@" + addrRelay
 	beamtest.NewRelay(t, fmt.Sprintf("%s:%d", addrRelay, port), fmt.Sprintf("%s:%d", addrB, port),
 		&beamtest.Relay{Loss: 0.05, Duplicate: 0.05, Reorder: 0.1, Late: 4 * time.Millisecond})
+	return port
+}
+
+// badly starts two nodes with a bad network between them. code replaces modules.
+func badly(t *testing.T, code, eval string) *beamtest.Node {
+	t.Helper()
+	port, name := badRelay(t), "b@"+addrRelay
 	var patched []string
 	if code != "" {
 		patched = []string{"-pa", code}
@@ -103,8 +108,8 @@ func TestOracleFindsFaults(t *testing.T) {
 			if err := os.WriteFile(file, []byte(bad), 0o644); err != nil {
 				t.Fatal(err)
 			}
-			if out, err := exec.Command("erlc", "-o", dir, file).CombinedOutput(); err != nil {
-				t.Fatalf("erlc: %v\n%s", err, out)
+			if err := beamtest.Stock.Compile(dir, file); err != nil {
+				t.Fatal(err)
 			}
 			a := badly(t, dir, oracle("b@"+addrRelay, 20, 300))
 			if l := a.Expect("oracle", 3*time.Minute); l == "oracle ok" {

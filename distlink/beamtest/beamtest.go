@@ -20,6 +20,62 @@ import (
 	"time"
 )
 
+// An Erlang is the `erl` to run; erlc is beside it.
+type Erlang string
+
+// Stock is the Erlang in the path.
+const Stock Erlang = "erl"
+
+// OTP27 is what scripts/otp27.sh has unpacked. Without it the test is skipped.
+func OTP27(t testing.TB) Erlang {
+	t.Helper()
+	cache := os.Getenv("TSN_CACHE")
+	if cache == "" {
+		base := os.Getenv("XDG_CACHE_HOME")
+		if base == "" {
+			base = filepath.Join(os.Getenv("HOME"), ".cache")
+		}
+		cache = filepath.Join(base, "tsnswitch")
+	}
+	erl := filepath.Join(cache, "otp27", "bin", "erl")
+	if _, err := os.Stat(erl); err != nil {
+		t.Skip("Erlang/OTP 27 is not in the cache (run scripts/otp27.sh; it unpacks Debian 13's erlang-base)")
+	}
+	return Erlang(erl)
+}
+
+// compiler is the erlc of an Erlang.
+func (e Erlang) compiler() string {
+	if dir, _ := filepath.Split(string(e)); dir != "" {
+		return filepath.Join(dir, "erlc")
+	}
+	return "erlc"
+}
+
+// Compile compiles Erlang sources into dir.
+func (e Erlang) Compile(dir string, args ...string) error {
+	out, err := exec.Command(e.compiler(), append([]string{"-pa", dir, "-o", dir}, args...)...).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("erlc: %w\n%s", err, out)
+	}
+	return nil
+}
+
+// CompileAll compiles all sources, those of the tests too, into dir. Warnings
+// are errors.
+func (e Erlang) CompileAll(dir string) error {
+	_, file, _, _ := runtime.Caller(0)
+	root := filepath.Join(filepath.Dir(file), "..", "..", "erlang")
+	src, _ := filepath.Glob(filepath.Join(root, "src", "*.erl"))
+	test, _ := filepath.Glob(filepath.Join(root, "test", "*.erl"))
+	behaviour := filepath.Join(root, "src", "gen_dist.erl") // others are checked against it
+	if err := e.Compile(dir, "-Wall", "-Werror", behaviour); err != nil {
+		return err
+	}
+	src = slices.DeleteFunc(src, func(f string) bool { return f == behaviour })
+	return e.Compile(dir, slices.Concat([]string{"-Wall", "-Werror"}, src, test)...)
+}
+
 var compiled struct {
 	sync.Once
 	dir string
@@ -30,26 +86,14 @@ var compiled struct {
 // the test is skipped.
 func Code(t testing.TB) string {
 	t.Helper()
-	for _, tool := range []string{"erl", "erlc"} {
+	for _, tool := range []string{string(Stock), Stock.compiler()} {
 		if _, err := exec.LookPath(tool); err != nil {
 			t.Skipf("%s is not installed (Debian: apt-get install erlang-base)", tool)
 		}
 	}
 	compiled.Do(func() {
-		_, file, _, _ := runtime.Caller(0)
-		root := filepath.Join(filepath.Dir(file), "..", "..", "erlang")
-		src, _ := filepath.Glob(filepath.Join(root, "src", "*.erl"))
-		test, _ := filepath.Glob(filepath.Join(root, "test", "*.erl"))
-		if compiled.dir, compiled.err = os.MkdirTemp("", "distlink-ebin"); compiled.err != nil {
-			return
-		}
-		behaviour := filepath.Join(root, "src", "gen_dist.erl") // others are checked against it
-		for _, files := range [][]string{{behaviour}, append(slices.DeleteFunc(src, func(f string) bool { return f == behaviour }), test...)} {
-			out, err := exec.Command("erlc", append([]string{"-Wall", "-Werror", "-pa", compiled.dir, "-o", compiled.dir}, files...)...).CombinedOutput()
-			if err != nil {
-				compiled.err = fmt.Errorf("erlc: %w\n%s", err, out)
-				return
-			}
+		if compiled.dir, compiled.err = os.MkdirTemp("", "distlink-ebin"); compiled.err == nil {
+			compiled.err = Stock.CompileAll(compiled.dir)
 		}
 	})
 	if compiled.err != nil {
@@ -68,7 +112,7 @@ func Cleanup() {
 // HasCrypto reports whether Erlang has its crypto application.
 func HasCrypto(t testing.TB) bool {
 	t.Helper()
-	return exec.Command("erl", "-noshell", "-eval", "crypto:info_lib(), halt(0).").Run() == nil
+	return exec.Command(string(Stock), "-noshell", "-eval", "crypto:info_lib(), halt(0).").Run() == nil
 }
 
 // Port finds a UDP port that is free on every given address.
@@ -153,7 +197,13 @@ type Node struct {
 // the end of the test.
 func Start(t *testing.T, carrier, name string, port int, eval string, args ...string) *Node {
 	t.Helper()
-	return start(t, carrier, name, eval, nil, append(args, "-start_epmd", "false", "-erl_epmd_port", strconv.Itoa(port)))
+	return Stock.Start(t, carrier, name, port, eval, args...)
+}
+
+// Start is Start in this Erlang.
+func (e Erlang) Start(t *testing.T, carrier, name string, port int, eval string, args ...string) *Node {
+	t.Helper()
+	return e.start(t, carrier, name, eval, nil, append(args, "-start_epmd", "false", "-erl_epmd_port", strconv.Itoa(port)))
 }
 
 // StartEPMD is Start for a node that uses the epmd at host:port.
@@ -163,15 +213,15 @@ func StartEPMD(t *testing.T, carrier, name, epmd, eval string, args ...string) *
 	if err != nil {
 		t.Fatal(err)
 	}
-	return start(t, carrier, name, eval, []string{"ERL_EPMD_PORT=" + port}, append(args, "-start_epmd", "false"))
+	return Stock.start(t, carrier, name, eval, []string{"ERL_EPMD_PORT=" + port}, append(args, "-start_epmd", "false"))
 }
 
-func start(t *testing.T, carrier, name, eval string, env, args []string) *Node {
+func (e Erlang) start(t *testing.T, carrier, name, eval string, env, args []string) *Node {
 	t.Helper()
 	argv := append([]string{
 		"-noshell", "-setcookie", "c", "-pa", Code(t), "-proto_dist", carrier, "-name", name,
 	}, insecure(args)...)
-	cmd := exec.Command("erl", append(argv, "-eval", "io:format(\"booted~n\"), "+eval+".")...)
+	cmd := exec.Command(string(e), append(argv, "-eval", "io:format(\"booted~n\"), "+eval+".")...)
 	cmd.Env = append(append(os.Environ(), "ERL_CRASH_DUMP=/dev/null"), env...)
 	out, w := io.Pipe()
 	cmd.Stdout, cmd.Stderr = w, w
@@ -214,7 +264,7 @@ func BootFails(t *testing.T, carrier, name string, port int, args ...string) str
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, "erl", append([]string{
+	cmd := exec.CommandContext(ctx, string(Stock), append([]string{
 		"-noshell", "-setcookie", "c", "-pa", Code(t), "-proto_dist", carrier, "-name", name,
 		"-start_epmd", "false", "-erl_epmd_port", strconv.Itoa(port), "-eval", "halt(0).",
 	}, insecure(args)...)...)
