@@ -190,6 +190,9 @@ func TestSimulation(t *testing.T) {
 
 var seeds = flag.Int("seeds", 60, "how many random networks")
 
+// What a datagram of a higher class overtakes is not lost, and is not sent again.
+func TestLanes(t *testing.T) { ruleLines(t, "distlink_sim:lanes()", 4) }
+
 // Changed golden packets crash neither decoders nor a connection.
 func TestFuzz(t *testing.T) {
 	ruleLines(t, fmt.Sprintf(`distlink_sim:fuzz(20000, "%s")`, goTestdata(t, "vectors.txt")), 1)

@@ -223,7 +223,7 @@ request({rebind, Options}, From, #c{peer = Peer, port = Port} = C) ->
     {Answer, C1} = reopen(Peer, Allowed, C),
     reply(From, Answer),
     case Answer of
-        ok -> C1#c{options = Allowed, link = distlink_link:touch(now_us(), distlink_config:rate(Options), C1#c.link)};
+        ok -> C1#c{options = Allowed, link = distlink_link:touch(now_us(), distlink_config:rate(Options), #{}, C1#c.link)};
         _ -> C1
     end;
 request(address, From, C) -> reply(From, C#c.peer), C;

@@ -8,6 +8,7 @@
 
 -define(TAG, 16).
 -define(EPOCH_BITS, 22).
+-define(LANE_MASK, ((1 bsl 62) - 1)).
 
 -opaque schedule() :: {Early :: binary(), Public :: binary(), Private :: binary()}.
 %% Keys of one direction; those of the epoch before are for packets overtaken.
@@ -45,7 +46,7 @@ keys(Epoch, Secret, Last) ->
 advance({Epoch, Secret, Now, _}) -> keys(Epoch + 1, expand(Secret, <<"next">>, 32), Now).
 
 %% seal(Keys, Id, PacketNumber, Frames) -> {Packet, Keys}
-seal({Epoch, _, {Key, Iv}, _} = Keys, Id, PN, Frames) when PN bsr ?EPOCH_BITS =:= Epoch ->
+seal({Epoch, _, {Key, Iv}, _} = Keys, Id, PN, Frames) when (PN band ?LANE_MASK) bsr ?EPOCH_BITS =:= Epoch ->
     Header = distlink_wire:data_header(Id, PN, iolist_size(Frames) + ?TAG),
     {Cipher, Tag} = crypto:crypto_one_time_aead(aes_128_gcm, Key, nonce(Iv, PN), Frames, Header, ?TAG, true),
     {<<Header/binary, Cipher/binary, Tag/binary>>, Keys};
@@ -54,7 +55,7 @@ seal(Keys, Id, PN, Frames) ->
 
 %% open(Keys, Id, PacketNumber, Sealed) -> {Frames, Keys} | error
 open({Epoch, _, Now, Last} = Keys, Id, PN, Sealed) when byte_size(Sealed) >= ?TAG ->
-    case PN bsr ?EPOCH_BITS of
+    case (PN band ?LANE_MASK) bsr ?EPOCH_BITS of
         Epoch -> open(Keys, Now, Id, PN, Sealed);
         E when E + 1 =:= Epoch -> open(Keys, Last, Id, PN, Sealed);
         E when E =:= Epoch + 1 ->

@@ -11,13 +11,16 @@
 -module(distlink_link).
 
 -export([client/3, server/7, secure/4, datagram/4, write/6, barrier/1, timers/2, flush/2, deliveries/1,
-         deadline/1, state/1, close/4, queued/1, stats/1, accept_packet/1, max_datagram/1, peer/1, touch/3]).
+         deadline/1, state/1, close/4, queued/1, stats/1, accept_packet/1, peer/1, touch/4]).
 -export_type([link/0, address/0, class/0, fence/0]).
 
 -include("distlink_link.hrl").
 
 -define(DEATH_PINGS, 8).
 -define(MIGRATE, 1).
+-define(LANES, 2).
+-define(OVERHEAD_IPV4, 70).       % of a datagram on the wire: UDP, IP, Ethernet with a tag, preamble and gap
+-define(OVERHEAD_IPV6, 90).
 -define(AES_128_GCM, 1).
 -define(STARVED_ROUNDS, 64).      % nothing sent for this many round trips,
 -define(STARVED_LEAST, 500000).   % at least this long, and looked at
@@ -31,7 +34,8 @@
 
 %% client(Config, Id, Now): Config is a map with max_datagram, window, ack_delay,
 %% keepalive, floor, stall, setup (microseconds), rate (kbit/s, 0: congestion
-%% control), keys ([{Id, Secret}], the first is used; none: no security) and
+%% control), lanes (#{Class => rate}: those with a socket of their own), ipv6
+%% (boolean), keys ([{Id, Secret}], the first is used; none: no security) and
 %% random (a function from a number of octets to so many).
 client(#{keys := Keys} = Config, Id, Now) ->
     L = (new(Config, Id, Now))#link{role = client, setup_end = Now + maps:get(setup, Config), init_at = Now},
@@ -84,12 +88,13 @@ secure_server(Now, Schedule, #{id := Rid, public := Public} = Params, Init, L) -
         error -> error
     end.
 
-new(#{max_datagram := Max, window := W, ack_delay := D, keepalive := K, floor := F, stall := S, rate := R, random := Random}, Id, Now) ->
+new(#{max_datagram := Max, window := W, ack_delay := D, keepalive := K, floor := F, stall := S, rate := R, random := Random} = Config, Id, Now) ->
     #link{id = Id, most = Max, window = W, told = W, ack_delay = D, keepalive = K, floor = F, stall = S,
-          rate = R, random = Random, tokens_at = Now, heard_at = Now, ping_at = Now, progress = Now}.
+          overhead = case Config of #{ipv6 := true} -> ?OVERHEAD_IPV6; _ -> ?OVERHEAD_IPV4 end,
+          rate = R, base_rate = R, own = maps:get(lanes, Config, #{}), random = Random, tokens_at = Now, heard_at = Now, ping_at = Now, progress = Now}.
 
 params(#link{id = Id, most = Max, window = W, ack_delay = D, schedule = S, key_id = KeyId}) ->
-    P = #{id => Id, max => Max, security => 0, suites => 0, window => W, delay => D, capabilities => ?MIGRATE},
+    P = #{id => Id, max => Max, security => 0, suites => 0, window => W, delay => D, capabilities => ?MIGRATE bor ?LANES},
     case S of
         none -> P;
         {_, Schedule} ->
@@ -98,14 +103,12 @@ params(#link{id = Id, most = Max, window = W, ack_delay = D, schedule = S, key_i
 
 accept_packet(#link{accept = A}) -> A.
 
-max_datagram(#link{mtu = M}) -> distlink_mtu:size(M).
-
 state(#link{state = S}) -> S.
 
 %% peer(Link) -> where the server's peer is now | same
 peer(#link{peer = P}) -> P.
 
-queued(#link{queued = Q}) -> Q.
+queued(L) -> distlink_lane:queued(L).
 
 %% deliveries(Link) -> {Messages in order, as iodata, Link}
 deliveries(#link{delivered = []} = L) -> {[], L};
@@ -113,23 +116,24 @@ deliveries(#link{delivered = D} = L) -> {lists:reverse(D), L#link{delivered = []
 
 establish(Now, #{id := Rid, max := Max, window := Window, delay := Delay, capabilities := Caps},
           #link{most = Own, keepalive = K} = L) ->
-    Mtu = distlink_mtu:new(Now, min(Own, Max)),
-    L#link{state = open, rid = Rid, mtu = Mtu, congestion = distlink_congestion:new(distlink_mtu:size(Mtu)),
-           limit = Window, peer_window = Window, migrate = Caps band ?MIGRATE =/= 0, tokens_at = Now,
-           peer_delay = min(Delay, K div 8), heard_at = Now, ping_at = Now, pings = 0, progress = Now,
-           sent_at = Now, last_sent = Now}.
+    L1 = L#link{state = open, rid = Rid, both = min(Own, Max), limit = Window, peer_window = Window,
+                migrate = Caps band ?MIGRATE =/= 0, may_own = Caps band ?LANES =/= 0,
+                first_seal = L#link.seal, first_open = L#link.open,
+                peer_delay = min(Delay, K div 8), heard_at = Now, ping_at = Now, pings = 0, progress = Now,
+                sent_at = Now, last_sent = Now},
+    distlink_lane:count(distlink_lane:start(Now, L1)).
 
-%% touch(Now, Rate, Link): this side has a new address, or another socket: the
+%% touch(Now, Rate, Lanes, Link): this side has a new address, or other sockets: the
 %% peer hears of it at once. What was known of the path is forgotten.
-touch(Now, Rate, #link{state = open} = L) -> (new_path(Now, L#link{rate = Rate, tokens = 0, tokens_at = Now}))#link{ping = true};
-touch(_, Rate, L) -> L#link{rate = Rate}.
+touch(Now, Rate, Lanes, #link{state = open} = L) -> ping(distlink_lane:change(Now, Rate, Lanes, L));
+touch(_, Rate, Lanes, L) -> L#link{rate = Rate, base_rate = Rate, own = Lanes}.
 
-new_path(Now, #link{mtu = M, congestion = G} = L) ->
-    Mtu = distlink_mtu:new(Now, distlink_mtu:most(M)),
-    L#link{srtt = 0, rttvar = 0, least = 0, probes = 0, mtu = Mtu,
-           congestion = distlink_congestion:reset(distlink_mtu:size(Mtu), G)}.
+%% ping: a PING goes by the lane of control.
+ping(L) -> (distlink_lane:in_control(L))#link{ping = true}.
 
-stats(#link{mtu = Mtu, congestion = G, rate = Rate} = L) ->
+stats(L0) -> stats_in(distlink_lane:in_control(L0)).
+
+stats_in(#link{mtu = Mtu, congestion = G, rate = Rate} = L) ->
     S = #{packets_sent => L#link.n_sent, packets_received => L#link.n_received,
           octets_sent => L#link.b_sent, octets_received => L#link.b_received,
           messages_sent => L#link.n_messages_out, messages_received => L#link.n_messages_in,
@@ -139,12 +143,23 @@ stats(#link{mtu = Mtu, congestion = G, rate = Rate} = L) ->
           black_holes => L#link.n_holes, rate => Rate,
           rtt_us => L#link.srtt, rttvar_us => L#link.rttvar,
           waiting_control => waiting(L#link.control), waiting_configured => waiting(L#link.configured), waiting_bulk => waiting(L#link.bulk),
-          queued => L#link.queued, in_flight => L#link.in_flight, streams => map_size(L#link.outs),
+          datagrams_control => L#link.n_control, datagrams_configured => L#link.n_configured, datagrams_bulk => L#link.n_bulk,
+          lanes => lanes(L),
+          queued => distlink_lane:queued(L), in_flight => distlink_lane:in_flight(L), streams => map_size(L#link.outs),
           security => case L#link.schedule of none -> none; _ -> psk end},
     case Mtu of
         undefined -> S;
         _ -> S#{datagram => distlink_mtu:size(Mtu), congestion_window => distlink_congestion:window(G)}
     end.
+
+%% lanes(Link) -> #{Class => what is known of its own lane}
+lanes(#link{state = open, own = Own, may_own = true} = L0) ->
+    maps:map(fun(Class, _) ->
+                     L = distlink_lane:in(distlink_lane:of_class(Class, L0), L0),
+                     #{rtt_us => L#link.srtt, rate => L#link.rate, in_flight => L#link.in_flight, queued => L#link.queued,
+                       datagram => distlink_mtu:size(L#link.mtu), congestion_window => distlink_congestion:window(L#link.congestion)}
+             end, Own);
+lanes(_) -> #{}.
 
 %% waiting(Class) -> how many streams have something to send, lost segments apart
 waiting({_, Turn}) -> queue:len(Turn).
@@ -176,8 +191,10 @@ packets(Now, From, B, L) ->
             L#link{n_malformed = L#link.n_malformed + 1}
     end.
 
-packet(Now, From, {data, Id, PN, Body}, Raw, #link{state = open, id = Id} = L) ->
-    case distlink_recv:fresh(PN, L#link.ranges) andalso open(PN, Body, L) of
+packet(Now, From, {data, Id, Number, Body}, Raw, #link{state = open, id = Id} = L0) ->
+    L = distlink_lane:peer_in(Number bsr ?LANE_SHIFT, L0),
+    PN = Number band ?LANE_MASK,
+    case distlink_recv:fresh(PN, L#link.ranges) andalso open(Number, Body, L) of
         %% What is answered has to be the peer's: with security a repeated
         %% packet may be anybody's.
         false -> L#link{n_duplicate = L#link.n_duplicate + 1, ack_now = L#link.ack_now orelse L#link.open =:= none};
@@ -193,7 +210,7 @@ packet(Now, _, {retry, Id, Token}, _, #link{state = connecting, id = Id, token =
 packet(Now, _, {accept, Id, Params, Tag}, Raw, #link{state = connecting, id = Id} = L) ->
     case accepted(Params, Tag, Raw, L) of
         error -> L#link{n_forged = L#link.n_forged + 1};
-        L1 -> (establish(Now, Params, L1))#link{ping = true}
+        L1 -> ping(establish(Now, Params, L1))
     end;
 packet(_, _, {refuse, Id, Code, Text}, _, #link{state = connecting, id = Id} = L) ->
     down(Code, binary:copy(Text), remote, L);
@@ -201,8 +218,10 @@ packet(_, _, {version, 4, V, Id, _}, _, #link{state = connecting, id = Id} = L) 
     down(1, <<"peer speaks version ", (integer_to_binary(V))/binary>>, remote, L);
 packet(_, _, {init, #{id := Rid}, _, _}, _, #link{role = server, rid = Rid, accept = A, to_send = Out} = L) ->
     L#link{to_send = [A | Out]}; % the ACCEPT was lost
-packet(Now, _, {reset, Rid, PN}, _, #link{state = open, rid = Rid, sent = Sent} = L) when is_map_key(PN, Sent) ->
+packet(Now, _, {reset, Rid, Number}, _, #link{state = open, rid = Rid} = L0) ->
+    L = #link{sent = Sent} = distlink_lane:in(Number bsr ?LANE_SHIFT, L0),
     case L of
+        _ when not is_map_key(Number band ?LANE_MASK, Sent) -> L;
         #link{schedule = none} -> down(7, <<"peer does not know this connection">>, remote, L);
         %% With security that is a hint from anybody: the peer is asked.
         #link{suspected = false} -> L#link{suspected = true, pings = 0, ping_at = Now};
@@ -244,7 +263,7 @@ moving(Now, To, Size, #link{role = server, migrate = true, challenge_at = At, ra
                {To, D} -> D;
                _ -> Random(8)
            end,
-    {B, L} = distlink_send:make_packet(Now, [distlink_wire:challenge(Data)], [], false, L0#link{challenge = {To, Data}}),
+    {B, L} = distlink_send:make_packet(Now, [distlink_wire:challenge(Data)], [], false, distlink_lane:in_control(L0#link{challenge = {To, Data}})),
     case byte_size(B) =< Size of
         true -> L#link{to_send = [{To, B} | L#link.to_send], challenge_at = Now + distlink_recovery:probe_timeout(L#link{probes = 0})};
         false -> L % the number is spent, which harms nobody
@@ -262,10 +281,10 @@ frames(Now, PN, [{ack, Ranges, Delay, Limit} | T], E, L) ->
         L1 -> L1
     end;
 frames(Now, PN, [{challenge, Data} | T], E, L) ->
-    {B, L1} = distlink_send:make_packet(Now, [distlink_wire:response(Data)], [], false, L),
-    frames(Now, PN, T, E, L1#link{to_send = [B | L1#link.to_send]});
+    {B, L1} = distlink_send:make_packet(Now, [distlink_wire:response(Data)], [], false, distlink_lane:in_control(L)),
+    frames(Now, PN, T, E, L1#link{to_send = [distlink_lane:tag(B, L1) | L1#link.to_send]});
 frames(Now, PN, [{response, Data} | T], E, #link{challenge = {To, Data}} = L) ->
-    L1 = new_path(Now, L#link{peer = To, challenge = none, challenge_at = 0, n_moves = L#link.n_moves + 1}),
+    L1 = distlink_lane:start(Now, L#link{peer = To, challenge = none, challenge_at = 0, n_moves = L#link.n_moves + 1}),
     frames(Now, PN, T, E, L1);
 frames(Now, PN, [{response, _} | T], E, L) -> frames(Now, PN, T, E, L);
 frames(Now, PN, [ping | T], _, L) -> frames(Now, PN, T, true, L);
@@ -278,23 +297,30 @@ frames(Now, PN, [], true, #link{ranges = [{High, Low} | More], eliciter = N} = L
            ack_at = min(L#link.ack_at, Now + L#link.ack_delay)}.
 
 %% flush(Now, Link) -> {Datagrams, Link}: all that credit, rate and congestion
-%% allow. A datagram is octets for the peer, or {Address, Octets}.
+%% allow. A datagram is octets for the peer, {Address, Octets}, or {lane, N, Octets} if
+%% it goes by the socket of a class: 1 bulk, 2 configured, 3 control.
 flush(Now, #link{state = connecting, init_at = At} = L0) when Now >= At ->
     #link{init = B} = L = make_init(L0),
     {[B], distlink_send:count(B, L#link{init_at = Now + L#link.init_wait, init_wait = min(2 * L#link.init_wait, 1000000)})};
-flush(Now, #link{state = open, next = Next, to_send = Out} = L0) ->
-    L1 = distlink_send:refill(Now, L0#link{to_send = [], more = false}),
-    {Probe, L2} = case distlink_send:tokens(L1) andalso distlink_mtu:due(Now, L1#link.mtu) of
-                      true -> distlink_send:probe_path(Now, L1);
-                      false -> {[], L1}
-                  end,
-    {Datagrams, L3} = distlink_send:datagrams(Now, Probe ++ Out, L2),
-    case watch(Now, L3#link.next =/= Next orelse Out =/= [], L3) of
-        #link{state = {closed, _, _, [B]}} = L4 -> {Datagrams ++ [B], L4#link{state = setelement(4, L4#link.state, [])}};
-        L4 -> {Datagrams, L4}
+flush(Now, #link{state = open, n_sent = Before, to_send = Out} = L0) ->
+    #link{to_send = Datagrams} = L1 = distlink_lane:over(fun(L) -> flush_lane(Now, L) end, L0#link{more = false}),
+    case watch(Now, L1#link.n_sent =/= Before orelse Out =/= [], L1#link{to_send = []}) of
+        #link{state = {closed, _, _, [B]}} = L2 -> {lists:reverse(Datagrams, [B]), L2#link{state = setelement(4, L2#link.state, [])}};
+        L2 -> {lists:reverse(Datagrams), L2}
     end;
 flush(_, #link{state = {closed, _, _, [B]}} = L) -> {[B], L#link{state = setelement(4, L#link.state, [])}};
 flush(_, L) -> {[], L}.
+
+flush_lane(Now, #link{to_send = Out} = L0) ->
+    L1 = distlink_send:refill(Now, L0),
+    {Acc, L2} = case distlink_send:tokens(L1) andalso distlink_mtu:due(Now, L1#link.mtu) of
+                    true ->
+                        {Probe, La} = distlink_send:probe_path(Now, L1),
+                        {[Probe | Out], La};
+                    false -> {Out, L1}
+                end,
+    {Datagrams, L3} = distlink_send:datagrams(Now, Acc, L2),
+    L3#link{to_send = Datagrams}.
 
 %% The INIT is the same each time, once there is a token.
 make_init(#link{init = undefined, schedule = none} = L) ->
@@ -310,8 +336,12 @@ make_init(L) -> L.
 %% deadline(Link) -> microseconds | infinity
 deadline(#link{state = connecting, init_at = I, setup_end = E}) -> min(I, E);
 deadline(#link{state = open, more = true}) -> 0;
-deadline(#link{state = open, mtu = Mtu} = L) ->
-    Stall = case distlink_send:idle(L) of true -> infinity; false -> L#link.progress + L#link.stall end,
+deadline(#link{state = open, order_of_lanes = Ns} = L) ->
+    Stall = case distlink_lane:idle(L) of true -> infinity; false -> L#link.progress + L#link.stall end,
+    lists:min([distlink_lane:acks_at(L), Stall, ping_deadline(L) | [lane_deadline(distlink_lane:in(N, L)) || N <- Ns]]);
+deadline(_) -> infinity.
+
+lane_deadline(#link{mtu = Mtu} = L) ->
     Due = distlink_mtu:due(L#link.tokens_at, Mtu),
     {Pace, Probe} =
         case distlink_send:tokens(L) of
@@ -322,13 +352,20 @@ deadline(#link{state = open, mtu = Mtu} = L) ->
                 {case Wanted of true -> At; false -> infinity end,
                  case Due of true -> infinity; false -> distlink_mtu:deadline(Mtu) end}
         end,
-    lists:min([L#link.ack_at, L#link.loss_at, distlink_recovery:probe_at(L), Pace, Probe, Stall, ping_deadline(L)]);
-deadline(_) -> infinity.
+    lists:min([L#link.loss_at, distlink_recovery:probe_at(L), Pace, Probe]).
 
 %% timers(Now, Link) does what is due; flush/2 follows.
 timers(Now, #link{state = connecting, setup_end = E} = L) when Now >= E ->
     down(8, <<"no answer to INIT">>, local, L);
 timers(Now, #link{state = open} = L0) ->
+    L = keepalive(Now, distlink_lane:over(fun(X) -> lane_timers(Now, X) end, L0)),
+    case L#link.state =:= open andalso not distlink_lane:idle(L) andalso Now >= L#link.progress + L#link.stall of
+        true -> close(Now, 5, <<"queued data made no progress">>, L);
+        false -> L
+    end;
+timers(_, L) -> L.
+
+lane_timers(Now, L0) ->
     L1 = case Now >= L0#link.loss_at of
              true -> distlink_recovery:trim(distlink_recovery:detect_loss(Now, L0));
              false -> L0
@@ -337,21 +374,16 @@ timers(Now, #link{state = open} = L0) ->
              true -> distlink_recovery:probe(Now, L1);
              false -> L1
          end,
-    L3 = case distlink_mtu:timeout(Now, L2#link.mtu) of
-             true -> L2#link{mtu = distlink_mtu:failed(Now, distlink_recovery:probe_timeout(L2), L2#link.mtu)};
-             false -> L2
-         end,
-    L4 = keepalive(Now, L3),
-    case L4#link.state =:= open andalso not distlink_send:idle(L4) andalso Now >= L4#link.progress + L4#link.stall of
-        true -> close(Now, 5, <<"queued data made no progress">>, L4);
-        false -> L4
-    end;
-timers(_, L) -> L.
+    case distlink_mtu:timeout(Now, L2#link.mtu) of
+        true -> L2#link{mtu = distlink_mtu:failed(Now, distlink_recovery:probe_timeout(L2), L2#link.mtu)};
+        false -> L2
+    end.
 
 %% The peer is dead only when it did not answer several PINGs: time alone may be
 %% this side's own absence, and some get lost. One that did not answer the first,
 %% or is suspected, is asked often.
-ping_deadline(#link{suspected = true, ping_at = At, keepalive = K} = L) -> At + min(distlink_recovery:probe_timeout(L#link{probes = 0}), K div 16);
+ping_deadline(#link{suspected = true, ping_at = At, keepalive = K} = L) ->
+    At + min(distlink_recovery:probe_timeout((distlink_lane:in_control(L))#link{probes = 0}), K div 16);
 ping_deadline(#link{pings = P, ping_at = At, keepalive = K}) when P > 0 -> At + K div 16;
 ping_deadline(#link{ping_at = At, keepalive = K}) -> At + K div 4.
 
@@ -361,28 +393,35 @@ keepalive(Now, #link{pings = P, heard_at = H, keepalive = K, suspected = Suspect
         true when P >= ?DEATH_PINGS, Suspected -> close(Now, 7, <<"peer does not know this connection">>, L);
         true when P >= ?DEATH_PINGS, Now >= H + K ->
             close(Now, 4, <<"peer silent for ", (integer_to_binary((Now - H) div 1000))/binary, " ms">>, L);
-        true -> L#link{pings = P + 1, ping_at = Now, ping = true}
+        true -> ping(L#link{pings = P + 1, ping_at = Now})
     end.
 
 %% watch takes the link down when something is queued and nothing is sent: that
 %% cannot be, and must not look like a living connection if it is.
-watch(_, Sent, #link{queued = Q} = L) when Sent; Q =:= 0 ->
-    L#link{starved_at = none, starved_steps = 0};
-watch(Now, _, #link{starved_at = none} = L) ->
+watch(Now, Sent, L) ->
+    case Sent orelse distlink_lane:queued(L) =:= 0 of
+        true -> L#link{starved_at = none, starved_steps = 0};
+        false -> starved(Now, L)
+    end.
+
+starved(Now, #link{starved_at = none} = L) ->
     L#link{starved_at = Now, starved_steps = 1};
-watch(Now, _, #link{starved_at = Since, starved_steps = Steps, sent_at = SentAt, rate = Rate} = L) ->
-    Pace = case Rate of 0 -> 0; _ -> 4 * (max_datagram(L) + ?WIRE_OVERHEAD) * 8000 div Rate end,
-    Limit = lists:max([?STARVED_ROUNDS * L#link.srtt, ?STARVED_LEAST, L#link.keepalive]) + Pace,
+starved(Now, #link{starved_at = Since, starved_steps = Steps, sent_at = SentAt, order_of_lanes = Ns} = L) ->
+    Limit = lists:max([?STARVED_LEAST | [starved_limit(distlink_lane:in(N, L)) || N <- Ns]]),
     case Steps >= ?STARVED_STEPS andalso Now - Since > Limit andalso Now - SentAt > Limit of
         true -> close(Now, 5, <<"queued data and nothing sent">>, L#link{n_starved = L#link.n_starved + 1});
         false -> L#link{starved_steps = Steps + 1}
     end.
 
+starved_limit(#link{rate = Rate, mtu = Mtu} = L) ->
+    Pace = case Rate of 0 -> 0; _ -> 4 * (distlink_mtu:size(Mtu) + L#link.overhead) * 8000 div Rate end,
+    max(?STARVED_ROUNDS * L#link.srtt, L#link.keepalive) + Pace.
+
 %% close(Now, Code, Text, Link) ends the connection; flush/2 then tells the peer.
 close(_, _, _, #link{state = {closed, _, _, _}} = L) -> L;
 close(Now, Code, Text, #link{state = open} = L) ->
-    {B, L1} = distlink_send:make_packet(Now, [distlink_wire:close(Code, Text)], [], false, L),
-    L1#link{state = {closed, Code, Text, [B]}};
+    {B, L1} = distlink_send:make_packet(Now, [distlink_wire:close(Code, Text)], [], false, distlink_lane:in_control(L)),
+    L1#link{state = {closed, Code, Text, [distlink_lane:tag(B, L1)]}};
 close(_, Code, Text, L) ->
     down(Code, Text, local, L).
 

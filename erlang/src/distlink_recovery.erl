@@ -1,13 +1,19 @@
 %% What was sent and may be lost: ACK, RTT, loss, probes (RFC 9002 in the small).
 -module(distlink_recovery).
 
--export([ack/5, detect_loss/2, trim/1, probe/2, probe_at/1, probe_timeout/1]).
+-export([ack/5, detect_loss/2, again/3, trim/1, probe/2, probe_at/1, probe_timeout/1]).
 
 -include("distlink_link.hrl").
 
-ack(Now, [{Largest, _} | _], _, _, #link{next = Next} = L) when Largest >= Next ->
+%% ack(Now, Ranges, Delay, Limit, Link): an ACK is of one lane.
+ack(Now, [{Largest, _} | _] = Ranges, Delay, Limit, #link{lane = 0} = L) when Largest =< ?LANE_MASK -> lane_ack(Now, Ranges, Delay, Limit, L);
+ack(Now, [{Largest, _} | _] = Ranges, Delay, Limit, L) ->
+    lane_ack(Now, [{High band ?LANE_MASK, Low band ?LANE_MASK} || {High, Low} <- Ranges], Delay, Limit,
+             distlink_lane:in(Largest bsr ?LANE_SHIFT, L)).
+
+lane_ack(Now, [{Largest, _} | _], _, _, #link{next = Next} = L) when Largest >= Next ->
     distlink_link:close(Now, 3, <<"ACK of a packet never sent">>, L);
-ack(Now, [{Largest, _} | _] = Ranges, Delay, Limit, #link{sent = Sent, limit = Old, next = Next} = L0) ->
+lane_ack(Now, [{Largest, _} | _] = Ranges, Delay, Limit, #link{sent = Sent, limit = Old, next = Next} = L0) ->
     L1 = lists:foldl(fun(R, L) -> ack_range(Now, R, L) end, L0, Ranges),
     L2 = case Sent of
              #{Largest := {At, _, _, _}} ->
@@ -55,7 +61,8 @@ rtt(Rtt0, Delay, #link{srtt = S, rttvar = V, least = Least0, peer_delay = Peer} 
     Adjusted = case Rtt - D >= Least of true -> Rtt - D; false -> Rtt end,
     L#link{latest = Rtt, least = Least, rttvar = (3 * V + abs(S - Adjusted)) div 4, srtt = (7 * S + Adjusted) div 8}.
 
-%% Three later packets acknowledged, or one and 9/8 RTT passed.
+%% Three later packets acknowledged, or one and 9/8 RTT passed. Those of other
+%% lanes say nothing: they go by another queue.
 detect_loss(Now, #link{srtt = S, latest = R} = L) ->
     Wait = max(max(S, R) * 9 div 8, 1000),
     detect_loss(L#link.base, Now, Wait, L#link{loss_at = infinity}).

@@ -2,7 +2,7 @@
 %% order, and what is acknowledged.
 -module(distlink_recv).
 
--export([fresh/2, packet_number/2, segment/8, make_ack/2]).
+-export([fresh/2, packet_number/2, segment/8, acks/4]).
 
 -include("distlink_link.hrl").
 
@@ -167,7 +167,32 @@ ordered(N, [{_, High} = H | T]) when N > High -> [H | ordered(N, T)];
 ordered(N, []) -> [{N, N}];
 ordered(_, R) -> R.
 
+%% acks(Which, Now, Room, Link) -> {ACK frames, Room, Link}: those that wait, or are
+%% due, and go by the current lane, as far as there is room.
+acks(Which, Now, Room, #link{peer_lanes = Others} = L) when map_size(Others) =:= 0 -> acks([L#link.peer_lane], Which, Now, [], Room, L);
+acks(Which, Now, Room, L) -> acks(distlink_lane:peer_lanes(L), Which, Now, [], Room, L).
+
+acks([], _, _, Frames, Room, L) -> {Frames, Room, L};
+acks([N | T], Which, Now, Frames, Room, #link{lane = Lane} = L0) ->
+    L = distlink_lane:peer_in(N, L0),
+    case wanted(Which, Now, L) andalso distlink_lane:of_ack(N, L) =:= Lane of
+        false -> acks(T, Which, Now, Frames, Room, L);
+        true ->
+            {Ack, L1} = make_ack(Now, L),
+            case byte_size(Ack) =< Room of
+                true -> acks(T, Which, Now, [Ack | Frames], Room - byte_size(Ack), L1);
+                false -> acks(T, Which, Now, Frames, Room, L)
+            end
+    end.
+
+wanted(_, _, #link{ack_now = true}) -> true;
+wanted(wait, _, #link{ack_at = At}) -> At =/= infinity;
+wanted(due, Now, #link{ack_at = At}) -> Now >= At.
+
 make_ack(Now, #link{accepted = A, window = W} = L) ->
     Limit = A + W,
-    {distlink_wire:ack(L#link.ranges, min(max(Now - L#link.newest_at, 0), 16#FFFFFFFF), Limit),
+    {distlink_wire:ack(numbers(L), min(max(Now - L#link.newest_at, 0), 16#FFFFFFFF), Limit),
      L#link{told = Limit, eliciter = 0, ack_at = infinity, ack_now = false}}.
+
+numbers(#link{peer_lane = 0, ranges = Ranges}) -> Ranges;
+numbers(#link{peer_lane = N, ranges = Ranges}) -> [{High bor (N bsl ?LANE_SHIFT), Low bor (N bsl ?LANE_SHIFT)} || {High, Low} <- Ranges].

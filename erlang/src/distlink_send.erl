@@ -3,7 +3,7 @@
 -module(distlink_send).
 
 -export([write/6, idle/1, datagrams/3, make_packet/5, probe_path/2, count/2, refill/2, tokens/1, pick/1,
-         class/2, set_class/3, waits/2, split/2, span/1]).
+         class/2, set_class/3, waits/2, split/2, span/1, queued_by_class/1, to_resend/2]).
 
 -include("distlink_link.hrl").
 
@@ -15,9 +15,14 @@
 
 %% write(Now, Stream, Class, Fence, {Size, IoData}, Link) queues a message.
 write(Now, Stream, Class, Fence, {Size, Data}, #link{outs = Outs, order = Order} = L0) ->
-    L = case idle(L0) of
-            true -> L0#link{progress = Now, last_sent = Now};
-            false -> L0
+    La = case distlink_lane:idle(L0) of
+             true -> L0#link{progress = Now};
+             false -> L0
+         end,
+    Lb = distlink_lane:in(distlink_lane:of_class(Class, La), La),
+    L = case idle(Lb) of
+            true -> Lb#link{last_sent = Now};
+            false -> Lb
         end,
     Before = case Fence of none -> L#link.fence; _ -> Order end,
     Out = case Outs of #{Stream := O} -> O; _ -> #out{} end,
@@ -30,8 +35,23 @@ write(Now, Stream, Class, Fence, {Size, Data}, #link{outs = Outs, order = Order}
             fence = case Fence of barrier -> Order + 1; _ -> L#link.fence end,
             queued = L#link.queued + Size + 1, n_messages_out = L#link.n_messages_out + 1}.
 
+%% idle(Link): the current lane is.
 idle(#link{in_flight = 0, queued = 0}) -> true;
 idle(_) -> false.
+
+%% queued_by_class(Link) -> #{Class => offsets not yet sent once}
+queued_by_class(#link{outs = Outs}) ->
+    maps:fold(fun(_, #out{messages = Q, bin = Bin, pos = Pos}, Sums) ->
+                      Begun = case Bin of {B, _, C} -> add(C, byte_size(B) - Pos, Sums); undefined -> Sums end,
+                      lists:foldl(fun({Size, _, _, C}, S) -> add(C, Size, S) end, Begun, queue:to_list(Q))
+              end, #{}, Outs).
+
+add(Class, Size, Sums) -> maps:update_with(Class, fun(N) -> N + Size + 1 end, Size + 1, Sums).
+
+%% to_resend(Class, Link) -> offsets of what is to be sent again
+to_resend(Class, #link{unacked = U} = L) ->
+    {Resend, _} = class(Class, L),
+    lists:sum([element(2, map_get(K, U)) || K <- lists:usort([Key || #seg{key = Key} <- Resend]), is_map_key(K, U)]).
 
 %% What waits in a class: {Lost segments, oldest first; streams with something to send}.
 class(bulk, #link{bulk = C}) -> C;
@@ -46,17 +66,17 @@ turn(Class, Stream, L) ->
     {Resend, Turn} = class(Class, L),
     set_class(Class, {Resend, queue:in(Stream, Turn)}, L).
 
-%% pick(Link) -> {Class | none, Link}: the first class that could send a segment
-%% now. What was acknowledged while it waited to be sent again is dropped.
-pick(L0) ->
-    case pick(control, L0) of
-        {none, L1} ->
-            case pick(configured, L1) of
-                {none, L2} -> pick(bulk, L2);
-                Found -> Found
-            end;
+%% pick(Link) -> {Class | none, Link}: the first class of the current lane that
+%% could send a segment now. What was acknowledged while it waited to be sent
+%% again is dropped.
+pick(#link{classes = Classes} = L) -> pick_first(Classes, L).
+
+pick_first([Class | T], L0) ->
+    case pick(Class, L0) of
+        {none, L} -> pick_first(T, L);
         Found -> Found
-    end.
+    end;
+pick_first([], L) -> {none, L}.
 
 pick(Class, #link{unacked = U} = L) ->
     case class(Class, L) of
@@ -78,10 +98,11 @@ credited(_, _, L) -> {none, L#link{blocked_out = true, n_blocked = L#link.n_bloc
 credit(bulk, #link{used = Used, limit = Limit, peer_window = W}) -> max(0, Limit - W div 8 - Used);
 credit(_, #link{used = Used, limit = Limit}) -> max(0, Limit - Used).
 
-%% datagrams(Now, Datagrams, Link) -> {Datagrams and those made now, Link}
+%% datagrams(Now, Datagrams, Link) -> {Datagrams and before them those made now in the
+%% current lane, the last first, Link}
 datagrams(Now, Acc, L) -> datagrams(?BATCH, Now, Acc, L).
 
-datagrams(0, _, Acc, L) -> {lists:reverse(Acc), L#link{more = true}};
+datagrams(0, _, Acc, L) -> {Acc, L#link{more = true}};
 datagrams(N, Now, Acc, #link{ping = Ping} = L0) ->
     {Class, L1} = pick(L0),
     {Open, L2} = case Class of
@@ -91,12 +112,14 @@ datagrams(N, Now, Acc, #link{ping = Ping} = L0) ->
     case (Ping orelse Open) andalso tokens(L2) of
         true ->
             {B, L3} = packet_out(Now, L2),
-            datagrams(N - 1, Now, [B | Acc], L3);
-        false when L2#link.ack_now; Now >= L2#link.ack_at ->
-            {Ack, L3} = distlink_recv:make_ack(Now, L2),
-            {B, L4} = make_packet(Now, [Ack], [], false, L3),
-            {lists:reverse(Acc, [B]), L4};
-        false -> {lists:reverse(Acc), L2}
+            datagrams(N - 1, Now, [distlink_lane:tag(B, L3) | Acc], L3);
+        false ->
+            case distlink_recv:acks(due, Now, room(L2), L2) of
+                {[], _, L3} -> {Acc, L3};
+                {Acks, _, L3} ->
+                    {B, L4} = make_packet(Now, Acks, [], false, L3),
+                    datagrams(N - 1, Now, [distlink_lane:tag(B, L4) | Acc], L4)
+            end
     end.
 
 tokens(#link{rate = 0}) -> true;
@@ -113,17 +136,11 @@ window_open(#link{congestion = G} = L) ->
 room(#link{mtu = Mtu, seal = none}) -> distlink_mtu:size(Mtu) - ?DATA_HEADER;
 room(#link{mtu = Mtu}) -> distlink_mtu:size(Mtu) - ?DATA_HEADER - ?TAG.
 
-%% packet_out fills one packet: ACK, then class by class what was lost and a
+%% packet_out fills one packet: ACKs, then class by class what was lost and a
 %% piece of each stream in turn until it is full.
 packet_out(Now, L0) ->
     Room0 = room(L0),
-    {Frames0, Room1, L1} =
-        case L0#link.ack_at of
-            infinity -> {[], Room0, L0};
-            _ ->
-                {Ack, La} = distlink_recv:make_ack(Now, L0),
-                {[Ack], Room0 - byte_size(Ack), La}
-        end,
+    {Frames0, Room1, L1} = distlink_recv:acks(wait, Now, Room0, L0),
     {Frames1, Room, L2} =
         case L1#link.ping of
             true -> {[<<1>> | Frames0], Room1 - 1, L1#link{ping = false}};
@@ -227,17 +244,18 @@ probe_path(Now, #link{mtu = Mtu} = L) ->
     Size = room(L) - distlink_mtu:size(Mtu) + distlink_mtu:next(Mtu),
     L1 = L#link{mtu = distlink_mtu:sent(Now, L#link.next, 4 * distlink_recovery:probe_timeout(L), Mtu)},
     {B, L2} = make_packet(Now, [<<1, 0:((Size - 1) * 8)>>], [], true, L1),
-    {[B], L2}.
+    {distlink_lane:tag(B, L2), L2}.
 
 %% make_packet(Now, Frames, Segments, AsksForAck, Link) -> {Packet, Link}
-make_packet(Now, Frames, Segs, Eliciting, #link{next = PN, rid = Rid, sent = Sent} = L0) ->
+make_packet(Now, Frames, Segs, Eliciting, #link{lane = Lane, next = PN, rid = Rid, sent = Sent} = L0) ->
+    Number = (Lane bsl ?LANE_SHIFT) bor PN,
     {B, L1} = case L0#link.seal of
-                  none -> {iolist_to_binary(distlink_wire:data(Rid, PN, Frames)), L0};
+                  none -> {iolist_to_binary(distlink_wire:data(Rid, Number, Frames)), L0};
                   Keys ->
-                      {Sealed, Keys1} = distlink_crypto:seal(Keys, Rid, PN, Frames),
+                      {Sealed, Keys1} = distlink_crypto:seal(Keys, Rid, Number, Frames),
                       {Sealed, L0#link{seal = Keys1}}
               end,
-    L = count(B, L1#link{next = PN + 1, sent_at = Now}),
+    L = by_class(Segs, count(B, L1#link{next = PN + 1, sent_at = Now})),
     Size = byte_size(B),
     if
         not Eliciting -> {B, L};
@@ -247,14 +265,24 @@ make_packet(Now, Frames, Segs, Eliciting, #link{next = PN, rid = Rid, sent = Sen
                        congestion = distlink_congestion:sent(Size, L#link.congestion)}}
     end.
 
+%% by_class counts a datagram by the highest class in it. The last segment is
+%% the first that was put in.
+by_class([], #link{n_control = N} = L) -> L#link{n_control = N + 1};
+by_class(Segs, L) ->
+    case lists:last(Segs) of
+        #seg{class = bulk} -> L#link{n_bulk = L#link.n_bulk + 1};
+        #seg{class = configured} -> L#link{n_configured = L#link.n_configured + 1};
+        #seg{class = control} -> L#link{n_control = L#link.n_control + 1}
+    end.
+
 count(B, #link{rate = Rate, tokens = T} = L) ->
     Size = byte_size(B),
     L#link{n_sent = L#link.n_sent + 1, b_sent = L#link.b_sent + Size,
-           tokens = case Rate of 0 -> T; _ -> T - (Size + ?WIRE_OVERHEAD) * 8000 end}.
+           tokens = case Rate of 0 -> T; _ -> T - (Size + L#link.overhead) * 8000 end}.
 
 %% Tokens are bits times 1000: kbit/s times microseconds.
 refill(_, #link{rate = 0} = L) -> L;
 refill(Now, #link{rate = Rate, tokens = T, tokens_at = At, mtu = Mtu} = L) ->
     %% The bucket holds 2 ms: a timer here may be 2 ms late.
-    Depth = max(2 * (distlink_mtu:size(Mtu) + ?WIRE_OVERHEAD) * 8000, Rate * 2000),
+    Depth = max(2 * (distlink_mtu:size(Mtu) + L#link.overhead) * 8000, Rate * 2000),
     L#link{tokens = min(T + (Now - At) * Rate, Depth), tokens_at = Now}.

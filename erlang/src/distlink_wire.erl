@@ -11,6 +11,7 @@
 -define(INIT_LEN, 256).
 -define(TAG, 16).
 -define(MAX_RANGES, 32).
+-define(LANE_MASK, ((1 bsl 62) - 1)). % of a packet number: above it is the lane
 
 %% delay is in microseconds; public and key_id are there with security.
 -type params() :: #{id := pos_integer(), max := pos_integer(), security := byte(), suites := byte(),
@@ -126,9 +127,9 @@ frames(<<>>, Acc) -> {ok, lists:reverse(Acc)};
 frames(_, _) -> error.
 
 ranges(<<>>, _, _, Acc) -> lists:reverse(Acc);
-ranges(<<0:32, Run:32, T/binary>>, High, first, []) when Run >= 1, Run - 1 =< High ->
+ranges(<<0:32, Run:32, T/binary>>, High, first, []) when Run >= 1, Run - 1 =< High band ?LANE_MASK ->
     ranges(T, High - Run + 1, next, [{High, High - Run + 1}]);
-ranges(<<Gap:32, Run:32, T/binary>>, Low, next, Acc) when Gap >= 1, Run >= 1, Low >= Gap + Run ->
+ranges(<<Gap:32, Run:32, T/binary>>, Low, next, Acc) when Gap >= 1, Run >= 1, Low band ?LANE_MASK >= Gap + Run ->
     High = Low - Gap - 1,
     ranges(T, High - Run + 1, next, [{High, High - Run + 1} | Acc]);
 ranges(_, _, _, _) -> error.

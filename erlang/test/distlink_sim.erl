@@ -1,12 +1,12 @@
 %% Two ends of distlink_link in virtual time, over a network that loses,
 %% doubles, delays and narrows. All follows from a seed.
 -module(distlink_sim).
--export([run/2, fuzz/2]).
+-export([run/2, lanes/0, fuzz/2]).
 
 -define(MESSAGES, 60).
 
 -record(w, {now = 1000, seq = 0, queue = gb_sets:new(), ends, keys, loss, dup, jitter, narrow,
-            got = #{c => [], s => []}, steps = 0}).
+            got = #{c => [], s => []}, steps = 0, one_lane = false}).
 
 %% run(Seeds, Keys) prints "ok seed N" or "bad seed N Why" for each, then "end".
 run(Seeds, Keys) ->
@@ -30,12 +30,50 @@ one(N, Keys0) ->
     ok = ordered(Wc, lists:reverse(maps:get(s, W5#w.got))),
     ok = ordered(Ws, lists:reverse(maps:get(c, W5#w.got))).
 
+%% lanes() prints "ok ..." where nothing is lost and nothing is sent again, although
+%% each class takes another time; in one lane a good part would be. A change of
+%% lanes has at most what is under way sent again.
+lanes() ->
+    All = #{bulk => 0, configured => 0, control => 0},
+    _ = [begin
+             _ = rand:seed(exsss, 5),
+             Config = (config(3, []))#{rate => 0, lanes => Lanes},
+             W = #w{keys = [], loss = 0, dup = 0, jitter = 1, narrow = 65535, one_lane = OneLane,
+                    ends = #{c => distlink_link:client(Config, 11, 1000), s => none}},
+             W1 = until(fun(#w{ends = #{c := C}}) -> distlink_link:state(C) =:= open end, 60000000, out(c, W)),
+             W2 = lists:foldl(fun(I, X) -> mixed(I, Change, X) end, W1, lists:seq(1, 300)),
+             W3 = until(fun(#w{got = #{s := S}}) -> length(S) =:= 900 end, 60000000, W2),
+             #{retransmitted := R, lanes := L, datagrams_control := D} = distlink_link:stats(map_get(c, W3#w.ends)),
+             say(Good(R) andalso maps:keys(L) =:= maps:keys(Lanes) andalso D > 100, [Name, R, D])
+         end || {Name, Lanes, OneLane, Change, Good} <- [{"own lanes", All, false, 0, fun(R) -> R < 5 end},
+                                                         {"control has one", #{control => 0}, false, 0, fun(R) -> R < 5 end},
+                                                         {"changed", All, false, 40, fun(R) -> R > 5 andalso R < 500 end},
+                                                         {"all in one", #{}, true, 0, fun(R) -> R > 100 end}]],
+    io:format("end~n").
+
+say(Good, What) -> io:format("~s ~0p~n", [case Good of true -> ok; false -> bad end, What]).
+
+%% mixed writes a message of each class.
+mixed(I, Change, #w{now = Now, ends = #{c := L} = Ends} = W) ->
+    Lb = case Change > 0 andalso I rem Change of
+             0 -> distlink_link:touch(Now, 0, #{control => 0}, L);
+             1 -> distlink_link:touch(Now, 0, #{bulk => 0, configured => 0, control => 0}, L);
+             _ -> L
+         end,
+    L1 = lists:foldl(fun({Class, Stream, Size}, X) -> distlink_link:write(Now, Stream, Class, none, {Size + 4, [<<131, 98>>, <<0:(Size * 8 + 16)>>]}, X) end,
+                     Lb, [{bulk, 1, 4000}, {configured, 2, 1500}, {control, 3, 60}]),
+    until(fun(_) -> false end, 1000, out(c, W#w{ends = Ends#{c := distlink_link:timers(Now, L1)}})).
+
 config(N, Keys) ->
     #{max_datagram => 1472, window => case N rem 4 of 1 -> 4000; _ -> 262144 end, ack_delay => 1000,
       keepalive => 900000, floor => 1000, stall => 10000000, setup => 60000000,
-      rate => case N rem 3 of 1 -> 100000; _ -> 0 end, keys => Keys, random => fun rand:bytes/1}.
+      rate => case N rem 3 of 1 -> 100000; _ -> 0 end, lanes => case N rem 5 of X when X > 2 -> some_lanes(); _ -> #{} end, keys => Keys, random => fun rand:bytes/1}.
 
-%% talk(End, World) -> {Messages written, World}
+%% some_lanes() -> classes with lanes of their own, and their rates
+some_lanes() ->
+    maps:from_list([{C, 50000 * (rand:uniform(2) - 1)} || C <- [bulk, configured, control], rand:uniform(2) =:= 1]).
+
+%% talk(End, World) -> {Messages written, World}. Some give classes other lanes now and then.
 talk(End, W) -> talk(End, 0, #{}, [], W).
 
 talk(_, ?MESSAGES, _, Acc, W) -> {lists:reverse(Acc), W};
@@ -47,7 +85,11 @@ talk(End, Order, Index, Acc, #w{ends = Ends, now = Now} = W) ->
     M = {Order, Stream, I, Fence},
     Data = [term_to_binary(M), <<0:(rand:uniform(case rand:uniform(8) of 1 -> 40000; _ -> 400 end) * 8)>>],
     #{End := L} = Ends,
-    L1 = distlink_link:write(Now, Stream, Class, Fence, {iolist_size(Data), Data}, L),
+    La = case Order rem 20 =:= 10 andalso rand:uniform(2) of
+             1 -> distlink_link:touch(Now, 100000 * (rand:uniform(2) - 1), some_lanes(), L);
+             _ -> L
+         end,
+    L1 = distlink_link:write(Now, Stream, Class, Fence, {iolist_size(Data), Data}, La),
     W1 = out(End, W#w{ends = Ends#{End := distlink_link:timers(Now, L1)}}),
     W2 = until(fun(_) -> false end, rand:uniform(3000), W1),
     talk(End, Order + 1, Index#{Stream => I + 1}, [M | Acc], W2).
@@ -129,16 +171,21 @@ armed(Now, L) ->
         {Closed, _} -> throw(Closed)
     end.
 
-send(_, B, #w{narrow = N} = W) when is_binary(B), byte_size(B) > N -> W;
-send(From, B, W) ->
+%% A higher lane is a faster way.
+send(From, {lane, N, B}, W) -> send(From, (3 - N) * 700, B, W);
+send(From, B, #w{one_lane = true, seq = Seq} = W) -> send(From, case Seq rem 12 < 4 of true -> 0; false -> 1400 end, B, W);
+send(From, B, W) -> send(From, 1400, B, W).
+
+send(_, _, B, #w{narrow = N} = W) when is_binary(B), byte_size(B) > N -> W;
+send(From, Slower, B, W) ->
     To = case From of c -> s; s -> c end,
     Copies = case rand:uniform() < W#w.dup of true -> 2; false -> 1 end,
-    lists:foldl(fun(_, X) -> copy(To, iolist_to_binary(B), X) end, W, lists:seq(1, Copies)).
+    lists:foldl(fun(_, X) -> copy(To, Slower, iolist_to_binary(B), X) end, W, lists:seq(1, Copies)).
 
-copy(To, B, #w{now = Now, seq = Seq, queue = Q, loss = Loss, jitter = J} = W) ->
+copy(To, Slower, B, #w{now = Now, seq = Seq, queue = Q, loss = Loss, jitter = J} = W) ->
     case rand:uniform() < Loss of
         true -> W;
-        false -> W#w{seq = Seq + 1, queue = gb_sets:add({Now + 100 + rand:uniform(J), Seq, To, B}, Q)}
+        false -> W#w{seq = Seq + 1, queue = gb_sets:add({Now + 100 + Slower + rand:uniform(J), Seq, To, B}, Q)}
     end.
 
 %% fuzz(Rounds, File): mutations of the golden packets go into both decoders, the
