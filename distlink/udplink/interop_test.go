@@ -63,9 +63,9 @@ func next(t *testing.T, tr transport) erldist.Message {
 
 var gonode = erldist.Node{Name: "go@127.0.0.9", Cookie: "c", Creation: 4711, Challenge: 12345}
 
-func dial(t *testing.T, port int) *udplink.Link {
+func dial(t *testing.T, port int, classes map[distlink.Class]udplink.Socket) *udplink.Link {
 	t.Helper()
-	link, err := udplink.Dial(within(t), fmt.Sprintf("127.0.0.2:%d", port), udplink.Config{Insecure: true})
+	link, err := udplink.Dial(within(t), fmt.Sprintf("127.0.0.2:%d", port), udplink.Config{Insecure: true, Classes: classes})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -79,12 +79,19 @@ func dial(t *testing.T, port int) *udplink.Link {
 const echoServer = `register(echo, self()), io:format("ready~n"), F = fun F() -> receive {P, T} -> P ! {back, T}, F() end end, F()`
 
 // The Go node connects to a BEAM node, completes the handshake, sends to a
-// registered name and gets the answer: small, and 1 MB in one packet.
+// registered name and gets the answer: small, and 1 MB in one packet. So it does
+// where a class has a socket of its own.
 func TestGoConnectsToBEAM(t *testing.T) {
+	connectToBEAM(t, nil)
+	connectToBEAM(t, map[distlink.Class]udplink.Socket{distlink.Bulk: {Priority: 1}})
+}
+
+func connectToBEAM(t *testing.T, classes map[distlink.Class]udplink.Socket) {
+	t.Helper()
 	port := beamtest.Port(t, "127.0.0.2")
 	b := beamtest.Start(t, "distlink", "b@127.0.0.2", port, echoServer, "-distlink_ip", "127.0.0.2")
 	b.Expect("ready", patience)
-	tr := transport{dial(t, port)}
+	tr := transport{dial(t, port, classes)}
 	peer, err := gonode.Connect(tr)
 	if err != nil {
 		t.Fatal(err)
@@ -113,6 +120,9 @@ func TestGoConnectsToBEAM(t *testing.T) {
 	if err := tr.Send(nil); err != nil { // a tick
 		t.Fatal(err)
 	}
+	if st := tr.Stats(); len(st.Lanes) != len(classes) || st.Rate != 0 {
+		t.Errorf("%+v", st)
+	}
 }
 
 // The wrong cookie is refused by the node and reported here.
@@ -121,7 +131,7 @@ func TestWrongCookie(t *testing.T) {
 	beamtest.Start(t, "distlink", "b@127.0.0.2", port, sleep, "-distlink_ip", "127.0.0.2")
 	bad := gonode
 	bad.Cookie = "wrong"
-	if _, err := bad.Connect(transport{dial(t, port)}); !errors.Is(err, erldist.ErrHandshake) {
+	if _, err := bad.Connect(transport{dial(t, port, nil)}); !errors.Is(err, erldist.ErrHandshake) {
 		t.Fatalf("error %v", err)
 	}
 }
