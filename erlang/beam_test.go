@@ -129,6 +129,16 @@ func TestRefused(t *testing.T) {
 	a.Expect("pong", patience)
 }
 
+// Where nobody listens the kernel's ICMP errors are the answer, as a reset is
+// for TCP; who sends to a node that is down need not wait for a time-out.
+func TestNobodyThere(t *testing.T) {
+	port := beamtest.Port(t, addrA, addrB)
+	a := beamtest.Start(t, "distlink", "a@"+addrA, port, fmt.Sprintf(`io:format("~p ~p~n", [net_adm:ping('b@%s'), distlink_controller:connect({127,0,0,2}, %d, 60000)]), %s`, addrB, port, sleep), "-distlink_ip", addrA)
+	if l := a.Expect("pang", patience); l != "pang {error,econnrefused}" {
+		t.Error(l)
+	}
+}
+
 // A bad option stops the boot with words, not with a hang.
 func TestBadOption(t *testing.T) {
 	out := beamtest.BootFails(t, "distlink", "a@"+addrA, beamtest.Port(t, addrA), "-distlink_ip", addrA, "-distlink_rate", "fast")

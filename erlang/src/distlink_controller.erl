@@ -111,8 +111,8 @@ connecting(C, Parent) ->
             Parent ! {self(), up},
             loop(C#c{phase = handshake});
         connecting ->
-            %% An ICMP error is a hint; it is enough where there is another way.
-            _ = C#c.refused >= ?REFUSED andalso distlink_tcp:wanted() andalso exit(refused),
+            %% One ICMP error is a hint; when each question again gets one, nobody is there.
+            _ = C#c.refused >= ?REFUSED andalso exit(econnrefused),
             connecting(step(C), Parent)
     end.
 

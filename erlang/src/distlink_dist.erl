@@ -295,7 +295,7 @@ connect(Ip, Port, Timeout) ->
         {ok, Ctrl} ->
             ok = distlink_controller:supervisor(Ctrl, self()),
             {ok, Ctrl};
-        {error, Reason} when Tcp, Reason =:= setup_timeout; Tcp, Reason =:= refused ->
+        {error, Reason} when Tcp, Reason =:= setup_timeout; Tcp, Reason =:= econnrefused ->
             distlink_tcp:connect(Ip, Port, Timeout);
         Error -> Error
     end.
