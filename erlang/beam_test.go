@@ -427,7 +427,7 @@ func TestPacedCallsUnderLoss(t *testing.T) {
 func TestSimultaneousConnect(t *testing.T) {
 	port := beamtest.Port(t, addrA, addrB)
 	connect := func(peer string) string {
-		return fmt.Sprintf(`F = fun F(0) -> io:format("all true~n"); F(I) -> M = 300 - (erlang:system_time(millisecond) rem 300), receive after M -> ok end,
+		return fmt.Sprintf(`(fun Up() -> case net_adm:ping('%[1]s') of pong -> ok; _ -> receive after 100 -> Up() end end end)(), F = fun F(0) -> io:format("all true~n"); F(I) -> M = 300 - (erlang:system_time(millisecond) rem 300), receive after M -> ok end,
  case net_kernel:connect_node('%[1]s') of true -> ok; R -> io:format("connect ~p~n", [R]) end, receive after 100 -> ok end, erlang:disconnect_node('%[1]s'), F(I - 1) end, F(8), %[2]s`, peer, sleep)
 	}
 	a := beamtest.Start(t, "distlink", "a@"+addrA, port, connect("b@"+addrB), "-distlink_ip", addrA)
