@@ -3,6 +3,7 @@
 #   make demo [LAB=line3]   a TSN fabric in namespaces, end to end, with a report
 #             (LAB is a name in lab/, or a file of the same form: LAB=my/net.yaml)
 #   make demo LAB=twokernels  two kernels with two clocks: gates follow gPTP
+#   make demo LAB=control [FOR=10m]  a control loop between Erlang nodes: deadlines missed idle, flooded, reserved
 #   make test               all tests, on the real kernel (User-mode Linux where needed)
 #   make test-otp27         tests with Erlang nodes, on Debian 13's Erlang (fetched, not installed)
 #   make check              format, vet, staticcheck, tidy, cross-builds
@@ -28,8 +29,8 @@ export RAPID_SEED ?= 1
 GO  ?= go
 BIN := bin
 LAB ?= ring4
-LABFILE = $(if $(filter %.yaml,$(LAB)),$(LAB),lab/$(LAB).yaml)
-OUT ?= out/$(basename $(notdir $(LABFILE)))
+LABFILE = $(if $(filter %.yaml,$(LAB)),$(LAB),$(if $(filter control,$(LAB)),lab/control/network.yaml,lab/$(LAB).yaml))
+OUT ?= out/$(basename $(notdir $(LAB)))
 
 # Packages whose goroutines are worth the race detector, on the host.
 RACE := ./internal/daemon/... ./internal/api/... ./internal/link/... ./distlink/...
@@ -52,7 +53,8 @@ $(BIN)/umlrun: FORCE
 .PHONY: FORCE erlang
 FORCE:
 erlang:
-	@mkdir -p erlang/ebin
+	@mkdir -p erlang/ebin $(BIN)/control
+	@erlc -Wall -o $(BIN)/control lab/control/*.erl
 	@erlc -Wall -o erlang/ebin erlang/src/gen_dist.erl
 	@erlc -Wall -pa erlang/ebin -o erlang/ebin $(filter-out erlang/src/gen_dist.erl,$(wildcard erlang/src/*.erl))
 
@@ -70,10 +72,11 @@ demo:
 	  echo "prepared (installed and built) in $$(( $$(date +%s) - start )) s" && \
 	  $(BIN)/twokernels -out $(OUT)
 else
+demo: FOR = 25s
 demo:
 	@start=$$(date +%s); scripts/setup.sh demo && $(MAKE) --no-print-directory build && \
 	  echo "prepared (installed and built) in $$(( $$(date +%s) - start )) s" && \
-	  $(BIN)/demo -lab $(LABFILE) -out $(OUT)
+	  $(BIN)/demo -lab $(LABFILE) -out $(OUT) $(if $(filter control,$(LAB)),-control $(FOR))
 endif
 
 test: setup-test build

@@ -4,7 +4,7 @@
 -module(distlink_bench).
 -behaviour(gen_server).
 
--export([start/0, check/1, check_slow/2, rtt/3, rtt/4, rtt_line/4, rtt_line/5, until_answer/3, throughput/3, hol/4]).
+-export([start/0, check/1, check_slow/2, rtt/3, rtt/5, rtt_line/4, rtt_line/6, until_answer/3, throughput/3, hol/4]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2]).
 -export([remote_target/1, sink/2]).
 
@@ -29,16 +29,25 @@ remote(Node) ->
 
 %% rtt(Node, N, GapMs) -> {P50, P99, Max, Sorted} of N gen_server calls with 64
 %% octets each way, in microseconds, GapMs apart (0: one after the other).
-rtt(Node, N, GapMs) -> rtt(Node, N, GapMs, 3600000).
+rtt(Node, N, GapMs) -> rtt(Node, N, GapMs, 3600000, 1).
 
-%% rtt(Node, N, GapMs, LimitMs) makes fewer calls when the time is over.
-rtt(Node, N, GapMs, LimitMs) when N > 0 ->
+%% rtt(Node, N, GapMs, LimitMs, Callers): the calls are shared out to processes,
+%% and are fewer when the time is over.
+rtt(Node, N, GapMs, LimitMs, Callers) when N >= Callers, Callers > 0 ->
     Pid = remote(Node),
     Payload = binary:copy(<<"x">>, 64),
     _ = [gen_server:call(Pid, Payload) || _ <- lists:seq(1, 5)],
     End = erlang:monotonic_time(microsecond) + LimitMs * 1000,
-    Sorted = lists:sort(calls(Pid, Payload, N, GapMs, End, [])),
+    Share = fun() -> exit({calls, calls(Pid, Payload, N div Callers, GapMs, End, [])}) end,
+    Started = [spawn_monitor(Share) || _ <- lists:seq(1, Callers)],
+    Sorted = lists:sort(lists:append([called(P, Mon) || {P, Mon} <- Started])),
     {percentile(50, Sorted), percentile(99, Sorted), lists:last(Sorted), Sorted}.
+
+called(Pid, Mon) ->
+    receive
+        {'DOWN', Mon, process, Pid, {calls, L}} -> L;
+        {'DOWN', Mon, process, Pid, Reason} -> exit(Reason)
+    end.
 
 calls(_, _, 0, _, _, Acc) -> Acc;
 calls(Pid, Payload, N, GapMs, End, Acc) ->
@@ -56,10 +65,10 @@ percentile(P, Sorted) -> lists:nth(max(1, (length(Sorted) * P + 99) div 100), So
 
 %% rtt_line(Label, Node, N, GapMs) measures and prints; all samples are printed
 %% too when there are at most 5000.
-rtt_line(Label, Node, N, GapMs) -> rtt_line(Label, Node, N, GapMs, 3600000).
+rtt_line(Label, Node, N, GapMs) -> rtt_line(Label, Node, N, GapMs, 3600000, 1).
 
-rtt_line(Label, Node, N, GapMs, LimitMs) ->
-    {P50, P99, Max, Sorted} = rtt(Node, N, GapMs, LimitMs),
+rtt_line(Label, Node, N, GapMs, LimitMs, Callers) ->
+    {P50, P99, Max, Sorted} = rtt(Node, N, GapMs, LimitMs, Callers),
     Samples = case N =< 5000 of
                   true -> [",\"sorted_us\":[", lists:join(",", [integer_to_list(T) || T <- Sorted]), "]"];
                   false -> []

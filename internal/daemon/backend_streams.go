@@ -72,7 +72,7 @@ func (d *Daemon) AddStream(ctx context.Context, r api.StreamRequest) (*api.Strea
 		if err != nil {
 			return nil, err
 		}
-		return gw.AddStream(ctx, r)
+		return d.addByStation(ctx, gw, r)
 	}
 	s, keeper, err := d.complete(ctx, r)
 	if err != nil {
@@ -109,6 +109,54 @@ func (d *Daemon) AddStream(ctx context.Context, r api.StreamRequest) (*api.Strea
 	}
 	st := d.streamState(ctx, ownedStream{Stream: s, Path: path})
 	return &st, nil
+}
+
+// addByStation asks the bridge that will keep the stream: a bridge passes no
+// peer's call on, and the gateway may be another one.
+func (d *Daemon) addByStation(ctx context.Context, gw api.Switch, r api.StreamRequest) (*api.StreamState, error) {
+	nodes, err := timed(ctx, gw.Nodes)
+	if err != nil {
+		return nil, err
+	}
+	talker := r.Talker
+	if talker == "" {
+		talker = r.Spec.Talker.String()
+	}
+	if name := bridgeOf(nodes, talker); name != "" {
+		if gw, err = d.fabric.remote(ctx, name); err != nil {
+			return nil, err
+		}
+	}
+	return gw.AddStream(ctx, r)
+}
+
+// bridgeOf is the name of the bridge that has the station, "" if none or more
+// than one has it. A bridge has itself.
+func bridgeOf(nodes []api.FabricNode, station string) (found string) {
+	mac, _ := tsn.ParseMAC(station)
+	is := func(name string, m tsn.MAC) bool { return name == station || !mac.IsZero() && m == mac }
+	for _, n := range nodes {
+		if is(n.Name, n.System) || slices.ContainsFunc(n.Stations, func(s api.Station) bool { return is(s.Name, s.MAC) }) {
+			if found != "" {
+				return ""
+			}
+			found = n.Name
+		}
+	}
+	return found
+}
+
+// removeByStation asks the bridge that keeps the stream.
+func (d *Daemon) removeByStation(ctx context.Context, stream string) error {
+	s, err := d.ShowStream(ctx, stream)
+	if err != nil {
+		return err
+	}
+	owner, err := d.fabric.remote(ctx, s.Owner)
+	if err != nil {
+		return err
+	}
+	return owner.RemoveStream(ctx, s.Stream.ID.String())
 }
 
 // complete fills in what a request may leave out, and says which bridge keeps
@@ -156,7 +204,7 @@ func (d *Daemon) RemoveStream(ctx context.Context, stream string) error {
 		if err != nil {
 			return err
 		}
-		return gw.RemoveStream(ctx, stream)
+		return d.removeByStation(ctx, stream)
 	}
 	s, err := d.ShowStream(ctx, stream)
 	if err != nil {

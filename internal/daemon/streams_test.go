@@ -347,3 +347,18 @@ func TestReservationsAt(t *testing.T) {
 		t.Error(d)
 	}
 }
+
+// An end station finds the bridge that keeps a stream by its talker's name or
+// address; what no bridge or two have is the gateway's to refuse.
+func TestBridgeOf(t *testing.T) {
+	mac := tsn.MAC{2, 0, 0, 1, 0, 2}
+	nodes := []api.FabricNode{
+		{Name: "b1", System: tsn.MAC{2, 0, 0, 0, 0, 1}, Stations: []api.Station{{Name: "A", MAC: tsn.MAC{2, 0, 0, 1, 0, 1}}, {Name: "twice"}}},
+		{Name: "b2", System: tsn.MAC{2, 0, 0, 0, 0, 2}, Stations: []api.Station{{Name: "B", MAC: mac}, {Name: "twice"}}},
+	}
+	for station, want := range map[string]string{"A": "b1", "B": "b2", mac.String(): "b2", "b1": "b1", "C": "", "twice": "", "00:00:00:00:00:00": ""} {
+		if got := bridgeOf(nodes, station); got != want {
+			t.Errorf("%s is at %q, want %q", station, got, want)
+		}
+	}
+}

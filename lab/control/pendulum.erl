@@ -3,7 +3,7 @@
 %% speed: rad/s^2.
 -module(pendulum).
 
--export([upright/0, after_time/3, fallen/1, force/1, wind/1, degrees/1]).
+-export([upright/0, after_time/3, fallen/1, lying/1, force/1, wind/1, degrees/1]).
 
 -define(RATE, 4.43).    % 1/s: sqrt(g / length), a rod of half a metre
 -define(POLES, 10.0).   % 1/s: how fast the controller brings it back
@@ -23,6 +23,9 @@ after_time(T, Force, {Angle, Speed}) ->
      (Angle + Rest) * ?RATE * Turned + Speed * Grown}.
 
 fallen({Angle, _}) -> abs(Angle) > ?FALLEN.
+
+lying({Angle, _}) when Angle > 0 -> {?FALLEN, 0.0};
+lying(_) -> {-?FALLEN, 0.0}.
 
 %% force(State) is the control law: both poles at -POLES.
 force({Angle, Speed}) ->

@@ -13,7 +13,8 @@
 -export([run/4]).
 
 -define(MS, 1000000).        % ns
--define(NEVER, -1).
+-define(NEVER, -1).          % no force came
+-define(SLEPT, -2).          % there was no sample
 -define(GRACE, 1000).        % ms for the last forces to arrive
 -define(DOWN, 500 * ?MS).    % a pendulum that fell lies for this long
 -define(FIELDS, 3).          % of a period: latency and lateness (us), angle (1/100 degree)
@@ -35,7 +36,6 @@ plant(Peer, Period, Count, Gate) ->
     register(plant, self()),
     ok = distlink:class(plant, control),
     ok = net_kernel:monitor_nodes(true),
-    pong = net_adm:ping(Peer),
     T0 = first(Gate),
     S = loop(wake(#s{peer = Peer, t0 = T0, period = Period, count = Count,
                      results = atomics:new(Count * ?FIELDS, [{signed, true}]), sent = atomics:new(Count, []),
@@ -73,7 +73,7 @@ loop(S) ->
     end.
 
 %% sample begins a period. Periods that this process slept through are skipped:
-%% they have neither sample nor force.
+%% they have neither sample nor force. How late this one is counts from its begin.
 sample(Now, #s{peer = Peer, t0 = T0, period = P, count = Count} = S0) ->
     N = min((Now - T0) div P, Count - 1),
     S1 = lists:foldl(fun skip/2, S0, lists:seq(S0#s.n + 1, N - 1)),
@@ -86,7 +86,7 @@ sample(Now, #s{peer = Peer, t0 = T0, period = P, count = Count} = S0) ->
 
 skip(N, S) ->
     {_, Random} = pendulum:wind(S#s.random),
-    record(N, ?NEVER, S#s.period div 1000, S#s{random = Random}).
+    record(N, ?SLEPT, S#s.period div 1000, S#s{random = Random}).
 
 record(N, Latency, Late, #s{results = R, pendulum = P} = S) ->
     I = N * ?FIELDS,
@@ -110,7 +110,7 @@ move(Now, #s{down = Since} = S) when is_integer(Since) ->
 move(Now, #s{at = At, pendulum = P0, force = F, wind = W} = S) ->
     P = pendulum:after_time((Now - At) / 1.0e9, F + W, P0),
     case pendulum:fallen(P) of
-        true -> S#s{pendulum = P, at = Now, down = Now, falls = S#s.falls + 1};
+        true -> S#s{pendulum = pendulum:lying(P), at = Now, down = Now, falls = S#s.falls + 1};
         false -> S#s{pendulum = P, at = Now}
     end.
 

@@ -41,7 +41,7 @@ func (l *lab) startBeam(ctx context.Context, h *labNode, name string, at netip.A
 	// One scheduler that sleeps when it has nothing to do: a busy wait would
 	// take the processor from the bridges.
 	b.cmd = exec.Command("erl", "+S", "1:1", "+SDcpu", "1:1", "+SDio", "1", "+sbwt", "none", "+sbwtdcpu", "none", "+sbwtdio", "none",
-		"-noshell", "-pa", l.opt.erlang, "-proto_dist", "distlink", "-name", b.node, "-setcookie", "lab",
+		"-noshell", "-pa", l.opt.erlang, l.opt.loop, "-proto_dist", "distlink", "-name", b.node, "-setcookie", "lab",
 		"-distlink_security", "none", "-distlink_ip", at.String(), "-connect_all", "false", "-eval", evaluator)
 	b.cmd.Args = append(b.cmd.Args, carrier...)
 	b.cmd.Env = append(os.Environ(), "HOME=/run")
@@ -64,7 +64,7 @@ func (l *lab) startBeam(ctx context.Context, h *labNode, name string, at netip.A
 	}
 	go func() {
 		sc := bufio.NewScanner(out)
-		sc.Buffer(nil, 16<<20)
+		sc.Buffer(nil, 64<<20)
 		for sc.Scan() {
 			b.lines <- sc.Text()
 		}
@@ -84,6 +84,7 @@ type beamResult struct {
 	Micros int64   `json:"us"`
 	Detail string  `json:"detail"`
 	Sorted []int64 `json:"sorted_us"`
+	loopResult
 }
 
 // eval evaluates an expression and returns the lines it printed.
@@ -128,7 +129,10 @@ type beamPair struct {
 // startPair starts a node on each of the two hosts.
 func (l *lab) startPair(ctx context.Context, name, short string, at func(*labNode) netip.Addr, carrier ...string) (*beamPair, error) {
 	c, _ := l.couple()
-	a, b := c.a, c.b
+	return l.startNodes(ctx, c.a, c.b, name, short, at, carrier...)
+}
+
+func (l *lab) startNodes(ctx context.Context, a, b *labNode, name, short string, at func(*labNode) netip.Addr, carrier ...string) (*beamPair, error) {
 	nb, err := l.startBeam(ctx, b, short+"_"+strings.ToLower(b.Name), at(b), carrier)
 	if err != nil {
 		return nil, err

@@ -45,6 +45,8 @@ type fabric struct {
 	net   *config.Network
 	rate  tsn.Rate // of every wire now
 	nodes []*labNode
+	// extra changes a node's generated configuration; nil: it stays.
+	extra func(*labNode, *config.Daemon) error
 }
 
 func (f *fabric) node(name string) *labNode {
@@ -183,6 +185,11 @@ func (f *fabric) startDaemon(n *labNode) error {
 	c, err := f.net.DaemonConfig(n.Name, config.Dirs{Run: runDir, State: stateDir, Keys: filepath.Join(f.opt.out, "keys")})
 	if err != nil {
 		return err
+	}
+	if f.extra != nil {
+		if err := f.extra(n, c); err != nil {
+			return err
+		}
 	}
 	n.ports = c.Ports
 	text, err := c.Marshal()

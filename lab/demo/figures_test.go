@@ -44,12 +44,12 @@ func TestQuantile(t *testing.T) {
 // A row's figures come from its samples in any order, and a busy processor is
 // told.
 func TestLatencyRow(t *testing.T) {
-	r := latencyRow{IdleCPU: cpuBound / 2}
+	r := latencyRow{usage: usage{IdleCPU: cpuBound / 2}}
 	r.fill([]int64{30, 10, 20, 40})
 	if r.Calls != 4 || r.P50 != 20 || r.P99 != 40 || r.Max != 40 || !r.CPUBound {
 		t.Errorf("%+v", r)
 	}
-	idle := latencyRow{IdleCPU: cpuBound}
+	idle := latencyRow{usage: usage{IdleCPU: cpuBound}}
 	idle.fill(nil)
 	if idle.Calls != 0 || idle.Max != 0 || idle.CPUBound {
 		t.Errorf("%+v", idle)

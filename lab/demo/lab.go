@@ -27,12 +27,13 @@ type lab struct {
 	// coldPings counts the fresh addresses given out.
 	coldPings int
 	beams     []*beamPair
+	control   []*controlPhase
 }
 
 // runLab builds the fabric in this kernel and goes through the steps. The
 // exit status is 0 only if every step held.
 func runLab(ctx context.Context, o options, where string) (int, error) {
-	ctx, cancel := context.WithTimeout(ctx, o.timeout)
+	ctx, cancel := context.WithTimeout(ctx, o.limit())
 	defer cancel()
 	network, err := config.LoadNetwork(o.lab)
 	if err != nil {
@@ -46,6 +47,9 @@ func runLab(ctx context.Context, o options, where string) (int, error) {
 			Lab: network.Name, Where: where, Kernel: unix.ByteSliceToString(uts.Release[:]), Started: time.Now(),
 			ReadBack: map[string]string{}, out: os.Stdout,
 		},
+	}
+	if o.control > 0 {
+		l.extra = l.answersErlang
 	}
 	defer l.close()
 	fmt.Printf("lab %s: %d bridges, %d hosts, %d links at %s; %s, kernel %s\n", network.Name,
@@ -76,10 +80,11 @@ func countKind(n *config.Network, kind string) (c int) {
 // steps runs one after the other; a step that fails ends the run, because the
 // next ones stand on it.
 func (l *lab) steps(ctx context.Context) error {
-	all := []struct {
+	type step struct {
 		name string
 		run  func(context.Context, *stepReport) error
-	}{
+	}
+	all := []step{
 		{"namespaces, cables, wires and daemons", l.stepBuild},
 		{"IS-IS-SPB: one fabric, one broadcast, one ping", l.stepSPB},
 		{"gPTP: one time", l.stepGPTP},
@@ -88,6 +93,9 @@ func (l *lab) steps(ctx context.Context) error {
 		{"Erlang distribution over distlink", l.stepErlang},
 		{"round-trip times under load", l.stepLatency},
 		{"a ring link is cut, and returns", l.stepCut},
+	}
+	if l.opt.control > 0 {
+		all = append(all[:3], step{"a control loop: idle, flooded, reserved and gated", l.stepControl})
 	}
 	for i, s := range all {
 		if l.opt.until != 0 && i > l.opt.until {
@@ -129,7 +137,11 @@ func (l *lab) write() error {
 		l.readBack(context.Background(), n)
 	}
 	svg := filepath.Join(l.opt.out, "picture.svg")
-	if err := os.WriteFile(svg, []byte(picture("Lab "+l.report.Lab, l.gantt, l.report.Tables)), 0o644); err != nil {
+	drawn := picture("Lab "+l.report.Lab, l.gantt, l.report.Tables)
+	if len(l.control) > 0 {
+		drawn = controlPicture(l.control)
+	}
+	if err := os.WriteFile(svg, []byte(drawn), 0o644); err != nil {
 		return fmt.Errorf("write the picture: %w", err)
 	}
 	file, err := l.report.write(l.opt.out)

@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"fmt"
+	"net/netip"
 	"time"
 
 	"tsnswitch/internal/config"
@@ -45,6 +47,67 @@ func (l *lab) drops() (sum uint64, err error) {
 		}
 	}
 	return sum, nil
+}
+
+// usage is what the network and the machine did during a measurement.
+type usage struct {
+	FloodSent uint64  `json:"floodFramesSent"`
+	FloodLoss uint64  `json:"wireDrops"`
+	LinkUse   float64 `json:"sharedLinkUse"` // share of the line rate used on the shared link
+	IdleCPU   float64 `json:"idleCpu"`
+}
+
+// metered measures and says what was used meanwhile.
+func (l *lab) metered(shared octetCounter, u *usage, measure func() error) error {
+	drops, err := l.drops()
+	if err != nil {
+		return err
+	}
+	octets, err := shared.octets()
+	if err != nil {
+		return err
+	}
+	cpu, err := readCPU()
+	if err != nil {
+		return err
+	}
+	start := time.Now()
+	if err := measure(); err != nil {
+		return err
+	}
+	took := time.Since(start)
+	if u.IdleCPU, err = cpu.idleSince(); err != nil {
+		return err
+	}
+	if u.LinkUse, err = shared.use(octets, took, l.rate); err != nil {
+		return err
+	}
+	after, err := l.drops()
+	u.FloodLoss = after - drops
+	return err
+}
+
+// flooded measures beside floods of best effort between two hosts, both ways. A
+// flood that ends before the measurement does is an error: it would say more
+// than it measured.
+func (l *lab) flooded(ctx context.Context, a, b *labNode, shared octetCounter, u *usage, measure func() error) (err error) {
+	for _, way := range [][2]*labNode{{a, b}, {b, a}} {
+		f, ferr := way[0].space.startFlood(ctx, netip.AddrPortFrom(way[1].Data.Addr, 9), l.rate)
+		if ferr != nil {
+			return ferr
+		}
+		defer func() {
+			sent, ferr := f.end()
+			u.FloodSent += sent
+			if ferr != nil && err == nil {
+				err = fmt.Errorf("the flood from %s ended early: %w", way[0].Name, ferr)
+			}
+		}()
+	}
+	if err := l.awaitFull(ctx, shared); err != nil {
+		return err
+	}
+	return l.metered(shared, u, measure)
 }
 
 // linkFull is the share of the line rate from which a link counts as full.

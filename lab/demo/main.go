@@ -32,10 +32,17 @@ type options struct {
 	out     string
 	bin     string
 	erlang  string
+	loop    string
+	control time.Duration
 	inside  bool
 	until   int
 	then    string
 	timeout time.Duration
+}
+
+// limit is when to give up.
+func (o options) limit() time.Duration {
+	return o.timeout + time.Duration(len(controlPhases))*o.control
 }
 
 func main() {
@@ -51,13 +58,19 @@ func main() {
 	flag.StringVar(&o.out, "out", "out/ring4", "directory for the report and the picture")
 	flag.StringVar(&o.bin, "bin", "bin", "directory of tsnswitchd and tsnctl")
 	flag.StringVar(&o.erlang, "erlang", "erlang/ebin", "directory of the compiled Erlang carrier")
+	flag.StringVar(&o.loop, "loop", "bin/control", "directory of the compiled modules of lab/control")
+	flag.DurationVar(&o.control, "control", 0, "run a control loop over the network for this long, idle, flooded, and\nflooded with a reservation and gates, instead of the other steps' streams")
 	flag.IntVar(&o.until, "until", 0, "stop after this step (0: run all)")
 	flag.StringVar(&o.then, "then", "", "commands to run after the last step, separated by ';', each `NODE COMMAND ...`,\nlike \"b1 tsnctl doctor; A ip addr\"")
 	flag.BoolVar(&o.inside, "inside", false, "do not look for another kernel (set when started in one)")
-	flag.DurationVar(&o.timeout, "timeout", 6*time.Minute, "give up after this time")
+	flag.DurationVar(&o.timeout, "timeout", 6*time.Minute, "give up after this time, that of -control not counted")
 	flag.Parse()
 	if flag.NArg() > 0 {
 		fmt.Fprintf(os.Stderr, "demo: unknown argument %q\n", flag.Arg(0))
+		os.Exit(2)
+	}
+	if o.control < 0 || o.control > 0 && o.control < leastControl {
+		fmt.Fprintf(os.Stderr, "demo: -control %v: at least %v\n", o.control, leastControl)
 		os.Exit(2)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -74,7 +87,7 @@ var needs = kerneltest.Needs{Taprio: true, VLANFiltering: true, VLANDevices: tru
 
 // run picks the kernel and runs the lab in it.
 func run(ctx context.Context, o options) (int, error) {
-	for _, p := range []*string{&o.lab, &o.out, &o.bin, &o.erlang} {
+	for _, p := range []*string{&o.lab, &o.out, &o.bin, &o.erlang, &o.loop} {
 		abs, err := filepath.Abs(*p)
 		if err != nil {
 			return 2, err
@@ -103,9 +116,9 @@ func run(ctx context.Context, o options) (int, error) {
 	status, err := uml.Run(ctx, uml.Config{
 		Args: []string{
 			self, "-inside", "-lab", o.lab, "-out", o.out, "-bin", o.bin, "-erlang", o.erlang,
-			"-until", fmt.Sprint(o.until), "-then", o.then, "-timeout", o.timeout.String(),
+			"-loop", o.loop, "-control", o.control.String(), "-until", fmt.Sprint(o.until), "-then", o.then, "-timeout", o.timeout.String(),
 		},
-		Mem: "2048M", Stdout: os.Stdout, Stderr: os.Stderr, Timeout: o.timeout + 30*time.Second,
+		Mem: "2048M", Stdout: os.Stdout, Stderr: os.Stderr, Timeout: o.limit() + 30*time.Second,
 	})
 	if errors.Is(err, uml.ErrNoKernel) {
 		err = fmt.Errorf("%w (`make demo` installs it when run as root)", err)

@@ -132,7 +132,7 @@ func (s *space) run(ctx context.Context, name string, args ...string) (string, e
 
 func (s *space) runInput(ctx context.Context, input, name string, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, name, args...)
-	cmd.WaitDelay = time.Second
+	cmd.WaitDelay = 30 * time.Second // of a machine that is busy, not of the command
 	var out, errb strings.Builder
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(input), &out, &errb
 	if err := s.start(cmd); err != nil {

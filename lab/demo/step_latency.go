@@ -4,32 +4,38 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
-	"os"
 	"time"
 
 	"tsnswitch"
 	"tsnswitch/internal/config"
 )
 
-// Each row calls this often, this far apart, and not longer than that: enough
-// for a p99 without making the lab long. A row that was cut short has fewer
-// calls, and its p99 is close to its maximum.
+// Each row has this many calls, of several processes, each of which waits so
+// long between its calls: enough for a p99.9. A row that was cut short has
+// fewer, and its p99.9 is its maximum.
 const (
-	latencyCalls   = 200
-	latencyGapMS   = 5
+	latencyCalls   = 3000
+	latencyCallers = 4
+	latencyGapMS   = 2
 	latencyLimitMS = 20_000
 )
 
+// probeFor is how long the flood alone shows whether the processor can carry it.
+const probeFor = 2 * time.Second
+
 // stepLatency measures the round trip of a small gen_server call: idle, then
 // beside a best-effort flood in both directions, each as best effort and on
-// the reservation. Where the processor was the limit, all rows are measured
-// again with slower wires.
+// the reservation. Where the processor cannot carry such a flood, the wires are
+// made slower first.
 func (l *lab) stepLatency(ctx context.Context, s *stepReport) error {
-	if _, ok := l.couple(); !ok {
+	c, ok := l.couple()
+	if !ok {
 		s.say(noCouple)
 		return nil
 	}
-	best, err := l.startPair(ctx, "best effort", "be", func(n *labNode) netip.Addr { return n.Data.Addr })
+	// On a machine that is too slow, best effort loses most of its frames: that is
+	// not to look like a peer that is dead.
+	best, err := l.startPair(ctx, "best effort", "be", func(n *labNode) netip.Addr { return n.Data.Addr }, "-distlink_keepalive", "10000")
 	if err != nil {
 		return err
 	}
@@ -44,20 +50,37 @@ func (l *lab) stepLatency(ctx context.Context, s *stepReport) error {
 		}
 		defer c.Close()
 	}
-	table, err := l.latencyTable(ctx, s)
+	if lower := tsn.Rate(l.net.Lab.LowerRate); lower != 0 && lower < l.rate {
+		m, err := l.probe(ctx, c)
+		if err != nil {
+			return err
+		}
+		s.fact("probe", m)
+		if m.IdleCPU < cpuBound || m.LinkUse < linkFull {
+			s.say("a flood at %s leaves %.0f %% of the processor idle and the link %.0f %% full: wires at %s instead", l.rate, 100*m.IdleCPU, 100*m.LinkUse, lower)
+			if err := l.slowDown(ctx, s, lower); err != nil {
+				return err
+			}
+		}
+	}
+	return l.latencyTable(ctx, s)
+}
+
+// probe floods for a while and says what that takes.
+func (l *lab) probe(ctx context.Context, c couple) (u usage, err error) {
+	shared, err := l.sharedLink(ctx, c)
 	if err != nil {
-		return err
+		return u, err
 	}
-	if lower := tsn.Rate(l.net.Lab.LowerRate); table.cpuBoundRows() > 0 && lower != 0 && lower < l.rate {
-		s.say("%d rows are CPU-bound (less than %.0f %% idle): again with wires at %s", table.cpuBoundRows(), 100*cpuBound, lower)
-		if err := l.slowDown(ctx, s, lower); err != nil {
-			return err
+	err = l.flooded(ctx, c.a, c.b, shared, &u, func() error {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(probeFor):
+			return nil
 		}
-		if _, err := l.latencyTable(ctx, s); err != nil {
-			return err
-		}
-	}
-	return nil
+	})
+	return u, err
 }
 
 // slowDown puts slower wires into the lab, tells the daemons by restarting
@@ -99,7 +122,7 @@ func (l *lab) slowDown(ctx context.Context, s *stepReport, rate tsn.Rate) error 
 }
 
 // latencyTable measures every row at the present rate of the wires.
-func (l *lab) latencyTable(ctx context.Context, s *stepReport) (*latencyTable, error) {
+func (l *lab) latencyTable(ctx context.Context, s *stepReport) error {
 	t := &latencyTable{LineRate: l.rate}
 	for _, loaded := range []bool{false, true} {
 		for _, p := range []*beamPair{l.beams[1], l.beams[0]} {
@@ -109,80 +132,42 @@ func (l *lab) latencyTable(ctx context.Context, s *stepReport) (*latencyTable, e
 			}
 			row, err := l.latencyRow(ctx, name, p, loaded)
 			if err != nil {
-				return nil, fmt.Errorf("%s: %w", name, err)
+				return fmt.Errorf("%s: %w", name, err)
 			}
 			t.Rows = append(t.Rows, row)
 		}
 	}
+	t.compare()
 	l.report.Tables = append(l.report.Tables, t)
 	s.fact(fmt.Sprintf("table at %s", l.rate), t)
-	t.print(os.Stdout)
-	return t, nil
+	t.print(l.report.out)
+	return nil
 }
 
-// latencyRow measures one row. A flood that ends before the row does is an
-// error: the row would say more than it measured.
-func (l *lab) latencyRow(ctx context.Context, name string, p *beamPair, loaded bool) (_ *latencyRow, err error) {
+// latencyRow measures one row.
+func (l *lab) latencyRow(ctx context.Context, name string, p *beamPair, loaded bool) (*latencyRow, error) {
 	row := &latencyRow{Name: name, Connection: p.name, Loaded: loaded}
 	c, _ := l.couple()
 	shared, err := l.sharedLink(ctx, c)
 	if err != nil {
 		return nil, err
 	}
-	if loaded {
-		for _, way := range [][2]*labNode{{c.a, c.b}, {c.b, c.a}} {
-			f, ferr := way[0].space.startFlood(ctx, netip.AddrPortFrom(way[1].Data.Addr, 9), l.rate)
-			if ferr != nil {
-				return nil, ferr
-			}
-			defer func() {
-				sent, ferr := f.end()
-				row.FloodSent += sent
-				if ferr != nil && err == nil {
-					err = fmt.Errorf("the flood from %s ended early: %w", way[0].Name, ferr)
-				}
-			}()
-		}
-		if err := l.awaitFull(ctx, shared); err != nil {
-			return nil, err
-		}
-	}
-	drops, err := l.drops()
-	if err != nil {
-		return nil, err
-	}
-	octets, err := shared.octets()
-	if err != nil {
-		return nil, err
-	}
-	cpu, err := readCPU()
-	if err != nil {
-		return nil, err
-	}
-	start := time.Now()
-	res, err := p.a.eval(ctx, "distlink_bench:rtt_line(\"%s\", '%s', %d, %d, %d)", name, p.b.node, latencyCalls, latencyGapMS, latencyLimitMS)
-	if err != nil {
-		return nil, err
-	}
-	took := time.Since(start)
-	if row.IdleCPU, err = cpu.idleSince(); err != nil {
-		return nil, err
-	}
-	if row.LinkUse, err = shared.use(octets, took, l.rate); err != nil {
-		return nil, err
-	}
-	after, err := l.drops()
-	if err != nil {
-		return nil, err
-	}
-	row.FloodLoss = after - drops
 	var samples []int64
-	for _, r := range res {
-		samples = append(samples, r.Sorted...)
+	measure := func() error {
+		res, err := p.a.eval(ctx, "distlink_bench:rtt_line(\"%s\", '%s', %d, %d, %d, %d)", name, p.b.node, latencyCalls, latencyGapMS, latencyLimitMS, latencyCallers)
+		for _, r := range res {
+			samples = append(samples, r.Sorted...)
+		}
+		if err == nil && len(samples) == 0 {
+			err = fmt.Errorf("no samples in %v", res)
+		}
+		return err
 	}
-	if len(samples) == 0 {
-		return nil, fmt.Errorf("no samples in %v", res)
+	if loaded {
+		err = l.flooded(ctx, c.a, c.b, shared, &row.usage, measure)
+	} else {
+		err = l.metered(shared, &row.usage, measure)
 	}
 	row.fill(samples)
-	return row, nil
+	return row, err
 }

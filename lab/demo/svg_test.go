@@ -18,7 +18,7 @@ func TestPictureHoldsEverything(t *testing.T) {
 	for rows := range 7 {
 		table := &latencyTable{LineRate: 100 * tsn.Mbps}
 		for i := range rows {
-			r := &latencyRow{Name: fmt.Sprintf("row <%d> & more", i), IdleCPU: float64(i) / 10}
+			r := &latencyRow{Name: fmt.Sprintf("row <%d> & more", i), usage: usage{IdleCPU: float64(i) / 10}}
 			r.fill([]int64{900, 1000, 30000})
 			table.Rows = append(table.Rows, r)
 		}
