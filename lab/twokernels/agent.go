@@ -65,7 +65,7 @@ type Result struct {
 func (*Agent) Run(c Command, r *Result) error {
 	cmd := exec.Command(c.Args[0], c.Args[1:]...)
 	var out, errb bytes.Buffer
-	cmd.Stdout, cmd.Stderr, cmd.WaitDelay = &out, &errb, time.Second
+	cmd.Stdout, cmd.Stderr, cmd.WaitDelay = &out, &errb, 30*time.Second
 	if err := cmd.Start(); err != nil {
 		return err
 	}
