@@ -43,6 +43,9 @@ func vectors() (names []string, packets [][]byte) {
 	add("init-psk", Packet{Type: TypeInit, Params: params, Token: []byte("0123456789abcdef"), Proof: proof})
 	params.KeyID, params.Capabilities = "", CapMigrate
 	add("accept-psk", Packet{Type: TypeAccept, DestID: 0x1122334455667788, Params: params, Proof: proof})
+	params.Security = SecurityCertificate
+	add("init-certificate", Packet{Type: TypeInit, Params: params, Token: []byte("0123456789abcdef"), Proof: proof})
+	add("accept-certificate", Packet{Type: TypeAccept, DestID: 0x1122334455667788, Params: params, Proof: proof})
 	add("reset", Packet{Type: TypeReset, ResetID: 0xa1a2a3a4a5a6a7a8, PacketNumber: 77})
 	data("ping", 0, &Ping{})
 	data("challenge", 1, &Challenge{[8]byte{1, 2, 3, 4, 5, 6, 7, 8}}, &Response{[8]byte{8, 7, 6, 5, 4, 3, 2, 1}})
@@ -171,7 +174,7 @@ func FuzzParse(f *testing.F) {
 // input is frames, split at each 0xff.
 func FuzzConn(f *testing.F) {
 	_, packets := vectors()
-	for _, p := range packets[8:] {
+	for _, p := range packets[10:] {
 		f.Add(p[headerLen+8:])
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {

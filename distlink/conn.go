@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/hmac"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"net/netip"
 
@@ -63,6 +64,9 @@ type Config struct {
 	// client names. Without any there is no security, and the peer has to want
 	// none either.
 	Keys []Key
+	// Identity, if not nil, is certificates instead. It is called once for each
+	// connection.
+	Identity func() (*Identity, error)
 }
 
 // Random fills b with random octets. In a simulation they follow from a seed.
@@ -173,7 +177,8 @@ type (
 	}
 	// Moved says that the peer has another address now.
 	Moved struct{ To netip.AddrPort }
-	// Established says that the set-up is complete; at most once.
+	// Established says that the set-up is complete, and with certificates that
+	// both sides have proved themselves; at most once.
 	Established struct{}
 	// Deliver hands over a message in its order; the application answers
 	// with Read.
@@ -241,9 +246,11 @@ type Conn struct {
 	initWait  int64
 	initsSent int
 
-	schedule     *keySchedule // nil: no security
-	init         []byte       // client: the INIT, always the same with one token
-	acceptPacket []byte       // server
+	schedule     *keySchedule    // nil: no security
+	auth         *authentication // nil: no certificates
+	unable       error           // client: why there is no identity
+	init         []byte          // client: the INIT, always the same with one token
+	acceptPacket []byte          // server
 	seal, open   *[lanes]keys
 	capabilities uint32
 
@@ -265,15 +272,39 @@ func NewClient(cfg Config, random Random) *Conn {
 	if len(cfg.Keys) > 0 {
 		c.schedule = newKeySchedule(cfg.Keys[0], random)
 	}
+	if cfg.Identity != nil {
+		c.schedule = newKeySchedule(Key{}, random)
+		c.unable = c.identify()
+	}
 	return c
 }
 
+// identify asks who this side is.
+func (c *Conn) identify() error {
+	i, err := c.cfg.Identity()
+	if err == nil {
+		err = i.Valid()
+	}
+	if err != nil {
+		return err
+	}
+	c.auth = &authentication{Identity: *i}
+	return nil
+}
+
+var errOwnIdentity = errors.New("this side cannot prove who it is")
+
 // newServer makes the side that answers an INIT whose token and binder are
-// right; raw are its octets. A non-nil error is the client's fault.
+// right; raw are its octets. The client is told the error.
 func newServer(cfg Config, random Random, from netip.AddrPort, init Packet, raw []byte, s *keySchedule, now tsn.Instant) (*Conn, error) {
 	cfg.IPv6 = from.Addr().Is6()
 	c := newConn(cfg, random)
 	c.remote, c.schedule, c.remoteID = from, s, init.Params.SourceID
+	if cfg.Identity != nil {
+		if err := c.identify(); err != nil {
+			return nil, errOwnIdentity // files and the like are not for the peer
+		}
+	}
 	accept := Packet{Type: TypeAccept, Version: Version, DestID: c.remoteID, Params: c.params()}
 	accept.Params.KeyID = ""
 	c.acceptPacket = AppendPacket(nil, accept)
@@ -281,15 +312,31 @@ func newServer(cfg Config, random Random, from netip.AddrPort, init Packet, raw 
 		accept.Proof = make([]byte, tagLen)
 		b := AppendPacket(nil, accept)
 		body := b[:len(b)-tagLen]
-		tag, client, server, err := s.sessionKeys(init.Params.Public, raw, body)
+		k, err := s.session(init.Params.Public, raw, body)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("public key: %w", err)
 		}
-		c.acceptPacket, c.open, c.seal = append(body, tag...), client, server
+		c.acceptPacket = append(body, k.tag...)
+		c.use(k)
 	}
 	c.establish(now, init.Params)
+	if c.state == closed {
+		return nil, errOwnIdentity
+	}
 	c.out = c.out[:0] // told by Listener
 	return c, nil
+}
+
+// use takes the keys that follow from the set-up.
+func (c *Conn) use(k session) {
+	own, peers := &k.server, &k.client
+	if c.client {
+		own, peers = peers, own
+	}
+	c.seal, c.open = own.keys, peers.keys
+	if c.auth != nil {
+		c.auth.own, c.auth.peers = own.proof, peers.proof
+	}
 }
 
 func newConn(cfg Config, random Random) *Conn {
@@ -323,8 +370,13 @@ func (c *Conn) Stats() Stats {
 	return s
 }
 
-func (c *Conn) security() uint8 {
-	if c.schedule != nil {
+func (c *Conn) security() uint8 { return c.cfg.security() }
+
+func (c Config) security() uint8 {
+	switch {
+	case c.Identity != nil:
+		return SecurityCertificate
+	case len(c.Keys) > 0:
 		return SecurityPSK
 	}
 	return SecurityNone
@@ -338,12 +390,20 @@ func (c *Conn) Step(now tsn.Instant, ev tsn.Event) []tsn.Effect {
 	}
 	if c.client && !c.started {
 		c.started, c.setupEnd, c.initAt = true, now.Add(c.cfg.SetupTimeout), now
+		if c.unable != nil {
+			c.down(CodeSecurity, c.unable.Error(), false)
+			return c.out
+		}
 	}
 	switch ev := ev.(type) {
 	case Datagram:
 		c.datagram(now, ev)
 	case Write:
 		for _, m := range ev.Messages {
+			if c.auth.pending() {
+				c.auth.early = append(c.auth.early, m)
+				continue
+			}
 			c.write(now, m)
 		}
 	case Read:
@@ -355,6 +415,9 @@ func (c *Conn) Step(now tsn.Instant, ev tsn.Event) []tsn.Effect {
 		c.touch(now)
 	case Close:
 		c.close(now, CodeClosed, ev.Text)
+	}
+	if c.state == open && c.auth.pending() {
+		c.authTimer(now)
 	}
 	switch c.state {
 	case connecting:
@@ -378,6 +441,9 @@ func (c *Conn) Deadline() tsn.Instant {
 	for i := range c.lanes {
 		at = min(at, c.recv.lanes[i].ackAt, c.deadline(&c.lanes[i]))
 	}
+	if c.auth.pending() {
+		at = min(at, c.auth.end)
+	}
 	return at
 }
 
@@ -387,7 +453,9 @@ func (c *Conn) params() Params {
 		Window: uint32(c.cfg.Window), AckDelay: uint32(c.cfg.AckDelay / 1000),
 	}
 	if c.schedule != nil {
-		p.Security, p.Suites, p.Public = SecurityPSK, SuiteAES128GCM, c.schedule.public()
+		p.Security, p.Suites, p.Public = c.security(), SuiteAES128GCM, c.schedule.public()
+	}
+	if p.Security == SecurityPSK {
 		p.KeyID = c.cfg.Keys[0].ID
 	}
 	return p
@@ -431,6 +499,10 @@ func (c *Conn) establish(now tsn.Instant, p Params) {
 	}
 	c.startLanes(now)
 	c.live.heard(now)
+	if c.auth != nil {
+		c.startAuth(now)
+		return
+	}
 	c.out = append(c.out, Established{})
 }
 
@@ -493,12 +565,12 @@ func (c *Conn) accepted(p Packet, raw []byte) bool {
 	if c.schedule == nil {
 		return true
 	}
-	tag, client, server, err := c.schedule.sessionKeys(p.Params.Public, c.init, raw[:len(raw)-tagLen])
-	if err != nil || p.Params.Suites != SuiteAES128GCM || !hmac.Equal(tag, p.Proof) {
+	k, err := c.schedule.session(p.Params.Public, c.init, raw[:len(raw)-tagLen])
+	if err != nil || p.Params.Suites != SuiteAES128GCM || !hmac.Equal(k.tag, p.Proof) {
 		c.stats.Forged++
 		return false
 	}
-	c.seal, c.open = client, server
+	c.use(k)
 	return true
 }
 

@@ -72,28 +72,41 @@ func (s *keySchedule) binder(init []byte) []byte {
 	return h.Sum(nil)[:tagLen]
 }
 
-// sessionKeys is what follows from a set-up: the tag of the ACCEPT, which is given without
-// it, and both directions' keys.
-func (s *keySchedule) sessionKeys(peer [publicLen]byte, init, accept []byte) (tag []byte, client, server *[lanes]keys, err error) {
+// session is what follows from a set-up: the tag of the ACCEPT, and what each
+// side seals and proves itself with.
+type session struct {
+	tag            []byte
+	client, server direction
+}
+
+type direction struct {
+	keys  *[lanes]keys
+	proof []byte
+}
+
+// session is made of the peer's public key, the INIT, and the ACCEPT without its
+// tag.
+func (s *keySchedule) session(peer [publicLen]byte, init, accept []byte) (session, error) {
 	public, err := ecdh.X25519().NewPublicKey(peer[:])
 	if err != nil {
-		return nil, nil, nil, err
+		return session{}, err
 	}
 	shared, err := s.private.ECDH(public)
 	if err != nil {
-		return nil, nil, nil, err // a point of low order
+		return session{}, err // a point of low order
 	}
 	secret, err := hkdf.Extract(sha256.New, shared, s.early)
 	if err != nil {
-		return nil, nil, nil, err
+		return session{}, err
 	}
 	h := sha256.New()
 	h.Write(init)
 	h.Write(accept)
 	th := string(h.Sum(nil))
-	return expand(secret, "accept"+th, tagLen),
-		newKeys(expand(secret, "client"+th, sha256.Size)),
-		newKeys(expand(secret, "server"+th, sha256.Size)), nil
+	side := func(role string) direction {
+		return direction{newKeys(expand(secret, role+th, sha256.Size)), expand(secret, role+" proof"+th, sha256.Size)}
+	}
+	return session{tag: expand(secret, "accept"+th, tagLen), client: side("client"), server: side("server")}, nil
 }
 
 // keys seal or open the packets of one direction in one lane. Those of the epoch before

@@ -27,12 +27,14 @@ type Listener struct {
 }
 
 // ListenerStats are the counters of a Listener.
-type ListenerStats struct{ Retries, Accepted, BadTokens, BadKeys, Refused, Resets, Malformed uint64 }
+type ListenerStats struct{ Retries, Accepted, BadTokens, BadKeys, Full, Refused, Resets, Malformed uint64 }
 
 // Incoming is the event of a Listener: a datagram for no known connection.
+// Full says that as many peers as are wanted have not yet proved themselves.
 type Incoming struct {
 	From netip.AddrPort
 	Data []byte
+	Full bool
 }
 
 // Effects of a Listener.
@@ -44,7 +46,8 @@ type (
 	}
 	// Accept hands over a new connection; its ACCEPT is the Reply before it.
 	// The driver keeps it under {From, Conn.RemoteID} for repeated INITs and
-	// under Conn.ID for the rest.
+	// under Conn.ID for the rest. With certificates it is nobody yet: it says
+	// Established when the peer has proved itself.
 	Accept struct {
 		From netip.AddrPort
 		Conn *Conn
@@ -97,6 +100,11 @@ func (l *Listener) initPacket(now tsn.Instant, in Incoming, p Packet, raw []byte
 		l.stats.BadTokens++
 		return
 	}
+	if in.Full {
+		l.stats.Full++
+		l.refuse(in, p, CodeResources, "too many have not proved themselves yet")
+		return
+	}
 	schedule, why := l.security(p, raw)
 	if why == "" {
 		c, err := newServer(l.cfg, l.random, in.From, p, raw, schedule, now)
@@ -105,25 +113,32 @@ func (l *Listener) initPacket(now tsn.Instant, in Incoming, p Packet, raw []byte
 			l.out = append(l.out, Reply{To: in.From, Data: bytes.Clone(c.acceptPacket)}, Accept{From: in.From, Conn: c})
 			return
 		}
-		why = "public key"
+		why = err.Error()
 	}
 	l.stats.BadKeys++
-	l.reply(in, Packet{Type: TypeRefuse, Version: Version, DestID: p.Params.SourceID, Code: CodeSecurity, Text: why})
+	l.refuse(in, p, CodeSecurity, why)
+}
+
+func (l *Listener) refuse(in Incoming, init Packet, code Code, text string) {
+	l.reply(in, Packet{Type: TypeRefuse, Version: Version, DestID: init.Params.SourceID, Code: code, Text: text})
 }
 
 // security checks what the INIT says of it, or returns why it will not do.
 func (l *Listener) security(p Packet, raw []byte) (s *keySchedule, why string) {
+	own := l.cfg.security()
 	switch {
-	case len(l.cfg.Keys) == 0 && p.Params.Security == SecurityNone:
+	case own != p.Params.Security:
+		return nil, [...]string{"this side has no keys", "this side wants a pre-shared key", "this side wants a certificate"}[own]
+	case own == SecurityNone:
 		return nil, ""
-	case len(l.cfg.Keys) == 0:
-		return nil, "this side has no keys"
-	case p.Params.Security != SecurityPSK:
-		return nil, "this side wants a pre-shared key"
 	case p.Params.Suites&SuiteAES128GCM == 0:
 		return nil, "no cipher in common"
 	}
-	for _, k := range l.cfg.Keys {
+	keys := l.cfg.Keys
+	if own == SecurityCertificate {
+		keys = []Key{{}}
+	}
+	for _, k := range keys {
 		if k.ID != p.Params.KeyID {
 			continue
 		}

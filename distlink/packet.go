@@ -46,8 +46,9 @@ const (
 
 // Security of a connection (PROTOCOL.md, Security).
 const (
-	SecurityNone = 0
-	SecurityPSK  = 1
+	SecurityNone        = 0
+	SecurityPSK         = 1
+	SecurityCertificate = 2
 )
 
 // SuiteAES128GCM is the AEAD that all have.

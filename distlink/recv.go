@@ -124,6 +124,9 @@ func (r *receiver) read(n int) {
 
 // segment takes one segment into its stream.
 func (c *Conn) segment(now tsn.Instant, s *Segment) {
+	if c.tooEarly(now, s) {
+		return
+	}
 	r := &c.recv
 	st := r.streams[s.Stream]
 	if st == nil {
@@ -214,9 +217,12 @@ func (c *Conn) deliver(now tsn.Instant, id uint32, st *inStream) {
 		again = false
 		before := r.deliveredBelow()
 		r.blocked = slices.DeleteFunc(r.blocked, func(id uint32) bool {
-			return c.deliverStream(id, r.streams[id])
+			return c.deliverStream(now, id, r.streams[id])
 		})
 		again = len(r.blocked) > 0 && r.deliveredBelow() != before
+	}
+	if c.state != open {
+		return
 	}
 	if len(r.orders) > maxOrderRanges || r.held > c.cfg.MaxMessage+16*int(r.window) {
 		c.close(now, CodeProtocol, "too much behind a fence")
@@ -224,9 +230,9 @@ func (c *Conn) deliver(now tsn.Instant, id uint32, st *inStream) {
 }
 
 // deliverStream delivers until a fence and reports whether nothing is left.
-func (c *Conn) deliverStream(id uint32, st *inStream) bool {
+func (c *Conn) deliverStream(now tsn.Instant, id uint32, st *inStream) bool {
 	r := &c.recv
-	for len(st.complete) > 0 {
+	for len(st.complete) > 0 && c.state == open {
 		m := st.complete[0]
 		if m.fence > r.deliveredBelow() {
 			return false
@@ -235,6 +241,13 @@ func (c *Conn) deliverStream(id uint32, st *inStream) bool {
 		st.complete = st.complete[1:]
 		r.held -= len(m.data)
 		r.orders.add(m.order)
+		if c.auth.unproven() {
+			c.authenticate(now, m.data)
+			continue
+		}
+		if c.auth.pending() { // who sends more than an AUTH has taken ours
+			c.proved(now)
+		}
 		r.unread += uint64(len(m.data)) + 1
 		c.stats.MessagesReceived++
 		c.out = append(c.out, Deliver{Message{Stream: id, Data: m.data}})

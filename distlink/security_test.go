@@ -13,34 +13,46 @@ import (
 
 const securityFile = "testdata/security.txt"
 
-// The keys follow from the set-up like this, in Go and in Erlang: a whole set-up
-// with known randomness, and sealed packets of two epochs.
-func TestSecurityVectors(t *testing.T) {
-	fill := func(v byte) Random {
-		return func(b []byte) {
-			for i := range b {
-				b[i] = v
-				v++
-			}
+// counting is a Random that fills with v, v+1 and so on.
+func counting(v byte) Random {
+	return func(b []byte) {
+		for i := range b {
+			b[i] = v
+			v++
 		}
 	}
-	client := NewClient(Config{Keys: testKeys[1:]}, fill(1))
-	listener := NewListener(Config{Keys: testKeys}, fill(101))
-	init := client.Step(1, tsn.Timeout{})[0].(Transmit).Data
-	retry := listener.Step(2, Incoming{clientAddr, init})[0].(Reply).Data
-	init = client.Step(3, Datagram{Data: retry})[0].(Transmit).Data
-	effects := listener.Step(4, Incoming{clientAddr, init})
+}
+
+// setUp runs a set-up with known randomness and returns its INIT, its ACCEPT and
+// both ends, which have sent nothing else.
+func setUp(t *testing.T, client, server Config) (init, accept []byte, ends [2]*Conn) {
+	t.Helper()
+	c := NewClient(client, counting(1))
+	listener := NewListener(server, counting(101))
+	init = c.Step(1, tsn.Timeout{})[0].(Transmit).Data
+	retry := listener.Step(2, Incoming{From: clientAddr, Data: init})[0].(Reply).Data
+	init = c.Step(3, Datagram{Data: retry})[0].(Transmit).Data
+	effects := listener.Step(4, Incoming{From: clientAddr, Data: init})
 	if len(effects) != 2 {
 		t.Fatal(effects)
 	}
-	accept, server := effects[0].(Reply).Data, effects[1].(Accept).Conn
-	client.Step(5, Datagram{Data: accept})
-	if client.state != open || client.seal == nil {
-		t.Fatalf("not connected: %+v", client.Stats())
+	accept = effects[0].(Reply).Data
+	c.Step(5, Datagram{Data: accept})
+	if c.state != open || c.seal == nil {
+		t.Fatalf("not connected: %+v", c.Stats())
 	}
+	return init, accept, [2]*Conn{c, effects[1].(Accept).Conn}
+}
+
+// The keys follow from the set-up like this, in Go and in Erlang: a whole set-up
+// with known randomness, and sealed packets of two epochs; one with certificates,
+// and what is signed then.
+func TestSecurityVectors(t *testing.T) {
 	var b strings.Builder
 	b.WriteString("# name, octets in hexadecimal; checked by the Go and the Erlang tests\n")
 	line := func(name string, data []byte) { fmt.Fprintf(&b, "%s %s\n", name, hex.EncodeToString(data)) }
+	init, accept, ends := setUp(t, Config{Keys: testKeys[1:]}, Config{Keys: testKeys})
+	client, server := ends[0], ends[1]
 	line("psk", testKeys[1].Secret)
 	line("client-private", client.schedule.private.Bytes())
 	line("server-private", server.schedule.private.Bytes())
@@ -50,6 +62,25 @@ func TestSecurityVectors(t *testing.T) {
 	line("client-packet-7", client.seal[0].seal(client.remoteID, 7, ping))
 	line("client-packet-epoch-1", client.seal[0].seal(client.remoteID, 1<<epochBits, ping))
 	line("server-packet-9", server.seal[0].seal(server.remoteID, 9, ping))
+
+	var contents [][]byte
+	keep := func(i *Identity) *Identity {
+		c := *i
+		c.Sign = func(content []byte) ([]byte, error) {
+			contents = append(contents, content)
+			return i.Sign(content)
+		}
+		return &c
+	}
+	init, accept, ends = setUp(t, Config{Identity: as(keep(alice))}, Config{Identity: as(keep(bob))})
+	line("certificate-client-private", ends[0].schedule.private.Bytes())
+	line("certificate-server-private", ends[1].schedule.private.Bytes())
+	line("certificate-init", init)
+	line("certificate-accept", accept)
+	line("server-signs", contents[0])
+	line("client-signs", contents[1])
+	line("client-auth", ends[0].lane(Control).sent[1].segments[0].Data)
+	line("client-packet-0", ends[0].seal[0].seal(ends[0].remoteID, 0, ping))
 	if *update {
 		if err := os.WriteFile(securityFile, []byte(b.String()), 0o644); err != nil {
 			t.Fatal(err)
@@ -83,14 +114,24 @@ func TestSealedIsNotReadable(t *testing.T) {
 func TestSecurityIsRefused(t *testing.T) {
 	other := []Key{{ID: "new", Secret: []byte("xxxxxxxxxxxxxxxx")}}
 	unknown := []Key{{ID: "who", Secret: testKeys[1].Secret}}
-	for name, c := range map[string]struct{ client, server []Key }{
-		"key is another":         {other, testKeys},
-		"key id is unknown":      {unknown, testKeys},
-		"wants a pre-shared key": {nil, testKeys},
-		"this side has no keys":  {testKeys, nil},
+	psk := func(k []Key) Config { return Config{Keys: k} }
+	certificate := Config{Identity: as(alice)}
+	for _, c := range []struct {
+		name           string
+		client, server Config
+	}{
+		{"key is another", psk(other), psk(testKeys)},
+		{"key id is unknown", psk(unknown), psk(testKeys)},
+		{"wants a pre-shared key", Config{}, psk(testKeys)},
+		{"this side has no keys", psk(testKeys), Config{}},
+		{"wants a pre-shared key", certificate, psk(testKeys)},
+		{"wants a certificate", psk(testKeys), certificate},
+		{"wants a certificate", Config{}, certificate},
+		{"this side has no keys", certificate, Config{}},
 	} {
-		s := newSim(t, 1, wire{delay: 1000}, Config{Keys: c.client})
-		s.listener = NewListener(Config{Keys: c.server}, random(7))
+		name := c.name
+		s := newSim(t, 1, wire{delay: 1000}, c.client)
+		s.listener = NewListener(c.server, random(7))
 		s.run(func() bool { return s.closed[0] != nil }, 10e9)
 		if e := s.closed[0]; e == nil || e.Code != CodeSecurity || !strings.Contains(e.Text, name) {
 			t.Errorf("%s: closed %+v", name, e)
@@ -116,9 +157,13 @@ func TestNoDowngrade(t *testing.T) {
 // Every octet of the set-up is covered: with any one changed on the way both
 // sides never come to hold a connection that works.
 func TestSetupIsCovered(t *testing.T) {
+	psk, certificate := Config{Keys: testKeys}, Config{Identity: as(testIdentity("alice", "alice"))}
 	for octet := range 300 {
-		for which := range 2 { // the INIT with the token, the ACCEPT
-			s := newSim(t, 2, wire{delay: 1000}, Config{Keys: testKeys, SetupTimeout: 300_000_000})
+		for which := range 4 { // the INIT with the token, the ACCEPT; with keys, with certificates
+			cfg := []Config{psk, certificate}[which/2]
+			which %= 2
+			cfg.SetupTimeout = 300_000_000
+			s := newSim(t, 2, wire{delay: 1000}, cfg)
 			changed := false
 			s.tap = func(from int, data []byte) {
 				p, _, err := ParsePacket(data)

@@ -76,7 +76,7 @@ func random(seed uint64) Random {
 }
 
 func newSim(t *testing.T, seed uint64, w wire, cfg Config) *sim {
-	s := &sim{t: t, rng: rand.New(rand.NewPCG(seed, 1)), wire: w, now: 1000, autoRead: true, addr: clientAddr, sealed: len(cfg.Keys) > 0}
+	s := &sim{t: t, rng: rand.New(rand.NewPCG(seed, 1)), wire: w, now: 1000, autoRead: true, addr: clientAddr, sealed: cfg.security() != SecurityNone}
 	if cfg.IPv6 {
 		s.addr = netip.MustParseAddrPort("[fd00::1]:4000")
 	}
@@ -278,7 +278,7 @@ func (s *sim) arrive(it item) {
 		return
 	}
 	if it.to == 1 && s.conn[1] == nil {
-		s.effects(1, s.listener.Step(s.now, Incoming{s.addr, it.data}))
+		s.effects(1, s.listener.Step(s.now, Incoming{From: s.addr, Data: it.data}))
 		return
 	}
 	d := Datagram{Data: it.data}
@@ -388,8 +388,11 @@ func TestDeliveryUnderLossDuplicationReordering(t *testing.T) {
 			if seed%4 == 1 {
 				cfg.Window = 3000
 			}
-			if seed%2 == 1 {
+			switch seed % 4 {
+			case 1:
 				cfg.Keys = testKeys
+			case 3:
+				cfg.Identity = as(testIdentity("alice", "alice"))
 			}
 			if seed%5 > 2 {
 				cfg.Lanes = someLanes(rng)
@@ -635,7 +638,7 @@ func TestResetOfUnknownConnection(t *testing.T) {
 func TestListenerIsStatelessAndDoesNotAmplify(t *testing.T) {
 	s := newSim(t, 3, wire{loss: 1}, Config{})
 	init := s.conn[0].Step(s.now.Add(200_000_000), tsn.Timeout{})[0].(Transmit).Data
-	effects := s.listener.Step(s.now, Incoming{clientAddr, init})
+	effects := s.listener.Step(s.now, Incoming{From: clientAddr, Data: init})
 	if len(effects) != 1 {
 		t.Fatalf("effects %v", effects)
 	}
@@ -651,13 +654,13 @@ func TestListenerIsStatelessAndDoesNotAmplify(t *testing.T) {
 	q.Token = p.Token
 	second := AppendPacket(nil, q)
 	other := netip.MustParseAddrPort("10.0.0.2:4000")
-	if e := s.listener.Step(s.now, Incoming{other, second}); len(e) != 0 {
+	if e := s.listener.Step(s.now, Incoming{From: other, Data: second}); len(e) != 0 {
 		t.Error("token accepted from another address")
 	}
-	if e := s.listener.Step(s.now.Add(11e9), Incoming{clientAddr, second}); len(e) != 0 {
+	if e := s.listener.Step(s.now.Add(11e9), Incoming{From: clientAddr, Data: second}); len(e) != 0 {
 		t.Error("old token accepted")
 	}
-	if e := s.listener.Step(s.now.Add(1e9), Incoming{clientAddr, second}); len(e) != 2 {
+	if e := s.listener.Step(s.now.Add(1e9), Incoming{From: clientAddr, Data: second}); len(e) != 2 {
 		t.Error("good token refused")
 	}
 }
@@ -666,7 +669,7 @@ func TestOtherVersionIsRefused(t *testing.T) {
 	s := newSim(t, 3, wire{loss: 1}, Config{})
 	init := s.conn[0].Step(s.now.Add(200_000_000), tsn.Timeout{})[0].(Transmit).Data
 	init[1] = 3<<4 | byte(TypeInit)
-	reply := s.listener.Step(s.now, Incoming{clientAddr, init})[0].(Reply).Data
+	reply := s.listener.Step(s.now, Incoming{From: clientAddr, Data: init})[0].(Reply).Data
 	reply[1] = 3<<4 | byte(TypeRefuse) // as a newer server would answer this client
 	s.effects(0, s.conn[0].Step(s.now.Add(300_000_000), Datagram{Data: reply}))
 	if s.closed[0] == nil || s.closed[0].Code != CodeVersion {
