@@ -15,7 +15,7 @@ local codes = {
   [4] = "peer not heard", [5] = "no progress", [6] = "message too long", [7] = "reset by peer",
   [8] = "set-up timed out", [9] = "security",
 }
-local securities = { [0] = "none", [1] = "pre-shared key" }
+local securities = { [0] = "none", [1] = "pre-shared key", [2] = "certificate" }
 local frame_names = {
   [0] = "PAD", [1] = "PING", [2] = "ACK", [3] = "CLOSE", [4] = "CHALLENGE", [5] = "RESPONSE",
 }

@@ -25,6 +25,5 @@
 //	keys.go      sealing      congestion.go the window where no rate is reserved
 //	path.go      moving peers mtu.go        how long datagrams may be
 //	lane.go      classes with a socket of their own
-//
-// Missing in this version: certificates (pre-shared keys are there).
+//	auth.go      certificates
 package distlink

@@ -54,10 +54,11 @@ func TestDissector(t *testing.T) {
 		return []byte("\x70\x83\x68\x03\x61\x16" + pid + pid + "\x83" + payload)
 	}
 	long := "\x6d\x00\x00\x10\x00" + strings.Repeat("z", 4096)
-	for name, keys := range map[string][]Key{"plain": nil, "sealed": testKeys} {
+	for name, cfg := range map[string]Config{"plain": {}, "sealed": {Keys: testKeys}, "certificates": {Identity: as(testIdentity("alice", "alice"))}} {
 		var p pcap
 		p.start()
-		s := newSim(t, 3, wire{delay: 100_000, loss: 0.05, jitter: 300_000}, Config{Keys: keys, Lanes: map[Class]tsn.Rate{Control: 0}})
+		cfg.Lanes = map[Class]tsn.Rate{Control: 0}
+		s := newSim(t, 3, wire{delay: 100_000, loss: 0.05, jitter: 300_000}, cfg)
 		s.tap = func(from int, data []byte) { p.datagram(s.now, from, data) }
 		s.run(func() bool { return s.up[0] && s.conn[1] != nil }, 5e9)
 		s.write(0, Message{Stream: 5, Data: send("\x77\x05hello")}, Message{Stream: 6, Data: send(long)}, Message{Class: Control, Data: nil})
@@ -78,8 +79,11 @@ func TestDissector(t *testing.T) {
 		text := string(out)
 		want := []string{"INIT", "RETRY", "ACCEPT", "Packet number: 1\n", "Lane: 3", "PING", "ACK", "SEGMENT stream 6", "Code: closed by the application (0)", "hello", "Erlang Distribution Protocol"}
 		never := []string{"Malformed", "Lua Error", "Sealed frames"}
-		if keys != nil {
+		switch name {
+		case "sealed":
 			want, never = []string{"Security: pre-shared key (1)", "Key id: old", "Sealed frames"}, []string{"Malformed", "Lua Error", "hello", "SEGMENT"}
+		case "certificates":
+			want, never = []string{"Security: certificate (2)", "Sealed frames"}, []string{"Malformed", "Lua Error", "hello", "SEGMENT", "alice"}
 		}
 		for _, w := range want {
 			if !strings.Contains(text, w) {

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"tsnswitch/distlink/beamtest"
 	"tsnswitch/distlink/erldist"
 	"tsnswitch/distlink/hidden"
 	"tsnswitch/distlink/udplink"
@@ -18,7 +19,8 @@ import (
 )
 
 // An Erlang node reaches a daemon over both carriers, sees its status and its
-// events, may not change anything without leave, and needs the cookie.
+// events, may not change anything without leave, and needs the cookie. With
+// distlink both show certificates.
 func TestErlang(t *testing.T) {
 	kerneltest.Run(t, kerneltest.Needs{}, func(t *testing.T) {
 		ns := kerneltest.NewNetNS(t)
@@ -35,14 +37,15 @@ func TestErlang(t *testing.T) {
 		if err := os.WriteFile(cookie, []byte("secret\n"), 0o600); err != nil {
 			t.Fatal(err)
 		}
+		files := certificates(beamtest.NewAuthority(t, "ca", nil))
 		conf := write(t, filepath.Join(dir, "d.yaml"), fmt.Sprintf(`name: clock
 role: clock
 ports: [{port: 1, ifname: eth0}]
 gptp: {clock: {kind: virtual}}
 metrics: {listen: "127.0.0.1:0"}
 api: {socket: %s}
-erlang: {name: tsnswitchd@127.0.0.1, cookieFile: %s, distlink: "127.0.0.1:4370", distlinkSecurity: none, tcp: "127.0.0.1:4370"}
-`, filepath.Join(dir, "s"), cookie))
+erlang: {name: tsnswitchd@127.0.0.1, cookieFile: %s, distlink: "127.0.0.1:4370", distlinkCertificate: {cert: %s, key: %s, ca: %s}, tcp: "127.0.0.1:4370"}
+`, filepath.Join(dir, "s"), cookie, files.Cert, files.Key, files.CA))
 		cmd := command(t, "--config", conf)
 		var log bytes.Buffer
 		cmd.Stderr = &log
@@ -59,17 +62,22 @@ erlang: {name: tsnswitchd@127.0.0.1, cookieFile: %s, distlink: "127.0.0.1:4370",
 		ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
 		defer cancel()
 		for _, carrier := range []string{"tcp", "distlink"} {
-			t.Run(carrier, func(t *testing.T) { callDaemon(ctx, t, ns, carrier) })
+			t.Run(carrier, func(t *testing.T) { callDaemon(ctx, t, ns, carrier, files) })
 		}
 		refused := hidden.New(hidden.Config{Name: "x@127.0.0.1", Cookie: "other"})
-		if _, _, err := refused.Connect(carrierTo(ctx, t, ns, "tcp")); err == nil || !strings.Contains(err.Error(), "cookie") {
+		if _, _, err := refused.Connect(carrierTo(ctx, t, ns, "tcp", nil)); err == nil || !strings.Contains(err.Error(), "cookie") {
 			t.Errorf("error %v", err)
 		}
 	})
 }
 
+func certificates(ca *beamtest.Authority) *udplink.Certificates {
+	cert, key := ca.Issue(beamtest.Ed25519(ca.T), []string{"127.0.0.1"}, nil)
+	return &udplink.Certificates{Cert: cert, Key: key, CA: ca.File}
+}
+
 // carrierTo connects to the daemon as soon as it listens.
-func carrierTo(ctx context.Context, t *testing.T, ns *kerneltest.NetNS, carrier string) (tr hidden.Transport) {
+func carrierTo(ctx context.Context, t *testing.T, ns *kerneltest.NetNS, carrier string, files *udplink.Certificates) (tr hidden.Transport) {
 	t.Helper()
 	again := time.NewTicker(20 * time.Millisecond)
 	defer again.Stop()
@@ -78,7 +86,7 @@ func carrierTo(ctx context.Context, t *testing.T, ns *kerneltest.NetNS, carrier 
 		ns.Do(func() {
 			if carrier == "distlink" {
 				var l *udplink.Link
-				if l, err = udplink.Dial(ctx, "127.0.0.1:4370", udplink.Config{Insecure: true}); err == nil {
+				if l, err = udplink.Dial(ctx, "127.0.0.1:4370", udplink.Config{Certificates: files}); err == nil {
 					tr = hidden.OverDistlink(l)
 				}
 				return
@@ -97,10 +105,10 @@ func carrierTo(ctx context.Context, t *testing.T, ns *kerneltest.NetNS, carrier 
 	return nil
 }
 
-func callDaemon(ctx context.Context, t *testing.T, ns *kerneltest.NetNS, carrier string) {
+func callDaemon(ctx context.Context, t *testing.T, ns *kerneltest.NetNS, carrier string, files *udplink.Certificates) {
 	n := hidden.New(hidden.Config{Name: carrier + "@127.0.0.1", Cookie: "secret"})
 	defer n.Close()
-	peer, _, err := n.Connect(carrierTo(ctx, t, ns, carrier))
+	peer, _, err := n.Connect(carrierTo(ctx, t, ns, carrier, files))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"reflect"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -348,6 +349,55 @@ func TestBEAMOverDistlink(t *testing.T) {
 		t.Cleanup(func() { _ = l.Close() })
 		go func() { _ = n.Serve(t.Context(), AcceptLinks(l)) }()
 	}, "-distlink_ip", "127.0.0.2")
+}
+
+// Who has a certificate is a node of its host, and no other.
+func TestNameIsOnCertificate(t *testing.T) {
+	ca := beamtest.NewAuthority(t, "ca", nil)
+	files := func(hosts ...string) *udplink.Certificates {
+		cert, key := ca.Issue(beamtest.P256(t), hosts, nil)
+		return &udplink.Certificates{Cert: cert, Key: key, CA: ca.File}
+	}
+	l, err := udplink.Listen(t.Context(), "127.0.0.1:0", udplink.Config{Certificates: files("127.0.0.1", "b.lan")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	b := New(Config{Name: "b@b.lan", Cookie: "c"})
+	t.Cleanup(b.Close)
+	type result struct {
+		peer string
+		err  error
+	}
+	accepted := make(chan result)
+	for _, c := range []struct {
+		name, want string
+		hosts      []string
+	}{
+		{"a@a.lan", "", []string{"a.lan"}},
+		{"a@a.lan", "is for mallory.lan, not for a.lan", []string{"mallory.lan"}},
+	} {
+		go func() {
+			link, err := l.Accept()
+			if err != nil {
+				accepted <- result{"", err}
+				return
+			}
+			peer, _, err := b.Accept(OverDistlink(link))
+			accepted <- result{peer, err}
+		}()
+		link, err := udplink.Dial(within(t), l.Addr().String(), udplink.Config{Certificates: files(c.hosts...)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		a := New(Config{Name: c.name, Cookie: "c"})
+		_, _, _ = a.Connect(OverDistlink(link)) // it may be refused while it is being answered
+		got := <-accepted
+		if got.peer != c.name || c.want == "" && got.err != nil || c.want != "" && (got.err == nil || !strings.Contains(got.err.Error(), c.want)) {
+			t.Errorf("%s for %v: %+v", c.name, c.hosts, got)
+		}
+		a.Close()
+	}
 }
 
 // Any control message, from anybody: no panic, and the node goes on.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"strings"
 	"sync"
 
 	"tsnswitch/distlink"
@@ -21,6 +22,20 @@ type Transport interface {
 	// SendFrom sends a packet of a process, behind all it has sent before.
 	SendFrom(from erldist.Pid, packet []byte) error
 	Close() error
+}
+
+// certified is a transport whose peer may have shown a certificate.
+type certified interface{ VerifyHost(host string) error }
+
+// nameIsProven checks that a node's name is of a host that its certificate is
+// for: without that who has one could be any node.
+func nameIsProven(t Transport, name string) error {
+	c, ok := t.(certified)
+	if !ok {
+		return nil
+	}
+	_, host, _ := strings.Cut(name, "@")
+	return c.VerifyHost(host)
 }
 
 // OverDistlink is a transport on a link that is up. Everything goes on one

@@ -18,8 +18,10 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/netip"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -41,9 +43,16 @@ type Config struct {
 	// for. Config.Lanes follows from it. The peer has to take our address on
 	// each device, and we its.
 	Classes map[distlink.Class]Socket
-	// Insecure says that it is known that without Keys anybody on the network
-	// can read, and speak: for a closed VLAN.
+	// Insecure says that it is known that without Keys and Certificates anybody
+	// on the network can read, and speak: for a closed VLAN.
 	Insecure bool
+	// Certificates, if not nil, are used instead of Keys; Identity is made of them.
+	Certificates *Certificates
+	// Host is who has to be on the certificate of a peer that is dialled; default
+	// is the host of the address.
+	Host string
+	// Log is told of peers that cannot prove themselves; nil: nobody is.
+	Log *slog.Logger
 	// Launch, if not nil, gives datagrams launch times. Those of a listener's
 	// connections share the windows.
 	Launch *Launch
@@ -94,12 +103,10 @@ var epoch = time.Now()
 func random(b []byte) { _, _ = rand.Read(b) } // never fails (crypto/rand)
 
 // ErrInsecure says that neither keys nor their absence were chosen.
-var ErrInsecure = errors.New("no keys; a connection without security has to be chosen (Insecure)")
+var ErrInsecure = errors.New("no keys or certificates; a connection without security has to be chosen (Insecure)")
 
-func (c Config) check() error {
-	if len(c.Keys) == 0 && !c.Insecure {
-		return ErrInsecure
-	}
+// check looks for mistakes and makes the identity; host is whom the peer has to be.
+func (c *Config) check(host string) error {
 	for k := range c.Classes {
 		if k > distlink.Control {
 			return fmt.Errorf("class %d has a socket, and is none", k)
@@ -110,7 +117,30 @@ func (c Config) check() error {
 			return fmt.Errorf("key %q: %w", k.ID, err)
 		}
 	}
+	switch {
+	case c.Certificates != nil && len(c.Keys) > 0:
+		return errors.New("keys and certificates; one is wanted")
+	case c.Certificates != nil:
+		return c.identify(host)
+	case len(c.Keys) == 0 && c.Identity == nil && !c.Insecure:
+		return ErrInsecure
+	}
 	return nil
+}
+
+// identify has the files read now, as what is wrong with them is better said at
+// once, and again for each connection.
+func (c *Config) identify(host string) error {
+	files, log := c.Certificates, c.Log
+	c.Identity = func() (*distlink.Identity, error) {
+		i, err := files.Identity(host)
+		if err != nil && log != nil {
+			log.Warn("distlink cannot prove who this is", "err", err)
+		}
+		return i, err
+	}
+	_, err := files.Identity(host)
+	return err
 }
 
 // control sets the socket options before the first datagram.
@@ -171,7 +201,12 @@ func Dial(ctx context.Context, address string, cfg Config) (*Link, error) {
 }
 
 func dial(ctx context.Context, address string, cfg Config) (*Link, error) {
-	if err := cfg.check(); err != nil {
+	host := cfg.Host
+	if host == "" {
+		host, _, _ = net.SplitHostPort(address)
+		host, _, _ = strings.Cut(host, "%") // a zone is for us alone
+	}
+	if err := cfg.check(host); err != nil {
 		return nil, err
 	}
 	sockets, err := cfg.connect(ctx, address)
@@ -278,9 +313,10 @@ type Listener struct {
 	done   chan struct{}
 	once   sync.Once
 
-	mu    sync.Mutex
-	links map[uint64]*Link // by the id that the peer's packets carry
-	inits map[initKey]*Link
+	mu       sync.Mutex
+	links    map[uint64]*Link // by the id that the peer's packets carry
+	inits    map[initKey]*Link
+	unproven int // of links
 }
 
 type initKey struct {
@@ -288,11 +324,14 @@ type initKey struct {
 	id   uint64
 }
 
-const acceptBacklog = 64
+const (
+	acceptBacklog = 64
+	maxUnproven   = 64 // peers that have not proved themselves yet
+)
 
 // Listen opens a listener on address, which may have port 0.
 func Listen(ctx context.Context, address string, cfg Config) (*Listener, error) {
-	if err := cfg.check(); err != nil {
+	if err := cfg.check(""); err != nil {
 		return nil, fmt.Errorf("distlink listen %s: %w", address, err)
 	}
 	out, err := cfg.listen(ctx, address)
@@ -398,7 +437,7 @@ func (l *Listener) datagram(from netip.AddrPort, b []byte) {
 		}
 	}
 	if err != nil || link == nil {
-		effects := l.door.Step(now(), distlink.Incoming{From: from, Data: b})
+		effects := l.door.Step(now(), distlink.Incoming{From: from, Data: b, Full: l.unproven >= maxUnproven})
 		l.newLinks(effects)
 		l.mu.Unlock()
 		return
@@ -423,11 +462,36 @@ func (l *Listener) newLinks(effects []tsn.Effect) {
 				delete(l.inits, key)
 			}
 			l.links[id], l.inits[key] = link, link
-			select {
-			case l.accept <- link:
-			default: // nobody accepts
-				go func() { _ = link.Close() }()
+			if l.cfg.Identity == nil {
+				l.offer(link)
+				continue
 			}
+			l.unproven++
+			go l.prove(link)
 		}
 	}
+}
+
+// offer gives a link to who accepts.
+func (l *Listener) offer(link *Link) {
+	select {
+	case l.accept <- link:
+	default: // nobody accepts
+		go func() { _ = link.Close() }()
+	}
+}
+
+// prove waits until a peer has proved itself, or the link is down.
+func (l *Listener) prove(link *Link) {
+	select {
+	case <-link.up:
+		l.offer(link)
+	case <-link.down:
+		if l.cfg.Log != nil {
+			l.cfg.Log.Warn("distlink peer without proof", "peer", link.Remote(), "err", link.Err())
+		}
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.unproven--
 }

@@ -108,7 +108,7 @@ var may = map[string][]string{
 	"internal/kerneltest/kernel": {},
 	"internal/kerneltest/umlrun": {"internal/kerneltest/uml"},
 
-	"cmd/tsnswitchd": {"", "distlink/erldist", "distlink/hidden", "distlink/udplink", "internal/config", "internal/daemon"},
+	"cmd/tsnswitchd": {"", "distlink/beamtest", "distlink/erldist", "distlink/hidden", "distlink/udplink", "internal/config", "internal/daemon"},
 	"cmd/tsnctl": {
 		"", "spb", "gptp", "qbv", "qbv/schedule", "qbv/format", "qbv/synth", "qbv/gatelist", "qbv/cqf", "qbv/verify", "qbv/framesim", "qbv/gantt", "srp", "internal/config", "internal/nodeconfig", "internal/node", "internal/record", "internal/gptplog", "internal/plot", "internal/chart",
 		"internal/api", "internal/api/tsnswitchv1", "internal/api/tsnswitchv1/tsnswitchv1connect",

@@ -13,10 +13,12 @@ type Erlang struct {
 	// Distlink (UDP) and TCP are where nodes connect to, by either carrier.
 	Distlink AddrPort `yaml:"distlink,omitempty"`
 	TCP      AddrPort `yaml:"tcp,omitempty"`
-	// DistlinkKeys is a file of pre-shared keys; without it DistlinkSecurity
-	// has to be "none": for a closed network.
-	DistlinkKeys     string `yaml:"distlinkKeys,omitempty"`
-	DistlinkSecurity string `yaml:"distlinkSecurity,omitempty"`
+	// DistlinkKeys is a file of pre-shared keys; DistlinkCertificate (PEM) with
+	// its key and the authorities that are trusted is the other kind of security.
+	// Without both DistlinkSecurity has to be "none": for a closed network.
+	DistlinkKeys        string      `yaml:"distlinkKeys,omitempty"`
+	DistlinkCertificate Certificate `yaml:"distlinkCertificate,omitempty"`
+	DistlinkSecurity    string      `yaml:"distlinkSecurity,omitempty"`
 	// EPMD is the port mapper to tell; of both carriers it is told Distlink's
 	// port. Without it nodes have to know the port (-erl_epmd_port).
 	EPMD AddrPort `yaml:"epmd,omitempty"`
@@ -45,8 +47,27 @@ func (e Erlang) check(d *document) {
 		d.bad("erlang.distlinkSecurity", "%q is not none", e.DistlinkSecurity)
 	case e.DistlinkSecurity != "" && e.DistlinkKeys != "":
 		d.bad("erlang.distlinkKeys", "with distlinkSecurity: none there are no keys")
+	case e.DistlinkCertificate != (Certificate{}):
+		e.DistlinkCertificate.check(d, e.DistlinkSecurity+e.DistlinkKeys)
 	case e.Distlink.IsValid() && e.DistlinkKeys == "" && e.DistlinkSecurity == "":
-		d.bad("erlang.distlinkKeys", "is missing: a file of keys, or distlinkSecurity: none on a closed network")
+		d.bad("erlang.distlinkKeys", "is missing: a file of keys, or distlinkCertificate, or distlinkSecurity: none on a closed network")
+	}
+}
+
+// Certificate is the files, in PEM, of who this is and whom it trusts.
+type Certificate struct {
+	Cert string `yaml:"cert,omitempty"` // and behind it those between it and the authority
+	Key  string `yaml:"key,omitempty"`
+	CA   string `yaml:"ca,omitempty"`
+}
+
+func (c Certificate) check(d *document, others string) {
+	const at = "erlang.distlinkCertificate"
+	if others != "" {
+		d.bad(at, "is given beside distlinkKeys or distlinkSecurity; one of them is wanted")
+	}
+	if c.Cert == "" || c.Key == "" || c.CA == "" {
+		d.bad(at, "cert, key and ca, files in PEM, are all wanted")
 	}
 }
 

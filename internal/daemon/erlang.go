@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net"
 	"strings"
 	"sync"
@@ -21,7 +22,7 @@ func (d *Daemon) serveErlang(ctx context.Context) error {
 	if c.Name == "" {
 		return nil
 	}
-	doors, port, err := openDoors(ctx, c)
+	doors, port, err := openDoors(ctx, c, d.log)
 	if err != nil {
 		return err
 	}
@@ -75,8 +76,11 @@ func (d *doors) close() {
 	}
 }
 
-func listenDistlink(ctx context.Context, c config.Erlang) (*udplink.Listener, error) {
-	cfg := udplink.Config{Insecure: c.DistlinkSecurity == "none"}
+func listenDistlink(ctx context.Context, c config.Erlang, log *slog.Logger) (*udplink.Listener, error) {
+	cfg := udplink.Config{Insecure: c.DistlinkSecurity == "none", Log: log}
+	if files := c.DistlinkCertificate; files.Cert != "" {
+		cfg.Certificates = &udplink.Certificates{Cert: files.Cert, Key: files.Key, CA: files.CA}
+	}
 	if c.DistlinkKeys != "" {
 		var err error
 		if cfg.Keys, err = udplink.ReadKeys(c.DistlinkKeys); err != nil {
@@ -87,7 +91,7 @@ func listenDistlink(ctx context.Context, c config.Erlang) (*udplink.Listener, er
 }
 
 // openDoors listens; port is what a port mapper is told.
-func openDoors(ctx context.Context, c config.Erlang) (d *doors, port uint16, err error) {
+func openDoors(ctx context.Context, c config.Erlang, log *slog.Logger) (d *doors, port uint16, err error) {
 	d = &doors{}
 	if c.TCP.IsValid() {
 		l, err := net.Listen("tcp", c.TCP.String())
@@ -97,7 +101,7 @@ func openDoors(ctx context.Context, c config.Erlang) (d *doors, port uint16, err
 		d.accepts, d.closes, port = append(d.accepts, hidden.AcceptTCP(l)), append(d.closes, l.Close), c.TCP.Port()
 	}
 	if c.Distlink.IsValid() {
-		l, err := listenDistlink(ctx, c)
+		l, err := listenDistlink(ctx, c, log)
 		if err != nil {
 			d.close()
 			return nil, 0, fmt.Errorf("erlang.distlink: %w", err)
