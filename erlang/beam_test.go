@@ -105,8 +105,9 @@ func TestBlackHole(t *testing.T) {
 	port := beamtest.Port(t, addrA, addrB, addrRelay)
 	name := "b@" + addrRelay
 	relay := beamtest.NewRelay(t, fmt.Sprintf("%s:%d", addrRelay, port), fmt.Sprintf("%s:%d", addrB, port), &beamtest.Relay{})
+	// b must not call a, which it can reach, before a knows.
 	b := beamtest.Start(t, "distlink", name, port,
-		`net_kernel:monitor_nodes(true), receive {nodedown, _} -> io:format("nodedown~n") end, `+sleep, "-distlink_ip", addrB, "-distlink_keepalive", "400")
+		`net_kernel:monitor_nodes(true), receive {nodedown, _} -> io:format("nodedown~n") end, `+sleep, "-distlink_ip", addrB, "-distlink_keepalive", "400", "-kernel", "dist_auto_connect", "never")
 	a := beamtest.Start(t, "distlink", "a@"+addrA, port,
 		fmt.Sprintf(`spawn(fun() -> receive after 200 -> ok end, F = fun F() -> {x, '%s'} ! binary:copy(<<0>>, 1000), receive after 1 -> F() end end, F() end), `, name)+fmt.Sprintf(watchDown, name),
 		"-distlink_ip", addrA, "-distlink_keepalive", "400")

@@ -17,7 +17,11 @@
 %%     -distlink_floor US         least 4 * rttvar in the probe time-out; default 1000
 -module(distlink_config).
 
--export([read/0, nodes/0, port/0, ip/0, keys/0, started/1, open/2, open/3, link_config/2, rate/1, random/1, id/0]).
+-export([read/0, nodes/0, port/0, ip/0, keys/0, started/1, open/2, open/3, more/1, close/1, link_config/2, rate/1, random/1, id/0]).
+
+-define(SOL_SOCKET, 1).
+-define(SO_REUSEPORT, 15).
+-define(ACTIVE, 128).         % datagrams received before the controller says that it wants more
 
 -record(config, {ip, priority, bind, rate, keepalive, datagram, window, budget, floor}).
 
@@ -155,31 +159,58 @@ key_line(File, N, Line0) ->
 rate(#{rate := Rate}) when is_integer(Rate), Rate >= 0 -> Rate;
 rate(_) -> (read())#config.rate.
 
-%% open(Port, Connected, Options) -> {ok, Socket} | {error, Reason}
-%% All options are set before the first datagram. reuseport lets each accepted
-%% connection have its own connected socket on the listening port.
-open(Port, Connect) -> open(Port, Connect, #{}).
-
-open(Port, Connect, Options) ->
-    C = read(),
-    Ip = maps:get(ip, Options, C#config.ip),
-    Priority = maps:get(priority, Options, C#config.priority),
-    Bind = maps:get(bind, Options, C#config.bind),
+%% open(Port, Options) -> {ok, Socket} | {error, Reason}: to listen. All options are
+%% set before the first datagram. reuseport lets each accepted connection have its
+%% own connected socket on the listening port.
+open(Port, Options) ->
     case socket:open(inet, dgram, udp) of
         {ok, S} ->
-            Steps = [fun() -> opt(S, priority, Priority) end,
-                     fun() -> opt(S, bindtodevice, Bind) end,
-                     fun() -> socket:setopt(S, {socket, reuseport}, true) end,
-                     fun() -> buffers(S) end,
-                     fun() -> bound(socket:bind(S, #{family => inet, addr => Ip, port => Port})) end,
-                     fun() -> connect(S, Connect) end,
-                     fun() -> joined(S, Connect) end],
+            Steps = [fun() -> socket:setopt(S, {socket, reuseport}, true) end,
+                     fun() -> options(S, Options) end,
+                     fun() -> bound(socket:bind(S, #{family => inet, addr => ip(Options), port => Port})) end],
             case first_error(Steps) of
                 ok -> {ok, S};
                 Error -> _ = socket:close(S), Error
             end;
         Error -> Error
     end.
+
+%% open(Port, Peer, Options) -> {ok, {Receiver, Sender}} | {error, Reason}: for one
+%% connection. Both are one socket. The inet driver receives: schedulers wait for
+%% its datagrams themselves, where those of a `socket` cost one more wake-up of a
+%% thread, half the time of a call between idle nodes. What sends is a `socket`,
+%% as that has sendmsg.
+open(Port, {Ip, PeerPort}, Options) ->
+    Raw = [{raw, ?SOL_SOCKET, ?SO_REUSEPORT, <<1:32/native>>}],
+    case gen_udp:open(Port, [binary, {active, false}, {ip, ip(Options)}, {buffer, 65536}, {read_packets, 32} | Raw]) of
+        {ok, Receiver} ->
+            {ok, Fd} = inet:getfd(Receiver),
+            {ok, Sender} = socket:open(Fd, #{dup => true}),
+            Steps = [fun() -> options(Sender, Options) end,
+                     fun() -> socket:connect(Sender, #{family => inet, addr => Ip, port => PeerPort}) end,
+                     fun() -> joined(Sender) end,
+                     fun() -> inet:setopts(Receiver, [{active, ?ACTIVE}]) end],
+            case first_error(Steps) of
+                ok -> {ok, {Receiver, Sender}};
+                Error -> close({Receiver, Sender}), Error
+            end;
+        Error -> Error
+    end.
+
+%% more(Receiver): it has given as many datagrams as it was allowed to.
+more(Receiver) -> inet:setopts(Receiver, [{active, ?ACTIVE}]).
+
+close({Receiver, Sender}) ->
+    _ = socket:close(Sender),
+    gen_udp:close(Receiver).
+
+ip(Options) -> maps:get(ip, Options, (read())#config.ip).
+
+options(S, Options) ->
+    C = read(),
+    first_error([fun() -> opt(S, priority, maps:get(priority, Options, C#config.priority)) end,
+                 fun() -> opt(S, bindtodevice, maps:get(bind, Options, C#config.bind)) end,
+                 fun() -> buffers(S) end]).
 
 first_error([]) -> ok;
 first_error([F | T]) ->
@@ -199,9 +230,6 @@ bound(ok) -> ok;
 bound({ok, _}) -> ok;
 bound(Error) -> Error.
 
-connect(_, none) -> ok;
-connect(S, {Ip, Port}) -> socket:connect(S, #{family => inet, addr => Ip, port => Port}).
-
 %% As much as the kernel gives: SO_RCVBUFFORCE (33) goes beyond rmem_max for a
 %% privileged node and is refused for others.
 buffers(S) ->
@@ -217,10 +245,8 @@ buffers(S) ->
 
 %% The kernel may join datagrams of a connection (UDP_GRO, 104): packets say
 %% their own length. Where it is refused they come one by one.
-joined(_, none) -> ok;
-joined(S, _) ->
+joined(S) ->
     _ = socket:setopt_native(S, {udp, 104}, <<1:32/native>>),
-    _ = socket:setopt(S, {otp, rcvbuf}, 65536),
     ok.
 
 %% link_config(Socket, Setup) -> {Config of distlink_link, Budget}. The window is

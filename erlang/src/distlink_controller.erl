@@ -17,8 +17,8 @@
 -define(TRAIN, 64).   % datagrams that the kernel cuts from one send, and their octets
 -define(TRAIN_OCTETS, 64000).
 
--record(c, {socket, port, peer, link, budget, supervisor, mon, handle, streams,
-            received = queue:new(), waiting, more_vm = false, more_socket = true,
+-record(c, {receiver, socket, port, peer, link, budget, supervisor, mon, handle, streams,
+            received = queue:new(), waiting, more_vm = false,
             phase = connecting, refused = 0, full = 0, vm_full = false, dropped_send = 0,
             trains = true, n_trains = 0, suspended_at = 0, congested_at = 0, resent = 0,
             options = #{}}).
@@ -94,10 +94,10 @@ now_us() ->
 init_client(Parent, Peer, SetupMs) ->
     process_flag(trap_exit, true),
     Mon = erlang:monitor(process, Parent),
-    case distlink_config:open(0, Peer) of
-        {ok, Socket} ->
+    case distlink_config:open(0, Peer, #{}) of
+        {ok, {Receiver, Socket}} ->
             {Config, Budget} = distlink_config:link_config(Socket, SetupMs * 1000),
-            C = #c{socket = Socket, port = 0, peer = Peer, budget = Budget, supervisor = Parent, mon = Mon,
+            C = #c{receiver = Receiver, socket = Socket, port = 0, peer = Peer, budget = Budget, supervisor = Parent, mon = Mon,
                    trains = maps:get(rate, Config) =:= 0,
                    link = distlink_link:client(Config, distlink_config:id(), now_us()), streams = distlink_stream:new()},
             connecting(flush(C), Parent);
@@ -119,13 +119,13 @@ connecting(C, Parent) ->
 init_server(Id, Peer, ListenPort, {Params, Init, Early}, SetupMs, Acceptor) ->
     process_flag(trap_exit, true),
     Mon = erlang:monitor(process, Acceptor),
-    case distlink_config:open(ListenPort, Peer) of
-        {ok, Socket} ->
+    case distlink_config:open(ListenPort, Peer, #{}) of
+        {ok, {Receiver, Socket}} ->
             {Config, Budget} = distlink_config:link_config(Socket, SetupMs * 1000),
             case distlink_link:server(Config, Id, Params, Init, Early, Peer, now_us()) of
                 error -> exit(public_key);
                 Link ->
-                    C = #c{socket = Socket, port = ListenPort, peer = Peer, budget = Budget, supervisor = Acceptor, mon = Mon,
+                    C = #c{receiver = Receiver, socket = Socket, port = ListenPort, peer = Peer, budget = Budget, supervisor = Acceptor, mon = Mon,
                            trains = maps:get(rate, Config) =:= 0, link = Link, streams = distlink_stream:new(), phase = handshake},
                     loop(transmit([distlink_link:accept_packet(Link)], C))
             end;
@@ -157,15 +157,14 @@ follow(#c{link = L, peer = Peer} = C) ->
 
 %% reopen(Peer, Options, C) -> {ok | {error, Reason}, C}. On an error the old
 %% socket stays: silence decides.
-reopen(Peer, Options, #c{socket = Old, port = Port} = C) ->
+reopen(Peer, Options, #c{receiver = Receiver, socket = Old, port = Port} = C) ->
     case distlink_config:open(Port, Peer, Options) of
-        {ok, New} ->
-            _ = socket:close(Old),
-            {ok, C#c{socket = New, more_socket = true, trains = distlink_config:rate(Options) =:= 0}};
+        {ok, {NewReceiver, New}} ->
+            distlink_config:close({Receiver, Old}),
+            {ok, C#c{receiver = NewReceiver, socket = New, trains = distlink_config:rate(Options) =:= 0}};
         Error -> {Error, C}
     end.
 
-timeout(#c{more_socket = true}) -> 0;
 timeout(#c{more_vm = true}) -> 0;
 timeout(#c{link = Link, vm_full = Full, budget = Budget}) ->
     case distlink_link:deadline(Link) of
@@ -177,8 +176,12 @@ timeout(#c{link = Link, vm_full = Full, budget = Budget}) ->
             end
     end.
 
-handle({'$socket', _, select, _}, C) -> C#c{more_socket = true};
-handle({'$socket', _, abort, _}, C) -> C#c{more_socket = true};
+handle({udp, R, Ip, Port, B}, #c{receiver = R} = C) -> datagram({Ip, Port}, B, C);
+handle({udp_passive, R}, #c{receiver = R} = C) -> more(C);
+%% An ICMP error is a hint that somebody may have sent: silence, or the peer's
+%% own RESET, decides.
+handle({udp_error, R, _}, #c{receiver = R} = C) -> more(C#c{refused = C#c.refused + 1});
+handle({udp_closed, R}, #c{receiver = R}) -> exit({distlink_socket, closed});
 handle(dist_data, C) -> C#c{more_vm = true};
 handle(tick, #c{handle = undefined} = C) -> C;
 handle(tick, #c{link = L} = C) -> C#c{link = distlink_link:write(now_us(), 0, control, none, {0, <<>>}, L)};
@@ -235,21 +238,19 @@ request(stats, From, #c{link = L} = C) ->
 request(_, From, C) -> reply(From, {error, badarg}), C.
 
 %% drain takes the datagrams that are there.
-drain(_, #c{more_socket = false} = C) -> C;
 drain(0, C) -> C;
-drain(N, #c{socket = S} = C) ->
-    case socket:recv(S, 0, [], nowait) of
-        {ok, B} -> drain(N - 1, datagram(B, C));
-        {select, _} -> C#c{more_socket = false};
-        %% An ICMP error is a hint that somebody may have sent: silence, or the
-        %% peer's own RESET, decides.
-        {error, econnrefused} -> drain(N - 1, C#c{refused = C#c.refused + 1});
-        {error, Reason} when Reason =:= ehostunreach; Reason =:= enetunreach; Reason =:= emsgsize ->
-            drain(N - 1, C#c{refused = C#c.refused + 1});
-        {error, Reason} -> exit({distlink_socket, Reason})
+drain(N, #c{receiver = R} = C) ->
+    receive
+        {udp, R, Ip, Port, B} -> drain(N - 1, datagram({Ip, Port}, B, C))
+    after 0 -> C
     end.
 
-datagram(B, #c{link = L} = C) -> C#c{link = distlink_link:datagram(now_us(), same, B, L)}.
+datagram(Peer, B, #c{peer = Peer, link = L} = C) -> C#c{link = distlink_link:datagram(now_us(), same, B, L)};
+datagram(From, B, #c{link = L} = C) -> C#c{link = distlink_link:datagram(now_us(), From, B, L)}.
+
+more(#c{receiver = R} = C) ->
+    ok = distlink_config:more(R),
+    C.
 
 %% put_data hands what has arrived to the VM, or to the handshake before that.
 put_data(#c{link = L0} = C) ->
@@ -374,8 +375,8 @@ check(#c{link = L, phase = Phase} = C) ->
 %% would: what came before can still be read. Dying here would take the setup
 %% process with us, and with it an attempt that net_kernel is about to replace
 %% by the peer's (the status "nok" of a simultaneous connect).
-closed(#c{waiting = undefined, socket = S} = C) ->
-    _ = socket:close(S),
+closed(#c{waiting = undefined, receiver = R, socket = S} = C) ->
+    distlink_config:close({R, S}),
     closed_loop(C);
 closed(#c{waiting = From} = C) ->
     reply(From, {error, closed}),

@@ -130,10 +130,10 @@ epmd_ports(Epmd, Name, Host) ->
 %% nodes on one address and port would take each other's datagrams. A probe
 %% without reuseport finds that out.
 open(Port, Last) when Port > Last -> {error, eaddrinuse};
-open(0, _) -> distlink_config:open(0, none);
+open(0, _) -> distlink_config:open(0, #{});
 open(Port, Last) ->
     case free(Port) of
-        ok -> distlink_config:open(Port, none);
+        ok -> distlink_config:open(Port, #{});
         {error, eaddrinuse} -> open(Port + 1, Last);
         Error -> Error
     end.
