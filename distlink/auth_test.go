@@ -221,7 +221,7 @@ func TestUnproven(t *testing.T) {
 	var crumbs, heaps []Frame
 	for i := range 100 {
 		crumbs = append(crumbs, segment(0, uint64(10+2*i), 1))
-		heaps = append(heaps, segment(0, uint64(10+i), 1300))
+		heaps = append(heaps, segment(0, uint64(10+1300*i), 1300))
 	}
 	for name, frames := range map[string][]Frame{
 		"another stream": {segment(1, 0, 10)},

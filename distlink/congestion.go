@@ -44,9 +44,10 @@ func (g *congestion) reset(packet int) {
 	*g = congestion{packet: packet, window: initialPackets * packet, threshold: 1 << 30, pipe: g.pipe}
 }
 
-// room reports whether a packet more may be sent.
+// room reports whether a packet more may be sent. One always may: packets may
+// have become longer than the window was.
 func (g *congestion) room() bool {
-	if g.pipe+g.packet <= g.window {
+	if g.pipe == 0 || g.pipe+g.packet <= g.window {
 		return true
 	}
 	g.full = true

@@ -125,3 +125,18 @@ func TestBulkLeavesCredit(t *testing.T) {
 		t.Errorf("control waits for bulk: %+v", s.conn[0].Stats())
 	}
 }
+
+// A window that was enough for short packets does not hold up long ones for ever.
+func TestWindowShorterThanAPacket(t *testing.T) {
+	s := connected(t, wire{delay: 100_000}, Config{MaxDatagram: 9000})
+	c := s.conn[0]
+	l := c.lane(Bulk)
+	if l.mtu.size != 9000 {
+		t.Fatalf("datagrams of %d octets", l.mtu.size)
+	}
+	l.cong.window, l.cong.threshold = 8400, 8400 // as after a loss among packets of 1200
+	s.write(0, Message{Data: make([]byte, 100_000)})
+	if !s.run(func() bool { return len(s.got[1]) == 1 }, 1e9) {
+		t.Errorf("nothing came: %+v", c.Stats())
+	}
+}

@@ -115,6 +115,10 @@ func (c Config) overhead() int {
 	return wireOverhead
 }
 
+// heldMost is how many octets of messages that are not delivered a peer may
+// leave here: unfinished, or behind a fence.
+func (c Config) heldMost() int { return 4 * c.MaxMessage }
+
 // Events of Conn, besides tsn.Timeout. Any event starts a client's set-up.
 type (
 	// Datagram arrived. From is needed only where the peer may move: zero is the
@@ -305,6 +309,7 @@ func newServer(cfg Config, random Random, from netip.AddrPort, init Packet, raw 
 			return nil, errOwnIdentity // files and the like are not for the peer
 		}
 	}
+	c.live.patience = c.cfg.SetupTimeout // the ACCEPT may get lost, and the client is slow to ask again
 	accept := Packet{Type: TypeAccept, Version: Version, DestID: c.remoteID, Params: c.params()}
 	accept.Params.KeyID = ""
 	c.acceptPacket = AppendPacket(nil, accept)
@@ -499,6 +504,7 @@ func (c *Conn) establish(now tsn.Instant, p Params) {
 	}
 	c.startLanes(now)
 	c.live.heard(now)
+	c.live.lookedAt = now
 	if c.auth != nil {
 		c.startAuth(now)
 		return
@@ -586,12 +592,7 @@ func (c *Conn) reset(now tsn.Instant) {
 
 func (c *Conn) data(now tsn.Instant, from netip.AddrPort, p Packet, size int) {
 	if !c.recv.fresh(p.PacketNumber) {
-		c.stats.Duplicates++
-		// What is answered has to be the peer's: with security a repeated
-		// packet may be anybody's.
-		if c.open == nil {
-			c.recv.lanes[p.PacketNumber>>laneShift].ackNow = true
-		}
+		c.stats.Duplicates++ // not answered: what is sent again has a new number
 		return
 	}
 	if c.open != nil {
@@ -609,16 +610,21 @@ func (c *Conn) data(now tsn.Instant, from netip.AddrPort, p Packet, size int) {
 		return
 	}
 	c.live.heard(now)
+	c.live.patience = 0
 	newest := c.recv.packetNumber(p.PacketNumber)
 	if newest && from.IsValid() && from != c.remote && !c.client && c.capabilities&CapMigrate != 0 {
 		c.challenge(now, from, size)
 	}
 	eliciting := false
+	c.path.asked = nil
 	for _, f := range list {
 		eliciting = c.frame(now, f) || eliciting
 		if c.state == closed {
 			return
 		}
+	}
+	if c.path.asked != nil { // one answer, however many ask: no more out than in
+		c.transmitData(now, c.lane(Control), Control, (&Response{c.path.asked.Data}).append(nil), nil, false)
 	}
 	if eliciting {
 		c.recv.wantAck(now, p.PacketNumber, c.cfg.AckDelay)
@@ -635,7 +641,7 @@ func (c *Conn) frame(now tsn.Instant, f Frame) bool {
 	case *CloseFrame:
 		c.down(f.Code, f.Text, true)
 	case *Challenge:
-		c.transmitData(now, c.lane(Control), Control, (&Response{f.Data}).append(nil), nil, false)
+		c.path.asked = f
 	case *Response:
 		c.response(now, f)
 	case *Segment:

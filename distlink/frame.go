@@ -69,6 +69,19 @@ func (s *Segment) span() uint64 {
 	return n
 }
 
+func (s *Segment) end() uint64 { return s.Offset + s.span() }
+
+// from is the segment without what lies before an offset; nil if nothing is left.
+func (s *Segment) from(offset uint64) *Segment {
+	switch {
+	case offset <= s.Offset:
+		return s
+	case offset >= s.end():
+		return nil
+	}
+	return &Segment{Stream: s.Stream, Offset: offset, Last: s.Last, Data: s.Data[offset-s.Offset:]}
+}
+
 func (s *Segment) headerLen() int {
 	n := segFixedLen
 	if s.First {

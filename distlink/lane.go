@@ -27,8 +27,9 @@ type lane struct {
 	sent         []sentPacket // sent[i] has packet number base+i
 	base         uint64
 	largestAcked uint64
-	ping         bool // a PING is due
-	extra        int  // packets that probes may send beyond the window
+	asked        uint64 // number of the last ACK alone that asked for one
+	ping         bool   // a PING is due
+	extra        int    // packets that probes may send beyond the window
 	tokens       int64
 	// tokensAt is when tokens was right; tokens are octets times 8e6 (bits at
 	// kbit/s and ns), so that no rounding is lost.

@@ -12,15 +12,19 @@ const (
 
 // pathMTU searches for the longest datagram that the path carries (RFC 8899).
 type pathMTU struct {
-	size    int // of datagrams now
-	most    int // what both sides take
-	high    int // longest that may still be carried
-	probe   int // size of the probe on its way; 0: none
-	number  uint64
-	tries   int
-	at      tsn.Instant // next probe, or when the one on its way counts as lost
-	bigLost int
-	bigAck  uint64 // one above the highest long packet that was acknowledged
+	size   int // of datagrams now
+	most   int // what both sides take
+	high   int // longest that may still be carried
+	probe  int // size of the probe on its way; 0: none
+	number uint64
+	tries  int
+	at     tsn.Instant // next probe, or when the one on its way counts as lost
+	// Long packets lost in a row, and the least of them: what is shorter says
+	// nothing when it gets through.
+	bigLost, lostLeast int
+	// One above the highest of the longest packets acknowledged, and their size.
+	bigAck     uint64
+	bigAckSize int
 }
 
 func (m *pathMTU) start(now tsn.Instant, most int) {
@@ -57,8 +61,11 @@ func (m *pathMTU) settle(now tsn.Instant, wait int64) {
 }
 
 func (m *pathMTU) acked(now tsn.Instant, number uint64, size int) {
-	if size > baseDatagram {
-		m.bigLost, m.bigAck = 0, max(m.bigAck, number+1)
+	if size > baseDatagram && size >= m.lostLeast {
+		m.bigLost, m.lostLeast = 0, 0
+	}
+	if size > baseDatagram && size >= m.bigAckSize {
+		m.bigAck, m.bigAckSize = max(m.bigAck, number+1), size
 	}
 	if m.probe > 0 && number == m.number {
 		m.size, m.tries = m.probe, 0
@@ -76,13 +83,17 @@ func (m *pathMTU) lost(now tsn.Instant, number uint64, size int, wait int64) boo
 		m.settle(now, wait)
 		return false
 	}
-	if size <= baseDatagram || number < m.bigAck {
+	if size <= baseDatagram || size > m.size || number < m.bigAck && size <= m.bigAckSize {
+		return false // short, a probe that was given up, or overtaken by one as long
+	}
+	if m.lostLeast == 0 || size < m.lostLeast {
+		m.lostLeast = size
+	}
+	if m.bigLost++; m.bigLost < blackHole {
 		return false
 	}
-	if m.bigLost++; m.bigLost < blackHole || m.size <= baseDatagram {
-		return false
-	}
-	m.size, m.high, m.probe, m.tries, m.bigLost = baseDatagram, m.most, 0, 0, 0
+	m.size, m.high, m.probe, m.tries = baseDatagram, m.most, 0, 0
+	m.bigLost, m.lostLeast, m.bigAckSize = 0, 0, 0
 	m.at = now.Add(8 * wait)
 	return true
 }

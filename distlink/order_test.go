@@ -67,7 +67,6 @@ func TestStarvationTakesLinkDown(t *testing.T) {
 	c.send.classes[Bulk].queued += 1000
 	for i := 0; s.closed[0] == nil && i < 4000; i++ {
 		s.now = s.now.Add(1_000_000)
-		c.send.sentAt = min(c.send.sentAt, s.now) // as it is
 		c.live.heard(s.now)
 		c.lanes[0].rtt.lastSent = s.now
 		c.live.watch(c, s.now, false)
@@ -76,6 +75,22 @@ func TestStarvationTakesLinkDown(t *testing.T) {
 		}
 	}
 	if st := c.Stats(); c.state != closed || st.Starved != 1 {
+		t.Fatalf("state %d, %+v", c.state, st)
+	}
+}
+
+// A process that was away while something was queued has not starved it.
+func TestAbsenceIsNotStarvation(t *testing.T) {
+	s := connected(t, wire{delay: 20_000_000}, Config{Window: 10_000})
+	c := s.conn[0]
+	s.write(0, Message{Data: make([]byte, 100_000)})
+	for range 6 {
+		s.now = s.now.Add(1_000_000)
+		c.live.watch(c, s.now, false) // steps in which the window lets nothing go
+	}
+	s.now = s.now.Add(5_000_000_000)
+	c.live.watch(c, s.now, false)
+	if st := c.Stats(); c.state == closed || st.Starved != 0 {
 		t.Fatalf("state %d, %+v", c.state, st)
 	}
 }

@@ -12,6 +12,8 @@ type pathCheck struct {
 	to   netip.AddrPort // zero: nothing asked
 	data [8]byte
 	next tsn.Instant
+
+	asked *Challenge // the peer's, in the packet at hand
 }
 
 // touch makes itself heard from a new address or socket, over paths not yet known.
@@ -47,7 +49,7 @@ func (c *Conn) response(now tsn.Instant, r *Response) {
 		return
 	}
 	c.remote = c.path.to
-	c.path = pathCheck{}
+	c.path = pathCheck{asked: c.path.asked}
 	c.stats.Moves++
 	c.startLanes(now)
 	c.out = append(c.out, Moved{To: c.remote})

@@ -249,9 +249,10 @@ type liveness struct {
 	heardAt, pingAt tsn.Instant
 	pings           int
 	suspected       bool        // somebody says that the peer does not know us
+	patience        int64       // ns; server: instead of the keep-alive until the client is there
 	progress        tsn.Instant // last time an octet was acknowledged or credit came
-	starvedAt       tsn.Instant // since when something was queued and nothing sent; 0: no
-	starvedSteps    int
+	lookedAt        tsn.Instant // when watch looked last
+	starved         int64       // ns that something has been queued and nothing sent
 }
 
 const (
@@ -285,14 +286,18 @@ func (l *liveness) deadline(c *Conn) tsn.Instant {
 }
 
 func (l *liveness) check(c *Conn, now tsn.Instant) {
-	if now < l.deadline(c) {
+	late := now.Sub(l.deadline(c))
+	if late < 0 {
 		return
+	}
+	if late > c.cfg.KeepAlive/16 { // this side did not run: that is not the peer's silence
+		l.heardAt = l.heardAt.Add(late)
 	}
 	switch {
 	case l.pings >= deathPings && l.suspected:
 		c.close(now, CodeReset, "peer does not know this connection")
 		return
-	case l.pings >= deathPings && now >= l.heardAt.Add(c.cfg.KeepAlive):
+	case l.pings >= deathPings && now >= l.heardAt.Add(max(c.cfg.KeepAlive, l.patience)):
 		c.close(now, CodeKeepAlive, fmt.Sprintf("silent for %d ms", now.Sub(l.heardAt)/1_000_000))
 		return
 	}
@@ -305,7 +310,7 @@ func (l *liveness) check(c *Conn, now tsn.Instant) {
 // cannot be, and must not look like a living connection if it is.
 func (l *liveness) watch(c *Conn, now tsn.Instant, sent bool) {
 	if sent || c.send.queued() == 0 {
-		l.starvedAt, l.starvedSteps = 0, 0
+		l.lookedAt, l.starved = now, 0
 		return
 	}
 	limit := int64(starvedLeast)
@@ -317,12 +322,10 @@ func (l *liveness) watch(c *Conn, now tsn.Instant, sent bool) {
 		}
 		limit = max(limit, max(starvedRounds*w.rtt.smoothed, c.cfg.KeepAlive)+pace)
 	}
-	if l.starvedAt == 0 {
-		l.starvedAt = now
-	}
-	l.starvedSteps++
-	if l.starvedSteps >= starvedSteps && now.Sub(l.starvedAt) > limit && now.Sub(c.send.sentAt) > limit {
+	l.starved += min(now.Sub(l.lookedAt), limit/starvedSteps) // time in which this side did not run is no more than that
+	l.lookedAt = now
+	if l.starved > limit {
 		c.stats.Starved++
-		c.close(now, CodeStalled, fmt.Sprintf("%d octets queued and nothing sent for %d ms", c.send.queued(), now.Sub(c.send.sentAt)/1_000_000))
+		c.close(now, CodeStalled, fmt.Sprintf("%d octets queued and nothing sent for %d ms", c.send.queued(), l.starved/1_000_000))
 	}
 }

@@ -1,6 +1,8 @@
 package distlink
 
 import (
+	"bytes"
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -10,6 +12,7 @@ import (
 const (
 	maxPacketRanges = 2 * maxAckRanges
 	maxOrderRanges  = 8192 // messages that may be delivered past an unfinished one
+	messageCost     = 64   // octets that a message takes here beside its own
 )
 
 // receiver turns packets into messages.
@@ -26,7 +29,7 @@ type receiver struct {
 	accepted uint64 // sum of the offsets taken in order
 	unread   uint64 // offsets delivered and not yet read
 	limit    uint64 // credit told to the peer
-	held     int    // octets of complete messages behind a fence
+	held     int    // octets of messages begun and not delivered, and what they cost
 }
 
 // inLane is what came by a lane of the peer's.
@@ -41,7 +44,7 @@ type inLane struct {
 // inStream is the receiving half of a stream.
 type inStream struct {
 	next, high uint64     // next offset wanted; end of the highest segment seen
-	pending    []*Segment // out of order, ascending
+	pending    []*Segment // out of order, ascending, disjoint
 	inMessage  bool
 	message    inMessage   // being assembled
 	complete   []inMessage // waiting for a fence
@@ -164,16 +167,24 @@ func (c *Conn) segment(now tsn.Instant, s *Segment) {
 	}
 }
 
-// hold keeps a segment that came too early; of two that start alike the longer.
+// hold keeps of a segment that came too early what is not held already, so that
+// what is held is never more than the credit.
 func (st *inStream) hold(s *Segment) {
-	i, found := slices.BinarySearchFunc(st.pending, s.Offset, func(p *Segment, off uint64) int {
-		return int(min(max(int64(p.Offset-off), -1), 1))
-	})
-	if !found {
-		st.pending = slices.Insert(st.pending, i, s)
-	} else if s.span() > st.pending[i].span() {
-		st.pending[i] = s
+	i, _ := slices.BinarySearchFunc(st.pending, s.Offset+1, func(p *Segment, off uint64) int { return cmp.Compare(p.Offset, off) })
+	if i > 0 {
+		if s = s.from(st.pending[i-1].end()); s == nil {
+			return
+		}
 	}
+	j := i
+	for j < len(st.pending) && st.pending[j].end() <= s.end() {
+		j++
+	}
+	if j < len(st.pending) && st.pending[j].Offset < s.end() {
+		s.Data, s.Last = s.Data[:st.pending[j].Offset-s.Offset], false
+	}
+	s.Data = bytes.Clone(s.Data) // a small piece does not keep a large datagram
+	st.pending = slices.Replace(st.pending, i, j, s)
 }
 
 // take appends a segment that starts at or before the next offset wanted.
@@ -183,25 +194,30 @@ func (c *Conn) take(now tsn.Instant, st *inStream, s *Segment) {
 		return
 	}
 	m := &st.message
-	if known == 0 && s.First != !st.inMessage {
+	if known == 0 && s.First == st.inMessage || known > 0 && !st.inMessage {
 		c.close(now, CodeProtocol, "message boundaries do not match")
 		return
 	}
 	if known == 0 && s.First {
 		*m = inMessage{order: s.Order, fence: s.Fence}
 		st.inMessage = true
+		c.recv.held += messageCost
 	}
 	if len(m.data)+len(s.Data) > c.cfg.MaxMessage {
 		c.close(now, CodeTooLong, fmt.Sprintf("message over %d octets", c.cfg.MaxMessage))
 		return
 	}
-	m.data = append(m.data, s.Data[min(known, uint64(len(s.Data))):]...)
+	data := s.Data[min(known, uint64(len(s.Data))):]
+	if c.recv.held += len(data); c.recv.held > c.cfg.heldMost() {
+		c.close(now, CodeResources, "too much unfinished or behind a fence")
+		return
+	}
+	m.data = append(m.data, data...)
 	st.next += s.span() - known
 	c.recv.accepted += s.span() - known
 	if s.Last {
 		st.inMessage = false
 		st.complete = append(st.complete, *m)
-		c.recv.held += len(m.data)
 		st.message = inMessage{}
 	}
 }
@@ -224,7 +240,7 @@ func (c *Conn) deliver(now tsn.Instant, id uint32, st *inStream) {
 	if c.state != open {
 		return
 	}
-	if len(r.orders) > maxOrderRanges || r.held > c.cfg.MaxMessage+16*int(r.window) {
+	if len(r.orders) > maxOrderRanges {
 		c.close(now, CodeProtocol, "too much behind a fence")
 	}
 }
@@ -239,7 +255,7 @@ func (c *Conn) deliverStream(now tsn.Instant, id uint32, st *inStream) bool {
 		}
 		st.complete[0] = inMessage{}
 		st.complete = st.complete[1:]
-		r.held -= len(m.data)
+		r.held -= len(m.data) + messageCost
 		r.orders.add(m.order)
 		if c.auth.unproven() {
 			c.authenticate(now, m.data)

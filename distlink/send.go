@@ -10,6 +10,9 @@ const (
 	wireOverhead = 28 + tsn.FrameOverhead // UDP and IPv4 headers, then the frame's
 	moreOfIPv6   = 20
 	minPiece     = 64 // a message is not cut into less than this to fill a packet
+	// After so many packets that are remembered, an ACK alone asks for an ACK; not
+	// more often, or two ends would ask each other for ever.
+	rememberedAlone = 256
 )
 
 // sender turns messages into packets.
@@ -17,10 +20,9 @@ type sender struct {
 	streams map[uint32]*outStream
 	classes [classes]outClass
 
-	used, limit  uint64      // offsets used of the credit
-	window       uint64      // the peer's first credit
-	order, fence uint64      // of the next message
-	sentAt       tsn.Instant // last packet of any kind
+	used, limit  uint64 // offsets used of the credit
+	window       uint64 // the peer's first credit
+	order, fence uint64 // of the next message
 }
 
 // outClass is what waits in a class: what was lost goes first.
@@ -141,10 +143,23 @@ func (c *Conn) flush(now tsn.Instant) {
 	}
 	for i := range c.recv.lanes {
 		if c.recv.lanes[i].due(now) {
-			c.transmitData(now, c.laneOfAck(i), Control, c.recv.makeAck(now, i).append(nil), nil, false)
+			c.sendAck(now, i)
 		}
 	}
 	c.live.watch(c, now, c.stats.PacketsSent != was)
+}
+
+// sendAck sends an ACK of a lane of the peer's alone. Once in a while it asks for one: only that tells of
+// packets that this side need not remember.
+func (c *Conn) sendAck(now tsn.Instant, peers int) {
+	l := c.laneOfAck(peers)
+	frames := c.recv.makeAck(now, peers).append(nil)
+	ask := l.next() >= max(l.asked, l.base)+rememberedAlone
+	if ask {
+		l.asked = l.next()
+		frames = (&Ping{}).append(frames)
+	}
+	c.transmitData(now, l, Control, frames, nil, ask)
 }
 
 // windowOpen says whether congestion control lets a packet go.
@@ -328,7 +343,6 @@ func (c *Conn) sealData(now tsn.Instant, l *lane, frames []byte, segments []*out
 		b = append(appendDataHeader(make([]byte, 0, dataHeaderLen+len(frames)), c.remoteID, n, len(frames)), frames...)
 	}
 	p := sentPacket{at: now, segments: segments, size: len(b), eliciting: eliciting, done: !eliciting}
-	c.send.sentAt = now
 	if eliciting {
 		l.rtt.lastSent = now
 		if len(segments) > 0 { // a probe of the path that is lost is no congestion

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"flag"
 	"fmt"
+	"hash"
 	"math/rand/v2"
 	"net/netip"
 	"testing"
@@ -16,7 +17,8 @@ import (
 // wire is what the simulated network does to datagrams.
 type wire struct {
 	loss, dup, corrupt float64
-	delay, jitter      int64 // ns; jitter reorders
+	burst              float64 // how often a burst of loss begins; it takes four in five for up to 20 ms
+	delay, jitter      int64   // ns; jitter reorders
 	rate               tsn.Rate
 	queue              int64 // ns of backlog at rate before drops
 	strict             bool  // each lane has a queue, the higher go first; none is ever full
@@ -63,8 +65,11 @@ type sim struct {
 	sealed   bool           // with keys
 	pipe     *tsn.Instant   // not nil: the client's way shares a bottleneck, busy until then
 	tap      func(from int, data []byte)
-	paused   [2]bool // does not run
-	held     []item  // for who is paused
+	paused   [2]bool     // does not run
+	held     []item      // for who is paused
+	ghosts   []*Conn     // of the server, from set-up packets that came again
+	bad      tsn.Instant // until then a burst of loss lasts
+	trace    hash.Hash64
 }
 
 // random is a Random that follows from a seed.
@@ -88,6 +93,10 @@ func newSim(t *testing.T, seed uint64, w wire, cfg Config) *sim {
 
 func (s *sim) send(from, lane int, data []byte) {
 	s.sent++
+	if s.trace != nil {
+		_ = binary.Write(s.trace, binary.BigEndian, s.now)
+		_, _ = s.trace.Write(data)
+	}
 	w := s.wire
 	if s.tooLong > 0 && len(data) > s.tooLong {
 		return
@@ -119,7 +128,7 @@ func (s *sim) send(from, lane int, data []byte) {
 		copies = 2
 	}
 	for range copies {
-		if s.rng.Float64() < w.loss {
+		if s.rng.Float64() < w.loss || s.burst() {
 			continue
 		}
 		d := bytes.Clone(data)
@@ -196,19 +205,63 @@ func (s *sim) effects(at int, effects []tsn.Effect) {
 		case Reply:
 			s.send(at, 0, e.Data)
 		case Accept:
+			if s.conn[1] != nil {
+				s.ghosts = append(s.ghosts, s.conn[1])
+			}
 			s.conn[1] = e.Conn
 		case Deliver:
 			s.got[at] = append(s.got[at], e.Message)
 			read += len(e.Data) + 1
 		case Established:
 			s.up[at] = true
+			s.settle()
 		case Closed:
 			s.closed[at] = &e
 		}
 	}
 	s.checkArmed(at)
+	s.checkBounds(at)
 	if read > 0 && s.autoRead {
 		s.effects(at, s.conn[at].Step(s.now, Read{read}))
+	}
+}
+
+// burst reports whether a burst of loss takes a datagram.
+func (s *sim) burst() bool {
+	if s.wire.burst == 0 {
+		return false
+	}
+	if s.now >= s.bad && s.rng.Float64() < s.wire.burst {
+		s.bad = s.now.Add(s.rng.Int64N(20_000_000))
+	}
+	return s.now < s.bad && s.rng.IntN(5) > 0
+}
+
+// checkBounds: nothing that is kept grows beyond its bound.
+func (s *sim) checkBounds(at int) {
+	c := s.conn[at]
+	if c == nil || c.state == closed {
+		return
+	}
+	r := &c.recv
+	early := uint64(0)
+	for _, st := range r.streams {
+		for i, p := range st.pending {
+			early += p.span()
+			if i > 0 && st.pending[i-1].end() > p.Offset {
+				s.t.Fatalf("side %d holds octets twice", at)
+			}
+		}
+	}
+	sent, ranges := 0, 0
+	for i := range c.lanes {
+		sent, ranges = max(sent, len(c.lanes[i].sent)), max(ranges, len(r.lanes[i].packets))
+	}
+	switch {
+	case sent > 8192, ranges > maxPacketRanges, len(r.orders) > maxOrderRanges, len(r.streams) > c.cfg.MaxStreams:
+		s.t.Fatalf("side %d keeps %d packets, %d and %d ranges, %d streams %+v", at, sent, ranges, len(r.orders), len(r.streams), c.Stats())
+	case early > r.window, r.used > r.limit, r.held < 0, r.held > c.cfg.heldMost():
+		s.t.Fatalf("side %d holds %d octets early, %d in all, and used %d of %d", at, early, r.held, r.used, r.limit)
 	}
 }
 
@@ -240,6 +293,11 @@ func (s *sim) nextAt() tsn.Instant {
 // step advances to the next event; false when there is none before end.
 func (s *sim) step(end tsn.Instant) bool {
 	next, who := end, -1
+	for i, c := range s.ghosts {
+		if c.Deadline() < next {
+			next, who = c.Deadline(), 2+i
+		}
+	}
 	for i, c := range s.conn {
 		if c != nil && !s.paused[i] && c.Deadline() < next {
 			next, who = c.Deadline(), i
@@ -259,6 +317,10 @@ func (s *sim) step(end tsn.Instant) bool {
 		next = s.now
 	}
 	s.now = next
+	if who > 1 {
+		s.ghost(s.ghosts[who-2], tsn.Timeout{})
+		return true
+	}
 	s.effects(who, s.conn[who].Step(s.now, tsn.Timeout{}))
 	if d := s.conn[who].Deadline(); d <= s.now {
 		s.t.Fatalf("deadline %d does not lie after %d", d, s.now)
@@ -277,15 +339,59 @@ func (s *sim) arrive(it item) {
 		s.held = append(s.held, it)
 		return
 	}
-	if it.to == 1 && s.conn[1] == nil {
-		s.effects(1, s.listener.Step(s.now, Incoming{From: s.addr, Data: it.data}))
-		return
+	if it.to == 1 {
+		switch c := s.whose(it.data); {
+		case c == nil:
+			s.effects(1, s.listener.Step(s.now, Incoming{From: s.addr, Data: it.data}))
+			return
+		case c != s.conn[1]:
+			s.ghost(c, Datagram{From: s.addr, Data: it.data})
+			return
+		}
 	}
 	d := Datagram{Data: it.data}
 	if it.to == 1 {
 		d.From = s.addr
 	}
 	s.effects(it.to, s.conn[it.to].Step(s.now, d))
+}
+
+// whose is the server's connection that a datagram is for, as a driver finds it.
+func (s *sim) whose(data []byte) *Conn {
+	p, _, err := ParsePacket(data)
+	for _, c := range append(s.ghosts, s.conn[1]) {
+		if c == nil || err != nil || c.state == closed {
+			continue
+		}
+		if p.Type == TypeInit && p.Params.SourceID == c.remoteID || p.Type == TypeData && p.DestID == c.localID {
+			return c
+		}
+	}
+	if c := s.conn[1]; c != nil && (c.state != closed || s.up[0]) {
+		return c
+	}
+	return nil
+}
+
+// ghost steps a connection of the server that is not the client's.
+func (s *sim) ghost(c *Conn, ev tsn.Event) {
+	for _, e := range c.Step(s.now, ev) {
+		switch e := e.(type) {
+		case Transmit:
+			s.send(1, e.Lane, e.Data)
+		case Deliver:
+			s.t.Fatal("a message came on a connection that is not the client's")
+		}
+	}
+}
+
+// settle makes the connection that the client has chosen the server's.
+func (s *sim) settle() {
+	for i, c := range s.ghosts {
+		if c.localID == s.conn[0].remoteID {
+			s.ghosts[i], s.conn[1] = s.conn[1], c
+		}
+	}
 }
 
 func (s *sim) run(until func() bool, limit int64) bool {
@@ -402,7 +508,7 @@ func TestDeliveryUnderLossDuplicationReordering(t *testing.T) {
 				s.tooLong = 1200 + rng.IntN(272)
 			}
 			if !s.run(func() bool { return s.up[0] && s.conn[1] != nil }, 60e9) {
-				t.Fatal("not connected")
+				t.Fatalf("not connected: %+v %v", s.closed[0], s.conn[1] != nil)
 			}
 			s.wire.corrupt = rng.Float64() * 0.05
 			var want [2][]Message
@@ -471,7 +577,7 @@ func connected(t *testing.T, w wire, cfg Config) *sim {
 	t.Helper()
 	s := newSim(t, 9, w, cfg)
 	if !s.run(func() bool { return s.up[0] && s.conn[1] != nil && s.conn[0].send.inFlight() == 0 }, 5e9) {
-		t.Fatal("not connected")
+		t.Fatalf("not connected: %+v %v", s.closed[0], s.conn[1] != nil)
 	}
 	s.run(func() bool { return false }, 10_000_000)
 	return s

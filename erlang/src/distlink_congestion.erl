@@ -26,7 +26,9 @@ packet(Packet, G) -> G#g{packet = Packet}.
 
 window(#g{window = W}) -> W.
 
-%% room(G): may a packet more be sent. Where it is not so, call limited/1.
+%% room(G): may a packet more be sent. Where it is not so, call limited/1. One
+%% always may: packets may have become longer than the window was.
+room(#g{pipe = 0}) -> true;
 room(#g{pipe = Pipe, packet = P, window = W}) -> Pipe + P =< W.
 
 limited(#g{full = true} = G) -> G;

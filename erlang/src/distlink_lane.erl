@@ -23,7 +23,7 @@ in(N, #link{lane = Old, lanes = Lanes} = L) ->
 
 leave(L) ->
     #lane{rate = L#link.rate, classes = L#link.classes, seal = L#link.seal, sent = L#link.sent, base = L#link.base,
-          next = L#link.next, largest = L#link.largest, queued = L#link.queued, in_flight = L#link.in_flight,
+          next = L#link.next, ack_asked = L#link.ack_asked, largest = L#link.largest, queued = L#link.queued, in_flight = L#link.in_flight,
           blocked_out = L#link.blocked_out, ping = L#link.ping, extra = L#link.extra, tokens = L#link.tokens,
           tokens_at = L#link.tokens_at, mtu = L#link.mtu, congestion = L#link.congestion, srtt = L#link.srtt,
           rttvar = L#link.rttvar, latest = L#link.latest, least = L#link.least, loss_at = L#link.loss_at,
@@ -31,7 +31,7 @@ leave(L) ->
 
 enter(N, #lane{} = A, L) ->
     L#link{lane = N, rate = A#lane.rate, classes = A#lane.classes, seal = A#lane.seal, sent = A#lane.sent, base = A#lane.base,
-           next = A#lane.next, largest = A#lane.largest, queued = A#lane.queued, in_flight = A#lane.in_flight,
+           next = A#lane.next, ack_asked = A#lane.ack_asked, largest = A#lane.largest, queued = A#lane.queued, in_flight = A#lane.in_flight,
            blocked_out = A#lane.blocked_out, ping = A#lane.ping, extra = A#lane.extra, tokens = A#lane.tokens,
            tokens_at = A#lane.tokens_at, mtu = A#lane.mtu, congestion = A#lane.congestion, srtt = A#lane.srtt,
            rttvar = A#lane.rttvar, latest = A#lane.latest, least = A#lane.least, loss_at = A#lane.loss_at,

@@ -68,7 +68,8 @@ secure(_, _, _, _) -> {refuse, <<"this side wants a pre-shared key">>}.
 %% has been checked; Peer is where it came from.
 server(Config, Id, #{id := Rid} = Params, Init, Early, Peer, Now) ->
     L0 = new(Config, Id, Now),
-    L = L0#link{role = server, rid = Rid, peer = Peer},
+    %% The ACCEPT may get lost, and the client is slow to ask again.
+    L = L0#link{role = server, rid = Rid, peer = Peer, patience = maps:get(setup, Config)},
     case Early of
         none ->
             Accept = iolist_to_binary(distlink_wire:accept(Rid, params(L), <<>>)),
@@ -120,7 +121,7 @@ establish(Now, #{id := Rid, max := Max, window := Window, delay := Delay, capabi
                 migrate = Caps band ?MIGRATE =/= 0, may_own = Caps band ?LANES =/= 0,
                 first_seal = L#link.seal, first_open = L#link.open,
                 peer_delay = min(Delay, K div 8), heard_at = Now, ping_at = Now, pings = 0, progress = Now,
-                sent_at = Now, last_sent = Now},
+                looked_at = Now, last_sent = Now},
     distlink_lane:count(distlink_lane:start(Now, L1)).
 
 %% touch(Now, Rate, Lanes, Link): this side has a new address, or other sockets: the
@@ -195,9 +196,8 @@ packet(Now, From, {data, Id, Number, Body}, Raw, #link{state = open, id = Id} = 
     L = distlink_lane:peer_in(Number bsr ?LANE_SHIFT, L0),
     PN = Number band ?LANE_MASK,
     case distlink_recv:fresh(PN, L#link.ranges) andalso open(Number, Body, L) of
-        %% What is answered has to be the peer's: with security a repeated
-        %% packet may be anybody's.
-        false -> L#link{n_duplicate = L#link.n_duplicate + 1, ack_now = L#link.ack_now orelse L#link.open =:= none};
+        %% Not answered: what is sent again has a new number.
+        false -> L#link{n_duplicate = L#link.n_duplicate + 1};
         error -> L#link{n_forged = L#link.n_forged + 1};
         {Frames, Keys} ->
             case distlink_wire:frames(Frames) of
@@ -249,12 +249,18 @@ accepted(_, _, _, _) -> error.
 
 data(Now, From, PN, Frames, Size, L0) ->
     Ranges = distlink_recv:packet_number(PN, L0#link.ranges),
-    L1 = L0#link{ranges = Ranges, heard_at = Now, ping_at = Now, pings = 0, suspected = false},
+    L1 = L0#link{ranges = Ranges, heard_at = Now, ping_at = Now, pings = 0, suspected = false, patience = 0},
     L2 = case Ranges of
              [{PN, _} | _] when From =/= same -> moving(Now, From, Size, L1);
              _ -> L1
          end,
-    frames(Now, PN, Frames, false, L2).
+    answer(Now, frames(Now, PN, Frames, false, L2)).
+
+%% answer answers one CHALLENGE of a packet, however many ask: no more out than in.
+answer(Now, #link{state = open, asked = Data} = L) when Data =/= none ->
+    {B, L1} = distlink_send:make_packet(Now, [distlink_wire:response(Data)], [], false, distlink_lane:in_control(L#link{asked = none})),
+    L1#link{to_send = [distlink_lane:tag(B, L1) | L1#link.to_send]};
+answer(_, L) -> L.
 
 %% moving asks at another address whether the peer is there.
 moving(_, Peer, _, #link{peer = Peer} = L) -> L;
@@ -281,8 +287,7 @@ frames(Now, PN, [{ack, Ranges, Delay, Limit} | T], E, L) ->
         L1 -> L1
     end;
 frames(Now, PN, [{challenge, Data} | T], E, L) ->
-    {B, L1} = distlink_send:make_packet(Now, [distlink_wire:response(Data)], [], false, distlink_lane:in_control(L)),
-    frames(Now, PN, T, E, L1#link{to_send = [distlink_lane:tag(B, L1) | L1#link.to_send]});
+    frames(Now, PN, T, E, L#link{asked = Data});
 frames(Now, PN, [{response, Data} | T], E, #link{challenge = {To, Data}} = L) ->
     L1 = distlink_lane:start(Now, L#link{peer = To, challenge = none, challenge_at = 0, n_moves = L#link.n_moves + 1}),
     frames(Now, PN, T, E, L1);
@@ -387,30 +392,33 @@ ping_deadline(#link{suspected = true, ping_at = At, keepalive = K} = L) ->
 ping_deadline(#link{pings = P, ping_at = At, keepalive = K}) when P > 0 -> At + K div 16;
 ping_deadline(#link{ping_at = At, keepalive = K}) -> At + K div 4.
 
-keepalive(Now, #link{pings = P, heard_at = H, keepalive = K, suspected = Suspected} = L) ->
-    case Now >= ping_deadline(L) of
-        false -> L;
-        true when P >= ?DEATH_PINGS, Suspected -> close(Now, 7, <<"peer does not know this connection">>, L);
-        true when P >= ?DEATH_PINGS, Now >= H + K ->
-            close(Now, 4, <<"peer silent for ", (integer_to_binary((Now - H) div 1000))/binary, " ms">>, L);
-        true -> ping(L#link{pings = P + 1, ping_at = Now})
+keepalive(Now, #link{heard_at = H, keepalive = K} = L) ->
+    case Now - ping_deadline(L) of
+        Late when Late < 0 -> L;
+        Late when Late > K div 16 -> ask(Now, L#link{heard_at = H + Late}); % this side did not run: that is not the peer's silence
+        _ -> ask(Now, L)
     end.
+
+ask(Now, #link{pings = P, suspected = true} = L) when P >= ?DEATH_PINGS -> close(Now, 7, <<"peer does not know this connection">>, L);
+ask(Now, #link{pings = P, heard_at = H, keepalive = K, patience = Patience} = L) when P >= ?DEATH_PINGS, Now >= H + K, Now >= H + Patience ->
+    close(Now, 4, <<"peer silent for ", (integer_to_binary((Now - H) div 1000))/binary, " ms">>, L);
+ask(Now, #link{pings = P} = L) -> ping(L#link{pings = P + 1, ping_at = Now}).
 
 %% watch takes the link down when something is queued and nothing is sent: that
 %% cannot be, and must not look like a living connection if it is.
 watch(Now, Sent, L) ->
     case Sent orelse distlink_lane:queued(L) =:= 0 of
-        true -> L#link{starved_at = none, starved_steps = 0};
+        true -> L#link{looked_at = Now, starved = 0};
         false -> starved(Now, L)
     end.
 
-starved(Now, #link{starved_at = none} = L) ->
-    L#link{starved_at = Now, starved_steps = 1};
-starved(Now, #link{starved_at = Since, starved_steps = Steps, sent_at = SentAt, order_of_lanes = Ns} = L) ->
+%% Time in which this side did not run counts little.
+starved(Now, #link{looked_at = At, starved = For0, order_of_lanes = Ns} = L) ->
     Limit = lists:max([?STARVED_LEAST | [starved_limit(distlink_lane:in(N, L)) || N <- Ns]]),
-    case Steps >= ?STARVED_STEPS andalso Now - Since > Limit andalso Now - SentAt > Limit of
+    For = For0 + min(Now - At, Limit div ?STARVED_STEPS),
+    case For > Limit of
         true -> close(Now, 5, <<"queued data and nothing sent">>, L#link{n_starved = L#link.n_starved + 1});
-        false -> L#link{starved_steps = Steps + 1}
+        false -> L#link{looked_at = Now, starved = For}
     end.
 
 starved_limit(#link{rate = Rate, mtu = Mtu} = L) ->

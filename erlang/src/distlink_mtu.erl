@@ -11,8 +11,11 @@
 -define(BLACK_HOLE, 6).       % long packets lost in a row
 
 %% high: longest that may still be carried; probe: size on its way, 0 none;
-%% big_ack: one above the highest long packet that was acknowledged.
--record(mtu, {size, most, high, probe = 0, number = 0, tries = 0, at, big_lost = 0, big_ack = 0}).
+%% big_lost, lost_least: long packets lost in a row, and the least of them: what is
+%% shorter says nothing when it gets through; big_ack, big_ack_size: one above the
+%% highest of the longest packets acknowledged, and their size.
+-record(mtu, {size, most, high, probe = 0, number = 0, tries = 0, at, big_lost = 0, lost_least = 0,
+              big_ack = 0, big_ack_size = 0}).
 
 new(Now, Most) ->
     Size = min(?BASE, Most),
@@ -37,9 +40,13 @@ next(#mtu{size = S, high = H}) -> (S + H + 1) div 2.
 sent(Now, Number, Patience, M) -> M#mtu{probe = next(M), number = Number, at = Now + Patience}.
 
 acked(Now, Number, Size, #mtu{probe = P, number = N} = M0) ->
-    M = case Size > ?BASE of
-            true -> M0#mtu{big_lost = 0, big_ack = max(M0#mtu.big_ack, Number + 1)};
-            false -> M0
+    M1 = case Size > ?BASE andalso Size >= M0#mtu.lost_least of
+             true -> M0#mtu{big_lost = 0, lost_least = 0};
+             false -> M0
+         end,
+    M = case Size > ?BASE andalso Size >= M1#mtu.big_ack_size of
+            true -> M1#mtu{big_ack = max(M1#mtu.big_ack, Number + 1), big_ack_size = Size};
+            false -> M1
         end,
     if
         P > 0, Number =:= N -> settle(Now, 0, M#mtu{size = P, tries = 0});
@@ -52,13 +59,14 @@ lost(Now, N, _, Wait, #mtu{probe = P, number = N, tries = T} = M) when P > 0 ->
         ?TRIES -> {false, settle(Now, Wait, M#mtu{high = P - 1, tries = 0})};
         T1 -> {false, settle(Now, Wait, M#mtu{tries = T1})}
     end;
-lost(_, N, Size, _, #mtu{big_ack = A} = M) when Size =< ?BASE; N < A ->
+%% Short, a probe that was given up, or overtaken by one as long.
+lost(_, N, Size, _, #mtu{size = S, big_ack = A, big_ack_size = AS} = M) when Size =< ?BASE; Size > S; N < A, Size =< AS ->
     {false, M};
-lost(Now, _, _, Wait, #mtu{big_lost = B, size = S} = M) ->
-    case B + 1 < ?BLACK_HOLE orelse S =< ?BASE of
-        true -> {false, M#mtu{big_lost = B + 1}};
-        false -> {true, M#mtu{size = ?BASE, high = M#mtu.most, probe = 0, tries = 0, big_lost = 0, at = Now + 8 * Wait}}
-    end.
+lost(_, _, Size, _, #mtu{big_lost = B, lost_least = Least} = M) when B + 1 < ?BLACK_HOLE ->
+    {false, M#mtu{big_lost = B + 1, lost_least = case Least of 0 -> Size; _ -> min(Least, Size) end}};
+lost(Now, _, _, Wait, M) ->
+    {true, M#mtu{size = ?BASE, high = M#mtu.most, probe = 0, tries = 0, big_lost = 0, lost_least = 0,
+                 big_ack_size = 0, at = Now + 8 * Wait}}.
 
 settle(_, _, #mtu{size = Most, most = Most} = M) -> M#mtu{probe = 0, at = infinity};
 settle(Now, _, #mtu{high = H, size = S} = M) when H - S < ?GRAIN ->

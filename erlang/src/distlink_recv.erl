@@ -10,9 +10,13 @@
 -define(ORDER_RANGES, 8192).
 -define(MAX_STREAMS, 4096).
 -define(MAX_MESSAGE, (256 bsl 20)).
+-define(MESSAGE_COST, 64).      % octets that a message takes here beside its own
+-define(HELD, (512 bsl 20)).    % of messages begun and not delivered, with what they cost
 
+%% pending: out of order, disjoint, the highest offset first; cost: what was added
+%% to that since it was asked.
 -record(in, {next = 0, high = 0, pending = [], inside = false, parts = [], size = 0,
-             order = 0, fence = 0, complete = []}).
+             order = 0, fence = 0, complete = [], cost = 0}).
 
 %% fresh(N, Ranges): N has not been seen. Below the ranges that are remembered
 %% none has: what is that late counts as lost.
@@ -58,19 +62,45 @@ segment1(Flags, Stream, Offset, Order, Fence, Data, Now, #in{high = High, next =
             In1 = In#in{high = max(High, End), pending = hold({Offset, End, Flags, Order, Fence, Data}, In#in.pending)},
             L#link{used_in = Used, ins = (L#link.ins)#{Stream => In1}};
         true ->
-            case take(Offset, End, Flags, Order, Fence, Data, In#in{high = max(High, End)}) of
+            case take(Offset, End, Flags, Order, Fence, Data, In#in{high = max(High, End), pending = lists:reverse(In#in.pending)}) of
                 {error, Code, Text} -> distlink_link:close(Now, Code, Text, L);
-                In1 ->
+                #in{cost = Cost} when L#link.held + Cost > ?HELD ->
+                    distlink_link:close(Now, 2, <<"too much unfinished or behind a fence">>, L);
+                #in{cost = Cost, pending = Pending} = In1 ->
                     Took = In1#in.next - Next,
-                    deliver(Now, Stream, In1, L#link{used_in = Used, accepted = L#link.accepted + Took})
+                    deliver(Now, Stream, In1#in{cost = 0, pending = lists:reverse(Pending)},
+                            L#link{used_in = Used, accepted = L#link.accepted + Took, held = L#link.held + Cost})
             end
     end.
 
-hold(S, []) -> [S];
-hold(S, [H | T]) when element(1, S) > element(1, H) -> [H | hold(S, T)];
-hold(S, [H | T]) when element(1, S) =:= element(1, H) ->
-    [case element(2, S) > element(2, H) of true -> S; false -> H end | T];
-hold(S, T) -> [S | T].
+%% hold keeps of a segment that came too early what is not held already, so that
+%% what is held is never more than the credit.
+hold(S, []) -> [copy(S)];
+hold({Offset, End, _, _, _, _} = S, [{O, E, _, _, _, _} = H | T]) ->
+    if
+        O >= End -> [H | hold(S, T)];
+        E =< Offset -> [copy(S), H | T];
+        O =< Offset, E >= End -> [H | T];
+        O >= Offset, E =< End -> hold(S, T);
+        O > Offset -> [H | hold(upto(O, S), T)];
+        true -> [copy(from(E, S)), H | T]
+    end.
+
+upto(At, {Offset, _, Flags, Order, Fence, Data}) ->
+    {Offset, At, Flags band 1, Order, Fence, binary:part(Data, 0, At - Offset)}.
+
+from(At, {Offset, End, Flags, _, _, Data}) ->
+    N = At - Offset,
+    <<_:N/binary, Rest/binary>> = Data,
+    {At, End, Flags band 2, 0, 0, Rest}.
+
+%% A small piece does not keep a large datagram.
+copy(S) ->
+    Data = element(6, S),
+    case binary:referenced_byte_size(Data) > 2 * byte_size(Data) of
+        true -> setelement(6, S, binary:copy(Data));
+        false -> S
+    end.
 
 %% take appends a segment that starts at or before the next offset wanted, and
 %% then what was waiting behind it.
@@ -78,20 +108,20 @@ take(Offset, End, Flags, Order, Fence, Data, #in{next = Next, pending = Pending}
     Known = Next - Offset,
     First = Flags band 1 =:= 1,
     if
-        Known =:= 0, First =:= In0#in.inside -> {error, 3, <<"message boundaries do not match">>};
+        Known =:= 0, First =:= In0#in.inside; Known > 0, not In0#in.inside -> {error, 3, <<"message boundaries do not match">>};
         true ->
             In1 = case Known =:= 0 andalso First of
-                      true -> In0#in{inside = true, order = Order, fence = Fence, parts = [], size = 0};
+                      true -> In0#in{inside = true, order = Order, fence = Fence, parts = [], size = 0, cost = In0#in.cost + ?MESSAGE_COST};
                       false -> In0
                   end,
             Skip = min(Known, byte_size(Data)),
             <<_:Skip/binary, New/binary>> = Data,
             Size = In1#in.size + byte_size(New),
-            In2 = In1#in{next = End, size = Size, parts = [New | In1#in.parts]},
+            In2 = In1#in{next = End, size = Size, parts = [New | In1#in.parts], cost = In1#in.cost + byte_size(New)},
             if
                 Size > ?MAX_MESSAGE -> {error, 6, <<"message too long">>};
                 Flags band 2 =:= 2 ->
-                    M = {In2#in.order, In2#in.fence, message(In2#in.parts)},
+                    M = {In2#in.order, In2#in.fence, Size + ?MESSAGE_COST, message(In2#in.parts)},
                     take_more(Pending, In2#in{inside = false, parts = [], complete = [M | In2#in.complete]});
                 true -> take_more(Pending, In2)
             end
@@ -110,10 +140,10 @@ message(Parts) -> lists:reverse(Parts).
 %% complete is newest first while it is short, so a fenced stream stays cheap.
 deliver(_, Stream, #in{complete = []} = In, L) ->
     L#link{ins = (L#link.ins)#{Stream => In}};
-deliver(_, Stream, #in{complete = [{Order, Fence, Data}]} = In, #link{orders = [{0, High}], blocked = []} = L)
+deliver(_, Stream, #in{complete = [{Order, Fence, Cost, Data}]} = In, #link{orders = [{0, High}], blocked = []} = L)
   when Order =:= High + 1, Fence =< Order ->
     L#link{ins = (L#link.ins)#{Stream => In#in{complete = []}}, orders = [{0, Order}],
-           delivered = [Data | L#link.delivered], n_messages_in = L#link.n_messages_in + 1};
+           delivered = [Data | L#link.delivered], held = L#link.held - Cost, n_messages_in = L#link.n_messages_in + 1};
 deliver(Now, Stream, In, L) ->
     Blocked = case lists:member(Stream, L#link.blocked) of
                   true -> L#link.blocked;
@@ -143,11 +173,11 @@ deliver_stream(Stream, {Still, #link{ins = Ins} = L}) ->
         _ -> {[Stream | Still], L2}
     end.
 
-deliver_messages([{Order, Fence, Data} | T] = Ms, L) ->
+deliver_messages([{Order, Fence, Cost, Data} | T] = Ms, L) ->
     case Fence =< below(L#link.orders) of
         true ->
             deliver_messages(T, L#link{orders = ordered(Order, L#link.orders), delivered = [Data | L#link.delivered],
-                                       n_messages_in = L#link.n_messages_in + 1});
+                                       held = L#link.held - Cost, n_messages_in = L#link.n_messages_in + 1});
         false -> {Ms, L}
     end;
 deliver_messages([], L) -> {[], L}.

@@ -7,6 +7,9 @@
 
 -include("distlink_link.hrl").
 
+%% After so many packets that are remembered, an ACK alone asks for an ACK; not
+%% more often, or two ends would ask each other for ever.
+-define(REMEMBERED, 256).
 -define(MIN_PIECE, 64).
 -define(DATA_HEADER, 20).
 -define(BATCH, 24).               % datagrams made before they are sent: their RTT begins when they are made
@@ -117,10 +120,16 @@ datagrams(N, Now, Acc, #link{ping = Ping} = L0) ->
             case distlink_recv:acks(due, Now, room(L2), L2) of
                 {[], _, L3} -> {Acc, L3};
                 {Acks, _, L3} ->
-                    {B, L4} = make_packet(Now, Acks, [], false, L3),
+                    {B, L4} = acks_out(Now, Acks, L3),
                     datagrams(N - 1, Now, [distlink_lane:tag(B, L4) | Acc], L4)
             end
     end.
+
+%% acks_out sends ACKs alone. Once in a while they ask for one: only that tells of
+%% packets that this side need not remember.
+acks_out(Now, Acks, #link{next = Next, ack_asked = Asked, base = Base} = L) when Next >= Base + ?REMEMBERED, Next >= Asked + ?REMEMBERED ->
+    make_packet(Now, [<<1>> | Acks], [], true, L#link{ack_asked = Next});
+acks_out(Now, Acks, L) -> make_packet(Now, Acks, [], false, L).
 
 tokens(#link{rate = 0}) -> true;
 tokens(#link{tokens = T}) -> T > 0.
@@ -255,7 +264,7 @@ make_packet(Now, Frames, Segs, Eliciting, #link{lane = Lane, next = PN, rid = Ri
                       {Sealed, Keys1} = distlink_crypto:seal(Keys, Rid, Number, Frames),
                       {Sealed, L0#link{seal = Keys1}}
               end,
-    L = by_class(Segs, count(B, L1#link{next = PN + 1, sent_at = Now})),
+    L = by_class(Segs, count(B, L1#link{next = PN + 1})),
     Size = byte_size(B),
     if
         not Eliciting -> {B, L};
