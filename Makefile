@@ -5,7 +5,7 @@
 #   make demo LAB=twokernels  two kernels with two clocks: gates follow gPTP
 #   make demo LAB=control [FOR=10m]  a control loop between Erlang nodes: deadlines missed idle, flooded, reserved
 #   make test               all tests, on the real kernel (User-mode Linux where needed)
-#   make test-otp27         tests with Erlang nodes, on Debian 13's Erlang (fetched, not installed)
+#   make test-otp [SUITE=trixie]  tests with Erlang nodes, on another Debian's Erlang (fetched, not installed)
 #   make check              format, vet, staticcheck, tidy, cross-builds
 #   make bench              benchmarks of the cores, and bench-qbv
 #   make soak [SEEDS=2000]  the SPB core in random fabrics with faults, on each kind of board
@@ -35,7 +35,7 @@ OUT ?= out/$(basename $(notdir $(LAB)))
 # Packages whose goroutines are worth the race detector, on the host.
 RACE := ./internal/daemon/... ./internal/api/... ./internal/link/... ./distlink/...
 
-.PHONY: all build demo test test-otp27 check soak soak-srp soak-srp-lab mutation bench bench-scale bench-converge bench-qbv bench-gptp bench-dist soak-dist soak-distcore soak-gptp kernel generate setup-demo setup-test clean
+.PHONY: all build demo test test-otp check soak soak-srp soak-srp-lab mutation bench bench-scale bench-converge bench-qbv bench-gptp bench-dist soak-dist soak-distcore soak-gptp kernel generate setup-demo setup-test clean
 
 all: build
 
@@ -62,7 +62,7 @@ setup-demo:
 	@scripts/setup.sh demo
 setup-test:
 	@scripts/setup.sh test
-	@scripts/otp27.sh >/dev/null || echo "no Erlang/OTP 27: the tests with it are skipped"
+	@scripts/otp.sh >/dev/null || echo "no Erlang/OTP 27: the tests with it are skipped"
 
 # The lab's own time is printed by the demo; this prints the preparation's.
 # A lab in a folder of its own is a program of its own.
@@ -82,9 +82,10 @@ endif
 test: setup-test build
 	$(GO) test ./...
 
-# All tests with Erlang nodes, on OTP 27 alone; `make test` has it beside OTP 25.
-test-otp27:
-	erl=$$(scripts/otp27.sh) && PATH=$${erl%/*}:$$PATH $(GO) test -count=1 ./erlang ./distlink/... ./internal/erlnode
+# All tests with Erlang nodes, on one Erlang that is not the installed one.
+SUITE ?= trixie
+test-otp:
+	erl=$$(scripts/otp.sh $(SUITE)) && PATH=$${erl%/*}:$$PATH $(GO) test -count=1 ./erlang ./distlink/... ./internal/erlnode
 
 check:
 	@unformatted=$$($(GO) tool gofumpt -l $$(git ls-files '*.go' | grep -v '\.pb\.go$$\|connect\.go$$')); \

@@ -151,8 +151,13 @@ func TestBadOption(t *testing.T) {
 // ruleLines runs an expression that prints "ok" or "bad" lines and then "end".
 func ruleLines(t *testing.T, expr string, least int) {
 	t.Helper()
+	ruleLinesOn(t, beamtest.Stock, expr, least)
+}
+
+func ruleLinesOn(t *testing.T, erl beamtest.Erlang, expr string, least int) {
+	t.Helper()
 	port := beamtest.Port(t, addrA)
-	a := beamtest.Start(t, "distlink", "a@"+addrA, port, expr+", "+sleep, "-distlink_ip", addrA)
+	a := erl.Start(t, "distlink", "a@"+addrA, port, expr+", "+sleep, "-distlink_ip", addrA)
 	good := 0
 	for l := a.Line(patience); l != "end"; l = a.Line(patience) {
 		if !strings.HasPrefix(l, "ok ") {

@@ -14,9 +14,22 @@ import (
 
 var soak = flag.Duration("soak", 0, "how long TestSoak sends random signals; 0: it is left out")
 
-// oracle runs random signals on node a and prints what came of it.
+// oracle is an expression that runs random signals and prints what came of it.
 func oracle(peer string, runs, steps int) string {
-	return fmt.Sprintf(`R = (fun F(0) -> ok; F(N) -> case distlink_oracle:run('%s', N, %d) of {ok, _} -> F(N - 1); Bad -> {N, Bad} end end)(%d), io:format("oracle ~0p~n", [R]), %s`, peer, steps, runs, sleep)
+	return fmt.Sprintf(`R = (fun F(0) -> ok; F(N) -> case distlink_oracle:run('%s', N, %d) of {ok, _} -> F(N - 1); Bad -> {N, Bad} end end)(%d), io:format("oracle ~0p~n", [R])`, peer, steps, runs)
+}
+
+// known is an expression that prints whether each side knew whom each packet was of.
+func known(peer string) string {
+	return fmt.Sprintf(`{ok, #{unknown := Here}} = distlink:stats('%[1]s'), {ok, #{unknown := There}} = rpc:call('%[1]s', distlink, stats, [node()]), io:format("unknown ~p ~p~n", [Here, There])`, peer)
+}
+
+// allKnown reads what known prints.
+func allKnown(t *testing.T, a *beamtest.Node) {
+	t.Helper()
+	if l := a.Expect("unknown", patience); l != "unknown 0 0" {
+		t.Error(l)
+	}
 }
 
 func passes(t *testing.T, a *beamtest.Node) {
@@ -33,7 +46,7 @@ func TestOracleOnTCP(t *testing.T) {
 		return []string{"-kernel", "inet_dist_use_interface", "{" + strings.ReplaceAll(address, ".", ",") + "}"}
 	}
 	b := beamtest.Start(t, "inet_tcp", "b@"+addrB, port, sleep, on(addrB)...)
-	a := beamtest.Start(t, "inet_tcp", "a@"+addrA, port, oracle(b.Name, 1, 300), on(addrA)...)
+	a := beamtest.Start(t, "inet_tcp", "a@"+addrA, port, oracle(b.Name, 1, 300)+", "+sleep, on(addrA)...)
 	passes(t, a)
 }
 
@@ -41,8 +54,9 @@ func TestOracleOnTCP(t *testing.T) {
 func TestOracle(t *testing.T) {
 	port := beamtest.Port(t, addrA, addrB)
 	b := beamtest.Start(t, "distlink", "b@"+addrB, port, sleep, "-distlink_ip", addrB)
-	a := beamtest.Start(t, "distlink", "a@"+addrA, port, oracle(b.Name, 2, 300), "-distlink_ip", addrA)
+	a := beamtest.Start(t, "distlink", "a@"+addrA, port, oracle(b.Name, 2, 300)+", "+known(b.Name)+", "+sleep, "-distlink_ip", addrA)
 	passes(t, a)
+	allKnown(t, a)
 }
 
 // badRelay is a network in front of addrB that loses 5 % of the datagrams, sends
@@ -69,7 +83,7 @@ func badly(t *testing.T, code, eval string) *beamtest.Node {
 
 // And on a bad one.
 func TestOracleOnBadNetwork(t *testing.T) {
-	passes(t, badly(t, "", oracle("b@"+addrRelay, 2, 300)))
+	passes(t, badly(t, "", oracle("b@"+addrRelay, 2, 300)+", "+sleep))
 }
 
 // TestSoak is as long as it is told to be: make soak-dist.
@@ -111,7 +125,7 @@ func TestOracleFindsFaults(t *testing.T) {
 			if err := beamtest.Stock.Compile(dir, file); err != nil {
 				t.Fatal(err)
 			}
-			a := badly(t, dir, oracle("b@"+addrRelay, 20, 300))
+			a := badly(t, dir, oracle("b@"+addrRelay, 20, 300)+", "+sleep)
 			if l := a.Expect("oracle", 3*time.Minute); l == "oracle ok" {
 				t.Error("nothing was noticed")
 			} else {

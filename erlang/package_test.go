@@ -116,6 +116,9 @@ func project(t *testing.T, tool, pkg string) (dir string) {
 	if _, err := exec.LookPath(tool); err != nil {
 		t.Skipf("%s is not installed (Debian: apt-get install %s)", tool, pkg)
 	}
+	if err := exec.Command(tool, "--version").Run(); err != nil {
+		t.Skipf("%s does not run on this Erlang, OTP %d", tool, beamtest.Stock.Release(t))
+	}
 	root := t.TempDir()
 	published(t, filepath.Join(root, "distlink"))
 	return filepath.Join(root, "sample")

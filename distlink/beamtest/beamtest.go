@@ -26,7 +26,7 @@ type Erlang string
 // Stock is the Erlang in the path.
 const Stock Erlang = "erl"
 
-// OTP27 is what scripts/otp27.sh has unpacked. Without it the test is skipped.
+// OTP27 is what scripts/otp.sh has unpacked. Without it the test is skipped.
 func OTP27(t testing.TB) Erlang {
 	t.Helper()
 	cache := os.Getenv("TSN_CACHE")
@@ -37,9 +37,9 @@ func OTP27(t testing.TB) Erlang {
 		}
 		cache = filepath.Join(base, "tsnswitch")
 	}
-	erl := filepath.Join(cache, "otp27", "bin", "erl")
+	erl := filepath.Join(cache, "otp", "trixie", "bin", "erl")
 	if _, err := os.Stat(erl); err != nil {
-		t.Skip("Erlang/OTP 27 is not in the cache (run scripts/otp27.sh; it unpacks Debian 13's erlang-base)")
+		t.Skip("Erlang/OTP 27 is not in the cache (run scripts/otp.sh; it unpacks Debian 13's erlang-base)")
 	}
 	return Erlang(erl)
 }
@@ -50,6 +50,20 @@ func (e Erlang) compiler() string {
 		return filepath.Join(dir, "erlc")
 	}
 	return "erlc"
+}
+
+// Release is the number of the OTP release.
+func (e Erlang) Release(t testing.TB) int {
+	t.Helper()
+	out, err := exec.Command(string(e), "-noshell", "-eval", "io:put_chars(erlang:system_info(otp_release)), halt(0).").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, err := strconv.Atoi(string(out))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
 }
 
 // Compile compiles Erlang sources into dir.

@@ -232,7 +232,7 @@ request({rebind, Options}, From, #c{peer = Peer, port = Port} = C) ->
 request(address, From, C) -> reply(From, C#c.peer), C;
 request(stats, From, #c{link = L} = C) ->
     S = distlink_link:stats(L),
-    reply(From, {ok, S#{peer => C#c.peer, budget => C#c.budget, vm_suspended => C#c.full,
+    reply(From, {ok, S#{peer => C#c.peer, budget => C#c.budget, vm_suspended => C#c.full, unknown => distlink_stream:unknown(C#c.streams),
                         icmp_refused => C#c.refused, trains => C#c.n_trains, send_errors => C#c.dropped_send}}),
     C;
 request(_, From, C) -> reply(From, {error, badarg}), C.

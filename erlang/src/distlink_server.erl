@@ -150,10 +150,13 @@ tell(#s{pids = Pids, names = Names, told = Told, up = Up} = S) ->
 %% handler that fails is detached, as there.
 emit(Name, Measurements, Metadata, #s{handlers = Hs} = S) ->
     Event = [distlink, Name],
-    _ = erlang:function_exported(telemetry, execute, 3) andalso (catch telemetry:execute(Event, Measurements, Metadata)),
+    _ = erlang:function_exported(telemetry, execute, 3) andalso telemetry(Event, Measurements, Metadata),
     S#s{handlers = maps:filter(fun(Id, {Events, Fun, Config}) ->
                                        not lists:member(Event, Events) orelse handled(Id, Fun, [Event, Measurements, Metadata, Config])
                                end, Hs)}.
+
+telemetry(Event, Measurements, Metadata) ->
+    try telemetry:execute(Event, Measurements, Metadata) catch _:_ -> ok end.
 
 handled(Id, Fun, Args) ->
     try apply(Fun, Args) of

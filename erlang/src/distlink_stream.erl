@@ -8,16 +8,21 @@
 %%     anything else            a barrier
 -module(distlink_stream).
 
--export([new/0, classify/2, classes/2, key/1]).
+-export([new/0, classify/2, classes/2, key/1, unknown/1]).
 
 -define(STREAMS, 1023). % of each class
 -define(GONE, 1000).    % processes that had a class and have not sent since
 
 %% open: sequence id of an unfinished fragmented packet => how it is sent;
-%% classes: sender => {Class, moved | settled}.
--record(s, {open = #{}, classes = #{}, barrier = false}).
+%% classes: sender => {Class, moved | settled}; unknown: packets that this module
+%% does not understand.
+-record(s, {open = #{}, classes = #{}, barrier = false, unknown = 0}).
 
 new() -> #s{}.
+
+%% unknown(State) -> how many packets were barriers because their sender was not found:
+%% none, unless the VM is newer than this module.
+unknown(#s{unknown = N}) -> N.
 
 %% key(Pid) -> what classes/2 calls a process of this node
 key(Pid) ->
@@ -80,10 +85,12 @@ header(<<131, 70, Seq:64, Left:64, _/binary>>, #s{open = Open} = State) ->
     case Open of
         #{Seq := From} when Left =:= 1 -> {From, State#s{open = maps:remove(Seq, Open)}};
         #{Seq := From} -> {From, State};
-        _ -> {{0, bulk, barrier}, State}
+        _ -> unknown_packet(State)
     end;
 header(<<112, 131, Control/binary>>, State) -> from(Control, State);
-header(_, State) -> {{0, bulk, barrier}, State}.
+header(_, State) -> unknown_packet(State).
+
+unknown_packet(#s{unknown = N} = State) -> {{0, bulk, barrier}, State#s{unknown = N + 1}}.
 
 %% from(ControlMessage, State) -> {{Stream, Class, Fence}, State}
 from(Control, #s{classes = Classes} = State) ->
@@ -94,6 +101,7 @@ from(Control, #s{classes = Classes} = State) ->
         #{Sender := {bulk, moved}} -> {{Stream, bulk, after_all}, State#s{classes = maps:remove(Sender, Classes)}};
         #{Sender := {Class, moved}} ->
             {{beside(Class, Stream), Class, after_all}, State#s{classes = Classes#{Sender := {Class, settled}}}};
+        _ when Sender =:= none -> unknown_packet(State);
         _ -> {{Stream, bulk, Fence}, State}
     end.
 
@@ -108,14 +116,14 @@ place(Sender) ->
         {pid, Key} -> {1 + erlang:phash2(Key, ?STREAMS), none};
         name -> {0, after_all};
         nobody -> {0, none};
-        none -> {0, barrier}
+        _ -> {0, barrier} % unsaid, or none found
     end.
 
-%% The sender is element 2, except in those that carry an id before it, and in
-%% spawn replies, which are of the process spawned.
-sender(<<104, _, 97, Op, T/binary>>) when Op =:= 35; Op =:= 36; Op =:= 29; Op =:= 30 -> pid(skip(T));
+%% The sender is element 2, except in those that carry an id or (37, OTP 28's sends)
+%% flags before it, and in spawn replies, which are of the process spawned.
+sender(<<104, _, 97, Op, T/binary>>) when Op =:= 35; Op =:= 36; Op =:= 29; Op =:= 30; Op =:= 37 -> pid(skip(T));
 sender(<<104, _, 97, Op, T/binary>>) when Op =:= 31; Op =:= 32 -> spawned(T);
-sender(<<104, _, 97, 2, _/binary>>) -> none;
+sender(<<104, _, 97, 2, _/binary>>) -> unsaid; % made before the flags were known
 sender(<<104, _, 97, _, T/binary>>) -> pid(T);
 sender(_) -> none.
 

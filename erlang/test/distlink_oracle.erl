@@ -14,6 +14,7 @@
 %% run(Peer, Seed, Steps) -> ok, or what was seen out of order.
 -module(distlink_oracle).
 
+-compile(nowarn_deprecated_catch). % OTP 29
 -export([run/3, soak/3, actor/2, child/3]).
 
 -define(ACTORS, 5).

@@ -12,6 +12,7 @@ check() ->
             {Name, C, Payload} <-
                 [{"send to another process", {22, P1, P3}, msg}, {"send by name", {6, P1, '', name}, msg},
                  {"send with a trace token", {23, P1, P2, tok}, msg}, {"alias send", {33, P1, Ref}, msg},
+                 {"send of OTP 28", {37, 0, P1, P2}, msg}, {"to an alias, of OTP 28", {37, 4, P1, Ref}, msg}, {"with a trace token, of OTP 28", {37, 10, P1, name, tok}, msg},
                  {"link", {1, P1, P2}, none}, {"unlink", {35, 17, P1, P2}, none}, {"unlink with a long id", {35, 1 bsl 60, P1, P2}, none},
                  {"unlink ack", {36, 17, P1, P2}, none}, {"exit", {24, P1, P2}, why}, {"exit/2", {26, P1, P2}, why},
                  {"group leader", {7, P1, P2}, none}, {"monitor", {19, P1, P2, Ref}, none}, {"monitor by name", {19, P1, name, Ref}, none},
@@ -26,6 +27,7 @@ check() ->
     rule("down of a name", class({28, name, P2, Ref}, why), {0, after_all}),
     %% Nobody's, and what this version does not know.
     rule("send without a sender", class({2, '', P2}, msg), {0, barrier}),
+    rule("what is not understood is counted", unknown(P1, P2), [0, 0, 1, 2]),
     rule("unknown", class({99, 1, 2}, none), {0, barrier}),
     rule("no pass-through", strip(distlink_stream:classify(<<131, 69>>, distlink_stream:new())), {0, barrier}),
     rule("fragments", fragments(S1, P1), true),
@@ -45,6 +47,15 @@ classes() ->
     {S, C4, F4, _} = distlink_stream:classify(Packet, St3),
     true = S1 =/= S,
     [{C1, F1}, {C2, F2}, {C3, F3}, {C4, F4}].
+
+unknown(P1, P2) ->
+    {Ns, _} = lists:mapfoldl(fun(Packet, St0) ->
+                                     {_, _, _, St} = distlink_stream:classify(Packet, St0),
+                                     {distlink_stream:unknown(St), St}
+                             end, distlink_stream:new(),
+                             [[<<131, 68, 0>>, control({22, P1, P2})], [<<131, 68, 0>>, control({2, '', P2})],
+                              [<<131, 68, 0>>, control({99, 1, 2})], <<131, 69>>]),
+    Ns.
 
 class_fragments(S, P) ->
     {S, bulk, none, St1} = distlink_stream:classify([<<131, 69, 5:64, 2:64, 0>>, control({22, P, pid(2)})], distlink_stream:new()),

@@ -2,6 +2,7 @@
 %% happen (mishap/2). All follows from a seed: also what is sent, octet by octet.
 -module(distlink_sim).
 -export([run/2, lanes/0, fuzz/2]).
+-compile(nowarn_deprecated_catch). % OTP 29
 
 -define(MESSAGES, 60).
 

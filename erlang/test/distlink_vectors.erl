@@ -1,5 +1,6 @@
 %% The golden packets of distlink/testdata, taken apart and put together again.
 -module(distlink_vectors).
+-compile(nowarn_deprecated_catch). % OTP 29
 -export([check/1]).
 
 %% check(File) prints "ok NAME" or "bad NAME ..." for each vector, then "end".

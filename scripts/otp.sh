@@ -1,9 +1,10 @@
 #!/bin/sh
-# Puts Erlang/OTP 27, from the packages of Debian 13, into the user's cache, beside
-# whatever Erlang is installed; once. What it prints on its last line, alone on standard
-# output, is the `erl` to run:
+# Puts the Erlang of another Debian into the user's cache, beside whatever Erlang is
+# installed; once. What it prints on standard output is the `erl` to run. Debian 13,
+# trixie, has OTP 27.
 #
-#     make bench-dist ERL=$(scripts/otp27.sh)
+#     scripts/otp.sh [SUITE]                  default: trixie
+#     make bench-dist ERL=$(scripts/otp.sh)
 #
 # Nothing is installed: the packages are unpacked, the C library among them, as these
 # programs want a newer one than Debian 12 has. apt checks the signatures as always, with
@@ -12,13 +13,13 @@ set -eu
 
 packages="erlang-base erlang-crypto erlang-public-key erlang-asn1
 	erlang-ssl erlang-inets erlang-parsetools erlang-eunit erlang-tools erlang-syntax-tools
-	libc6 libgcc-s1 libstdc++6 libtinfo6 zlib1g libssl3t64 libzstd1"
-release=trixie
+	libc6 libgcc-s1 libstdc++6 libtinfo6 zlib1g libssl3t64 libzstd1 libsctp1"
+suite=${1:-trixie}
 cache=${TSN_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/tsnswitch}
-out=$cache/otp27
+out=$cache/otp/$suite
 work=$out.part
 
-say() { echo "otp27: $*" >&2; }
+say() { echo "otp: $*" >&2; }
 die() { say "$*"; exit 1; }
 
 apt_private() {
@@ -36,10 +37,10 @@ fetch() {
 	keys=/usr/share/keyrings/debian-archive-keyring.gpg
 	[ -e $keys ] || die "$keys is missing (Debian: apt-get install debian-archive-keyring)"
 	mkdir -p "$work/lists/partial" "$work/cache/archives/partial" "$work/debs"
-	echo "deb [target=Packages signed-by=$keys] $uri $release main" >"$work/sources.list"
-	say "asking for the list of $release (10 MB)"
-	apt_private update >&2 || die "cannot read the list of $release"
-	say "downloading Erlang/OTP 27 and its libraries (22 MB)"
+	echo "deb [target=Packages signed-by=$keys] $uri $suite main" >"$work/sources.list"
+	say "asking for the list of $suite (10 MB)"
+	apt_private update >&2 || die "cannot read the list of $suite"
+	say "downloading Erlang and its libraries (22 MB)"
 	# shellcheck disable=SC2086
 	(cd "$work/debs" && apt_private download $packages >&2) || die "cannot download the packages"
 }
@@ -73,8 +74,9 @@ unpack() {
 		exec "$bin/erlexec" "\$@"
 	END
 	chmod 755 "$bin/erl"
-	[ "$("$bin/erl" -noshell -eval 'crypto:info_lib(), io:put_chars(erlang:system_info(otp_release)), halt().')" = 27 ] ||
+	release=$("$bin/erl" -noshell -eval 'crypto:info_lib(), io:put_chars(erlang:system_info(otp_release)), halt().') ||
 		die "what was unpacked does not run"
+	say "OTP $release"
 	mkdir -p "$out/bin"
 	ln -sf "$bin/erlc" "$out/bin/erlc"
 	ln -sf "$bin/erl" "$out/bin/erl" # last: its presence says that all is there
@@ -82,7 +84,7 @@ unpack() {
 
 if [ ! -x "$out/bin/erl" ]; then
 	[ "$(uname -s)" = Linux ] && command -v dpkg-deb >/dev/null || die "this needs a Debian"
-	mkdir -p "$cache"
+	mkdir -p "$cache/otp"
 	exec 9>"$out.lock"
 	flock 9
 	if [ ! -x "$out/bin/erl" ]; then
