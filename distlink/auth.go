@@ -168,15 +168,11 @@ func (c *Conn) tooEarly(now tsn.Instant, s *Segment) bool {
 	if !c.auth.unproven() {
 		return false
 	}
-	held, octets := 0, len(s.Data)
+	held := 0
 	if st := c.recv.streams[0]; st != nil {
 		held = len(st.pending)
-		for _, p := range st.pending {
-			octets += len(p.Data)
-		}
 	}
-	if s.Stream == 0 && s.Offset+s.span() <= maxAuth+1 && held < maxPieces && octets <= 2*maxAuth {
-		s.Data = bytes.Clone(s.Data) // or it keeps the whole datagram
+	if s.Stream == 0 && s.Offset+s.span() <= maxAuth+1 && held < maxPieces {
 		return false
 	}
 	c.close(now, CodeSecurity, "no proof of who this is, but data")

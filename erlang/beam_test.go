@@ -188,7 +188,13 @@ func TestGoldenVectors(t *testing.T) {
 // The Go package's set-up with keys and sealed packets.
 func TestSecurityVectors(t *testing.T) {
 	needCrypto(t)
-	ruleLines(t, fmt.Sprintf(`distlink_security:check("%s")`, goTestdata(t, "security.txt")), 20)
+	ruleLines(t, fmt.Sprintf(`distlink_security:check("%s")`, goTestdata(t, "security.txt")), 32)
+}
+
+// With certificates: who is refused and why, and what a peer without proof gets in.
+func TestProofRules(t *testing.T) {
+	needCrypto(t)
+	ruleLines(t, "distlink_proof:check()", 13)
 }
 
 // Which stream and fence each control message gets.

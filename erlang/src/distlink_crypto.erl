@@ -28,7 +28,7 @@ public({_, Public, _}) -> Public.
 binder(Early, Init) -> binary:part(hmac(expand(Early, <<"binder">>, 32), Init), 0, ?TAG).
 
 %% session(Schedule, PeersPublicKey, Init, Accept without its tag) ->
-%%     {Tag, Client's keys, Server's keys} | error
+%%     {Tag, Client's keys, Server's keys, {Client's proof, Server's proof}} | error
 session({Early, _, Private}, Peer, Init, Accept) ->
     try crypto:compute_key(ecdh, Peer, Private, x25519) of
         Shared ->
@@ -36,7 +36,8 @@ session({Early, _, Private}, Peer, Init, Accept) ->
             Th = crypto:hash(sha256, [Init, Accept]),
             {expand(Secret, <<"accept", Th/binary>>, ?TAG),
              keys(0, expand(Secret, <<"client", Th/binary>>, 32), none),
-             keys(0, expand(Secret, <<"server", Th/binary>>, 32), none)}
+             keys(0, expand(Secret, <<"server", Th/binary>>, 32), none),
+             {expand(Secret, <<"client proof", Th/binary>>, 32), expand(Secret, <<"server proof", Th/binary>>, 32)}}
     catch error:_ -> error % a point of low order
     end.
 

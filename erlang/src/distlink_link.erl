@@ -7,11 +7,11 @@
 %%     deadline/1  state/1  peer/1        when to call timers/2; is it up; where is the peer
 %%
 %% Here are set-up, the kinds of packets and time; distlink_recv, distlink_send
-%% and distlink_recovery have the rest, over the record of distlink_link.hrl.
+%% distlink_recovery and distlink_auth have the rest, over the record of distlink_link.hrl.
 -module(distlink_link).
 
 -export([client/3, server/7, secure/4, datagram/4, write/6, barrier/1, timers/2, flush/2, deliveries/1,
-         deadline/1, state/1, close/4, queued/1, stats/1, accept_packet/1, peer/1, touch/4]).
+         deadline/1, state/1, close/4, queued/1, stats/1, accept_packet/1, peer/1, chain/1, touch/4]).
 -export_type([link/0, address/0, class/0, fence/0]).
 
 -include("distlink_link.hrl").
@@ -35,57 +35,66 @@
 %% client(Config, Id, Now): Config is a map with max_datagram, window, ack_delay,
 %% keepalive, floor, stall, setup (microseconds), rate (kbit/s, 0: congestion
 %% control), lanes (#{Class => rate}: those with a socket of their own), ipv6
-%% (boolean), keys ([{Id, Secret}], the first is used; none: no security) and
-%% random (a function from a number of octets to so many).
+%% (boolean), keys ([{Id, Secret}], the first is used; {certificate, Identity};
+%% []: no security) and random (a function from a number of octets to so many).
 client(#{keys := Keys} = Config, Id, Now) ->
     L = (new(Config, Id, Now))#link{role = client, setup_end = Now + maps:get(setup, Config), init_at = Now},
     case Keys of
         [] -> L;
-        [{KeyId, Secret} | _] ->
-            Random = L#link.random,
-            L#link{key_id = KeyId, schedule = {distlink_crypto:early(Secret), distlink_crypto:schedule(distlink_crypto:early(Secret), Random(32))}}
+        {certificate, Identity} -> schedule(distlink_crypto:early(<<>>), identify(Identity, L));
+        [{KeyId, Secret} | _] -> schedule(distlink_crypto:early(Secret), L#link{security = psk, key_id = KeyId})
     end.
 
-%% secure(Keys, Params, Binder, Init) -> {ok, Early | none} | {refuse, Text}: what a
-%% server says to an INIT whose token is right.
+schedule(Early, #link{random = Random} = L) -> L#link{schedule = {Early, distlink_crypto:schedule(Early, Random(32))}}.
+
+identify(Identity, L) -> L#link{security = certificate, auth = #auth{identity = Identity}}.
+
+%% secure(Keys, Params, Binder, Init) -> {ok, Secured} | {refuse, Text}: what a
+%% server says to an INIT whose token is right; Secured is for server/7.
 secure([], #{security := 0}, _, _) -> {ok, none};
 secure([], _, _, _) -> {refuse, <<"this side has no keys">>};
-secure(Keys, #{security := 1, suites := S, key_id := KeyId}, Binder, Init) when S band ?AES_128_GCM =/= 0 ->
+secure({certificate, Identity}, #{security := 2} = Params, Binder, Init) ->
+    case secure_psk([{<<>>, <<>>}], Params, Binder, Init) of
+        {ok, {psk, Early}} -> {ok, {{certificate, Identity}, Early}};
+        Refused -> Refused
+    end;
+secure({certificate, _}, _, _, _) -> {refuse, <<"this side wants a certificate">>};
+secure(Keys, #{security := 1} = Params, Binder, Init) -> secure_psk(Keys, Params, Binder, Init);
+secure(_, _, _, _) -> {refuse, <<"this side wants a pre-shared key">>}.
+
+secure_psk(Keys, #{suites := S, key_id := KeyId}, Binder, Init) when S band ?AES_128_GCM =/= 0 ->
     case lists:keyfind(KeyId, 1, Keys) of
         {_, Secret} ->
             Early = distlink_crypto:early(Secret),
             Body = binary:part(Init, 0, byte_size(Init) - ?TAG),
             case distlink_crypto:same(distlink_crypto:binder(Early, Body), Binder) of
-                true -> {ok, Early};
+                true -> {ok, {psk, Early}};
                 false -> {refuse, <<"the key is another">>}
             end;
         false -> {refuse, <<"the key id is unknown">>}
     end;
-secure(_, #{security := 1}, _, _) -> {refuse, <<"no cipher in common">>};
-secure(_, _, _, _) -> {refuse, <<"this side wants a pre-shared key">>}.
+secure_psk(_, _, _, _) -> {refuse, <<"no cipher in common">>}.
 
-%% server(Config, Id, Params, Init, Early, Peer, Now) -> Link | error: the INIT
+%% server(Config, Id, Params, Init, Secured, Peer, Now) -> Link | error: the INIT
 %% has been checked; Peer is where it came from.
-server(Config, Id, #{id := Rid} = Params, Init, Early, Peer, Now) ->
+server(Config, Id, #{id := Rid} = Params, Init, Secured, Peer, Now) ->
     L0 = new(Config, Id, Now),
     %% The ACCEPT may get lost, and the client is slow to ask again.
     L = L0#link{role = server, rid = Rid, peer = Peer, patience = maps:get(setup, Config)},
-    case Early of
+    case Secured of
         none ->
             Accept = iolist_to_binary(distlink_wire:accept(Rid, params(L), <<>>)),
             establish(Now, Params, L#link{accept = Accept});
-        _ ->
-            Random = L#link.random,
-            Schedule = distlink_crypto:schedule(Early, Random(32)),
-            secure_server(Now, Schedule, Params, Init, L#link{schedule = {Early, Schedule}})
+        {psk, Early} -> secure_server(Now, Params, Init, schedule(Early, L#link{security = psk}));
+        {{certificate, Identity}, Early} -> secure_server(Now, Params, Init, schedule(Early, identify(Identity, L)))
     end.
 
-secure_server(Now, Schedule, #{id := Rid, public := Public} = Params, Init, L) ->
+secure_server(Now, #{id := Rid, public := Public} = Params, Init, #link{schedule = {_, Schedule}} = L) ->
     Padded = iolist_to_binary(distlink_wire:accept(Rid, params(L), <<0:(?TAG * 8)>>)),
     Body = binary:part(Padded, 0, byte_size(Padded) - ?TAG),
     case distlink_crypto:session(Schedule, Public, Init, Body) of
-        {Tag, Client, Server} ->
-            establish(Now, Params, L#link{accept = <<Body/binary, Tag/binary>>, open = Client, seal = Server});
+        {Tag, Client, Server, Proofs} ->
+            establish(Now, Params, distlink_auth:proofs(Proofs, L#link{accept = <<Body/binary, Tag/binary>>, open = Client, seal = Server}));
         error -> error
     end.
 
@@ -94,17 +103,27 @@ new(#{max_datagram := Max, window := W, ack_delay := D, keepalive := K, floor :=
           overhead = case Config of #{ipv6 := true} -> ?OVERHEAD_IPV6; _ -> ?OVERHEAD_IPV4 end,
           rate = R, base_rate = R, own = maps:get(lanes, Config, #{}), random = Random, tokens_at = Now, heard_at = Now, ping_at = Now, progress = Now}.
 
-params(#link{id = Id, most = Max, window = W, ack_delay = D, schedule = S, key_id = KeyId}) ->
+params(#link{id = Id, most = Max, window = W, ack_delay = D, schedule = S, key_id = KeyId} = L) ->
     P = #{id => Id, max => Max, security => 0, suites => 0, window => W, delay => D, capabilities => ?MIGRATE bor ?LANES},
     case S of
         none -> P;
         {_, Schedule} ->
-            P#{security => 1, suites => ?AES_128_GCM, public => distlink_crypto:public(Schedule), key_id => KeyId}
+            P#{security => number(L#link.security), suites => ?AES_128_GCM, public => distlink_crypto:public(Schedule), key_id => KeyId}
     end.
+
+number(none) -> 0;
+number(psk) -> 1;
+number(certificate) -> 2.
 
 accept_packet(#link{accept = A}) -> A.
 
+%% state(Link) -> connecting | authenticating | open | {closed, Code, Text, _}
+state(#link{state = open, auth = #auth{}}) -> authenticating;
 state(#link{state = S}) -> S.
+
+%% chain(Link) -> the certificates (DER) of a peer that has proved itself, its own
+%% first; [] where there are none.
+chain(#link{peer_chain = Chain}) -> Chain.
 
 %% peer(Link) -> where the server's peer is now | same
 peer(#link{peer = P}) -> P.
@@ -122,7 +141,7 @@ establish(Now, #{id := Rid, max := Max, window := Window, delay := Delay, capabi
                 first_seal = L#link.seal, first_open = L#link.open,
                 peer_delay = min(Delay, K div 8), heard_at = Now, ping_at = Now, pings = 0, progress = Now,
                 looked_at = Now, last_sent = Now},
-    distlink_lane:count(distlink_lane:start(Now, L1)).
+    distlink_auth:start(Now, distlink_lane:count(distlink_lane:start(Now, L1))).
 
 %% touch(Now, Rate, Lanes, Link): this side has a new address, or other sockets: the
 %% peer hears of it at once. What was known of the path is forgotten.
@@ -147,7 +166,7 @@ stats_in(#link{mtu = Mtu, congestion = G, rate = Rate} = L) ->
           datagrams_control => L#link.n_control, datagrams_configured => L#link.n_configured, datagrams_bulk => L#link.n_bulk,
           lanes => lanes(L),
           queued => distlink_lane:queued(L), in_flight => distlink_lane:in_flight(L), streams => map_size(L#link.outs),
-          security => case L#link.schedule of none -> none; _ -> psk end},
+          security => L#link.security},
     case Mtu of
         undefined -> S;
         _ -> S#{datagram => distlink_mtu:size(Mtu), congestion_window => distlink_congestion:window(G)}
@@ -167,6 +186,7 @@ waiting({_, Turn}) -> queue:len(Turn).
 
 %% write(Now, Stream, Class, Fence, {Size, IoData}, Link)
 -spec write(integer(), integer(), class(), fence(), {integer(), iodata()}, link()) -> link().
+write(_, Stream, Class, Fence, Message, #link{auth = #auth{}} = L) -> distlink_auth:early({Stream, Class, Fence, Message}, L);
 write(Now, Stream, Class, Fence, Message, L) -> distlink_send:write(Now, Stream, Class, Fence, Message, L).
 
 %% barrier(Link): the next message written is fenced behind all before it.
@@ -235,12 +255,12 @@ open(PN, Body, #link{open = Keys, id = Id}) -> distlink_crypto:open(Keys, Id, PN
 
 %% accepted checks an ACCEPT: what the peer cannot have sent is dropped.
 accepted(#{security := 0}, _, _, #link{schedule = none} = L) -> L;
-accepted(#{security := 1, suites := ?AES_128_GCM, public := Public}, Tag, Raw, #link{schedule = {_, Schedule}, init = Init} = L) ->
+accepted(#{security := N, suites := ?AES_128_GCM, public := Public}, Tag, Raw, #link{schedule = {_, Schedule}, init = Init} = L) ->
     Body = binary:part(Raw, 0, byte_size(Raw) - ?TAG),
     case distlink_crypto:session(Schedule, Public, Init, Body) of
-        {Own, Client, Server} ->
-            case distlink_crypto:same(Own, Tag) of
-                true -> L#link{seal = Client, open = Server};
+        {Own, Client, Server, Proofs} ->
+            case distlink_crypto:same(Own, Tag) andalso N =:= number(L#link.security) of
+                true -> distlink_auth:proofs(Proofs, L#link{seal = Client, open = Server});
                 false -> error
             end;
         error -> error
@@ -343,7 +363,8 @@ deadline(#link{state = connecting, init_at = I, setup_end = E}) -> min(I, E);
 deadline(#link{state = open, more = true}) -> 0;
 deadline(#link{state = open, order_of_lanes = Ns} = L) ->
     Stall = case distlink_lane:idle(L) of true -> infinity; false -> L#link.progress + L#link.stall end,
-    lists:min([distlink_lane:acks_at(L), Stall, ping_deadline(L) | [lane_deadline(distlink_lane:in(N, L)) || N <- Ns]]);
+    Auth = case L#link.auth of none -> infinity; #auth{until = Until} -> Until end,
+    lists:min([distlink_lane:acks_at(L), Stall, Auth, ping_deadline(L) | [lane_deadline(distlink_lane:in(N, L)) || N <- Ns]]);
 deadline(_) -> infinity.
 
 lane_deadline(#link{mtu = Mtu} = L) ->
@@ -363,7 +384,7 @@ lane_deadline(#link{mtu = Mtu} = L) ->
 timers(Now, #link{state = connecting, setup_end = E} = L) when Now >= E ->
     down(8, <<"no answer to INIT">>, local, L);
 timers(Now, #link{state = open} = L0) ->
-    L = keepalive(Now, distlink_lane:over(fun(X) -> lane_timers(Now, X) end, L0)),
+    L = keepalive(Now, distlink_lane:over(fun(X) -> lane_timers(Now, X) end, distlink_auth:timers(Now, L0))),
     case L#link.state =:= open andalso not distlink_lane:idle(L) andalso Now >= L#link.progress + L#link.stall of
         true -> close(Now, 5, <<"queued data made no progress">>, L);
         false -> L

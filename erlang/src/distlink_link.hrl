@@ -14,10 +14,14 @@
                rttvar = 0, latest = 0, least = 0, loss_at = infinity, last_sent = 0, probes = 0}).
 -record(peer_lane, {open, ranges = [], eliciter = 0, ack_at = infinity, ack_now = false, newest_at = 0}).
 
+%% Before both sides have proved themselves with certificates, see distlink_auth.
+%% own and peers are what their signatures cover.
+-record(auth, {identity, own, peers, until, proved = false, early = []}).
+
 -record(link,
         {role, state = connecting, id, rid = 0, most, window, keepalive, floor, stall, rate, ack_delay, overhead,
          setup_end, init_at, init_wait = 100000, token = <<>>, init, accept, random,
-         key_id = <<>>, schedule = none, seal = none, open = none, migrate = false,
+         key_id = <<>>, security = none, auth = none, peer_chain = [], schedule = none, seal = none, open = none, migrate = false,
          peer = same, challenge = none, challenge_at = 0, asked = none, to_send = [], more = false, both = 0,
          %% lanes: the current ones, the others, and what classes have their own
          lane = 0, lanes = #{}, peer_lane = 0, peer_lanes = #{}, own = #{}, may_own = false, order_of_lanes = [0],

@@ -44,7 +44,16 @@ insert(N, [H | T]) -> [H | insert(N, T)].
 
 %% ---- Segments to messages ----------------------------------------------
 
-segment(Flags, Stream, Offset, Order, Fence, Data, Now, L0) ->
+segment(Flags, Stream, Offset, Order, Fence, Data, Now, #link{auth = #auth{proved = false}} = L) ->
+    Pending = case L#link.ins of #{0 := In} -> In#in.pending; _ -> [] end,
+    Octets = lists:sum([byte_size(D) || {_, _, _, _, _, D} <- Pending]) + byte_size(Data),
+    case distlink_auth:allowed(Stream, Offset + byte_size(Data) + (Flags bsr 1), Octets, length(Pending)) of
+        true -> segment0(Flags, Stream, Offset, Order, Fence, binary:copy(Data), Now, L);
+        false -> distlink_link:close(Now, 9, <<"no proof of who this is, but data">>, L)
+    end;
+segment(Flags, Stream, Offset, Order, Fence, Data, Now, L) -> segment0(Flags, Stream, Offset, Order, Fence, Data, Now, L).
+
+segment0(Flags, Stream, Offset, Order, Fence, Data, Now, L0) ->
     case L0#link.ins of
         #{Stream := In} -> segment1(Flags, Stream, Offset, Order, Fence, Data, Now, In, L0);
         Ins when map_size(Ins) < ?MAX_STREAMS ->
@@ -140,7 +149,7 @@ message(Parts) -> lists:reverse(Parts).
 %% complete is newest first while it is short, so a fenced stream stays cheap.
 deliver(_, Stream, #in{complete = []} = In, L) ->
     L#link{ins = (L#link.ins)#{Stream => In}};
-deliver(_, Stream, #in{complete = [{Order, Fence, Cost, Data}]} = In, #link{orders = [{0, High}], blocked = []} = L)
+deliver(_, Stream, #in{complete = [{Order, Fence, Cost, Data}]} = In, #link{orders = [{0, High}], blocked = [], auth = none} = L)
   when Order =:= High + 1, Fence =< Order ->
     L#link{ins = (L#link.ins)#{Stream => In#in{complete = []}}, orders = [{0, Order}],
            delivered = [Data | L#link.delivered], held = L#link.held - Cost, n_messages_in = L#link.n_messages_in + 1};
@@ -149,38 +158,43 @@ deliver(Now, Stream, In, L) ->
                   true -> L#link.blocked;
                   false -> L#link.blocked ++ [Stream]
               end,
-    L1 = deliver_blocked(L#link{ins = (L#link.ins)#{Stream => In}, blocked = Blocked}),
-    case length(L1#link.orders) > ?ORDER_RANGES of
+    L1 = deliver_blocked(Now, L#link{ins = (L#link.ins)#{Stream => In}, blocked = Blocked}),
+    case L1#link.state =:= open andalso length(L1#link.orders) > ?ORDER_RANGES of
         true -> distlink_link:close(Now, 3, <<"too much behind a fence">>, L1);
         false -> L1
     end.
 
-deliver_blocked(#link{blocked = Blocked} = L) ->
+deliver_blocked(Now, #link{blocked = Blocked} = L) ->
     Before = below(L#link.orders),
-    {Still, L1} = lists:foldl(fun deliver_stream/2, {[], L#link{blocked = []}}, Blocked),
+    {Still, L1} = lists:foldl(fun(Stream, Acc) -> deliver_stream(Now, Stream, Acc) end, {[], L#link{blocked = []}}, Blocked),
     L2 = L1#link{blocked = lists:reverse(Still)},
     case Still =/= [] andalso below(L2#link.orders) =/= Before of
-        true -> deliver_blocked(L2);
+        true -> deliver_blocked(Now, L2);
         false -> L2
     end.
 
-deliver_stream(Stream, {Still, #link{ins = Ins} = L}) ->
+deliver_stream(Now, Stream, {Still, #link{ins = Ins} = L}) ->
     #{Stream := In} = Ins,
-    {Left, L1} = deliver_messages(lists:reverse(In#in.complete), L),
+    {Left, L1} = deliver_messages(Now, lists:reverse(In#in.complete), L),
     L2 = L1#link{ins = Ins#{Stream => In#in{complete = lists:reverse(Left)}}},
     case Left of
         [] -> {Still, L2};
         _ -> {[Stream | Still], L2}
     end.
 
-deliver_messages([{Order, Fence, Cost, Data} | T] = Ms, L) ->
+deliver_messages(Now, [{Order, Fence, Cost, Data} | T] = Ms, #link{state = open} = L) ->
     case Fence =< below(L#link.orders) of
         true ->
-            deliver_messages(T, L#link{orders = ordered(Order, L#link.orders), delivered = [Data | L#link.delivered],
-                                       held = L#link.held - Cost, n_messages_in = L#link.n_messages_in + 1});
+            L1 = L#link{orders = ordered(Order, L#link.orders), held = L#link.held - Cost},
+            deliver_messages(Now, T, delivered(Now, Data, L1));
         false -> {Ms, L}
     end;
-deliver_messages([], L) -> {[], L}.
+deliver_messages(_, Ms, L) -> {Ms, L}.
+
+delivered(Now, Data, #link{auth = #auth{proved = false}} = L) -> distlink_auth:take(Now, Data, L);
+%% Who sends more than an AUTH has taken ours.
+delivered(Now, Data, #link{auth = #auth{}} = L) -> delivered(Now, Data, distlink_auth:proved(Now, L));
+delivered(_, Data, L) -> L#link{delivered = [Data | L#link.delivered], n_messages_in = L#link.n_messages_in + 1}.
 
 %% Orders delivered: ascending ranges {Low, High}.
 below([{0, High} | _]) -> High + 1;

@@ -30,7 +30,7 @@ one(N, Keys) ->
 
 world(N, Keys0) ->
     _ = rand:seed(exsss, N),
-    Keys = case N rem 2 of 0 -> Keys0; _ -> [] end,
+    Keys = case N rem 4 of 0 -> Keys0; 2 when Keys0 =/= [] -> {certificate, distlink_proof:identity(<<"x">>, [<<"x">>])}; _ -> [] end,
     W = #w{keys = Keys, loss = rand:uniform() * 0.12, dup = rand:uniform() * 0.1,
            jitter = case N rem 4 of 2 -> rand:uniform(300000); _ -> rand:uniform(3000) end, % set-up packets come late and again
            narrow = case N rem 3 of 0 -> 1200 + rand:uniform(272); _ -> 65535 end,
@@ -227,7 +227,8 @@ out(End, #w{ends = Ends, now = Now, got = Got} = W) ->
 armed(Now, L) ->
     case {distlink_link:state(L), distlink_link:deadline(L)} of
         {connecting, _} -> ok;
-        {open, 0} -> ok; % a batch has been made: at once
+        {_, 0} -> ok; % a batch has been made: at once
+        {authenticating, At} when At > Now, At =< Now + 225000 -> ok;
         {open, At} when At > Now, At =< Now + 225000 -> ok;
         {open, At} ->
             #{queued := Q, in_flight := F} = distlink_link:stats(L),
