@@ -2,6 +2,7 @@
 #
 #   make demo [LAB=line3]   a TSN fabric in namespaces, end to end, with a report
 #             (LAB is a name in lab/, or a file of the same form: LAB=my/net.yaml)
+#             VIRTUAL=1: in virtual time, so that no busy machine disturbs; needs `make kernel`
 #   make demo LAB=twokernels  two kernels with two clocks: gates follow gPTP
 #   make demo LAB=control [FOR=10m]  a control loop between Erlang nodes: deadlines missed idle, flooded, reserved
 #   make test               all tests, on the real kernel (User-mode Linux where needed)
@@ -76,7 +77,7 @@ demo: FOR = 25s
 demo:
 	@start=$$(date +%s); scripts/setup.sh demo && $(MAKE) --no-print-directory build && \
 	  echo "prepared (installed and built) in $$(( $$(date +%s) - start )) s" && \
-	  $(BIN)/demo -lab $(LABFILE) -out $(OUT) $(if $(filter control,$(LAB)),-control $(FOR))
+	  $(BIN)/demo -lab $(LABFILE) -out $(OUT) $(if $(filter control,$(LAB)),-control $(FOR)) $(if $(VIRTUAL),-virtual)
 endif
 
 test: setup-test build

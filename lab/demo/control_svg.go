@@ -28,7 +28,7 @@ const (
 
 // controlPicture draws each phase: every latency over time on one logarithmic
 // scale, the deadline, the misses in red, and where the pendulum was.
-func controlPicture(phases []*controlPhase) string {
+func controlPicture(phases []*controlPhase, where string) string {
 	lo, hi := controlScale(phases)
 	height := controlHead + controlPanel*len(phases)
 	var b strings.Builder
@@ -39,7 +39,7 @@ func controlPicture(phases []*controlPhase) string {
 		period, rate = phases[0].Period, phases[0].LineRate.String()
 	}
 	fmt.Fprintf(&b, `<text x="20" y="26" font-size="18">A control loop between two Erlang nodes over two bridges</text>`+"\n")
-	fmt.Fprintf(&b, `<text x="20" y="46" font-size="12">Time from sample to force; each has to be back within %v. Every wire %s.</text>`+"\n", period, rate)
+	fmt.Fprintf(&b, `<text x="20" y="46" font-size="12">Time from sample to force; each has to be back within %v. Every wire %s; %s.</text>`+"\n", period, rate, html.EscapeString(where))
 	legend := []struct{ colour, text string }{{inTimeColour, "in time"}, {missedColour, "deadline missed (on the top line: never)"}, {angleColour, "angle of the pendulum"}}
 	for i, x := range []int{plotLeft, plotLeft + 90, plotLeft + 340} {
 		fmt.Fprintf(&b, `<rect x="%d" y="56" width="10" height="10" fill="%s"/><text x="%d" y="65" font-size="11">%s</text>`+"\n", x, legend[i].colour, x+15, legend[i].text)

@@ -108,9 +108,14 @@ func TestJudgeControl(t *testing.T) {
 	}
 	for _, c := range []struct {
 		without, with int
+		idle          float64
 		want          string
-	}{{100, 10, ""}, {100, 11, "too little"}, {100, 0, ""}, {0, 0, "nothing to see"}} {
-		err := judgeControl(phasesOf(bad(0, 100), bad(c.without, 100), bad(c.with, 100)))
+	}{{100, 10, 1, ""}, {100, 11, 1, "too little"}, {100, 11, cpuBound / 2, "too busy"}, {100, 0, 0, ""}, {0, 0, 1, "nothing to see"}} {
+		phases := phasesOf(bad(0, 100), bad(c.without, 100), bad(c.with, 100))
+		for _, p := range phases {
+			p.IdleCPU = c.idle
+		}
+		err := judgeControl(phases)
 		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%d and %d missed: %v, want %q", c.without, c.with, err, c.want)
 		}
@@ -131,7 +136,7 @@ func TestControlPicture(t *testing.T) {
 		{phasesOf([]int64{-1, -2}), true},
 		{phasesOf(make([]int64, 120_000), []int64{1_500_000}, []int64{0}), true},
 	} {
-		svg := controlPicture(c.phases)
+		svg := controlPicture(c.phases, "a <kernel>")
 		if height, lowest := extent(t, svg); lowest > height {
 			t.Errorf("text at %d, height %d", lowest, height)
 		}

@@ -139,7 +139,7 @@ func (l *lab) write() error {
 	svg := filepath.Join(l.opt.out, "picture.svg")
 	drawn := picture("Lab "+l.report.Lab, l.gantt, l.report.Tables)
 	if len(l.control) > 0 {
-		drawn = controlPicture(l.control)
+		drawn = controlPicture(l.control, l.report.Where)
 	}
 	if err := os.WriteFile(svg, []byte(drawn), 0o644); err != nil {
 		return fmt.Errorf("write the picture: %w", err)

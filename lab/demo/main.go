@@ -35,6 +35,7 @@ type options struct {
 	loop    string
 	control time.Duration
 	inside  bool
+	virtual bool
 	until   int
 	then    string
 	timeout time.Duration
@@ -62,6 +63,7 @@ func main() {
 	flag.DurationVar(&o.control, "control", 0, "run a control loop over the network for this long, idle, flooded, and\nflooded with a reservation and gates, instead of the other steps' streams")
 	flag.IntVar(&o.until, "until", 0, "stop after this step (0: run all)")
 	flag.StringVar(&o.then, "then", "", "commands to run after the last step, separated by ';', each `NODE COMMAND ...`,\nlike \"b1 tsnctl doctor; A ip addr\"")
+	flag.BoolVar(&o.virtual, "virtual", false, "measure in virtual time, in a kernel whose processor is infinitely fast\n(see `make kernel`): the network's part alone")
 	flag.BoolVar(&o.inside, "inside", false, "do not look for another kernel (set when started in one)")
 	flag.DurationVar(&o.timeout, "timeout", 6*time.Minute, "give up after this time, that of -control not counted")
 	flag.Parse()
@@ -98,30 +100,44 @@ func run(ctx context.Context, o options) (int, error) {
 		return 2, fmt.Errorf("make the report directory: %w", err)
 	}
 	if o.inside {
-		return runLab(ctx, o, "User-mode Linux")
+		return runLab(ctx, o, "User-mode Linux"+map[bool]string{true: ", virtual time"}[o.virtual])
 	}
 	missing, err := kerneltest.Missing(needs)
 	if err != nil {
 		return 1, fmt.Errorf("look at this kernel: %w", err)
 	}
-	if missing == "" {
+	if missing == "" && !o.virtual {
 		fmt.Println("running on the host's kernel: it has taprio and bridge VLAN filtering, and you are root")
 		return runLab(ctx, o, "host kernel")
 	}
-	fmt.Printf("running in User-mode Linux: on this host %s\n", missing)
+	why := "on this host " + missing
+	if o.virtual {
+		why = "only there is virtual time"
+	}
+	fmt.Printf("running in User-mode Linux: %s\n", why)
 	self, err := os.Executable()
 	if err != nil {
 		return 1, err
 	}
-	status, err := uml.Run(ctx, uml.Config{
-		Args: []string{
-			self, "-inside", "-lab", o.lab, "-out", o.out, "-bin", o.bin, "-erlang", o.erlang,
-			"-loop", o.loop, "-control", o.control.String(), "-until", fmt.Sprint(o.until), "-then", o.then, "-timeout", o.timeout.String(),
-		},
-		Mem: "2048M", Stdout: os.Stdout, Stderr: os.Stderr, Timeout: o.limit() + 30*time.Second,
-	})
-	if errors.Is(err, uml.ErrNoKernel) {
+	status, err := uml.Run(ctx, o.guest(self))
+	if errors.Is(err, uml.ErrNoKernel) && !o.virtual {
 		err = fmt.Errorf("%w (`make demo` installs it when run as root)", err)
 	}
 	return status, err
+}
+
+// guest is the kernel to boot, and this program in it.
+func (o options) guest(self string) uml.Config {
+	c := uml.Config{
+		Args: []string{
+			self, "-inside", fmt.Sprintf("-virtual=%v", o.virtual), "-lab", o.lab, "-out", o.out, "-bin", o.bin, "-erlang", o.erlang, "-loop", o.loop,
+			"-control", o.control.String(), "-until", fmt.Sprint(o.until), "-then", o.then, "-timeout", o.timeout.String(),
+		},
+		Mem: "2048M", Stdout: os.Stdout, Stderr: os.Stderr, Timeout: o.limit() + 30*time.Second,
+	}
+	if o.virtual {
+		// Its seconds take as long as the work in them.
+		c.Own, c.TimeTravel, c.Timeout = true, "inf-cpu", 20*c.Timeout
+	}
+	return c
 }

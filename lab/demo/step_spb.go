@@ -109,35 +109,40 @@ func (l *lab) traceAll(ctx context.Context, s *stepReport) error {
 }
 
 // checkFDB reads the bridges with the system's own tool, not through the
-// daemon: fabric ports are locked, and every other station has its entries.
+// daemon: fabric ports are locked, and every other station has its entries. A
+// daemon is in step with its kernel before it has heard of every station.
 func (l *lab) checkFDB(ctx context.Context, s *stepReport) error {
 	locked, entries := 0, 0
+	err := s.wait(ctx, "bridge(8) to say that fabric ports are locked, with an FDB entry for each node and VLAN", 20*time.Second,
+		func(ctx context.Context) (_ string, done bool, err error) {
+			var missing string
+			locked, entries, missing, err = l.readFDB(ctx)
+			return fmt.Sprintf("%d ports locked, %d static entries %s", locked, entries, missing), missing == "", err
+		})
+	if err != nil {
+		return err
+	}
+	if want := 2 * len(l.fabricLinks()); locked != want {
+		return fmt.Errorf("%d fabric ports are locked, want %d", locked, want)
+	}
+	s.fact("lockedPorts", locked)
+	s.fact("fdbEntries", entries)
+	return nil
+}
+
+// readFDB counts locked fabric ports and the static entries of other nodes, and
+// names a node that has not all of its own.
+func (l *lab) readFDB(ctx context.Context) (locked, entries int, missing string, err error) {
 	vids := len(l.net.Fabric.BaseVIDs)
 	for _, b := range l.kind(config.KindBridge) {
-		text, err := b.space.run(ctx, "bridge", "-d", "-j", "link", "show")
+		n, err := b.lockedPorts(ctx)
 		if err != nil {
-			return err
+			return 0, 0, "", err
 		}
-		var links []struct {
-			Ifname string `json:"ifname"`
-			Locked bool   `json:"locked"`
-		}
-		if err := json.Unmarshal([]byte(text), &links); err != nil {
-			return fmt.Errorf("%s: bridge link: %w", b.Name, err)
-		}
-		for _, p := range b.ports {
-			for _, k := range links {
-				if k.Ifname == p.Ifname && p.Role == "fabric" {
-					if !k.Locked {
-						return fmt.Errorf("%s: fabric port %s is not locked", b.Name, p.Ifname)
-					}
-					locked++
-				}
-			}
-		}
+		locked += n
 		fdb, err := b.space.run(ctx, "bridge", "fdb", "show", "br", "br0")
 		if err != nil {
-			return err
+			return 0, 0, "", err
 		}
 		l.report.ReadBack[b.Name+" bridge fdb"] = fdb
 		for _, n := range l.net.Nodes {
@@ -151,18 +156,38 @@ func (l *lab) checkFDB(ctx context.Context, s *stepReport) error {
 				}
 			}
 			if have != vids {
-				return fmt.Errorf("%s: %s (%s) has %d static FDB entries, want one in each of %d VLANs", b.Name, n.Name, n.SystemID, have, vids)
+				missing = fmt.Sprintf("(%s: %s has %d of %d)", b.Name, n.Name, have, vids)
 			}
 			entries += have
 		}
 	}
-	if want := 2 * len(l.fabricLinks()); locked != want {
-		return fmt.Errorf("%d fabric ports are locked, want %d", locked, want)
+	return locked, entries, missing, nil
+}
+
+// lockedPorts counts them; a fabric port that is not locked is an error.
+func (n *labNode) lockedPorts(ctx context.Context) (locked int, err error) {
+	text, err := n.space.run(ctx, "bridge", "-d", "-j", "link", "show")
+	if err != nil {
+		return 0, err
 	}
-	s.say("bridge(8) says: %d fabric ports locked, %d static FDB entries, one per node and VLAN", locked, entries)
-	s.fact("lockedPorts", locked)
-	s.fact("fdbEntries", entries)
-	return nil
+	var links []struct {
+		Ifname string `json:"ifname"`
+		Locked bool   `json:"locked"`
+	}
+	if err := json.Unmarshal([]byte(text), &links); err != nil {
+		return 0, fmt.Errorf("%s: bridge link: %w", n.Name, err)
+	}
+	for _, p := range n.ports {
+		for _, k := range links {
+			if k.Ifname == p.Ifname && p.Role == "fabric" {
+				if !k.Locked {
+					return 0, fmt.Errorf("%s: fabric port %s is not locked", n.Name, p.Ifname)
+				}
+				locked++
+			}
+		}
+	}
+	return locked, nil
 }
 
 // coldPing sends from the first host to the last with a cold cache, and
