@@ -37,6 +37,9 @@ const evaluator = `F = fun F() -> case io:get_line("") of
 // startBeam starts a node that is distributed over distlink at one address of
 // the host, with more options for the carrier.
 func (l *lab) startBeam(ctx context.Context, h *labNode, name string, at netip.Addr, carrier []string) (*beam, error) {
+	if err := h.space.startEPMD(ctx); err != nil {
+		return nil, err
+	}
 	b := &beam{node: name + "@" + at.String(), lines: make(chan string, 64)}
 	// One scheduler that sleeps when it has nothing to do: a busy wait would
 	// take the processor from the bridges.
@@ -75,6 +78,29 @@ func (l *lab) startBeam(ctx context.Context, h *labNode, name string, at netip.A
 		return nil, fmt.Errorf("node %s of Erlang: %w; its log: %s", b.node, err, tail(log, 5))
 	}
 	return b, nil
+}
+
+// startEPMD starts the port mapper, unless it runs, and waits for it; a node
+// starts it too, and does not.
+func (s *space) startEPMD(ctx context.Context) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, 30*time.Second, fmt.Errorf("%s: epmd does not answer", s.name))
+	defer cancel()
+	if _, err := s.run(ctx, "epmd", "-daemon"); err != nil {
+		return err
+	}
+	look := time.NewTicker(20 * time.Millisecond)
+	defer look.Stop()
+	for {
+		_, err := s.run(ctx, "epmd", "-names")
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return errors.Join(context.Cause(ctx), err)
+		case <-look.C:
+		}
+	}
 }
 
 // beamResult is one JSON line of the benchmark module.
