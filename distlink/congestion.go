@@ -7,8 +7,9 @@ const (
 	leastPackets   = 2
 	// delayPackets bounds what delay alone may take: by noise in the RTT a
 	// connection does not get slower than this many packets each round trip.
-	delayPackets  = 16
-	delayTarget   = 1_000_000     // ns of queue on the way that are left alone
+	delayPackets  = 8
+	delayTarget   = 600_000       // ns of queue on the way that are left alone
+	rivalDelay    = 2_000_000     // ns of queue that may be a rival's
 	delayRound    = 10_000_000    // ns; a round is at least that long: a busy machine delays some packets, a queue all
 	delaySamples  = 8             // in slow start that many are enough to see it
 	baseWindow    = 5_000_000_000 // ns; the base RTT is the least of one to two of them
@@ -109,7 +110,7 @@ func least(a, b int64) int64 {
 // lessen is a rival's.
 func (g *congestion) endRound(now tsn.Instant) {
 	base, queue := least(g.base, g.baseBefore), g.queue()
-	if queue > 2*delayTarget && queue > g.lastQueue*3/4 {
+	if queue > rivalDelay && queue > g.lastQueue*3/4 {
 		g.futile++
 	} else {
 		g.futile, g.gaveWay = 0, g.window

@@ -6,8 +6,9 @@
 
 -define(INITIAL, 10).
 -define(LEAST, 2).
--define(DELAY_LEAST, 16).          % packets that delay alone leaves
--define(TARGET, 1000).             % queue on the way that is left alone
+-define(DELAY_LEAST, 8).           % packets that delay alone leaves
+-define(TARGET, 600).              % queue on the way that is left alone
+-define(RIVAL_DELAY, 2000).        % queue that may be a rival's
 -define(ROUND, 10000).             % a round is at least that long: a busy machine delays some packets, a queue all
 -define(SAMPLES, 8).               % in slow start that many are enough to see it
 -define(BASE_WINDOW, 5000000).     % the base RTT is the least of one to two of them
@@ -70,7 +71,7 @@ queue(#g{rtt = Rtt, base = Base, before = Before}) -> Rtt - min(Base, Before).
 
 %% Delay that giving way does not lessen is a rival's.
 end_round(Now, Queue, #g{rival = Rival, futile = F0, window = W, last_queue = Last} = G0) ->
-    {F, From} = case Queue > 2 * ?TARGET andalso Queue > Last * 3 div 4 of
+    {F, From} = case Queue > ?RIVAL_DELAY andalso Queue > Last * 3 div 4 of
                     true -> {F0 + 1, G0#g.gave_way};
                     false -> {0, W}
                 end,
