@@ -9,7 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	tsn "tsnswitch"
@@ -75,8 +74,8 @@ func TestLaunchWindows(t *testing.T) {
 		const datagrams = 100
 		a, b := kerneltest.NewNetNS(t), kerneltest.NewNetNS(t)
 		kerneltest.VethPair(t, 8, kerneltest.End{NS: a, Name: "p1"}, kerneltest.End{NS: b, Name: "h0"})
-		address(t, a, "p1", "10.9.0.1/24")
-		address(t, b, "h0", "10.9.0.2/24")
+		a.Address(t, "p1", "10.9.0.1/24")
+		b.Address(t, "h0", "10.9.0.2/24")
 		launchClass(t, a, delta)
 		stamps := -1
 		b.Do(func() { stamps = stampingSocket(t, "h0") })
@@ -131,22 +130,6 @@ func TestLaunchWindows(t *testing.T) {
 			}
 		}
 	})
-}
-
-func address(t *testing.T, ns *kerneltest.NetNS, name, cidr string) {
-	t.Helper()
-	h := ns.Netlink()
-	link, err := h.LinkByName(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr, err := netlink.ParseAddr(cidr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := errors.Join(h.AddrAdd(link, addr), h.LinkSetUp(link)); err != nil {
-		t.Fatal(err)
-	}
 }
 
 // launchClass gives the scheduled class of p1 launch times.

@@ -1,16 +1,10 @@
 package udplink_test
 
 import (
-	"encoding/binary"
-	"errors"
-	"fmt"
-	"maps"
 	"net"
-	"net/netip"
 	"syscall"
 	"testing"
 
-	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"tsnswitch/distlink"
@@ -102,21 +96,18 @@ func TestClassSocketsRefused(t *testing.T) {
 	}
 }
 
-// tag is what a frame has before its packet: VLAN and PCP, 0 and 0 without one.
-type tag struct{ vlan, pcp int }
-
 // Bulk goes untagged, configured and control by a VLAN with a PCP each, between
 // the same two addresses; and what comes back is taken, whichever way it came.
 func TestClassesByVLAN(t *testing.T) {
 	kerneltest.Run(t, kerneltest.Needs{VLANDevices: true}, func(t *testing.T) {
 		a, b := kerneltest.NewNetNS(t), kerneltest.NewNetNS(t)
 		kerneltest.VethPair(t, 1, kerneltest.End{NS: a, Name: "p1"}, kerneltest.End{NS: b, Name: "h0"})
-		address(t, a, "p1", "10.9.0.1/24")
-		address(t, b, "h0", "10.9.0.2/24")
-		tagged(t, a, "p1")
-		tagged(t, b, "h0")
-		var fd int
-		b.Do(func() { fd = taggedFrames(t, "h0") })
+		a.Address(t, "p1", "10.9.0.1/24")
+		b.Address(t, "h0", "10.9.0.2/24")
+		a.VLAN(t, "p1")
+		b.VLAN(t, "h0")
+		var tags kerneltest.Tags
+		b.Do(func() { tags = kerneltest.NewTags(t, "h0") })
 		classes := func(device string) map[distlink.Class]udplink.Socket {
 			return map[distlink.Class]udplink.Socket{
 				distlink.Configured: {Priority: 5, Device: device, Rate: 20_000},
@@ -145,95 +136,15 @@ func TestClassesByVLAN(t *testing.T) {
 			t.Fatal(err)
 		}
 		exchange(t, 30, s, c)
-		want := map[tag]bool{{}: true, {10, 5}: true, {10, 6}: true}
-		got := countTags(t, fd)
+		got := tags.Count(t, "10.9.0.1")
 		t.Logf("frames by tag: %v; datagrams by class: %v", got, c.Stats().ClassSent)
-		for k := range maps.Keys(want) {
+		for _, k := range []kerneltest.Tag{{}, {VLAN: 10, PCP: 5}, {VLAN: 10, PCP: 6}} {
 			if got[k] < 30 {
 				t.Errorf("%d frames with %+v", got[k], k)
 			}
 		}
-		if len(got) != len(want) || c.Stats().Moves+s.Stats().Moves > 0 {
+		if len(got) != 3 || c.Stats().Moves+s.Stats().Moves > 0 {
 			t.Errorf("tags %v, %d moves", got, s.Stats().Moves)
 		}
 	})
 }
-
-// tagged makes a device for VLAN 10 whose PCP is the priority; it has no address.
-func tagged(t *testing.T, ns *kerneltest.NetNS, name string) {
-	t.Helper()
-	h := ns.Netlink()
-	parent, err := h.LinkByName(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	vlan := &netlink.Vlan{LinkAttrs: netlink.LinkAttrs{Name: name + ".10", ParentIndex: parent.Attrs().Index}, VlanId: 10, EgressQosMap: map[uint32]uint32{}}
-	for p := range uint32(8) {
-		vlan.EgressQosMap[p] = p
-	}
-	if err := h.LinkAdd(vlan); err != nil {
-		t.Fatal(err)
-	}
-	if err := h.LinkSetUp(vlan); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// taggedFrames opens a socket that sees what an interface receives, tags included.
-func taggedFrames(t *testing.T, name string) int {
-	t.Helper()
-	i, err := net.InterfaceByName(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	all := binary.NativeEndian.Uint16([]byte{unix.ETH_P_ALL >> 8, unix.ETH_P_ALL & 0xff})
-	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, int(all))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = unix.Close(fd) })
-	err = errors.Join(unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: all, Ifindex: i.Index}),
-		unix.SetsockoptInt(fd, unix.SOL_PACKET, unix.PACKET_AUXDATA, 1),
-		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 8<<20))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return fd
-}
-
-// countTags counts the datagrams from 10.9.0.1 by their tags.
-func countTags(t *testing.T, fd int) map[tag]int {
-	t.Helper()
-	out := map[tag]int{}
-	buf, oob := make([]byte, 2000), make([]byte, 200)
-	for {
-		n, oobn, _, from, err := unix.Recvmsg(fd, buf, oob, unix.MSG_DONTWAIT)
-		switch {
-		case err == unix.EINTR:
-			continue
-		case err == unix.EAGAIN:
-			return out
-		case err != nil:
-			t.Fatal(err)
-		}
-		if ll, ok := from.(*unix.SockaddrLinklayer); !ok || ll.Pkttype == unix.PACKET_OUTGOING {
-			continue
-		}
-		cs, err := unix.ParseSocketControlMessage(oob[:oobn])
-		if err != nil || len(cs) != 1 {
-			t.Fatalf("no auxiliary data: %v, %v", cs, err)
-		}
-		src, _ := netip.AddrFromSlice(buf[26:30])
-		if n < 42 || binary.BigEndian.Uint16(buf[12:]) != unix.ETH_P_IP || buf[23] != unix.IPPROTO_UDP || src.String() != "10.9.0.1" {
-			continue
-		}
-		var k tag // struct tpacket_auxdata: status, len, snaplen, mac, net, vlan_tci
-		if aux := cs[0].Data; binary.NativeEndian.Uint32(aux)&unix.TP_STATUS_VLAN_VALID != 0 {
-			tci := int(binary.NativeEndian.Uint16(aux[16:]))
-			k = tag{vlan: tci & 0xfff, pcp: tci >> 13}
-		}
-		out[k]++
-	}
-}
-
-func (k tag) String() string { return fmt.Sprintf("vlan %d pcp %d", k.vlan, k.pcp) }

@@ -8,6 +8,8 @@
 %%     -distlink_priority N       SO_PRIORITY of every datagram (7 needs CAP_NET_ADMIN)
 %%     -distlink_bind DEV         SO_BINDTODEVICE
 %%     -distlink_rate KBIT        reserved rate on the wire, overhead included; default: congestion control
+%%     -distlink_classes CLASS:OPTION=VALUE,... ...   classes that do not share this socket but have
+%%                                their own: bulk, configured, control; priority, bind, rate as above
 %%     -distlink_keepalive MS     a peer silent for this long is dead; default 900
 %%     -distlink_datagram OCTETS  longest datagram; default 1472
 %%     -distlink_window OCTETS    credit for the peer; default: from the receive buffer
@@ -17,19 +19,22 @@
 %%     -distlink_floor US         least 4 * rttvar in the probe time-out; default 1000
 -module(distlink_config).
 
--export([read/0, nodes/0, port/0, ip/0, keys/0, started/1, open/2, open/3, more/1, close/1, link_config/2, rate/1, random/1, id/0]).
+-export([read/0, nodes/0, port/0, ip/0, keys/0, started/1, open/2, sockets/3, more/1, close/1, rates/1, paced/1, socket/1, link_config/2, rate/1, random/1, id/0]).
 
 -define(SOL_SOCKET, 1).
 -define(SO_REUSEPORT, 15).
 -define(ACTIVE, 128).         % datagrams received before the controller says that it wants more
 
--record(config, {ip, priority, bind, rate, keepalive, datagram, window, budget, floor}).
+-define(CLASSES, [{bulk, 1}, {configured, 2}, {control, 3}]). % and their lanes
+
+-record(config, {ip, priority, bind, rate, classes, keepalive, datagram, window, budget, floor}).
 
 read() ->
     #config{ip = ip(),
             priority = int(distlink_priority, 0, 15, undefined),
             bind = arg(distlink_bind),
             rate = int(distlink_rate, 1, 1 bsl 40, 0),
+            classes = arg_classes(),
             keepalive = int(distlink_keepalive, 20, 3600000, 900),
             datagram = int(distlink_datagram, 512, 65507, 1472),
             window = int(distlink_window, 4096, 1 bsl 31, undefined),
@@ -67,6 +72,45 @@ arg_node(Text) ->
 
 -spec bad_node(string()) -> no_return().
 bad_node(Text) -> erlang:error({distlink_nodes, Text, "want NODE=ADDRESS or NODE=ADDRESS:PORT"}).
+
+%% arg_classes() -> #{Class => #{priority, bind, rate}} of -distlink_classes
+arg_classes() ->
+    case init:get_argument(distlink_classes) of
+        {ok, Values} -> maps:from_list([arg_class(V) || V <- lists:append(Values)]);
+        error -> #{}
+    end.
+
+arg_class(Text) ->
+    [Name | Options] = string:split(Text, ":"),
+    Class = [C || {C, _} <- ?CLASSES, atom_to_list(C) =:= Name],
+    try {hd(Class), maps:from_list([arg_option(string:split(O, "=")) || O <- string:lexemes(lists:append(Options), ",")])}
+    catch error:_ -> erlang:error({distlink_classes, Text, "want bulk, configured or control, then :priority=N,bind=DEV,rate=KBIT"})
+    end.
+
+arg_option(["bind", Device]) when Device =/= "" -> {bind, Device};
+arg_option(["priority", N]) -> {priority, number(N, 15)};
+arg_option(["rate", N]) -> {rate, number(N, 1 bsl 40)}.
+
+number(Text, Max) ->
+    N = list_to_integer(Text),
+    true = N >= 0 andalso N =< Max,
+    N.
+
+%% classes(Options) -> #{Class => Options of its own socket}
+classes(#{classes := Classes}) -> maps:map(fun(_, O) when is_list(O) -> maps:from_list(O); (_, O) -> O end, Classes);
+classes(_) -> (read())#config.classes.
+
+%% rates(Options) -> #{Class => kbit/s, 0: none} of those
+rates(Options) -> maps:map(fun(_, O) -> maps:get(rate, O, 0) end, classes(Options)).
+
+%% paced(Options) -> lanes with a reserved rate
+paced(Options) ->
+    [0 || rate(Options) > 0] ++ [proplists:get_value(C, ?CLASSES) || {C, Rate} <- maps:to_list(rates(Options)), Rate > 0].
+
+%% socket(Class) -> options of its socket on the command line
+socket(Class) ->
+    C = read(),
+    maps:get(Class, C#config.classes, #{priority => C#config.priority, bind => C#config.bind}).
 
 %% port() -> the port of -distlink_port, or undefined
 port() -> int(distlink_port, 1, 65535, undefined).
@@ -175,6 +219,30 @@ open(Port, Options) ->
         Error -> Error
     end.
 
+%% sockets(Port, Peer, Options) -> {ok, Socket, #{Lane => Socket of a class}} | {error, Reason}
+%% All are at one address, so that the peer sees one. What comes goes to any of them.
+sockets(Port, Peer, Options) ->
+    case {open(Port, Peer, Options), maps:to_list(classes(Options))} of
+        {{ok, S}, []} -> {ok, S, #{}};
+        {{ok, {_, Sender} = S}, Classes} ->
+            {ok, #{addr := Ip, port := Own}} = socket:sockname(Sender),
+            case own(Classes, Own, Peer, Ip, #{}) of
+                {ok, Sockets} -> {ok, S, Sockets};
+                Error -> close(S), Error
+            end;
+        {Error, _} -> Error
+    end.
+
+own([], _, _, _, Sockets) -> {ok, Sockets};
+own([{Class, Options} | T], Port, Peer, Ip, Sockets) ->
+    All = maps:merge(#{priority => undefined, bind => undefined}, Options),
+    case open(Port, Peer, All#{ip => Ip}) of
+        {ok, S} -> own(T, Port, Peer, Ip, Sockets#{proplists:get_value(Class, ?CLASSES) => S});
+        {error, Reason} ->
+            lists:foreach(fun close/1, maps:values(Sockets)),
+            {error, {Class, Reason}}
+    end.
+
 %% open(Port, Peer, Options) -> {ok, {Receiver, Sender}} | {error, Reason}: for one
 %% connection. Both are one socket. The inet driver receives: schedulers wait for
 %% its datagrams themselves, where those of a `socket` cost one more wake-up of a
@@ -264,7 +332,7 @@ link_config(S, SetupUs) ->
              end,
     {#{max_datagram => C#config.datagram, window => Window, ack_delay => 1000,
        keepalive => C#config.keepalive * 1000, floor => C#config.floor, stall => 10000000,
-       rate => C#config.rate, setup => SetupUs, keys => started(keys()), random => fun random/1},
+       rate => C#config.rate, lanes => rates(#{}), setup => SetupUs, keys => started(keys()), random => fun random/1},
      C#config.budget}.
 
 %% id() -> a connection id

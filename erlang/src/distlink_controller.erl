@@ -16,11 +16,13 @@
 -define(UDP_SEGMENT, 103).
 -define(TRAIN, 64).   % datagrams that the kernel cuts from one send, and their octets
 -define(TRAIN_OCTETS, 64000).
+-define(PATIENCE, 50). % ms that a send waits for room
 
--record(c, {receiver, socket, port, peer, link, budget, supervisor, mon, handle, streams,
+%% own: #{Lane => {Receiver, Socket} of a class}.
+-record(c, {receiver, socket, own = #{}, port, peer, link, budget, supervisor, mon, handle, streams,
             received = queue:new(), waiting, more_vm = false,
             phase = connecting, refused = 0, full = 0, vm_full = false, dropped_send = 0,
-            trains = true, n_trains = 0, suspended_at = 0, congested_at = 0, resent = 0,
+            trains = true, paced = [], n_trains = 0, suspended_at = 0, congested_at = 0, resent = 0,
             options = #{}}).
 
 %% connect(Ip, Port, SetupMs) -> {ok, Controller} | {error, Reason}
@@ -53,9 +55,10 @@ stats(Ctrl) -> call(Ctrl, stats, 5000).
 tick(Ctrl) -> Ctrl ! tick, ok.
 
 %% rebind(Controller, Options) -> ok | {error, Reason}: the connection goes on
-%% through a new socket. Options: priority, bind, ip (only where we connected),
-%% rate (kbit/s, 0: congestion control), as on the command line; what is not
-%% there is as it was on the command line.
+%% through new sockets. Options: priority, bind, ip (only where we connected),
+%% rate (kbit/s, 0: congestion control), classes (#{Class => [{priority | bind | rate,
+%% Value}]}, those with a socket of their own), as on the command line; what is
+%% not there is as it was on the command line.
 rebind(Ctrl, Options) -> call(Ctrl, {rebind, Options}).
 
 %% setopts(Controller, Options): rebind with those set before and these.
@@ -68,6 +71,11 @@ setopts(Ctrl, Options) ->
 settable({priority, N}) -> is_integer(N) andalso N >= 0 andalso N =< 15;
 settable({rate, N}) -> is_integer(N) andalso N >= 0;
 settable({bind, Device}) -> is_list(Device);
+settable({classes, #{} = Classes}) ->
+    lists:all(fun({Class, Options}) ->
+                      lists:member(Class, [bulk, configured, control]) andalso is_list(Options) andalso
+                          lists:all(fun(O) -> settable(O) andalso element(1, O) =/= classes end, Options)
+              end, maps:to_list(Classes));
 settable(_) -> false.
 
 %% getopts(Controller, Names) -> {ok, [{Name, Value}]} of those that have been set
@@ -94,11 +102,11 @@ now_us() ->
 init_client(Parent, Peer, SetupMs) ->
     process_flag(trap_exit, true),
     Mon = erlang:monitor(process, Parent),
-    case distlink_config:open(0, Peer, #{}) of
-        {ok, {Receiver, Socket}} ->
+    case distlink_config:sockets(0, Peer, #{}) of
+        {ok, {Receiver, Socket}, Own} ->
             {Config, Budget} = distlink_config:link_config(Socket, SetupMs * 1000),
-            C = #c{receiver = Receiver, socket = Socket, port = 0, peer = Peer, budget = Budget, supervisor = Parent, mon = Mon,
-                   trains = maps:get(rate, Config) =:= 0,
+            C = #c{receiver = Receiver, socket = Socket, own = Own, port = 0, peer = Peer, budget = Budget, supervisor = Parent, mon = Mon,
+                   paced = distlink_config:paced(#{}),
                    link = distlink_link:client(Config, distlink_config:id(), now_us()), streams = distlink_stream:new()},
             connecting(flush(C), Parent);
         {error, Reason} -> exit(Reason)
@@ -119,14 +127,14 @@ connecting(C, Parent) ->
 init_server(Id, Peer, ListenPort, {Params, Init, Early}, SetupMs, Acceptor) ->
     process_flag(trap_exit, true),
     Mon = erlang:monitor(process, Acceptor),
-    case distlink_config:open(ListenPort, Peer, #{}) of
-        {ok, {Receiver, Socket}} ->
+    case distlink_config:sockets(ListenPort, Peer, #{}) of
+        {ok, {Receiver, Socket}, Own} ->
             {Config, Budget} = distlink_config:link_config(Socket, SetupMs * 1000),
             case distlink_link:server(Config, Id, Params, Init, Early, Peer, now_us()) of
                 error -> exit(public_key);
                 Link ->
-                    C = #c{receiver = Receiver, socket = Socket, port = ListenPort, peer = Peer, budget = Budget, supervisor = Acceptor, mon = Mon,
-                           trains = maps:get(rate, Config) =:= 0, link = Link, streams = distlink_stream:new(), phase = handshake},
+                    C = #c{receiver = Receiver, socket = Socket, own = Own, port = ListenPort, peer = Peer, budget = Budget, supervisor = Acceptor, mon = Mon,
+                           paced = distlink_config:paced(#{}), link = Link, streams = distlink_stream:new(), phase = handshake},
                     loop(transmit([distlink_link:accept_packet(Link)], C))
             end;
         {error, Reason} -> exit(Reason)
@@ -156,14 +164,17 @@ follow(#c{link = L, peer = Peer} = C) ->
     end.
 
 %% reopen(Peer, Options, C) -> {ok | {error, Reason}, C}. On an error the old
-%% socket stays: silence decides.
-reopen(Peer, Options, #c{receiver = Receiver, socket = Old, port = Port} = C) ->
-    case distlink_config:open(Port, Peer, Options) of
-        {ok, {NewReceiver, New}} ->
-            distlink_config:close({Receiver, Old}),
-            {ok, C#c{receiver = NewReceiver, socket = New, trains = distlink_config:rate(Options) =:= 0}};
+%% sockets stay: silence decides.
+reopen(Peer, Options, #c{port = Port} = C) ->
+    case distlink_config:sockets(Port, Peer, Options) of
+        {ok, {Receiver, Socket}, Own} ->
+            close_sockets(C),
+            {ok, C#c{receiver = Receiver, socket = Socket, own = Own, trains = true, paced = distlink_config:paced(Options)}};
         Error -> {Error, C}
     end.
+
+close_sockets(#c{receiver = R, socket = S, own = Own}) ->
+    lists:foreach(fun distlink_config:close/1, [{R, S} | maps:values(Own)]).
 
 timeout(#c{more_vm = true}) -> 0;
 timeout(#c{link = Link, vm_full = Full, budget = Budget}) ->
@@ -176,11 +187,11 @@ timeout(#c{link = Link, vm_full = Full, budget = Budget}) ->
             end
     end.
 
-handle({udp, R, Ip, Port, B}, #c{receiver = R} = C) -> datagram({Ip, Port}, B, C);
-handle({udp_passive, R}, #c{receiver = R} = C) -> more(C);
+handle({udp, _, Ip, Port, B}, C) -> datagram({Ip, Port}, B, C);
+handle({udp_passive, R}, C) -> more(R, C);
 %% An ICMP error is a hint that somebody may have sent: silence, or the peer's
 %% own RESET, decides.
-handle({udp_error, R, _}, #c{receiver = R} = C) -> more(C#c{refused = C#c.refused + 1});
+handle({udp_error, R, _}, C) -> more(R, C#c{refused = C#c.refused + 1});
 handle({udp_closed, R}, #c{receiver = R}) -> exit({distlink_socket, closed});
 handle(dist_data, C) -> C#c{more_vm = true};
 handle(tick, #c{handle = undefined} = C) -> C;
@@ -226,7 +237,9 @@ request({rebind, Options}, From, #c{peer = Peer, port = Port} = C) ->
     {Answer, C1} = reopen(Peer, Allowed, C),
     reply(From, Answer),
     case Answer of
-        ok -> C1#c{options = Allowed, link = distlink_link:touch(now_us(), distlink_config:rate(Options), #{}, C1#c.link)};
+        ok ->
+            Link = distlink_link:touch(now_us(), distlink_config:rate(Options), distlink_config:rates(Options), C1#c.link),
+            C1#c{options = Allowed, link = Link};
         _ -> C1
     end;
 request(address, From, C) -> reply(From, C#c.peer), C;
@@ -239,17 +252,21 @@ request(_, From, C) -> reply(From, {error, badarg}), C.
 
 %% drain takes the datagrams that are there.
 drain(0, C) -> C;
-drain(N, #c{receiver = R} = C) ->
+drain(N, C) ->
     receive
-        {udp, R, Ip, Port, B} -> drain(N - 1, datagram({Ip, Port}, B, C))
+        {udp, _, Ip, Port, B} -> drain(N - 1, datagram({Ip, Port}, B, C))
     after 0 -> C
     end.
 
 datagram(Peer, B, #c{peer = Peer, link = L} = C) -> C#c{link = distlink_link:datagram(now_us(), same, B, L)};
 datagram(From, B, #c{link = L} = C) -> C#c{link = distlink_link:datagram(now_us(), From, B, L)}.
 
-more(#c{receiver = R} = C) ->
+%% more: the socket goes on to receive, if it is not one that has been closed.
+more(R, #c{receiver = R} = C) ->
     ok = distlink_config:more(R),
+    C;
+more(R, #c{own = Own} = C) ->
+    _ = [ok = distlink_config:more(R) || {Of, _} <- maps:values(Own), Of =:= R],
     C.
 
 %% put_data hands what has arrived to the VM, or to the handshake before that.
@@ -322,17 +339,30 @@ flush(#c{link = L0} = C) ->
     {Datagrams, L} = distlink_link:flush(now_us(), L0),
     transmit(Datagrams, C#c{link = L}).
 
-%% transmit sends datagrams: those of one length in a row, and a shorter one
-%% behind them, with one call (UDP_SEGMENT) where the kernel can, and where no
-%% rate is reserved, whose shaper wants frames and not trains of them.
+%% transmit sends datagrams, each by the socket of its lane.
 transmit([], C) -> C;
-transmit([B1, B2 | T] = Bs, #c{trains = true} = C) when is_binary(B1), is_binary(B2), byte_size(B2) =< byte_size(B1) ->
+transmit([{lane, N, _} | _] = Bs, #c{own = Own} = C) ->
+    {Mine, Rest} = lists:splitwith(fun({lane, M, _}) -> M =:= N; (_) -> false end, Bs),
+    transmit(Rest, transmit([B || {lane, _, B} <- Mine], {element(2, map_get(N, Own)), trains(N, C), 0}, C));
+transmit(Bs, #c{socket = S} = C) ->
+    {Mine, Rest} = lists:splitwith(fun({lane, _, _}) -> false; (_) -> true end, Bs),
+    transmit(Rest, transmit(Mine, {S, trains(0, C), ?PATIENCE}, C)).
+
+trains(N, #c{trains = Trains, paced = Paced}) -> Trains andalso not lists:member(N, Paced).
+
+%% transmit(Datagrams, {Socket, Trains, Milliseconds that may be waited for room}, C):
+%% those of one length in a row, and a shorter one behind them, go with one call
+%% (UDP_SEGMENT) where the kernel can, and where no rate is reserved, whose
+%% shaper wants frames and not trains of them. For the queue of one class the
+%% others do not wait: what it has no room for is as if lost on the way.
+transmit([], _, C) -> C;
+transmit([B1, B2 | T] = Bs, {_, true, _} = Out, C) when is_binary(B1), is_binary(B2), byte_size(B2) =< byte_size(B1) ->
     Size = byte_size(B1),
     case train(Size, ?TRAIN_OCTETS div Size, [B1], [B2 | T]) of
-        {[_], _} -> transmit_one(Bs, C);
-        {Train, Rest} -> transmit(Rest, transmit_train(Size, Train, C))
+        {[_], _} -> transmit_one(Bs, Out, C);
+        {Train, Rest} -> transmit_train(Size, Train, Rest, Out, C)
     end;
-transmit(Bs, C) -> transmit_one(Bs, C).
+transmit(Bs, Out, C) -> transmit_one(Bs, Out, C).
 
 %% train(Size, Most, Train, Datagrams) -> {Train, Rest}
 train(Size, Most, Train, [B | T]) when is_binary(B), byte_size(B) =:= Size, length(Train) < Most, length(Train) < ?TRAIN ->
@@ -341,26 +371,26 @@ train(Size, Most, Train, [B | T]) when is_binary(B), byte_size(B) < Size, length
     {lists:reverse([B | Train]), T};
 train(_, _, Train, T) -> {lists:reverse(Train), T}.
 
-transmit_train(Size, Train, #c{socket = S} = C) ->
+transmit_train(Size, Train, Rest, {S, _, Wait} = Out, C) ->
     Ctrl = [#{level => udp, type => ?UDP_SEGMENT, data => <<Size:16/native>>}],
-    case socket:sendmsg(S, #{iov => Train, ctrl => Ctrl}, [], 50) of
-        ok -> C#c{n_trains = C#c.n_trains + 1};
+    case socket:sendmsg(S, #{iov => Train, ctrl => Ctrl}, [], Wait) of
+        ok -> transmit(Rest, Out, C#c{n_trains = C#c.n_trains + 1});
         {error, econnrefused} -> % an old ICMP error: the train was not sent
-            transmit(Train, C#c{refused = C#c.refused + 1});
-        {error, timeout} -> C#c{dropped_send = C#c.dropped_send + length(Train)};
-        _ -> transmit(Train, C#c{trains = false}) % this kernel or device has none
+            transmit(Train ++ Rest, Out, C#c{refused = C#c.refused + 1});
+        {error, timeout} -> transmit(Rest, Out, C#c{dropped_send = C#c.dropped_send + length(Train)});
+        _ -> transmit(Train ++ Rest, {S, false, Wait}, C#c{trains = false}) % this kernel or device has none
     end.
 
-transmit_one([{{Ip, Port}, B} | T], #c{socket = S} = C) ->
+transmit_one([{{Ip, Port}, B} | T], {S, _, _} = Out, C) ->
     _ = socket:sendto(S, B, #{family => inet, addr => Ip, port => Port}),
-    transmit(T, C);
-transmit_one([B | T], #c{socket = S} = C) ->
-    case socket:send(S, B, [], 50) of
-        ok -> transmit(T, C);
+    transmit(T, Out, C);
+transmit_one([B | T], {S, _, Wait} = Out, C) ->
+    case socket:send(S, B, [], Wait) of
+        ok -> transmit(T, Out, C);
         {error, econnrefused} -> % an old ICMP error: the datagram was not sent
-            _ = socket:send(S, B, [], 50),
-            transmit(T, C#c{refused = C#c.refused + 1});
-        _ -> transmit(T, C#c{dropped_send = C#c.dropped_send + 1}) % as if lost on the way
+            _ = socket:send(S, B, [], Wait),
+            transmit(T, Out, C#c{refused = C#c.refused + 1});
+        _ -> transmit(T, Out, C#c{dropped_send = C#c.dropped_send + 1}) % as if lost on the way
     end.
 
 %% check ends the process when the link is down: never silent loss.
@@ -375,8 +405,8 @@ check(#c{link = L, phase = Phase} = C) ->
 %% would: what came before can still be read. Dying here would take the setup
 %% process with us, and with it an attempt that net_kernel is about to replace
 %% by the peer's (the status "nok" of a simultaneous connect).
-closed(#c{waiting = undefined, receiver = R, socket = S} = C) ->
-    distlink_config:close({R, S}),
+closed(#c{waiting = undefined} = C) ->
+    close_sockets(C),
     closed_loop(C);
 closed(#c{waiting = From} = C) ->
     reply(From, {error, closed}),

@@ -8,6 +8,7 @@
 -export([reserve/2, release/1, stream/2]).
 
 -define(CALL, 130000). % ms: a tsnswitchd ends a call after two minutes
+-define(CLASSES, [bulk, configured, control]).
 -define(OVERHEAD, 42). % preamble, header, tag, FCS and gap of a frame
 
 %% reserve(Node, Options) -> {ok, StreamId} | {error, Reason}. It is for what
@@ -20,6 +21,9 @@
 %%   talker, listener  stations as tsnctl knows them; default: the hosts of the two nodes' names
 %%   priority          SO_PRIORITY of the datagrams; default: the stream's PCP
 %%   bind              device whose VLAN the stream has
+%%   classes           those that go by the stream, [control, configured] say; the others have sockets
+%%                     of their own, as the command line says, and are under congestion
+%%                     control. Default: all that have none by the command line
 %%   switch            the daemon's node; default: -distlink_switch, or a
 %%                     connected node called tsnswitchd, or tsnswitchd at our host
 reserve(Node, Options) ->
@@ -113,7 +117,7 @@ bind(Node, Ctrl, Switch, Stream, Options) ->
                        Result
                end,
     Priority = maps:get(priority, Options, field(<<"pcp">>, Stream)),
-    To = maps:merge(#{rate => maps:get(rate, Options), priority => Priority}, maps:with([bind], Options)),
+    To = maps:merge(#{rate => maps:get(rate, Options), priority => Priority}, maps:merge(maps:with([bind], Options), others(Options))),
     case distlink_server:call({reserved, Ctrl, Id, GiveBack}) of
         ok ->
             case distlink_controller:rebind(Ctrl, To) of
@@ -125,8 +129,18 @@ bind(Node, Ctrl, Switch, Stream, Options) ->
         Error -> _ = GiveBack(), Error
     end.
 
+%% others(Options) -> sockets of the classes that do not go by the stream
+others(#{classes := Classes}) ->
+    #{classes => maps:from_list([{C, distlink_config:socket(C)} || C <- ?CLASSES -- Classes])};
+others(_) -> #{}.
+
 %% stream(Node, Options) -> the stream that is asked for: one frame of the
 %% longest kind as often as the rate needs it.
+stream(Node, #{classes := Classes} = Options) when is_list(Classes) ->
+    case Classes =/= [] andalso Classes -- ?CLASSES of
+        [] -> stream(Node, maps:remove(classes, Options));
+        _ -> exit({classes, "want some of bulk, configured, control"})
+    end;
 stream(Node, #{rate := Rate} = Options) when is_integer(Rate), Rate > 0 ->
     Frame = maps:get(frame, Options, 1500),
     #{name => iolist_to_binary(io_lib:format("~s to ~s", [node(), Node])),

@@ -274,7 +274,9 @@ func TestReserve(t *testing.T) {
 		{ok, Id} = distlink:reserve(C, O), receive {reserved, C} -> 1 = Streams() end, {error, already_reserved} = distlink:reserve(C, O),
 		{ok, #{<<"streams">> := [#{<<"stream">> := #{<<"pcp">> := 6}}]}} = gen_server:call(S, list_streams),
 		#{rate := 20000} = distlink:info(C), pong = net_adm:ping(C), ok = distlink:release(C), receive {released, C} -> 0 = Streams() end, #{rate := 0} = distlink:info(C),
-		{error, not_reserved} = distlink:release(C), {ok, Id} = distlink:reserve(C, maps:remove(switch, O)), receive {reserved, C} -> 1 = Streams() end,
+		{error, {classes, _}} = distlink:reserve(C, O#{classes => [gold]}), {ok, _} = distlink:reserve(C, O#{classes => [control, configured]}), receive {reserved, C} -> 1 = Streams() end,
+		#{rate := 20000, lanes := #{bulk := #{rate := 0}} = Lanes} = distlink:info(C), 1 = map_size(Lanes), pong = net_adm:ping(C), ok = distlink:release(C), receive {released, C} -> 0 = Streams() end,
+		#{rate := 0, lanes := None} = distlink:info(C), 0 = map_size(None), {error, not_reserved} = distlink:release(C), {ok, Id} = distlink:reserve(C, maps:remove(switch, O)), receive {reserved, C} -> 1 = Streams() end,
 		(fun W() -> case distlink:info(C) of #{rtt_us := 0} -> pong = net_adm:ping(C), W(); _ -> ok end end)(), io:format("reserved ~s~n", [Id]),
 		receive {released, C} -> 0 = Streams() end, io:format("given back~n"), receive after infinity -> ok end`,
 		"-distlink_ip", "127.0.0.2", "-distlink_switch", "tsnswitchd@127.0.0.9")
