@@ -5,7 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
+	"strconv"
 	"testing"
 	"time"
 
@@ -63,9 +65,9 @@ func next(t *testing.T, tr transport) erldist.Message {
 
 var gonode = erldist.Node{Name: "go@127.0.0.9", Cookie: "c", Creation: 4711, Challenge: 12345}
 
-func dial(t *testing.T, port int, classes map[distlink.Class]udplink.Socket) *udplink.Link {
+func dial(t *testing.T, address string, classes map[distlink.Class]udplink.Socket) *udplink.Link {
 	t.Helper()
-	link, err := udplink.Dial(within(t), fmt.Sprintf("127.0.0.2:%d", port), udplink.Config{Insecure: true, Classes: classes})
+	link, err := udplink.Dial(within(t), address, udplink.Config{Insecure: true, Classes: classes})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -82,16 +84,17 @@ const echoServer = `register(echo, self()), io:format("ready~n"), F = fun F() ->
 // registered name and gets the answer: small, and 1 MB in one packet. So it does
 // where a class has a socket of its own.
 func TestGoConnectsToBEAM(t *testing.T) {
-	connectToBEAM(t, nil)
-	connectToBEAM(t, map[distlink.Class]udplink.Socket{distlink.Bulk: {Priority: 1}})
+	connectToBEAM(t, "127.0.0.2", nil)
+	connectToBEAM(t, "::1", nil)
+	connectToBEAM(t, "127.0.0.2", map[distlink.Class]udplink.Socket{distlink.Bulk: {Priority: 1}})
 }
 
-func connectToBEAM(t *testing.T, classes map[distlink.Class]udplink.Socket) {
+func connectToBEAM(t *testing.T, ip string, classes map[distlink.Class]udplink.Socket) {
 	t.Helper()
 	port := beamtest.Port(t, "127.0.0.2")
-	b := beamtest.Start(t, "distlink", "b@127.0.0.2", port, echoServer, "-distlink_ip", "127.0.0.2")
+	b := beamtest.Start(t, "distlink", "b@"+ip, port, echoServer, "-distlink_ip", ip)
 	b.Expect("ready", patience)
-	tr := transport{dial(t, port, classes)}
+	tr := transport{dial(t, net.JoinHostPort(ip, strconv.Itoa(port)), classes)}
 	peer, err := gonode.Connect(tr)
 	if err != nil {
 		t.Fatal(err)
@@ -131,7 +134,7 @@ func TestWrongCookie(t *testing.T) {
 	beamtest.Start(t, "distlink", "b@127.0.0.2", port, sleep, "-distlink_ip", "127.0.0.2")
 	bad := gonode
 	bad.Cookie = "wrong"
-	if _, err := bad.Connect(transport{dial(t, port, nil)}); !errors.Is(err, erldist.ErrHandshake) {
+	if _, err := bad.Connect(transport{dial(t, fmt.Sprintf("127.0.0.2:%d", port), nil)}); !errors.Is(err, erldist.ErrHandshake) {
 		t.Fatalf("error %v", err)
 	}
 }

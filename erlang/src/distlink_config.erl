@@ -4,7 +4,8 @@
 %%     -distlink_psk FILE         pre-shared keys: lines "id key-in-hexadecimal"; the first is used to
 %%                                connect, all are taken; read anew for each connection
 %%     -distlink_security none    no keys, on a closed VLAN; one of the two has to be said
-%%     -distlink_ip A.B.C.D       address to bind; default: kernel's inet_dist_use_interface, or any
+%%     -distlink_ip ADDRESS       address to bind; default: kernel's inet_dist_use_interface, or any of
+%%                                IPv4. With one of IPv6 (any: ::) the node's connections are all IPv6
 %%     -distlink_priority N       SO_PRIORITY of every datagram (7 needs CAP_NET_ADMIN)
 %%     -distlink_bind DEV         SO_BINDTODEVICE
 %%     -distlink_rate KBIT        reserved rate on the wire, overhead included; default: congestion control
@@ -19,7 +20,7 @@
 %%     -distlink_floor US         least 4 * rttvar in the probe time-out; default 1000
 -module(distlink_config).
 
--export([read/0, nodes/0, port/0, ip/0, keys/0, started/1, open/2, sockets/3, more/1, close/1, rates/1, paced/1, socket/1, link_config/2, rate/1, random/1, id/0]).
+-export([read/0, nodes/0, port/0, ip/0, family/0, sockaddr/1, keys/0, started/1, open/2, sockets/3, more/1, close/1, rates/1, paced/1, socket/1, link_config/2, rate/1, random/1, id/0]).
 
 -define(SOL_SOCKET, 1).
 -define(SO_REUSEPORT, 15).
@@ -36,7 +37,7 @@ read() ->
             rate = int(distlink_rate, 1, 1 bsl 40, 0),
             classes = arg_classes(),
             keepalive = int(distlink_keepalive, 20, 3600000, 900),
-            datagram = int(distlink_datagram, 512, 65507, 1472),
+            datagram = int(distlink_datagram, 512, 65507, case family() of inet6 -> 1452; inet -> 1472 end),
             window = int(distlink_window, 4096, 1 bsl 31, undefined),
             budget = int(distlink_budget, 65536, 1 bsl 40, 160 bsl 20),
             floor = int(distlink_floor, 100, 1000000, 1000)}.
@@ -58,20 +59,36 @@ env_node(E) -> bad_node(E).
 arg_node(Text) ->
     case string:split(Text, "=") of
         [Node, Where] when Node =/= "", Where =/= "" ->
-            case string:split(Where, ":") of
-                [Host] -> {Node, {Host, default}};
-                [Host, Port] ->
+            case where(Where) of
+                {"", _} -> bad_node(Text);
+                {Host, ""} -> {Node, {Host, default}};
+                {Host, ":" ++ Port} ->
                     try list_to_integer(Port) of
-                        N when N > 0, N < 65536, Host =/= "" -> {Node, {Host, N}};
+                        N when N > 0, N < 65536 -> {Node, {Host, N}};
                         _ -> bad_node(Text)
                     catch error:badarg -> bad_node(Text)
-                    end
+                    end;
+                _ -> bad_node(Text)
             end;
         _ -> bad_node(Text)
     end.
 
+%% where(Text) -> {Host, "" or what begins with the colon before the port}. An
+%% IPv6 address with a port stands in brackets.
+where("[" ++ Rest) ->
+    case string:split(Rest, "]") of
+        [Host, Port] -> {Host, Port};
+        _ -> {"", ""}
+    end;
+where(Text) ->
+    case {inet:parse_ipv6strict_address(Text), string:split(Text, ":")} of
+        {{ok, _}, _} -> {Text, ""};
+        {_, [Host, Port]} -> {Host, ":" ++ Port};
+        {_, [Host]} -> {Host, ""}
+    end.
+
 -spec bad_node(string()) -> no_return().
-bad_node(Text) -> erlang:error({distlink_nodes, Text, "want NODE=ADDRESS or NODE=ADDRESS:PORT"}).
+bad_node(Text) -> erlang:error({distlink_nodes, Text, "want NODE=ADDRESS, NODE=ADDRESS:PORT or NODE=[IPv6 address]:PORT"}).
 
 %% arg_classes() -> #{Class => #{priority, bind, rate}} of -distlink_classes
 arg_classes() ->
@@ -140,15 +157,24 @@ ip() ->
     case arg(distlink_ip) of
         undefined ->
             case application:get_env(kernel, inet_dist_use_interface) of
-                {ok, Ip} when tuple_size(Ip) =:= 4 -> Ip;
+                {ok, Ip} when tuple_size(Ip) =:= 4; tuple_size(Ip) =:= 8 -> Ip;
                 _ -> any
             end;
         S ->
-            case inet:parse_ipv4strict_address(S) of
+            case inet:parse_strict_address(S) of
                 {ok, Ip} -> Ip;
-                _ -> erlang:error({distlink_ip, S, {want, ipv4_address}})
+                _ -> erlang:error({distlink_ip, S, {want, address}})
             end
     end.
+
+%% family() -> inet | inet6: that of the address, and of all peers
+family() -> family(ip()).
+
+family(Ip) when tuple_size(Ip) =:= 8 -> inet6;
+family(_) -> inet.
+
+%% sockaddr({Ip, Port}) -> what socket calls want
+sockaddr({Ip, Port}) -> #{family => family(Ip), addr => Ip, port => Port}.
 
 %% keys() -> [{Id, Key}], [] where -distlink_security none says so.
 keys() ->
@@ -207,11 +233,12 @@ rate(_) -> (read())#config.rate.
 %% set before the first datagram. reuseport lets each accepted connection have its
 %% own connected socket on the listening port.
 open(Port, Options) ->
-    case socket:open(inet, dgram, udp) of
+    case socket:open(family(), dgram, udp) of
         {ok, S} ->
             Steps = [fun() -> socket:setopt(S, {socket, reuseport}, true) end,
                      fun() -> options(S, Options) end,
-                     fun() -> bound(socket:bind(S, #{family => inet, addr => ip(Options), port => Port})) end],
+                     fun() -> only(S, family()) end,
+                     fun() -> bound(socket:bind(S, sockaddr({ip(Options), Port}))) end],
             case first_error(Steps) of
                 ok -> {ok, S};
                 Error -> _ = socket:close(S), Error
@@ -249,13 +276,13 @@ own([{Class, Options} | T], Port, Peer, Ip, Sockets) ->
 %% thread, half the time of a call between idle nodes. What sends is a `socket`,
 %% as that has sendmsg.
 open(Port, {Ip, PeerPort}, Options) ->
-    Raw = [{raw, ?SOL_SOCKET, ?SO_REUSEPORT, <<1:32/native>>}],
-    case gen_udp:open(Port, [binary, {active, false}, {ip, ip(Options)}, {buffer, 65536}, {read_packets, 32} | Raw]) of
+    Raw = [{raw, ?SOL_SOCKET, ?SO_REUSEPORT, <<1:32/native>>} | [{ipv6_v6only, true} || family(Ip) =:= inet6]],
+    case gen_udp:open(Port, [family(Ip), binary, {active, false}, {ip, ip(Options)}, {buffer, 65536}, {read_packets, 32} | Raw]) of
         {ok, Receiver} ->
             {ok, Fd} = inet:getfd(Receiver),
             {ok, Sender} = socket:open(Fd, #{dup => true}),
             Steps = [fun() -> options(Sender, Options) end,
-                     fun() -> socket:connect(Sender, #{family => inet, addr => Ip, port => PeerPort}) end,
+                     fun() -> socket:connect(Sender, sockaddr({Ip, PeerPort})) end,
                      fun() -> joined(Sender) end,
                      fun() -> inet:setopts(Receiver, [{active, ?ACTIVE}]) end],
             case first_error(Steps) of
@@ -279,6 +306,10 @@ options(S, Options) ->
     first_error([fun() -> opt(S, priority, maps:get(priority, Options, C#config.priority)) end,
                  fun() -> opt(S, bindtodevice, maps:get(bind, Options, C#config.bind)) end,
                  fun() -> buffers(S) end]).
+
+%% only: an IPv6 socket takes no IPv4.
+only(S, inet6) -> socket:setopt(S, {ipv6, v6only}, true);
+only(_, inet) -> ok.
 
 first_error([]) -> ok;
 first_error([F | T]) ->
@@ -309,6 +340,7 @@ buffers(S) ->
     _ = socket:setopt(S, {socket, sndbuf}, 1 bsl 20),
     %% The path's MTU is searched for: no fragments, and no router's word.
     _ = socket:setopt(S, {ip, mtu_discover}, probe),
+    _ = socket:setopt(S, {ipv6, mtu_discover}, probe),
     ok.
 
 %% The kernel may join datagrams of a connection (UDP_GRO, 104): packets say
@@ -332,7 +364,7 @@ link_config(S, SetupUs) ->
              end,
     {#{max_datagram => C#config.datagram, window => Window, ack_delay => 1000,
        keepalive => C#config.keepalive * 1000, floor => C#config.floor, stall => 10000000,
-       rate => C#config.rate, lanes => rates(#{}), setup => SetupUs, keys => started(keys()), random => fun random/1},
+       rate => C#config.rate, lanes => rates(#{}), ipv6 => family() =:= inet6, setup => SetupUs, keys => started(keys()), random => fun random/1},
      C#config.budget}.
 
 %% id() -> a connection id

@@ -381,8 +381,8 @@ transmit_train(Size, Train, Rest, {S, _, Wait} = Out, C) ->
         _ -> transmit(Train ++ Rest, {S, false, Wait}, C#c{trains = false}) % this kernel or device has none
     end.
 
-transmit_one([{{Ip, Port}, B} | T], {S, _, _} = Out, C) ->
-    _ = socket:sendto(S, B, #{family => inet, addr => Ip, port => Port}),
+transmit_one([{{_, _} = To, B} | T], {S, _, _} = Out, C) ->
+    _ = socket:sendto(S, B, distlink_config:sockaddr(To)),
     transmit(T, Out, C);
 transmit_one([B | T], {S, _, Wait} = Out, C) ->
     case socket:send(S, B, [], Wait) of

@@ -19,7 +19,7 @@ select(Node) ->
     Key = atom_to_list(Node),
     case {string:split(Key, "@"), distlink_config:nodes()} of
         {[_, _], #{Key := _}} -> true;
-        {[_, Host], _} -> element(1, inet:getaddr(Host, inet)) =:= ok;
+        {[_, Host], _} -> element(1, inet:getaddr(Host, distlink_config:family())) =:= ok;
         _ -> false
     end.
 
@@ -83,7 +83,7 @@ refused(Error) -> Error.
 %% register_node: where everybody is found without it, a port mapper that is not
 %% there is no reason not to start. The creation is any but those of old nodes.
 register_node(Epmd, Name, Port) ->
-    case {Epmd:register_node(Name, Port, inet), distlink_config:port()} of
+    case {Epmd:register_node(Name, Port, distlink_config:family()), distlink_config:port()} of
         {{error, econnrefused}, Fixed} when is_integer(Fixed) ->
             <<Creation:32>> = distlink_config:random(4),
             {ok, Creation bor 4};
@@ -139,13 +139,13 @@ open(Port, Last) ->
     end.
 
 free(Port) ->
-    {ok, S} = socket:open(inet, dgram, udp),
-    R = socket:bind(S, #{family => inet, addr => distlink_config:ip(), port => Port}),
+    {ok, S} = socket:open(distlink_config:family(), dgram, udp),
+    R = socket:bind(S, distlink_config:sockaddr({distlink_config:ip(), Port})),
     _ = socket:close(S),
     case R of {ok, _} -> ok; _ -> R end.
 
 net_address(Address, Host) ->
-    #net_address{address = Address, host = Host, protocol = distlink, family = inet}.
+    #net_address{address = Address, host = Host, protocol = distlink, family = distlink_config:family()}.
 
 address() ->
     {ok, Host} = inet:gethostname(),
@@ -219,9 +219,9 @@ door(Kernel, Listen, Secret, From, B, Known) ->
     end.
 
 %% An answer is never longer than the question.
-answer(#listen{socket = Socket}, {Ip, Port}, Answer, Question) ->
+answer(#listen{socket = Socket}, From, Answer, Question) ->
     case iolist_size(Answer) =< byte_size(Question) of
-        true -> _ = socket:sendto(Socket, Answer, #{family => inet, addr => Ip, port => Port});
+        true -> _ = socket:sendto(Socket, Answer, distlink_config:sockaddr(From));
         false -> ok
     end.
 
@@ -242,11 +242,11 @@ init(Kernel, Listen, Secret, From, {#{id := Id} = Params, Token, Binder, Init}, 
 accepted(Kernel, #listen{port = Port}, From, {#{id := Rid}, _, _} = Init, Known) ->
     Id = distlink_config:id(),
     {Ctrl, Mon} = distlink_controller:accept(Id, From, Port, Init, 7000),
-    ok = gen_dist:accepted(Kernel, Ctrl, {distlink, fun(Pid) -> supervisor(Ctrl, Pid) end}),
+    ok = gen_dist:accepted(Kernel, Ctrl, {distlink, distlink_config:family(), fun(Pid) -> supervisor(Ctrl, Pid) end}),
     Known#{{From, Rid} => Ctrl, Id => Ctrl, Mon => [{From, Rid}, Id]}.
 
-token(Secret, {{A, B, C, D}, Port}, Id, At) ->
-    M = <<At:64/signed, A, B, C, D, Port:16, Id:64>>,
+token(Secret, {Ip, Port}, Id, At) ->
+    M = [<<At:64/signed, Port:16, Id:64>>, << <<X:16>> || X <- tuple_to_list(Ip) >>],
     <<At:64/signed, (hmac(Secret, M))/binary>>.
 
 valid(Secret, From, Id, <<At:64/signed, _/binary>> = Token) when byte_size(Token) =:= 24 ->
@@ -307,7 +307,7 @@ find(Node, Name, Host) ->
     Key = atom_to_list(Node),
     case distlink_config:nodes() of
         #{Key := {Where, Port}} ->
-            case {inet:getaddr(Where, inet), Port} of
+            case {inet:getaddr(Where, distlink_config:family()), Port} of
                 {{ok, Ip}, default} -> port(net_kernel:epmd_module(), Name, Ip);
                 {{ok, Ip}, _} -> {ok, Ip, Port, ?VERSION};
                 {{error, Reason}, _} -> {error, {distlink_address, Where, Reason}}
@@ -329,8 +329,8 @@ port(Epmd, Name, Ip) ->
 
 address(Epmd, Name, Host) ->
     case erlang:function_exported(Epmd, address_please, 3) of
-        true -> Epmd:address_please(Name, Host, inet);
-        false -> inet:getaddr(Host, inet)
+        true -> Epmd:address_please(Name, Host, distlink_config:family());
+        false -> inet:getaddr(Host, distlink_config:family())
     end.
 
 address(Ctrl, Node) ->

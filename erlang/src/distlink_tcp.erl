@@ -26,7 +26,13 @@ wanted() ->
 listen(Port) ->
     case wanted() of
         false -> {ok, none};
-        true -> inet_tcp:listen(Port, [{active, false}, {packet, 2}, {reuseaddr, true}, {backlog, 128} | ip()])
+        true -> (driver()):listen(Port, [{active, false}, {packet, 2}, {reuseaddr, true}, {backlog, 128} | ip()])
+    end.
+
+driver() ->
+    case distlink_config:family() of
+        inet -> inet_tcp;
+        inet6 -> inet6_tcp
     end.
 
 ip() ->
@@ -46,9 +52,9 @@ accept(Socket) ->
     gen_tcp:controlling_process(Socket, Pid).
 
 accept_loop(Kernel, Listen) ->
-    case inet_tcp:accept(Listen) of
+    case (driver()):accept(Listen) of
         {ok, Socket} ->
-            Kernel ! {accept, self(), Socket, inet, distlink},
+            Kernel ! {accept, self(), Socket, distlink_config:family(), distlink},
             receive
                 {Kernel, controller, Pid} ->
                     _ = inet_tcp:controlling_process(Socket, Pid),
@@ -62,7 +68,7 @@ accept_loop(Kernel, Listen) ->
     end.
 
 connect(Ip, Port, Timeout) ->
-    inet_tcp:connect(Ip, Port, [{active, false}, {packet, 2} | ip()], Timeout).
+    (driver()):connect(Ip, Port, [{active, false}, {packet, 2} | ip()], Timeout).
 
 %% What inet_tcp_dist says of a socket.
 hs_data(Socket) ->
@@ -81,7 +87,7 @@ hs_data(Socket) ->
 
 address(Socket, Node) ->
     case {inet:peername(Socket), dist_util:split_node(Node)} of
-        {{ok, Address}, {node, _, Host}} -> #net_address{address = Address, host = Host, protocol = tcp, family = inet};
+        {{ok, Address}, {node, _, Host}} -> #net_address{address = Address, host = Host, protocol = tcp, family = distlink_config:family()};
         _ -> {error, no_node}
     end.
 

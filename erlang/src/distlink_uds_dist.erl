@@ -71,7 +71,7 @@ acceptor(Kernel, Listen) ->
     case gen_tcp:accept(Listen) of
         {ok, Socket} ->
             Ctrl = start(Socket),
-            ok = gen_dist:accepted(Kernel, Ctrl, {distlink_uds, fun(Pid) -> supervisor(Ctrl, Pid) end}),
+            ok = gen_dist:accepted(Kernel, Ctrl, {distlink_uds, inet, fun(Pid) -> supervisor(Ctrl, Pid) end}),
             acceptor(Kernel, Listen);
         {error, Reason} when Reason =:= emfile; Reason =:= enfile; Reason =:= econnaborted ->
             receive after 100 -> acceptor(Kernel, Listen) end;

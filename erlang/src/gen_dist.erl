@@ -57,10 +57,11 @@
 -callback getopts(Controller :: term(), [atom()]) -> {ok, [{atom(), term()}]} | {error, term()}.
 -optional_callbacks([hs_data/1, setopts/2, getopts/2]).
 
-%% accepted(Kernel, Controller, {Protocol, Give}) is called in the acceptor: net_kernel
+%% accepted(Kernel, Controller, {Protocol, Family, Give}) is called in the acceptor:
+%% net_kernel, which finds the carrier by protocol and family of its address,
 %% makes a supervisor, to which Give(Pid) gives the controller.
-accepted(Kernel, Ctrl, {Protocol, Give}) ->
-    Kernel ! {accept, self(), Ctrl, inet, Protocol},
+accepted(Kernel, Ctrl, {Protocol, Family, Give}) ->
+    Kernel ! {accept, self(), Ctrl, Family, Protocol},
     receive
         {Kernel, controller, Pid} ->
             _ = Give(Pid),
@@ -101,7 +102,7 @@ split(Node, LongOrShortNames) ->
     case string:split(atom_to_list(Node), "@") of
         [Name, Host] ->
             Dotted = lists:member($., Host),
-            Ip = inet:parse_ipv4strict_address(Host),
+            Ip = inet:parse_strict_address(Host),
             if
                 LongOrShortNames =:= longnames, not Dotted, element(1, Ip) =/= ok -> illegal(Node, "needs a long host name");
                 LongOrShortNames =:= shortnames, Dotted -> illegal(Node, "needs a short host name");
