@@ -116,7 +116,7 @@ var may = map[string][]string{
 	"lab/avbstation": {"", "srp/mrp", "internal/avbstation"},
 	"lab/twokernels": {"", "internal/api", "internal/config", "internal/kerneltest/uml"},
 	"lab/demo": {
-		"", "gptp/ptpmsg", "qbv/gantt", "internal/chart", "internal/config", "internal/api", "internal/kerneltest", "internal/kerneltest/uml",
+		"", "distlink/beamtest", "gptp/ptpmsg", "qbv/gantt", "internal/chart", "internal/config", "internal/api", "internal/kerneltest", "internal/kerneltest/uml",
 		"internal/api/tsnswitchv1", "internal/api/tsnswitchv1/tsnswitchv1connect",
 	},
 }

@@ -12,9 +12,9 @@ import (
 const (
 	panelTop     = 40 // below its title
 	panelHeight  = 130
-	angleGap     = 12
+	angleGap     = 22
 	angleHeight  = 46
-	panelBottom  = 34
+	panelBottom  = 30
 	controlPanel = panelTop + panelHeight + angleGap + angleHeight + panelBottom
 	controlHead  = 70
 	fallenAt     = 45 // degrees: the angle's scale
@@ -41,7 +41,7 @@ func controlPicture(phases []*controlPhase, where string) string {
 	fmt.Fprintf(&b, `<text x="20" y="26" font-size="18">A control loop between two Erlang nodes over two bridges</text>`+"\n")
 	fmt.Fprintf(&b, `<text x="20" y="46" font-size="12">Time from sample to force; each has to be back within %v. Every wire %s; %s.</text>`+"\n", period, rate, html.EscapeString(where))
 	legend := []struct{ colour, text string }{{inTimeColour, "in time"}, {missedColour, "deadline missed (on the top line: never)"}, {angleColour, "angle of the pendulum"}}
-	for i, x := range []int{plotLeft, plotLeft + 90, plotLeft + 340} {
+	for i, x := range []int{plotLeft, plotLeft + 80, plotLeft + 330} {
 		fmt.Fprintf(&b, `<rect x="%d" y="56" width="10" height="10" fill="%s"/><text x="%d" y="65" font-size="11">%s</text>`+"\n", x, legend[i].colour, x+15, legend[i].text)
 	}
 	for i, p := range phases {
@@ -126,7 +126,7 @@ func bars(b *strings.Builder, colour string, n int, column func(int) int, value 
 			}
 		}
 		if top <= bottom {
-			fmt.Fprintf(b, "M%d.5 %.1fV%.1f", plotLeft+x, top-0.5, bottom+0.5)
+			fmt.Fprintf(b, "M%d.5 %.1fV%.1f", plotLeft+x, top-1, bottom+1)
 		}
 	}
 	b.WriteString(`"/>` + "\n")

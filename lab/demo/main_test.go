@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"os"
 	"testing"
+
+	"tsnswitch/distlink/beamtest"
 )
 
 // TestMain lets the test binary hold namespaces, as the demo does: a space is
@@ -16,5 +18,7 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	beamtest.Cleanup()
+	os.Exit(code)
 }

@@ -15,6 +15,7 @@ const (
 	plotTop    = 30
 	plotHeight = 240
 	legendLine = 18
+	visible    = 0.5 // what differs by less is the same point
 )
 
 // Colours of the rows, chosen to differ in lightness too.
@@ -87,8 +88,13 @@ func distribution(t *latencyTable) string {
 		if n := len(r.Micros); n > 0 {
 			fmt.Fprintf(&b, `<polyline fill="none" stroke="%s" stroke-width="1.8"%s points="`, colour, dash)
 			fmt.Fprintf(&b, "%.1f,%.1f ", x(float64(max(r.Micros[0], 1))), y(0))
+			lastX, lastY := 0.0, 0.0
 			for j, us := range r.Micros {
-				fmt.Fprintf(&b, "%.1f,%.1f ", x(float64(max(us, 1))), y(float64(j+1)/float64(n)))
+				px, py := x(float64(max(us, 1))), y(float64(j+1)/float64(n))
+				if j == n-1 || math.Abs(px-lastX) >= visible || math.Abs(py-lastY) >= visible {
+					fmt.Fprintf(&b, "%.1f,%.1f ", px, py)
+					lastX, lastY = px, py
+				}
 			}
 			b.WriteString(`"/>` + "\n")
 		}
