@@ -140,3 +140,19 @@ func TestWindowShorterThanAPacket(t *testing.T) {
 		t.Errorf("nothing came: %+v", c.Stats())
 	}
 }
+
+// Packets sent again whose segments arrived by the first ones, and that are lost:
+// nobody waits for them but the window, and it does not wait long.
+func TestWindowFullOfNothing(t *testing.T) {
+	s := connected(t, wire{delay: 100_000}, Config{})
+	l := s.conn[0].lane(Bulk)
+	l.cong.window, l.cong.threshold = 3600, 3600
+	for range 2 {
+		l.sent = append(l.sent, sentPacket{at: s.now, segments: []*outSegment{{acked: true}}, size: 1472, piped: 1472, eliciting: true})
+		l.cong.pipe += 1472
+	}
+	s.write(0, Message{Data: make([]byte, 100_000)})
+	if !s.run(func() bool { return len(s.got[1]) == 1 }, 100_000_000) {
+		t.Errorf("nothing came: %+v", s.conn[0].Stats())
+	}
+}

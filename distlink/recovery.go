@@ -199,7 +199,7 @@ func (c *Conn) laneTimers(now tsn.Instant, l *lane) {
 // packets stay known, so that a late ACK still gives an RTT sample.
 func (c *Conn) probe(now tsn.Instant, l *lane) {
 	l.rtt.lastSent = now
-	if c.pick(l) < classes && !c.inFlight(l) {
+	if c.pick(l) < classes && !c.inFlight(l) && (l.rate > 0 || l.cong.room()) {
 		return // only the rate holds it back
 	}
 	l.rtt.probes++

@@ -203,7 +203,7 @@ func (s *sim) checkQuiet(happened []string) {
 			held += len(st.pending) + len(st.complete)
 		}
 		for i := range c.lanes {
-			if l := &c.lanes[i]; l.cong.pipe != 0 && len(l.sent) == 0 || len(l.sent) > 300 {
+			if l := &c.lanes[i]; l.cong.pipe != 0 && len(l.sent) == 0 || len(l.sent) > 2*rememberedAlone {
 				s.t.Fatalf("side %d, lane %d is left with %d octets in the pipe, %d packets, %+v after %q", side, i, l.cong.pipe, len(l.sent), c.Stats(), happened)
 			}
 		}

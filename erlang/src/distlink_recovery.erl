@@ -118,18 +118,20 @@ probe_at(L) ->
 %% probe queues the segments of the two oldest packets again, or a PING. The
 %% packets stay known, so that a late ACK still gives an RTT sample.
 probe(Now, L0) ->
-    case distlink_send:pick(L0#link{last_sent = Now}) of
-        {Class, #link{in_flight = 0} = L} when Class =/= none -> L; % only the rate holds it back
-        {_, L1} ->
-            Probes = L1#link.probes + 1,
-            L1a = newest_lost(Now, L1#link.next - 1, L1#link{probes = Probes, n_probes = L1#link.n_probes + 1}),
-            L2 = probe(L1a#link.base, 2, L1a),
-            {Class, L3} = distlink_send:pick(L2),
-            L4 = L3#link{extra = 2, ping = L3#link.ping orelse Class =:= none},
-            case Probes of
-                3 -> L4#link{congestion = distlink_congestion:silence(L4#link.congestion)};
-                _ -> L4
-            end
+    {Class, L1} = distlink_send:pick(L0#link{last_sent = Now}),
+    case Class =/= none andalso L1#link.in_flight =:= 0 andalso (L1#link.rate > 0 orelse distlink_congestion:room(L1#link.congestion)) of
+        true -> L1; % only the rate holds it back
+        false -> probe_now(Now, L1)
+    end.
+
+probe_now(Now, #link{probes = Before} = L0) ->
+    Probes = Before + 1,
+    L1 = newest_lost(Now, L0#link.next - 1, L0#link{probes = Probes, n_probes = L0#link.n_probes + 1}),
+    {Class, L2} = distlink_send:pick(probe(L1#link.base, 2, L1)),
+    L = L2#link{extra = 2, ping = L2#link.ping orelse Class =:= none},
+    case Probes of
+        3 -> L#link{congestion = distlink_congestion:silence(L#link.congestion)};
+        _ -> L
     end.
 
 probe(_, 0, L) -> L;

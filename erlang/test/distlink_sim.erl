@@ -1,7 +1,7 @@
 %% Two ends of distlink_link in virtual time, over a network to which things
 %% happen (mishap/2). All follows from a seed: also what is sent, octet by octet.
 -module(distlink_sim).
--export([run/2, lanes/0, fuzz/2]).
+-export([run/2, lanes/0, fuzz/2, config/2]).
 -compile(nowarn_deprecated_catch). % OTP 29
 
 -define(MESSAGES, 60).
