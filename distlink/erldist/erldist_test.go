@@ -149,3 +149,47 @@ func FuzzParseMessage(f *testing.F) {
 		}
 	})
 }
+
+// script is a Transport whose peer says what was written beforehand.
+type script struct{ says [][]byte }
+
+func (s *script) Send([]byte) error { return nil }
+
+func (s *script) Recv() ([]byte, error) {
+	if len(s.says) == 0 {
+		return nil, io.EOF
+	}
+	b := s.says[0]
+	s.says = s.says[1:]
+	return b, nil
+}
+
+// FuzzHandshake lets a mad peer do the handshake, as either side: the input is its
+// messages, each behind its length.
+func FuzzHandshake(f *testing.F) {
+	n := Node{Name: "a@x", Cookie: "c", Creation: 7, Challenge: 1}
+	for _, says := range [][]string{
+		{"sok", "N\x00\x00\x00\x04\x03\x07\x0f\x94\x00\x00\x00\x01\x00\x00\x00\x02\x00\x03b@y", "a" + string(digest("c", 1))},
+		{"N\x00\x00\x00\x04\x03\x07\x0f\x94\x00\x00\x00\x02\x00\x03b@y", "r\x00\x00\x00\x09" + string(digest("c", 1))},
+		{"salive", "snot_allowed"},
+		{"snamed:\x00\x01x"},
+	} {
+		var b []byte
+		for _, m := range says {
+			b = append(append(b, byte(len(m))), m...)
+		}
+		f.Add(b)
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		var says [][]byte
+		for len(b) > 0 {
+			n := min(int(b[0]), len(b)-1)
+			says, b = append(says, b[1:1+n]), b[1+n:]
+		}
+		for _, side := range []func(Transport) (Peer, error){n.Connect, n.Accept} {
+			if p, err := side(&script{says}); err == nil && (len(p.Name) > 1<<16 || p.Flags&^FlagsMandatory != 0) {
+				t.Errorf("%+v", p)
+			}
+		}
+	})
+}

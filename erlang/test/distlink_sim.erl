@@ -283,38 +283,64 @@ corrupt(B, #w{corrupt = C, keys = Keys}) ->
     end.
 
 %% fuzz(Rounds, File): mutations of the golden packets go into both decoders, the
-%% stream classifier and an open connection; nothing may crash.
+%% stream classifier and connections in each state; nothing may crash, and what a
+%% connection keeps has a bound.
 fuzz(Rounds, File) ->
     _ = rand:seed(exsss, 7),
     {ok, Text} = file:read_file(File),
     Packets = [ << <<(binary_to_integer(H, 16))>> || <<H:2/binary>> <= Hex >>
                || Line <- string:split(Text, "\n", all), Line =/= <<>>, binary:first(Line) =/= $#, [_, Hex] <- [string:split(Line, " ")]],
     Init = hd(Packets),
-    {ok, {init, Params, _, _}, _} = distlink_wire:parse(Init),
-    L = distlink_link:server(config(2, []), 16#a1a2a3a4a5a6a7a8, Params, Init, none, {{10, 0, 0, 1}, 4000}, 1000),
-    fuzz(Rounds, list_to_tuple(Packets), L, L),
-    io:format("ok ~b rounds~nend~n", [Rounds]).
+    {ok, {init, #{id := Id} = Params, _, _}, _} = distlink_wire:parse(Init),
+    Open = distlink_link:server(config(2, []), 16#a1a2a3a4a5a6a7a8, Params, Init, none, {{10, 0, 0, 1}, 4000}, 1000),
+    {_, Connecting} = distlink_link:flush(1000, distlink_link:client(config(2, []), Id, 1000)), % RETRY and ACCEPT are for it
+    {_, Closed} = distlink_link:flush(1000, distlink_link:close(1000, 0, <<"over">>, Open)),
+    _ = [begin
+             {Most, Ends} = fuzz(Rounds, 0, list_to_tuple(Packets), L, L, 0, 0),
+             io:format("~s ~s: ~b rounds, ~b times it ended, at most ~b words~n", [case Most < 200000 of true -> ok; false -> bad end, Name, Rounds, Ends, Most])
+         end || {Name, L} <- [{"open", Open}, {"connecting", Connecting}, {"closed", Closed}]],
+    io:format("end~n").
 
-fuzz(0, _, _, _) -> ok;
-fuzz(N, Packets, Fresh, L0) ->
-    B = mutate(element(rand:uniform(tuple_size(Packets)), Packets)),
+fuzz(0, _, _, _, _, Most, Ends) -> {Most, Ends};
+fuzz(N, PN, Packets, Fresh, L0, Most, Ends) ->
+    B = iolist_to_binary([numbered(PN + I, mutate(element(rand:uniform(tuple_size(Packets)), Packets))) || I <- lists:seq(1, rand:uniform(3))]),
     try
-        Now = 1000 + (100000 - N),
+        Now = 1000 + PN * 100,
         _ = distlink_wire:parse(B),
         _ = distlink_wire:frames(B),
         _ = distlink_stream:classify(B, distlink_stream:new()),
-        L1 = distlink_link:timers(Now, distlink_link:datagram(Now, same, B, L0)),
+        From = case rand:uniform(10) of 1 -> {{10, 0, 0, 9}, rand:uniform(9)}; _ -> same end,
+        La = case distlink_link:state(L0) of
+                 open when N rem 20 =:= 0 -> distlink_link:write(Now, rand:uniform(9), bulk, none, {byte_size(B), B}, L0);
+                 _ -> L0
+             end,
+        L1 = distlink_link:timers(Now, distlink_link:datagram(Now, From, B, La)),
         {_, L2} = distlink_link:flush(Now, L1),
         {_, L} = distlink_link:deliveries(L2),
         _ = distlink_link:deadline(L),
-        fuzz(N - 1, Packets, Fresh, case distlink_link:state(L) of open -> L; _ -> Fresh end)
-    catch C:R:S -> io:format("bad ~0p ~0p~n", [B, {C, R, hd(S)}])
+        _ = distlink_link:stats(L),
+        Size = case N rem 100 of 0 -> erts_debug:flat_size(L); _ -> 0 end,
+        case distlink_link:state(L) =:= distlink_link:state(Fresh) of
+            true -> fuzz(N - 1, PN + 3, Packets, Fresh, L, max(Most, Size), Ends);
+            false when PN > 30, PN rem 7 > 0 -> fuzz(N - 1, PN + 3, Packets, Fresh, L, max(Most, Size), Ends); % some more for those that have ended
+            false -> fuzz(N - 1, 0, Packets, Fresh, Fresh, max(Most, Size), Ends + 1)
+        end
+    catch C:R:S -> io:format("bad ~0p ~0p~n", [B, {C, R, hd(S)}]), {Most, Ends}
     end.
 
+%% numbered(PacketNumber, Packet): most DATA packets are new ones.
+numbered(PN, <<Head:12/binary, Old:64, Frames/binary>>) when binary_part(Head, 1, 1) =:= <<16#25>> ->
+    case rand:uniform(10) of
+        1 -> <<Head/binary, Old:64, Frames/binary>>;
+        _ -> <<Head/binary, (PN bor (Old band (3 bsl 62))):64, Frames/binary>>
+    end;
+numbered(_, Packet) -> Packet.
+
 mutate(B) ->
-    case rand:uniform(4) of
+    case rand:uniform(6) of
         1 -> binary:part(B, 0, rand:uniform(byte_size(B)) - 1);
         2 -> <<B/binary, (rand:bytes(rand:uniform(20)))/binary>>;
+        3 -> B;
         _ ->
             lists:foldl(fun(_, X) ->
                                 At = rand:uniform(byte_size(X)) - 1,

@@ -1,7 +1,7 @@
 %% The golden packets of distlink/testdata, taken apart and put together again.
 -module(distlink_vectors).
 -compile(nowarn_deprecated_catch). % OTP 29
--export([check/1]).
+-export([check/1, meaning/2]).
 
 %% check(File) prints "ok NAME" or "bad NAME ..." for each vector, then "end".
 check(File) ->
@@ -52,3 +52,41 @@ frame({response, Data}) -> distlink_wire:response(Data);
 frame({close, Code, Text}) -> distlink_wire:close(Code, Text);
 frame({segment, Flags, Stream, Offset, Order, Fence, Data}) ->
     [distlink_wire:segment(Flags, Stream, Offset, {Order, Fence}, byte_size(Data)), Data].
+
+%% meaning(In, Out) writes a line for each packet of a file: what it says, or error.
+%% Packets have their length (16) before them.
+meaning(In, Out) ->
+    {ok, B} = file:read_file(In),
+    ok = file:write_file(Out, [[meaning(P), $\n] || <<N:16, P:N/binary>> <= B]),
+    io:format("ok written~nend~n").
+
+meaning(B) ->
+    case distlink_wire:parse(B) of
+        error -> "error";
+        {ok, {version, 1 = T, V, Id, Source}, Rest} -> say("version ~b ~b ~b ~b ~s", [T, V, Id, Source, hex(Rest)]);
+        {ok, {version, T, V, Id, _}, Rest} -> say("version ~b ~b ~b ~s", [T, V, Id, hex(Rest)]);
+        {ok, {init, Params, Token, Proof}, Rest} -> say("init ~s ~s ~s ~s", [params(Params), hex(Token), hex(Proof), hex(Rest)]);
+        {ok, {retry, Id, Token}, Rest} -> say("retry ~b ~s ~s", [Id, hex(Token), hex(Rest)]);
+        {ok, {accept, Id, Params, Proof}, Rest} -> say("accept ~b ~s ~s ~s", [Id, params(Params), hex(Proof), hex(Rest)]);
+        {ok, {refuse, Id, Code, Text}, Rest} -> say("refuse ~b ~b ~s ~s", [Id, Code, hex(Text), hex(Rest)]);
+        {ok, {reset, Id, PN}, Rest} -> say("reset ~b ~b ~s", [Id, PN, hex(Rest)]);
+        {ok, {data, Id, PN, Octets}, Rest} ->
+            case distlink_wire:frames(Octets) of
+                error -> say("frames ~b ~b error ~s", [Id, PN, hex(Rest)]);
+                {ok, Fs} -> say("data ~b ~b [~s] ~s", [Id, PN, lists:join(", ", [said(F) || F <- Fs]), hex(Rest)])
+            end
+    end.
+
+params(#{id := Id, max := Max, security := S, suites := Suites, window := W, delay := D, capabilities := C} = P) ->
+    [say("~b ~b ~b ~b ~b ~b ~b", [Id, Max, S, Suites, W, D, C]),
+     case P of #{public := Public, key_id := KeyId} -> [$ , hex(Public), $ , hex(KeyId)]; _ -> [] end].
+
+said(ping) -> "ping";
+said({ack, Ranges, Delay, Limit}) -> [say("ack ~b ~b", [Delay, Limit]) | [say(" ~b-~b", [High, Low]) || {High, Low} <- Ranges]];
+said({close, Code, Text}) -> say("close ~b ~s", [Code, hex(Text)]);
+said({challenge, Data}) -> ["challenge ", hex(Data)];
+said({response, Data}) -> ["response ", hex(Data)];
+said({segment, Flags, Stream, Offset, Order, Fence, Data}) -> say("segment ~b ~b ~b ~b ~b ~s", [Flags, Stream, Offset, Order, Fence, hex(Data)]).
+
+say(Format, Args) -> io_lib:format(Format, Args).
+hex(B) -> [io_lib:format("~2.16.0b", [X]) || <<X>> <= B].
