@@ -96,11 +96,14 @@ call(Ctrl, Request, Timeout) ->
 reply({Pid, Ref}, Reply) -> Pid ! {Ref, Reply}, ok.
 
 %% Since the VM started: monotonic time may be negative.
-now_us() ->
-    erlang:convert_time_unit(erlang:monotonic_time() - erlang:system_info(start_time), native, microsecond) + 1.
+now_us() -> erlang:monotonic_time(microsecond) - get(distlink_start).
+
+clock() ->
+    put(distlink_start, erlang:convert_time_unit(erlang:system_info(start_time), native, microsecond) - 1).
 
 init_client(Parent, Peer, SetupMs) ->
     process_flag(trap_exit, true),
+    _ = clock(),
     Mon = erlang:monitor(process, Parent),
     case distlink_config:sockets(0, Peer, #{}) of
         {ok, {Receiver, Socket}, Own} ->
@@ -126,6 +129,7 @@ connecting(C, Parent) ->
 
 init_server(Id, Peer, ListenPort, {Params, Init, Early}, SetupMs, Acceptor) ->
     process_flag(trap_exit, true),
+    _ = clock(),
     Mon = erlang:monitor(process, Acceptor),
     case distlink_config:sockets(ListenPort, Peer, #{}) of
         {ok, {Receiver, Socket}, Own} ->
@@ -147,11 +151,11 @@ loop(C) -> loop(step(C)).
 step(C0) ->
     C1 = receive Message -> handle(Message, C0) after timeout(C0) -> C0 end,
     C2 = drain(?DRAIN, C1),
-    C3 = pull(C2),
-    Link = distlink_link:timers(now_us(), C3#c.link),
-    C4 = follow(put_data(C3#c{link = Link})),
+    #c{link = Link} = C3 = pull(C2),
+    C4 = follow(put_data(C3#c{link = distlink_link:timers(now_us(), Link)})),
     %% Credit or acknowledgements may have made room for more of the VM's data.
-    check(congested(flush(C4))).
+    Now = now_us(),
+    check(congested(Now, flush(Now, C4))).
 
 %% follow connects the socket to where the peer is now.
 follow(#c{link = L, peer = Peer} = C) ->
@@ -323,11 +327,9 @@ suspended(Now, C) ->
     distlink_server:event(suspended, #{queued => distlink_link:queued(C#c.link)}, #{node => get(distlink_node)}),
     C#c{suspended_at = Now + ?EVENTS}.
 
-congested(#c{handle = undefined} = C) -> C;
-congested(#c{link = L, congested_at = At, resent = Before} = C) ->
-    Now = now_us(),
-    case Now >= At andalso distlink_link:stats(L) of
-        false -> C;
+congested(Now, #c{handle = Handle, congested_at = At} = C) when Handle =:= undefined; Now < At -> C;
+congested(Now, #c{link = L, resent = Before} = C) ->
+    case distlink_link:stats(L) of
         #{retransmitted := Before} -> C#c{congested_at = Now + ?EVENTS};
         #{retransmitted := N} = S ->
             distlink_server:event(congestion, (maps:with([rtt_us, congestion_window], S))#{retransmitted => N - Before},
@@ -335,8 +337,10 @@ congested(#c{link = L, congested_at = At, resent = Before} = C) ->
             C#c{congested_at = Now + ?EVENTS, resent = N}
     end.
 
-flush(#c{link = L0} = C) ->
-    {Datagrams, L} = distlink_link:flush(now_us(), L0),
+flush(C) -> flush(now_us(), C).
+
+flush(Now, #c{link = L0} = C) ->
+    {Datagrams, L} = distlink_link:flush(Now, L0),
     transmit(Datagrams, C#c{link = L}).
 
 %% transmit sends datagrams, each by the socket of its lane.

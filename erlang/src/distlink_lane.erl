@@ -52,6 +52,7 @@ peer_in(N, #link{peer_lane = Old, peer_lanes = Lanes} = L) ->
 peer_lanes(#link{peer_lane = N, peer_lanes = Others}) -> [N | maps:keys(Others)].
 
 %% acks_at(Link) -> when the first ACK is due, whatever lane it is about
+acks_at(#link{ack_at = At, peer_lanes = Others}) when map_size(Others) =:= 0 -> At;
 acks_at(#link{ack_at = At, peer_lanes = Others}) ->
     maps:fold(fun(_, #peer_lane{ack_at = X}, Least) -> min(X, Least) end, At, Others).
 
@@ -128,6 +129,7 @@ count(L0) ->
          end, L0).
 
 %% queued(Link), in_flight(Link) -> offsets, of all lanes
+queued(#link{queued = Q, lanes = Others}) when map_size(Others) =:= 0 -> Q;
 queued(#link{queued = Q, lanes = Others}) -> maps:fold(fun(_, #lane{queued = N}, Sum) -> Sum + N end, Q, Others).
 in_flight(#link{in_flight = F, lanes = Others}) -> maps:fold(fun(_, #lane{in_flight = N}, Sum) -> Sum + N end, F, Others).
 
