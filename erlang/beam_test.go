@@ -134,7 +134,7 @@ func TestRefused(t *testing.T) {
 // for TCP; who sends to a node that is down need not wait for a time-out.
 func TestNobodyThere(t *testing.T) {
 	port := beamtest.Port(t, addrA, addrB)
-	a := beamtest.Start(t, "distlink", "a@"+addrA, port, fmt.Sprintf(`io:format("~p ~p~n", [net_adm:ping('b@%s'), distlink_controller:connect({127,0,0,2}, %d, 60000)]), %s`, addrB, port, sleep), "-distlink_ip", addrA)
+	a := beamtest.Start(t, "distlink", "a@"+addrA, port, fmt.Sprintf(`io:format("~p ~p~n", [net_adm:ping('b@%s'), distlink_controller:connect({127,0,0,2}, %d, any, 60000)]), %s`, addrB, port, sleep), "-distlink_ip", addrA)
 	if l := a.Expect("pang", patience); l != "pang {error,econnrefused}" {
 		t.Error(l)
 	}
@@ -326,7 +326,7 @@ func TestKeysRefused(t *testing.T) {
 		"wants a pre-shared key": {"-distlink_security", "none"},
 	} {
 		a := beamtest.Start(t, "distlink", "a@"+addrA, port,
-			fmt.Sprintf(`{_, P, _, _} = {x, net_adm:ping('%[1]s'), x, x}, {error, {security, W}} = distlink_controller:connect({127,0,0,2}, %[2]d, 5000), io:format("~p because ~s~n", [P, W]), %[3]s`, b.Name, port, sleep),
+			fmt.Sprintf(`{_, P, _, _} = {x, net_adm:ping('%[1]s'), x, x}, {error, {security, W}} = distlink_controller:connect({127,0,0,2}, %[2]d, any, 5000), io:format("~p because ~s~n", [P, W]), %[3]s`, b.Name, port, sleep),
 			append(args, "-distlink_ip", addrA)...)
 		if l := a.Expect("because", patience); !strings.HasPrefix(l, "pang") || !strings.Contains(l, why) {
 			t.Errorf("%s: %s", why, l)

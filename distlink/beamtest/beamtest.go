@@ -267,7 +267,7 @@ func (e Erlang) start(t *testing.T, carrier, name, eval string, env, args []stri
 
 // insecure chooses no security, where the test says nothing about it.
 func insecure(args []string) []string {
-	if slices.Contains(args, "-distlink_psk") || slices.Contains(args, "-distlink_security") {
+	if slices.ContainsFunc(args, func(a string) bool { return a == "-distlink_psk" || a == "-distlink_cert" || a == "-distlink_security" }) {
 		return args
 	}
 	return append(args, "-distlink_security", "none")

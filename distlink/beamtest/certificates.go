@@ -6,12 +6,14 @@ import (
 	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/sha256"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
 	"math/big"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"testing"
 	"time"
@@ -134,4 +136,39 @@ func WritePEM(t testing.TB, file string, mode os.FileMode, kind string, ders ...
 	if err := os.WriteFile(file, b, mode); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// Certificate is the command line of a node with a certificate for hosts.
+func (a *Authority) Certificate(key crypto.Signer, trusts *Authority, hosts ...string) []string {
+	a.T.Helper()
+	cert, file := a.Issue(key, hosts, nil)
+	return []string{"-distlink_cert", cert, "-distlink_key", file, "-distlink_cacert", trusts.File}
+}
+
+// HasPublicKey reports whether Erlang has its public_key application.
+func HasPublicKey(t testing.TB) bool {
+	t.Helper()
+	return exec.Command(string(Stock), "-noshell", "-eval", "crypto:info_lib(), {module, _} = code:ensure_loaded(public_key), {module, _} = code:ensure_loaded(asn1rt_nif), halt(0).").Run() == nil
+}
+
+// Sign signs content as the owner of a certificate does, with keys that nobody
+// takes, too; chain are the certificates of the file.
+func Sign(t testing.TB, certFile string, key crypto.Signer, content []byte) (chain [][]byte, signature []byte) {
+	t.Helper()
+	b, err := os.ReadFile(certFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for block, rest := pem.Decode(b); block != nil; block, rest = pem.Decode(rest) {
+		chain = append(chain, block.Bytes)
+	}
+	digest, hash := content, crypto.Hash(0)
+	if _, ok := key.(*ecdsa.PrivateKey); ok {
+		sum := sha256.Sum256(content)
+		digest, hash = sum[:], crypto.SHA256
+	}
+	if signature, err = key.Sign(rand.Reader, digest, hash); err != nil {
+		t.Fatal(err)
+	}
+	return chain, signature
 }

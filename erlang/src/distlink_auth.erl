@@ -4,7 +4,7 @@
 %% see distlink_certificate.
 -module(distlink_auth).
 
--export([start/2, early/2, take/3, timers/2, proved/2, proofs/2, allowed/4, signed/3, parse/1]).
+-export([start/2, early/2, take/3, timers/2, proved/2, proofs/2, allowed/3, signed/3, parse/1]).
 -export_type([identity/0]).
 
 -include("distlink_link.hrl").
@@ -72,10 +72,9 @@ proved(Now, #link{auth = #auth{early = Early}} = L) ->
     lists:foldr(fun({Stream, Class, Fence, Message}, X) -> distlink_send:write(Now, Stream, Class, Fence, Message, X) end,
                 L#link{auth = none}, Early).
 
-%% allowed(Stream, End of the segment, Octets that are kept, Pieces) of a peer that has not
-%% proved itself.
-allowed(0, End, Octets, Pieces) -> End =< ?MAX_AUTH + 1 andalso Octets =< 2 * ?MAX_AUTH andalso Pieces < ?MAX_PIECES;
-allowed(_, _, _, _) -> false.
+%% allowed(Stream, End of the segment, Pieces kept) of a peer that has not proved itself.
+allowed(0, End, Pieces) -> End =< ?MAX_AUTH + 1 andalso Pieces < ?MAX_PIECES;
+allowed(_, _, _) -> false.
 
 %% signed(Role, Proof, Certificates) is what a signature covers: who signs, that it
 %% has the keys of this connection, and the certificates.

@@ -3,7 +3,9 @@
 %%
 %%     -distlink_psk FILE         pre-shared keys: lines "id key-in-hexadecimal"; the first is used to
 %%                                connect, all are taken; read anew for each connection
-%%     -distlink_security none    no keys, on a closed VLAN; one of the two has to be said
+%%     -distlink_cert FILE -distlink_key FILE -distlink_cacert FILE
+%%                                certificates instead, in PEM; read anew for each connection
+%%     -distlink_security none    no keys, on a closed VLAN; one of the three has to be said
 %%     -distlink_ip ADDRESS       address to bind; default: kernel's inet_dist_use_interface, or any of
 %%                                IPv4. With one of IPv6 (any: ::) the node's connections are all IPv6
 %%     -distlink_priority N       SO_PRIORITY of every datagram (7 needs CAP_NET_ADMIN)
@@ -20,7 +22,7 @@
 %%     -distlink_floor US         least 4 * rttvar in the probe time-out; default 1000
 -module(distlink_config).
 
--export([read/0, nodes/0, port/0, ip/0, family/0, sockaddr/1, keys/0, started/1, open/2, sockets/3, more/1, close/1, rates/1, paced/1, socket/1, link_config/2, rate/1, random/1, id/0]).
+-export([read/0, nodes/0, port/0, ip/0, family/0, sockaddr/1, keys/1, started/1, open/2, sockets/3, more/1, close/1, rates/1, paced/1, socket/1, link_config/2, rate/1, random/1, id/0]).
 
 -define(SOL_SOCKET, 1).
 -define(SO_REUSEPORT, 15).
@@ -176,26 +178,43 @@ family(_) -> inet.
 %% sockaddr({Ip, Port}) -> what socket calls want
 sockaddr({Ip, Port}) -> #{family => family(Ip), addr => Ip, port => Port}.
 
-%% keys() -> [{Id, Key}], [] where -distlink_security none says so.
-keys() ->
-    case {arg(distlink_psk), arg(distlink_security)} of
-        {undefined, "none"} -> [];
-        {undefined, undefined} -> erlang:error({distlink, "give -distlink_psk FILE, or -distlink_security none for a closed network"});
-        {File, undefined} ->
-            crypto_is_there() orelse erlang:error({distlink_psk, "needs the crypto application (Debian: erlang-crypto; in a release: among its applications)"}),
+%% keys(Host) -> [{Id, Key}] | {certificate, Identity} | [], as the command line
+%% says; a peer's certificate has to be for Host (any: whatever it is for).
+keys(Host) ->
+    case {arg(distlink_psk), files(), arg(distlink_security)} of
+        {undefined, none, "none"} -> [];
+        {undefined, none, undefined} ->
+            erlang:error({distlink, "give -distlink_psk FILE, or -distlink_cert, -distlink_key and -distlink_cacert, or -distlink_security none for a closed network"});
+        {File, none, undefined} ->
+            is_there([crypto]) orelse erlang:error({distlink_psk, "needs the crypto application (Debian: erlang-crypto; in a release: among its applications)"}),
             case prim_file:read_file(File) of
                 {ok, B} -> key_lines(File, 1, string:split(B, "\n", all));
                 {error, Reason} -> erlang:error({distlink_psk, File, Reason})
             end;
-        {_, Security} -> erlang:error({distlink_security, Security, "want none, and then no -distlink_psk"})
+        {undefined, Files, undefined} ->
+            is_there([crypto, asn1rt_nif, public_key]) orelse
+                erlang:error({distlink_cert, "needs the public_key application (Debian: erlang-public-key; in a release: among its applications)"}),
+            {certificate, distlink_certificate:identity(started(Files), Host)};
+        {undefined, none, Security} -> erlang:error({distlink_security, Security, "want none"});
+        _ -> erlang:error({distlink, "of -distlink_psk, -distlink_cert and -distlink_security one is wanted"})
+    end.
+
+files() ->
+    case [arg(A) || A <- [distlink_cert, distlink_key, distlink_cacert]] of
+        [undefined, undefined, undefined] -> none;
+        Files ->
+            lists:member(undefined, Files) andalso erlang:error({distlink_cert, "-distlink_cert, -distlink_key and -distlink_cacert are all wanted"}),
+            list_to_tuple(Files)
     end.
 
 %% In embedded mode a module with an on_load function, as crypto is, is not
 %% there yet when the distribution starts, but its file is known.
-crypto_is_there() ->
-    case code:ensure_loaded(crypto) of
+is_there(Modules) -> lists:all(fun is_one_there/1, Modules).
+
+is_one_there(Module) ->
+    case code:ensure_loaded(Module) of
         {module, _} -> true;
-        {error, embedded} -> is_list(code:where_is_file("crypto.beam"));
+        {error, embedded} -> is_list(code:where_is_file(atom_to_list(Module) ++ ".beam"));
         _ -> false
     end.
 
@@ -364,7 +383,7 @@ link_config(S, SetupUs) ->
              end,
     {#{max_datagram => C#config.datagram, window => Window, ack_delay => 1000,
        keepalive => C#config.keepalive * 1000, floor => C#config.floor, stall => 10000000,
-       rate => C#config.rate, lanes => rates(#{}), ipv6 => family() =:= inet6, setup => SetupUs, keys => started(keys()), random => fun random/1},
+       rate => C#config.rate, lanes => rates(#{}), ipv6 => family() =:= inet6, setup => SetupUs, random => fun random/1},
      C#config.budget}.
 
 %% id() -> a connection id

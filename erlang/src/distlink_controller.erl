@@ -5,9 +5,9 @@
 %%     VM <--dist_ctrl_put_data--------------------- distlink_link <-- socket
 -module(distlink_controller).
 
--export([connect/3, accept/5, supervisor/2, send/2, recv/3, handshake_complete/3, tick/1, address/1, stats/1, rebind/2,
+-export([connect/4, accept/5, supervisor/2, send/2, recv/3, handshake_complete/3, tick/1, address/1, stats/1, rebind/2,
          setopts/2, getopts/2]).
--export([init_client/3, init_server/6]).
+-export([init_client/4, init_server/6]).
 
 -define(PULL, 128).   % VM packets taken before datagrams are looked at again
 -define(DRAIN, 64).   % datagrams taken before the VM is looked at again
@@ -21,20 +21,22 @@
 %% own: #{Lane => {Receiver, Socket} of a class}.
 -record(c, {receiver, socket, own = #{}, port, peer, link, budget, supervisor, mon, handle, streams,
             received = queue:new(), waiting, more_vm = false,
-            phase = connecting, refused = 0, full = 0, vm_full = false, dropped_send = 0,
+            phase = connecting, named = false, refused = 0, full = 0, vm_full = false, dropped_send = 0,
             trains = true, paced = [], n_trains = 0, suspended_at = 0, congested_at = 0, resent = 0,
             options = #{}}).
 
-%% connect(Ip, Port, SetupMs) -> {ok, Controller} | {error, Reason}
-connect(Ip, Port, SetupMs) ->
-    {Pid, Mon} = start(init_client, [self(), {Ip, Port}, SetupMs]),
+%% connect(Ip, Port, Host, SetupMs) -> {ok, Controller} | {error, Reason}: Host is
+%% what a certificate has to be for.
+connect(Ip, Port, Host, SetupMs) ->
+    {Pid, Mon} = start(init_client, [self(), {Ip, Port}, Host, SetupMs]),
     receive
         {Pid, up} -> erlang:demonitor(Mon, [flush]), {ok, Pid};
         {'DOWN', Mon, process, Pid, Reason} -> {error, Reason}
     end.
 
-%% accept(Id, Peer, ListenPort, {Params, Init, Early}, SetupMs) -> Controller and
-%% its monitor. The INIT has been checked.
+%% accept(Id, Peer, ListenPort, {Params, Init, Secured}, SetupMs) -> Controller and
+%% its monitor. The INIT has been checked. With certificates the controller says
+%% {proved, Controller} when its peer has proved itself.
 accept(Id, Peer, ListenPort, Init, SetupMs) ->
     start(init_server, [Id, Peer, ListenPort, Init, SetupMs, self()]).
 
@@ -101,7 +103,7 @@ now_us() -> erlang:monotonic_time(microsecond) - get(distlink_start).
 clock() ->
     put(distlink_start, erlang:convert_time_unit(erlang:system_info(start_time), native, microsecond) - 1).
 
-init_client(Parent, Peer, SetupMs) ->
+init_client(Parent, Peer, Host, SetupMs) ->
     process_flag(trap_exit, true),
     _ = clock(),
     Mon = erlang:monitor(process, Parent),
@@ -110,7 +112,7 @@ init_client(Parent, Peer, SetupMs) ->
             {Config, Budget} = distlink_config:link_config(Socket, SetupMs * 1000),
             C = #c{receiver = Receiver, socket = Socket, own = Own, port = 0, peer = Peer, budget = Budget, supervisor = Parent, mon = Mon,
                    paced = distlink_config:paced(#{}),
-                   link = distlink_link:client(Config, distlink_config:id(), now_us()), streams = distlink_stream:new()},
+                   link = distlink_link:client(Config#{keys => distlink_config:started(distlink_config:keys(Host))}, distlink_config:id(), now_us()), streams = distlink_stream:new()},
             connecting(flush(C), Parent);
         {error, Reason} -> exit(Reason)
     end.
@@ -121,27 +123,34 @@ connecting(C, Parent) ->
         open ->
             Parent ! {self(), up},
             loop(C#c{phase = handshake});
+        authenticating -> connecting(step(C), Parent);
         connecting ->
             %% One ICMP error is a hint; when each question again gets one, nobody is there.
             _ = C#c.refused >= ?REFUSED andalso exit(econnrefused),
             connecting(step(C), Parent)
     end.
 
-init_server(Id, Peer, ListenPort, {Params, Init, Early}, SetupMs, Acceptor) ->
+init_server(Id, Peer, ListenPort, {Params, Init, Secured}, SetupMs, Acceptor) ->
     process_flag(trap_exit, true),
     _ = clock(),
     Mon = erlang:monitor(process, Acceptor),
     case distlink_config:sockets(ListenPort, Peer, #{}) of
         {ok, {Receiver, Socket}, Own} ->
             {Config, Budget} = distlink_config:link_config(Socket, SetupMs * 1000),
-            case distlink_link:server(Config, Id, Params, Init, Early, Peer, now_us()) of
+            case distlink_link:server(Config, Id, Params, Init, Secured, Peer, now_us()) of
                 error -> exit(public_key);
                 Link ->
                     C = #c{receiver = Receiver, socket = Socket, own = Own, port = ListenPort, peer = Peer, budget = Budget, supervisor = Acceptor, mon = Mon,
-                           paced = distlink_config:paced(#{}), link = Link, streams = distlink_stream:new(), phase = handshake},
+                           paced = distlink_config:paced(#{}), link = Link, streams = distlink_stream:new(), phase = first_phase(Link)},
                     loop(transmit([distlink_link:accept_packet(Link)], C))
             end;
         {error, Reason} -> exit(Reason)
+    end.
+
+first_phase(Link) ->
+    case distlink_link:state(Link) of
+        authenticating -> authenticating;
+        open -> handshake
     end.
 
 loop(C) -> loop(step(C)).
@@ -290,12 +299,30 @@ put_early(#c{received = Q} = C) ->
     end.
 
 put_data(Ms, #c{handle = undefined, received = Q} = C) ->
-    wake(C#c{received = lists:foldl(fun queue:in/2, Q, Ms)});
+    case name_is_proven(Ms, C) of
+        ok -> wake(C#c{named = true, received = lists:foldl(fun queue:in/2, Q, Ms)});
+        {error, Text} ->
+            distlink_dist:refused(C#c.peer, Text),
+            C#c{link = distlink_link:close(now_us(), 9, Text, C#c.link)}
+    end;
 put_data(Ms, #c{handle = H, received = Q} = C) ->
     %% Packets that came between the last handshake message and its completion.
     lists:foreach(fun(M) -> erlang:dist_ctrl_put_data(H, M) end, queue:to_list(Q)),
     lists:foreach(fun(M) -> erlang:dist_ctrl_put_data(H, M) end, Ms),
     C#c{received = queue:new()}.
+
+%% name_is_proven: who connects says its name first, which has to be of a host that
+%% its certificate is for. Without that who has one could be any node.
+name_is_proven([Name | _], #c{named = false, port = Port, link = L}) when Port =/= 0 ->
+    case {distlink_link:chain(L), iolist_to_binary(Name)} of
+        {[], _} -> ok;
+        {[Leaf | _], <<$N, _:96, N:16, Node:N/binary, _/binary>>} -> of_host(Leaf, Node);
+        {[Leaf | _], <<$n, _:48, Node/binary>>} -> of_host(Leaf, Node);
+        _ -> {error, <<"no name of a node">>}
+    end;
+name_is_proven(_, _) -> ok.
+
+of_host(Leaf, Node) -> distlink_certificate:is_for(Leaf, binary_to_list(lists:last(binary:split(Node, <<"@">>)))).
 
 wake(#c{waiting = undefined} = C) -> C;
 wake(#c{waiting = From} = C) -> request(recv, From, C#c{waiting = undefined}).
@@ -398,6 +425,12 @@ transmit_one([B | T], {S, _, Wait} = Out, C) ->
     end.
 
 %% check ends the process when the link is down: never silent loss.
+check(#c{link = L, phase = authenticating, supervisor = Acceptor} = C) ->
+    case distlink_link:state(L) of
+        authenticating -> C;
+        open -> Acceptor ! {proved, self()}, C#c{phase = handshake};
+        {closed, Code, Text, _} -> exit(reason(Code, Text))
+    end;
 check(#c{link = L, phase = Phase} = C) ->
     case distlink_link:state(L) of
         {closed, _, _, _} when Phase =:= handshake -> closed(C);

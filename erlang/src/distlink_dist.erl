@@ -4,7 +4,7 @@
 -behaviour(gen_dist).
 
 -export([listen/1, listen/2, accept/1, accept_connection/5, setup/5, close/1, select/1, address/0,
-         is_node_name/1, setopts/2, getopts/2, childspecs/0]).
+         is_node_name/1, setopts/2, getopts/2, childspecs/0, refused/2]).
 -export([acceptor/2, connect/4, supervisor/2, send/2, recv/3, output/3, tick/1, address/2, hs_data/1]).
 
 -include_lib("kernel/include/net_address.hrl").
@@ -13,6 +13,7 @@
 -define(TOKEN_LIFETIME, 10000000). % microseconds
 
 -record(listen, {socket, port, tcp = none}).
+-define(UNPROVEN, 64). % peers that have not proved themselves yet
 -define(TRIES, 20). % ports whose number TCP has taken
 
 select(Node) ->
@@ -51,7 +52,7 @@ listen(Name, Host) ->
     end.
 
 listen1(Name, Host) ->
-    _ = {distlink_config:keys(), distlink_config:nodes()}, % what is wrong with them is better said now
+    _ = {distlink_config:keys(any), distlink_config:nodes()}, % what is wrong with them is better said now
     Epmd = net_kernel:epmd_module(),
     {First, Last} = ports(Epmd, Name, Host),
     case both(First, Last, ?TRIES) of
@@ -171,7 +172,7 @@ acceptor(Kernel, Listen) ->
 %% Known: {Address, SourceId} => Controller, own id => Controller, and its
 %% monitor => these keys.
 accept_loop(Kernel, #listen{socket = Socket} = Listen, Secret, Known0) ->
-    Known = reap(Known0),
+    Known = reap(Kernel, Known0),
     case socket:recvfrom(Socket, 0, [], nowait) of
         {ok, {#{addr := Ip, port := Port}, B}} ->
             accept_loop(Kernel, Listen, Secret, door(Kernel, Listen, Secret, {Ip, Port}, B, Known));
@@ -179,24 +180,40 @@ accept_loop(Kernel, #listen{socket = Socket} = Listen, Secret, Known0) ->
             receive
                 {'$socket', Socket, select, Ref} -> accept_loop(Kernel, Listen, Secret, Known);
                 {'$socket', Socket, abort, {Ref, Reason}} -> exit(Reason);
-                {'DOWN', Mon, process, _, _} ->
+                {proved, Ctrl} ->
                     _ = socket:cancel(Socket, {select_info, recvfrom, Ref}),
-                    accept_loop(Kernel, Listen, Secret, forget(Mon, Known))
+                    accept_loop(Kernel, Listen, Secret, proved(Kernel, Ctrl, Known));
+                {'DOWN', Mon, process, _, Reason} ->
+                    _ = socket:cancel(Socket, {select_info, recvfrom, Ref}),
+                    accept_loop(Kernel, Listen, Secret, forget(Mon, Reason, Known))
             end;
         {error, closed} -> exit(closed);
         {error, _} -> accept_loop(Kernel, Listen, Secret, Known)
     end.
 
-reap(Known) ->
-    receive {'DOWN', Mon, process, _, _} -> reap(forget(Mon, Known))
+reap(Kernel, Known) ->
+    receive
+        {'DOWN', Mon, process, _, Reason} -> reap(Kernel, forget(Mon, Reason, Known));
+        {proved, Ctrl} -> reap(Kernel, proved(Kernel, Ctrl, Known))
     after 0 -> Known
     end.
 
-forget(Mon, Known) ->
+forget(Mon, Reason, Known) ->
     case maps:take(Mon, Known) of
-        {Keys, Known1} -> maps:without(Keys, Known1);
+        {[{From, _} | _] = Keys, Known1} ->
+            case Reason of {security, Text} -> refused(From, Text); _ -> ok end,
+            maps:without(Keys, Known1);
         error -> Known
     end.
+
+%% refused({Ip, Port}, Text) says why somebody may not talk to us.
+refused({Ip, Port}, Text) -> error_logger:warning_msg("** distlink: ~s, port ~b, is refused: ~s **~n", [inet:ntoa(Ip), Port, Text]).
+
+%% proved: what connected is a peer now. Known has {unproven, Controller} until then.
+proved(Kernel, Ctrl, Known) when is_map_key({unproven, Ctrl}, Known) ->
+    give(Kernel, Ctrl),
+    maps:remove({unproven, Ctrl}, Known);
+proved(_, _, Known) -> Known.
 
 door(Kernel, Listen, Secret, From, B, Known) ->
     case distlink_wire:parse(B) of
@@ -233,17 +250,37 @@ init(Kernel, Listen, Secret, From, {#{id := Id} = Params, Token, Binder, Init}, 
     case valid(Secret, From, Id, Token) of
         false -> Known;
         true ->
-            case distlink_link:secure(distlink_config:started(distlink_config:keys()), Params, Binder, Init) of
-                {ok, Early} -> accepted(Kernel, Listen, From, {Params, Init, Early}, Known);
-                {refuse, Text} -> answer(Listen, From, distlink_wire:refuse(Id, 9, Text), Init), Known
+            case secure(From, Params, Binder, Init, Known) of
+                {ok, Secured} -> accepted(Kernel, Listen, From, {Params, Init, Secured}, Known);
+                {refuse, Code, Text} -> answer(Listen, From, distlink_wire:refuse(Id, Code, Text), Init), Known
             end
     end.
 
-accepted(Kernel, #listen{port = Port}, From, {#{id := Rid}, _, _} = Init, Known) ->
+%% secure: files that cannot be read any more keep others out, but do not end us.
+secure(From, Params, Binder, Init, Known) ->
+    try distlink_link:secure(distlink_config:started(distlink_config:keys(any)), Params, Binder, Init) of
+        {ok, {{certificate, _}, _}} = Ok ->
+            case length([x || {unproven, _} <- maps:keys(Known)]) < ?UNPROVEN of
+                true -> Ok;
+                false -> {refuse, 2, <<"too many have not proved themselves yet">>}
+            end;
+        {ok, _} = Ok -> Ok;
+        {refuse, Text} -> {refuse, 9, Text}
+    catch error:Reason ->
+            refused(From, io_lib:format("~0p", [Reason])),
+            {refuse, 9, <<"this side cannot prove who it is">>}
+    end.
+
+accepted(Kernel, #listen{port = Port}, From, {#{id := Rid}, _, Secured} = Init, Known) ->
     Id = distlink_config:id(),
     {Ctrl, Mon} = distlink_controller:accept(Id, From, Port, Init, 7000),
-    ok = gen_dist:accepted(Kernel, Ctrl, {distlink, distlink_config:family(), fun(Pid) -> supervisor(Ctrl, Pid) end}),
-    Known#{{From, Rid} => Ctrl, Id => Ctrl, Mon => [{From, Rid}, Id]}.
+    Known1 = Known#{{From, Rid} => Ctrl, Id => Ctrl, Mon => [{From, Rid}, Id, {unproven, Ctrl}]},
+    case Secured of
+        {{certificate, _}, _} -> Known1#{{unproven, Ctrl} => true};
+        _ -> give(Kernel, Ctrl), Known1
+    end.
+
+give(Kernel, Ctrl) -> ok = gen_dist:accepted(Kernel, Ctrl, {distlink, distlink_config:family(), fun(Pid) -> supervisor(Ctrl, Pid) end}).
 
 token(Secret, {Ip, Port}, Id, At) ->
     M = [<<At:64/signed, Port:16, Id:64>>, << <<X:16>> || X <- tuple_to_list(Ip) >>],
@@ -271,8 +308,11 @@ setup(Node, Type, MyNode, LongOrShortNames, SetupTime) ->
 connect(Node, Name, Host, Timeout) ->
     case find(Node, Name, Host) of
         {ok, Ip, Port, Version} ->
-            case connect(Ip, Port, Timeout) of
+            case reach(Ip, Port, Host, Timeout) of
                 {ok, Ctrl} -> {ok, Ctrl, Version};
+                {error, {security, Text} = Reason} ->
+                    error_logger:warning_msg("** distlink: no connection to ~ts: ~s **~n", [Node, Text]),
+                    {error, {distlink_connect, Reason}};
                 {error, Reason} -> {error, {distlink_connect, Reason}}
             end;
         Error -> Error
@@ -287,11 +327,11 @@ tick(Ctrl) -> distlink_controller:tick(Ctrl).
 hs_data(Ctrl) when is_pid(Ctrl) -> undefined;
 hs_data(Socket) -> distlink_tcp:hs_data(Socket).
 
-%% connect(Ip, Port, Timeout) -> {ok, Controller or TCP socket} | {error, Reason}
-connect(Ip, Port, Timeout) ->
+%% reach(Ip, Port, Host, Timeout) -> {ok, Controller or TCP socket} | {error, Reason}
+reach(Ip, Port, Host, Timeout) ->
     Tcp = distlink_tcp:wanted(),
     Wait = case Tcp of true -> min(Timeout, ?ALONE); false -> Timeout end,
-    case distlink_controller:connect(Ip, Port, Wait) of
+    case distlink_controller:connect(Ip, Port, Host, Wait) of
         {ok, Ctrl} ->
             ok = distlink_controller:supervisor(Ctrl, self()),
             {ok, Ctrl};

@@ -46,8 +46,8 @@ insert(N, [H | T]) -> [H | insert(N, T)].
 
 segment(Flags, Stream, Offset, Order, Fence, Data, Now, #link{auth = #auth{proved = false}} = L) ->
     Pending = case L#link.ins of #{0 := In} -> In#in.pending; _ -> [] end,
-    Octets = lists:sum([byte_size(D) || {_, _, _, _, _, D} <- Pending]) + byte_size(Data),
-    case distlink_auth:allowed(Stream, Offset + byte_size(Data) + (Flags bsr 1), Octets, length(Pending)) of
+    case distlink_auth:allowed(Stream, Offset + byte_size(Data) + (Flags bsr 1), length(Pending)) of
+        %% A small piece does not keep a large datagram.
         true -> segment0(Flags, Stream, Offset, Order, Fence, binary:copy(Data), Now, L);
         false -> distlink_link:close(Now, 9, <<"no proof of who this is, but data">>, L)
     end;
