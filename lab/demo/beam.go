@@ -47,6 +47,10 @@ func (l *lab) startBeam(ctx context.Context, h *labNode, name string, at netip.A
 		"-noshell", "-pa", l.opt.erlang, l.opt.loop, "-proto_dist", "distlink", "-name", b.node, "-setcookie", "lab",
 		"-distlink_security", "none", "-distlink_ip", at.String(), "-connect_all", "false", "-eval", evaluator)
 	b.cmd.Args = append(b.cmd.Args, carrier...)
+	if l.opt.control > 0 {
+		// A control loop runs before all else, the flood's senders too.
+		b.cmd = exec.Command("chrt", append([]string{"--fifo", "10"}, b.cmd.Args...)...)
+	}
 	b.cmd.Env = append(os.Environ(), "HOME=/run")
 	log := filepath.Join(l.opt.out, "log", "beam-"+name+".log")
 	errs, err := os.Create(log)
