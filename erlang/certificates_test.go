@@ -96,13 +96,13 @@ func identities(t *testing.T, files [][3]string) []string {
 	for _, f := range files {
 		list = append(list, fmt.Sprintf("{%q,%q,%q}", f[0], f[1], f[2]))
 	}
-	return erlLines(t, fmt.Sprintf(`[io:format("~ts~n", [try distlink_certificate:identity(F, any) of #{} -> "ok" catch error:E -> io_lib:format("~0p", [E]) end]) || F <- [%s]]`, strings.Join(list, ",")), len(files))
+	return erlLines(t, beamtest.Stock, fmt.Sprintf(`[io:format("~ts~n", [try distlink_certificate:identity(F, any) of #{} -> "ok" catch error:E -> io_lib:format("~0p", [E]) end]) || F <- [%s]]`, strings.Join(list, ",")), len(files))
 }
 
 // erlLines runs Erlang without distribution and returns the lines it prints.
-func erlLines(t *testing.T, eval string, n int) []string {
+func erlLines(t *testing.T, erl beamtest.Erlang, eval string, n int) []string {
 	t.Helper()
-	out, err := exec.Command("erl", "-noshell", "-pa", beamtest.Code(t), "-eval", eval+", halt(0).").CombinedOutput()
+	out, err := exec.Command(string(erl), "-noshell", "-pa", beamtest.Code(t), "-eval", eval+", halt(0).").CombinedOutput()
 	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
 	if err != nil || len(lines) != n {
 		t.Fatalf("%v\n%s", err, out)
@@ -185,17 +185,44 @@ func TestVerify(t *testing.T) {
 		t.Fatal(err)
 	}
 	add("signature is wrong", ca.File, "a.lan", ca, p384, a, nil)
-	got := erlLines(t, fmt.Sprintf(`[io:format("~ts~n", [case (maps:get(verify, distlink_certificate:identity(F, H)))(C, <<"content">>, S) of ok -> "ok"; {error, E} -> E end]) || {F, H, C, S} <- [%s]]`, strings.Join(evals, ",")), len(wants))
-	for i, want := range wants {
-		if !strings.Contains(got[i], want) || (want == "ok") != (got[i] == "ok") {
-			t.Errorf("%d: %q, want %q", i, got[i], want)
+	// The same with a signature too long, and with none.
+	none := evals[1][:strings.LastIndex(evals[1], "<<")] + "<<>>)}"
+	evals = append(evals, strings.Replace(evals[1], `">>)}`, `00">>)}`, 1), none)
+	wants = append(wants, "signature is wrong", "signature is wrong")
+	says := func(t *testing.T, erl beamtest.Erlang) {
+		got := erlLines(t, erl, fmt.Sprintf(`[io:format("~ts~n", [case (maps:get(verify, distlink_certificate:identity(F, H)))(C, <<"content">>, S) of ok -> "ok"; {error, E} -> E end]) || {F, H, C, S} <- [%s]]`, strings.Join(evals, ",")), len(wants))
+		for i, want := range wants {
+			if !strings.Contains(got[i], want) || (want == "ok") != (got[i] == "ok") {
+				t.Errorf("%d: %q, want %q", i, got[i], want)
+			}
 		}
 	}
-	changed := strings.Replace(evals[1], `">>)}`, `00">>)}`, 1)
-	for _, e := range []string{changed, strings.Replace(evals[1], evals[1][strings.LastIndex(evals[1], "<<"):], `<<>>)}`, 1)} {
-		if got := erlLines(t, fmt.Sprintf(`[io:format("~ts~n", [case (maps:get(verify, distlink_certificate:identity(F, H)))(C, <<"content">>, S) of ok -> "ok"; {error, E} -> E end]) || {F, H, C, S} <- [%s]]`, e), 1); !strings.Contains(got[0], "signature is wrong") {
-			t.Error(got)
-		}
+	t.Run("installed", func(t *testing.T) { says(t, beamtest.Stock) })
+	t.Run("27", func(t *testing.T) { says(t, older(t)) })
+}
+
+// The commands of README.md make what a node takes.
+func TestReadmeCertificates(t *testing.T) {
+	needPublicKey(t)
+	if _, err := exec.LookPath("openssl"); err != nil {
+		t.Skip("openssl is not installed (Debian: apt-get install openssl)")
+	}
+	dir := t.TempDir()
+	run(t, dir, nil, "sh", "-ec", readme(t, "openssl req -x509"))
+	file := func(name string) string { return filepath.Join(dir, name) }
+	if got := identities(t, [][3]string{{file("a.pem"), file("a.key"), file("ca.pem")}}); got[0] != "ok" {
+		t.Error(got)
+	}
+	i, err := (&udplink.Certificates{Cert: file("a.pem"), Key: file("a.key"), CA: file("ca.pem")}).Identity("10.20.0.1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	signature, err := i.Sign([]byte("x"))
+	if err == nil {
+		err = i.Verify(i.Chain, []byte("x"), signature)
+	}
+	if err != nil {
+		t.Error(err)
 	}
 }
 

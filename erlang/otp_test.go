@@ -31,22 +31,28 @@ func older(t *testing.T) beamtest.Erlang {
 	return new
 }
 
-// Nodes of OTP 25 and 27, with keys and the same compiled modules, on a bad
+// Nodes of OTP 25 and 27, with certificates or keys and the same compiled modules, on a bad
 // network: checks, calls beside 64 KiB messages, random signals both ways.
 func TestOTP27(t *testing.T) {
 	needCrypto(t)
 	new, old := older(t), beamtest.Stock
+	psk := []string{"-distlink_psk", keyFile(t, keyOne)}
+	here, there := psk, psk
+	if beamtest.HasPublicKey(t) {
+		ca := beamtest.NewAuthority(t, "ca", nil)
+		here, there = ca.Certificate(beamtest.Ed25519(t), ca, addrA), ca.Certificate(beamtest.P256(t), ca, addrRelay)
+	}
 	for _, c := range []struct {
-		name string
-		a, b beamtest.Erlang
-	}{{"27to25", new, old}, {"25to27", old, new}, {"27to27", new, new}} {
+		name        string
+		a, b        beamtest.Erlang
+		here, there []string
+	}{{"27to25", new, old, here, there}, {"25to27", old, new, here, there}, {"27to27", new, new, psk, psk}} {
 		t.Run(c.name, func(t *testing.T) {
 			port := badRelay(t)
 			name := "b@" + addrRelay
-			keys := []string{"-distlink_psk", keyFile(t, keyOne)}
-			c.b.Start(t, "distlink", name, port, sleep, append(keys, "-distlink_ip", addrB)...)
+			c.b.Start(t, "distlink", name, port, sleep, append(c.there, "-distlink_ip", addrB)...)
 			a := c.a.Start(t, "distlink", "a@"+addrA, port, fmt.Sprintf(`R = distlink_bench:check('%[1]s'), distlink_bench:rtt('%[1]s', 100, 1), distlink_bench:hol('%[1]s', 65536, 50, 2),
- io:format("checked ~p~n", [R]), %[2]s, %[3]s, %[4]s`, name, oracle(name, 1, 300), known(name), sleep), append(keys, "-distlink_ip", addrA)...)
+ io:format("checked ~p~n", [R]), %[2]s, %[3]s, %[4]s`, name, oracle(name, 1, 300), known(name), sleep), append(c.here, "-distlink_ip", addrA)...)
 			checkLines(t, a)
 			passes(t, a)
 			allKnown(t, a)

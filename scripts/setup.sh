@@ -35,9 +35,9 @@ missing=
 for w in $want; do
 	command -v "${w#*:}" >/dev/null 2>&1 || PATH=$PATH:/usr/sbin:/sbin:/usr/lib/frr command -v "${w#*:}" >/dev/null 2>&1 || missing="$missing ${w%%:*}"
 done
-# A library without a command.
-if [ "$1" = test ] && ! erl -noshell -eval 'crypto:info_lib(), halt(0).' >/dev/null 2>&1; then
-	missing="$missing erlang-crypto"
+# Libraries without a command; erlang-public-key brings erlang-crypto.
+if [ "$1" = test ] && ! erl -noshell -eval 'crypto:info_lib(), {module, _} = code:ensure_loaded(public_key), halt(0).' >/dev/null 2>&1; then
+	missing="$missing erlang-public-key"
 fi
 [ -n "$missing" ] || exit 0
 if [ "$(id -u)" != 0 ]; then

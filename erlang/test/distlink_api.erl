@@ -6,6 +6,7 @@
 
 -define(SEND_SENDER, 16#80000).
 -define(OPTIONAL, [telemetry]). % called only where they are loaded
+-define(PACKAGES, [crypto, public_key]). % called only with keys, with certificates
 
 check() ->
     Ebin = filename:dirname(code:which(?MODULE)),
@@ -24,7 +25,8 @@ check() ->
 %% calls: every function of others that a module calls is there.
 calls(File, Own) ->
     {ok, {Module, [{imports, Imports}]}} = beam_lib:chunks(File, [imports]),
-    Missing = [I || {M, _, _} = I <- Imports, not lists:member(M, Own ++ ?OPTIONAL), not there(I)],
+    Absent = [M || M <- ?PACKAGES, code:which(M) =:= non_existing],
+    Missing = [I || {M, _, _} = I <- Imports, not lists:member(M, Own ++ ?OPTIONAL ++ Absent), not there(I)],
     rule(["calls of ", atom_to_list(Module)], Missing, []).
 
 there({M, F, A}) ->
