@@ -10,7 +10,8 @@ import (
 )
 
 // Term is an Erlang term: Atom, int64, *big.Int (beyond 64 bits), float64,
-// []byte (binary), List, Improper, Tuple, Map, Pid, Port or Ref.
+// []byte (binary), List, Improper, Tuple, Map, Pid, Port or Ref; and in place of
+// the request of a gen_server:call one that cannot be read, Unreadable.
 type Term any
 
 // The terms that are not Go types.
@@ -39,6 +40,9 @@ type (
 		IDs      [5]uint32
 		N        int // of IDs in use
 	}
+	// Unreadable is a term that is not one of these (a fun, a bit string), or too
+	// large: of more than 65,536 elements or 64 levels.
+	Unreadable struct{ Why error }
 )
 
 // ErrTerm is wrapped by every decoding error.

@@ -52,6 +52,8 @@ func format(b *strings.Builder, t Term) {
 			fmt.Fprintf(b, ".%d", id)
 		}
 		b.WriteByte('>')
+	case Unreadable:
+		fmt.Fprintf(b, "a term that is not understood (%v)", t.Why)
 	default:
 		fmt.Fprint(b, t)
 	}

@@ -67,7 +67,25 @@ func ParseMessage(b []byte) (m Message, ok bool, err error) {
 		b = b[1:]
 	}
 	m.Payload, _, err = ParseTerm(b)
+	if err != nil {
+		if call, ok := parseUnreadableCall(b, err); ok {
+			m.Payload, err = call, nil
+		}
+	}
 	return m, err == nil, err
+}
+
+// parseUnreadableCall reads who has called a gen_server with a request that cannot
+// be read: the caller is to be answered, not left to its time-out.
+func parseUnreadableCall(b []byte, why error) (Tuple, bool) {
+	if len(b) < 2 || b[0] != 104 || b[1] != 3 {
+		return nil, false
+	}
+	head, _, err := parseTerms(b[2:], 2, 0)
+	if err != nil || head[0] != Term(Atom("$gen_call")) {
+		return nil, false
+	}
+	return Tuple{head[0], head[1], Unreadable{why}}, true
 }
 
 // AppendRegSend appends the packet that sends payload to a registered name.

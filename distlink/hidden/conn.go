@@ -36,7 +36,8 @@ func (c *conn) end(reason error) {
 	})
 }
 
-// send writes a packet of a process; packets of one process stay in order.
+// send writes a packet of a process; packets of one process stay in order, and
+// those of none (the zero Pid) are after all before.
 func (c *conn) send(from erldist.Pid, packet []byte) error {
 	c.writing.Lock()
 	defer c.writing.Unlock()

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"tsnswitch/distlink"
 	"tsnswitch/distlink/beamtest"
 	"tsnswitch/distlink/erldist"
 	"tsnswitch/distlink/udplink"
@@ -349,6 +350,172 @@ func TestBEAMOverDistlink(t *testing.T) {
 		t.Cleanup(func() { _ = l.Close() })
 		go func() { _ = n.Serve(t.Context(), AcceptLinks(l)) }()
 	}, "-distlink_ip", "127.0.0.2")
+}
+
+// goNode is a node that BEAM nodes reach by distlink, with the processes of echoes.
+func goNode(t *testing.T) (n *Node, port int) {
+	t.Helper()
+	beamtest.Code(t) // skips without Erlang
+	port = beamtest.Port(t, "127.0.0.2", "127.0.0.9")
+	n = New(Config{Name: "go@127.0.0.9", Cookie: "c"})
+	t.Cleanup(n.Close)
+	echoes(t, n)
+	l, err := udplink.Listen(t.Context(), net.JoinHostPort("127.0.0.9", strconv.Itoa(port)), udplink.Config{Insecure: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	go func() { _ = n.Serve(t.Context(), AcceptLinks(l)) }()
+	return n, port
+}
+
+// What this node does not do is refused in words that Erlang has for it, at once
+// and never with silence.
+func TestWhatItDoesNot(t *testing.T) {
+	n, port := goNode(t)
+	b := beamtest.Start(t, "distlink", "b@127.0.0.2", port, `G = 'go@127.0.0.9', pong = net_adm:ping(G), logger:set_primary_config(level, none),
+ {badrpc, notsup} = rpc:call(G, lists, seq, [1, 2]), {[{badrpc, notsup}], []} = rpc:multicall([G], nothing, at_all, []),
+ {'EXIT', {{erpc, notsup}, _}} = (catch erpc:call(G, lists, seq, [1, 2])), {'EXIT', {notsup, _}} = (catch spawn_monitor(G, lists, seq, [1, 2])),
+ R = spawn_request(G, lists, seq, [1, 2], []), receive {spawn_reply, R, error, notsup} -> ok end,
+ {'EXIT', {noproc, _}} = (catch gen_server:call({rex, G}, x)), {error, undef} = gen_server:call({net_kernel, G}, {spawn, lists, seq, [1, 2], self()}),
+ {error, undef} = gen_server:call({net_kernel, G}, fun lists:seq/2), {error, undef} = gen_server:call({net_kernel, G}, {<<1:3>>, lists:seq(1000, 200000)}),
+ {nobody, G} ! fun() -> x end, {error, undef} = gen_server:call({net_kernel, G}, x), io:format("refused ok~n"), receive after infinity -> ok end`, "-distlink_ip", "127.0.0.2")
+	b.Expect("refused ok", patience)
+	if c := n.Counters(); c.Unreadable != 1 || c.Unknown != 0 {
+		t.Errorf("%+v", c)
+	}
+}
+
+// Links, monitors and exits between a BEAM process and one of this node, from
+// either side, by pid and by name.
+func TestBothWays(t *testing.T) {
+	n, port := goNode(t)
+	p := spawn(t, n, "p")
+	b := beamtest.Start(t, "distlink", "b@127.0.0.2", port, `G = 'go@127.0.0.9', process_flag(trap_exit, true), register(me, self()), {p, G} ! {hello, self()},
+ P = receive {pid, Pid} -> Pid end, true = link(P), M = monitor(process, P), N = monitor(process, {p, G}), demonitor(monitor(process, P)), P ! linked,
+ receive {'EXIT', P, done} -> ok end, receive {'DOWN', M, process, P, done} -> ok end, receive {'DOWN', N, process, {p, G}, done} -> ok end,
+ O = monitor(process, P), receive {'DOWN', O, process, P, noproc} -> ok end, link(P), receive {'EXIT', P, noproc} -> ok end,
+ {q, G} ! {hello, self()}, Q = receive {pid, Pid2} -> Pid2 end, link(Q), unlink(Q), Q ! unlinked, receive {'EXIT', From, please} when From =:= Q -> ok end,
+ exit(Q, enough), receive {linked, Q} -> exit(over) end`, "-distlink_ip", "127.0.0.2")
+	q := spawn(t, n, "q")
+	hello := func(p *Process) erldist.Pid {
+		t.Helper()
+		m := receive(t, p).(Message)
+		pid := m.Payload.(erldist.Tuple)[1].(erldist.Pid)
+		if m.From != pid {
+			t.Errorf("from %v, by %v", m.From, pid)
+		}
+		if err := p.Send(pid, erldist.Tuple{erldist.Atom("pid"), p.Pid()}); err != nil {
+			t.Fatal(err)
+		}
+		return pid
+	}
+	pid := hello(p)
+	expect(t, p, Message{pid, erldist.Atom("linked")})
+	p.Exit(erldist.Atom("done"))
+	hello(q)
+	expect(t, q, Message{pid, erldist.Atom("unlinked")})
+	if err := q.ExitTo(pid, erldist.Atom("please")); err != nil {
+		t.Fatal(err)
+	}
+	expect(t, q, Exit{pid, erldist.Atom("enough")})
+	byPid, err := q.Monitor(pid, b.Name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	byName, err := q.Monitor(erldist.Atom("me"), b.Name)
+	if err := errors.Join(err, q.Link(pid), q.Send(pid, erldist.Tuple{erldist.Atom("linked"), q.Pid()})); err != nil {
+		t.Fatal(err)
+	}
+	got := map[any]bool{}
+	for range 3 {
+		switch m := receive(t, q).(type) {
+		case Exit:
+			got[m.From] = m.Reason == erldist.Term(erldist.Atom("over"))
+		case Down:
+			got[m.Ref] = m.Reason == erldist.Term(erldist.Atom("over"))
+		}
+	}
+	if !got[pid] || !got[byPid] || !got[byName] {
+		t.Errorf("%v", got)
+	}
+}
+
+// overLinks is two nodes that are connected over distlink.
+func overLinks(t *testing.T) (a, b *Node) {
+	t.Helper()
+	l, err := udplink.Listen(t.Context(), "127.0.0.1:0", udplink.Config{Insecure: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	a, b = New(Config{Name: "a@x", Cookie: "c"}), New(Config{Name: "b@y", Cookie: "c"})
+	t.Cleanup(func() { a.Close(); b.Close() })
+	go func() { _ = b.Serve(t.Context(), AcceptLinks(l)) }()
+	link, err := udplink.Dial(within(t), l.Addr().String(), udplink.Config{Insecure: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := a.Connect(OverDistlink(link)); err != nil {
+		t.Fatal(err)
+	}
+	return a, b
+}
+
+// A short message does not wait behind another process's long one, but behind its
+// own process's.
+func TestNobodyWaitsForAnother(t *testing.T) {
+	a, b := overLinks(t)
+	bulk, quick, sink := spawn(t, a, ""), spawn(t, a, ""), spawn(t, b, "sink")
+	long := make([]byte, 16<<20)
+	send := func(p *Process, payload erldist.Term) {
+		t.Helper()
+		if err := p.SendName("sink", "b@y", payload); err != nil {
+			t.Fatal(err)
+		}
+	}
+	send(quick, int64(0)) // behind which everything is that comes after the handshake
+	send(bulk, long)
+	send(quick, int64(1))
+	send(bulk, int64(2))
+	var came []any
+	for range 4 {
+		m := receive(t, sink).(Message)
+		if b, ok := m.Payload.([]byte); ok {
+			m.Payload = len(b)
+		}
+		came = append(came, m.Payload)
+	}
+	if want := []any{int64(0), int64(1), len(long), int64(2)}; !reflect.DeepEqual(came, want) {
+		t.Errorf("%v, want %v", came, want)
+	}
+}
+
+// sendRecorder is a link's transport that keeps what would be sent.
+type sendRecorder struct{ sent []distlink.Message }
+
+func (r *sendRecorder) Send(m ...distlink.Message) error { r.sent = append(r.sent, m...); return nil }
+
+// Which stream and fence each packet gets.
+func TestStreams(t *testing.T) {
+	r := &sendRecorder{}
+	l := &linkTransport{out: r}
+	one, two := erldist.Pid{Node: "a@x", ID: 1}, erldist.Pid{Node: "a@x", ID: 2}
+	for _, from := range []erldist.Pid{one, one, two, {}} {
+		if err := l.SendFrom(from, []byte("x")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s := r.sent
+	if s[0].Fence != distlink.Barrier || s[0].Stream != s[1].Stream || s[1].Fence != distlink.NoFence {
+		t.Errorf("of one process: %+v", s[:2])
+	}
+	if s[2].Stream == s[0].Stream || s[2].Stream == 0 || s[2].Fence != distlink.NoFence {
+		t.Errorf("of another process: %+v", s[2])
+	}
+	if s[3].Stream != 0 || s[3].Fence != distlink.AfterAll {
+		t.Errorf("of no process: %+v", s[3])
+	}
 }
 
 // Who has a certificate is a node of its host, and no other.

@@ -107,7 +107,7 @@ func (n *Node) Connections() (out []Connection) {
 	for _, peer := range slices.Sorted(maps.Keys(n.conns)) {
 		c := n.conns[peer]
 		one := Connection{Peer: peer, Carrier: "tcp", Sent: c.sent.Load(), Received: c.received.Load()}
-		if l, ok := c.t.(linkTransport); ok {
+		if l, ok := c.t.(*linkTransport); ok {
 			one.Carrier, one.Link = "distlink", l.Stats()
 		}
 		out = append(out, one)

@@ -19,7 +19,8 @@ import (
 // connection, an empty one being a tick.
 type Transport interface {
 	erldist.Transport
-	// SendFrom sends a packet of a process, behind all it has sent before.
+	// SendFrom sends a packet of a process, behind all it has sent before; from the
+	// zero Pid, behind all that has been sent. One call at a time.
 	SendFrom(from erldist.Pid, packet []byte) error
 	Close() error
 }
@@ -38,17 +39,42 @@ func nameIsProven(t Transport, name string) error {
 	return c.VerifyHost(host)
 }
 
-// OverDistlink is a transport on a link that is up. Everything goes on one
-// stream: that keeps more order than Erlang asks for, and this node sends little.
-func OverDistlink(l *udplink.Link) Transport { return linkTransport{l} }
+// OverDistlink is a transport on a link that is up. Each process has its stream, as
+// on the Erlang side, so that none waits behind what another has sent.
+func OverDistlink(l *udplink.Link) Transport { return &linkTransport{Link: l, out: l} }
 
-type linkTransport struct{ *udplink.Link }
+type linkTransport struct {
+	*udplink.Link
+	out interface {
+		Send(...distlink.Message) error
+	}
+	begun bool // the first message after the handshake is sent; SendFrom is called by one at a time
+}
 
-func (t linkTransport) Send(b []byte) error { return t.Link.Send(distlink.Message{Data: b}) }
+func (t *linkTransport) Send(b []byte) error { return t.out.Send(distlink.Message{Data: b}) }
 
-func (t linkTransport) SendFrom(_ erldist.Pid, b []byte) error { return t.Send(b) }
+func (t *linkTransport) SendFrom(from erldist.Pid, b []byte) error {
+	m := distlink.Message{Stream: stream(from), Data: b}
+	switch {
+	case !t.begun: // behind the handshake, and all behind it
+		t.begun, m.Fence = true, distlink.Barrier
+	case m.Stream == 0:
+		m.Fence = distlink.AfterAll
+	}
+	return t.out.Send(m)
+}
 
-func (t linkTransport) Recv() ([]byte, error) {
+const streams = 1023
+
+// stream is a process's; what no process says is on 0.
+func stream(from erldist.Pid) uint32 {
+	if from.Node == "" {
+		return 0
+	}
+	return 1 + (from.ID*0x9e3779b1^from.Serial)%streams
+}
+
+func (t *linkTransport) Recv() ([]byte, error) {
 	m, err := t.Link.Recv()
 	return m.Data, err
 }
