@@ -18,11 +18,12 @@
 %%     -distlink_window OCTETS    credit for the peer; default: from the receive buffer
 %%     -distlink_budget OCTETS    taken out of the VM before senders are suspended; default 167772160
 %%     -distlink_nodes NODE=ADDRESS[:PORT] ...   where nodes are, before any other way to find them
+%%     -distlink_srv true         ask DNS for SRV records, see distlink_srv
 %%     -distlink_port N           port to listen on
 %%     -distlink_floor US         least 4 * rttvar in the probe time-out; default 1000
 -module(distlink_config).
 
--export([read/0, nodes/0, port/0, ip/0, family/0, sockaddr/1, keys/1, started/1, open/2, sockets/3, more/1, close/1, rates/1, paced/1, socket/1, link_config/2, rate/1, random/1, id/0]).
+-export([read/0, nodes/0, port/0, flag/1, ip/0, family/0, sockaddr/1, keys/1, started/1, open/2, sockets/3, more/1, close/1, rates/1, paced/1, socket/1, link_config/2, rate/1, random/1, id/0]).
 
 -define(SOL_SOCKET, 1).
 -define(SO_REUSEPORT, 15).
@@ -133,6 +134,18 @@ socket(Class) ->
 
 %% port() -> the port of -distlink_port, or undefined
 port() -> int(distlink_port, 1, 65535, undefined).
+
+%% flag(Name) -> is -Name true; it is not where it is not given.
+flag(Name) ->
+    case init:get_argument(Name) of
+        {ok, Values} ->
+            case lists:last(Values) of
+                ["true"] -> true;
+                ["false"] -> false;
+                V -> erlang:error({Name, V, {want, [true, false]}})
+            end;
+        error -> false
+    end.
 
 arg(Name) ->
     case init:get_argument(Name) of

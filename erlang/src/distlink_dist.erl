@@ -20,7 +20,7 @@ select(Node) ->
     Key = atom_to_list(Node),
     case {string:split(Key, "@"), distlink_config:nodes()} of
         {[_, _], #{Key := _}} -> true;
-        {[_, Host], _} -> element(1, inet:getaddr(Host, distlink_config:family())) =:= ok;
+        {[_, Host], _} -> distlink_srv:wanted() orelse element(1, inet:getaddr(Host, distlink_config:family())) =:= ok;
         _ -> false
     end.
 
@@ -52,7 +52,7 @@ listen(Name, Host) ->
     end.
 
 listen1(Name, Host) ->
-    _ = {distlink_config:keys(any), distlink_config:nodes()}, % what is wrong with them is better said now
+    _ = {distlink_config:keys(any), distlink_config:nodes(), distlink_srv:wanted()}, % what is wrong with them is better said now
     Epmd = net_kernel:epmd_module(),
     {First, Last} = ports(Epmd, Name, Host),
     case both(First, Last, ?TRIES) of
@@ -340,25 +340,30 @@ reach(Ip, Port, Host, Timeout) ->
         Error -> Error
     end.
 
-%% find(Node, Name, Host) -> {ok, Ip, Port, Version} | {error, Reason}: the map,
-%% and for what it does not say the port mapper, or DNS and the one port of all
-%% nodes.
+%% find(Node, Name, Host) -> {ok, Ip, Port, Version} | {error, Reason}: the map, SRV
+%% records, and for what they do not say the port mapper, or DNS and the one port
+%% of all nodes.
 find(Node, Name, Host) ->
-    Key = atom_to_list(Node),
-    case distlink_config:nodes() of
-        #{Key := {Where, Port}} ->
+    case where(atom_to_list(Node), Name, Host) of
+        {Where, Port} ->
             case {inet:getaddr(Where, distlink_config:family()), Port} of
                 {{ok, Ip}, default} -> port(net_kernel:epmd_module(), Name, Ip);
                 {{ok, Ip}, _} -> {ok, Ip, Port, ?VERSION};
                 {{error, Reason}, _} -> {error, {distlink_address, Where, Reason}}
             end;
-        _ ->
+        unknown ->
             Epmd = net_kernel:epmd_module(),
             case address(Epmd, Name, Host) of
                 {ok, _, _, _} = Found -> Found;
                 {ok, Ip} -> port(Epmd, Name, Ip);
                 Error -> {error, {distlink_address, Error}}
             end
+    end.
+
+where(Key, Name, Host) ->
+    case distlink_config:nodes() of
+        #{Key := Where} -> Where;
+        _ -> distlink_srv:where(Name, Host)
     end.
 
 port(Epmd, Name, Ip) ->

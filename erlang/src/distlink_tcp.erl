@@ -11,16 +11,7 @@
 -include_lib("kernel/include/dist_util.hrl").
 
 %% wanted() -> is there TCP beside distlink
-wanted() ->
-    case init:get_argument(distlink_tcp) of
-        {ok, Values} ->
-            case lists:last(Values) of
-                ["true"] -> true;
-                ["false"] -> false;
-                V -> erlang:error({distlink_tcp, V, {want, [true, false]}})
-            end;
-        error -> false
-    end.
+wanted() -> distlink_config:flag(distlink_tcp).
 
 %% listen(Port) -> {ok, Socket | none} | {error, Reason}
 listen(Port) ->
