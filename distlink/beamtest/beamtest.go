@@ -261,7 +261,7 @@ func (e Erlang) start(t *testing.T, carrier, name, eval string, env, args []stri
 		n.Kill()
 		<-waited
 	})
-	n.Expect("booted", 20*time.Second)
+	n.Expect("booted", 60*time.Second)
 	return n
 }
 
@@ -276,7 +276,7 @@ func insecure(args []string) []string {
 // BootFails runs a node that must not come up and returns what it printed.
 func BootFails(t *testing.T, carrier, name string, port int, args ...string) string {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, string(Stock), append([]string{
 		"-noshell", "-setcookie", "c", "-pa", Code(t), "-proto_dist", carrier, "-name", name,

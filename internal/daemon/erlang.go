@@ -2,11 +2,16 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
+	"path/filepath"
 	"strings"
 	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
 
 	"tsnswitch/distlink/hidden"
 	"tsnswitch/distlink/udplink"
@@ -22,8 +27,8 @@ func (d *Daemon) serveErlang(ctx context.Context) error {
 	if c.Name == "" {
 		return nil
 	}
-	doors, port, err := openDoors(ctx, c, d.log)
-	if err != nil {
+	doors, port, err := d.awaitDoors(ctx, c)
+	if err != nil || doors == nil {
 		return err
 	}
 	ctx, cancel := context.WithCancel(ctx)
@@ -46,7 +51,12 @@ func (d *Daemon) serveErlang(ctx context.Context) error {
 	node := hidden.New(nc)
 	defer node.Close()
 	d.erlang.Store(node)
-	server, err := erlnode.New(node, erlnode.Config{API: api.DialDynamic(d.cfg.API.Socket), Write: c.Write, Log: d.log})
+	leases := store[[]string]{filepath.Join(d.cfg.StateDir, "leases.json")}
+	left, err := leases.load()
+	if err != nil {
+		return err
+	}
+	server, err := erlnode.New(node, erlnode.Config{API: api.DialDynamic(d.cfg.API.Socket), Write: c.Write, Left: left, Leased: leases.save, Log: d.log})
 	if err != nil {
 		return err
 	}
@@ -88,6 +98,27 @@ func listenDistlink(ctx context.Context, c config.Erlang, log *slog.Logger) (*ud
 		}
 	}
 	return udplink.Listen(ctx, c.Distlink.String(), cfg)
+}
+
+// awaitDoors listens as soon as the addresses are there: that of management comes
+// with the bridge. nil: the daemon ends before that.
+func (d *Daemon) awaitDoors(ctx context.Context, c config.Erlang) (*doors, uint16, error) {
+	retry := time.NewTicker(200 * time.Millisecond)
+	defer retry.Stop()
+	for said := false; ; said = true {
+		doors, port, err := openDoors(ctx, c, d.log)
+		if !errors.Is(err, unix.EADDRNOTAVAIL) {
+			return doors, port, err
+		}
+		if !said {
+			d.log.Warn("Erlang nodes have to wait: the address is not there yet", "err", err)
+		}
+		select {
+		case <-retry.C:
+		case <-ctx.Done():
+			return nil, 0, nil
+		}
+	}
 }
 
 // openDoors listens; port is what a port mapper is told.

@@ -42,17 +42,22 @@ var quiet = slog.New(slog.DiscardHandler)
 // serve runs a server of a fake switch on a node of that name.
 func serve(t *testing.T, name string, write bool) *hidden.Node {
 	t.Helper()
+	return serveSwitch(t, name, apitest.New("b1"), Config{Write: write, Log: quiet})
+}
+
+func serveSwitch(t *testing.T, name string, sw *apitest.Fake, cfg Config) *hidden.Node {
+	t.Helper()
 	socket := filepath.Join(t.TempDir(), "s")
 	l, err := api.ListenUnix(socket)
 	if err != nil {
 		t.Fatal(err)
 	}
-	sw := apitest.New("b1")
 	sw.EventList = []api.Event{{Seq: 1, Kind: "link-up"}}
 	go func() { _ = api.Serve(t.Context(), l, api.LocalHandler(sw), quiet) }()
 	n := hidden.New(hidden.Config{Name: name, Cookie: "c"})
 	t.Cleanup(n.Close)
-	s, err := New(n, Config{API: api.DialDynamic(socket), Write: write, Log: quiet})
+	cfg.API = api.DialDynamic(socket)
+	s, err := New(n, cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -63,7 +68,16 @@ func serve(t *testing.T, name string, write bool) *hidden.Node {
 // couple is a node that is connected to such a server.
 func couple(t *testing.T, write bool) *hidden.Node {
 	t.Helper()
-	b := serve(t, "tsnswitchd@b", write)
+	return coupleTo(t, apitest.New("b1"), Config{Write: write, Log: quiet}, nil)
+}
+
+// coupleTo has a server of sw; kept gets what it has leased.
+func coupleTo(t *testing.T, sw *apitest.Fake, cfg Config, kept chan []string) *hidden.Node {
+	t.Helper()
+	if kept != nil {
+		cfg.Leased = func(ids []string) error { kept <- append([]string{}, ids...); return nil }
+	}
+	b := serveSwitch(t, "tsnswitchd@b", sw, cfg)
 	a := hidden.New(hidden.Config{Name: "a@a", Cookie: "c"})
 	t.Cleanup(a.Close)
 	x, y := net.Pipe()
@@ -353,6 +367,27 @@ func TestLease(t *testing.T) {
 		if time.Since(start) > patience {
 			t.Fatal("the stream is still there")
 		}
+	}
+}
+
+// What a former run had leased is removed, what is there no more forgotten, and
+// what is leased now written down, until it is given back.
+func TestLeasesOfAFormerRun(t *testing.T) {
+	sw := apitest.New("b1")
+	kept := make(chan []string, 100)
+	a := coupleTo(t, sw, Config{Write: true, Log: quiet}, nil)
+	id := streamID(ask(t, a, erldist.Tuple{atom("add_stream"), newStream}))
+	b := coupleTo(t, sw, Config{Write: true, Log: quiet, Left: []string{string(id), "02-00-00-00-00-09:0001"}}, kept)
+	for !reflect.DeepEqual(<-kept, []string{}) {
+	}
+	if l, _ := get(ask(t, b, atom("list_streams"))[1], "streams").(erldist.List); len(l) != 0 {
+		t.Errorf("%v is left", l)
+	}
+	r := ask(t, b, erldist.Tuple{atom("lease"), atom("add_stream"), newStream}) // of a process that ends at once
+	if got := <-kept; !reflect.DeepEqual(got, []string{string(streamID(r))}) {
+		t.Errorf("kept %v, leased %s", got, erldist.Format(r))
+	}
+	for !reflect.DeepEqual(<-kept, []string{}) {
 	}
 }
 

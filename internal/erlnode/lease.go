@@ -2,6 +2,9 @@ package erlnode
 
 import (
 	"context"
+	"maps"
+	"slices"
+	"time"
 
 	"tsnswitch/distlink/erldist"
 	"tsnswitch/distlink/hidden"
@@ -18,15 +21,18 @@ func (s *Server) lease(ctx context.Context, from hidden.Caller, name, fields erl
 	if err != nil {
 		return failed(err)
 	}
+	s.taking.RLock()
 	answer := s.call(ctx, name, []erldist.Term{fields})
 	id := streamID(answer)
+	s.isNew(id)
+	s.taking.RUnlock()
 	if id == nil {
 		s.giveBack(ctx, ref)
 		_ = s.process.Demonitor(ref)
 		return answer
 	}
-	if !s.keep(ref, id) {
-		s.remove(ctx, id) // the holder has gone meanwhile
+	if !s.keep(ref, id) { // the holder has gone meanwhile
+		s.tidy(ctx, string(id))
 	}
 	return answer
 }
@@ -45,15 +51,35 @@ func (s *Server) watch(holder erldist.Pid) (erldist.Ref, error) {
 	return ref, err
 }
 
-// keep remembers what is leased; false if its holder has gone.
+// keep remembers what is leased; false if its holder has gone: the stream is left.
 func (s *Server) keep(ref erldist.Ref, id []byte) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	_, ok := s.leases[ref]
 	if ok {
 		s.leases[ref] = id
+	} else {
+		s.left[string(id)] = true
 	}
+	s.remember()
 	return ok
+}
+
+// remember has what is to be given back written down, with the lock held.
+func (s *Server) remember() {
+	if s.cfg.Leased == nil {
+		return
+	}
+	ids := slices.Collect(maps.Keys(s.left))
+	for _, id := range s.leases {
+		if id != nil {
+			ids = append(ids, string(id))
+		}
+	}
+	slices.Sort(ids)
+	if err := s.cfg.Leased(slices.Compact(ids)); err != nil {
+		s.cfg.Log.Error("streams of Erlang nodes would be left behind by a crash", "err", err)
+	}
 }
 
 // giveBack ends a lease, if it is one.
@@ -61,18 +87,67 @@ func (s *Server) giveBack(ctx context.Context, ref erldist.Ref) {
 	s.mu.Lock()
 	id := s.leases[ref]
 	delete(s.leases, ref)
+	if id != nil {
+		s.left[string(id)] = true
+		s.remember()
+	}
 	s.mu.Unlock()
 	if id != nil {
-		s.remove(ctx, id)
+		s.tidy(ctx, string(id))
 	}
 }
 
-// remove takes a stream away, if its holder has not done so.
-func (s *Server) remove(ctx context.Context, id []byte) {
-	got := s.call(ctx, erldist.Atom("remove_stream"), []erldist.Term{erldist.Map{{Key: erldist.Atom("stream"), Value: id}}})
-	if t, _ := got.(erldist.Tuple); len(t) > 0 && t[0] == erldist.Term(atomOK) {
-		s.cfg.Log.Info("the holder of a stream has gone; the stream is removed", "stream", string(id))
+// isNew: an id that was left is somebody's again.
+func (s *Server) isNew(id []byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.left, string(id))
+}
+
+// tidy removes a stream that is left, however often the fabric has to be asked.
+func (s *Server) tidy(ctx context.Context, id string) {
+	again := time.NewTicker(time.Second)
+	defer again.Stop()
+	for !s.tidied(ctx, id) {
+		select {
+		case <-again.C:
+		case <-ctx.Done():
+			return // the next run goes on
+		}
 	}
+}
+
+func (s *Server) tidied(ctx context.Context, id string) bool {
+	s.taking.Lock() // nobody is given the same id meanwhile
+	defer s.taking.Unlock()
+	s.mu.Lock()
+	left := s.left[id]
+	s.mu.Unlock()
+	if !left {
+		return true
+	}
+	if !s.remove(ctx, []byte(id)) {
+		return false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.left, id)
+	s.remember()
+	return true
+}
+
+// remove takes a stream away; true if it is gone.
+func (s *Server) remove(ctx context.Context, id []byte) bool {
+	got, _ := s.call(ctx, erldist.Atom("remove_stream"), []erldist.Term{erldist.Map{{Key: erldist.Atom("stream"), Value: id}}}).(erldist.Tuple)
+	if len(got) != 2 {
+		return false
+	}
+	if got[0] == erldist.Term(atomOK) {
+		s.cfg.Log.Info("the holder of a stream has gone; the stream is removed", "stream", string(id))
+		return true
+	}
+	why, _ := got[1].(erldist.Tuple)
+	return len(why) == 2 && why[0] == erldist.Term(erldist.Atom(api.CodeNotFound))
 }
 
 // streamID is the id in {ok, #{<<"stream">> => #{<<"id">> => Id}}}.

@@ -40,7 +40,12 @@ type Config struct {
 	API API
 	// Write allows methods that change something.
 	Write bool
-	Log   *slog.Logger
+	// Left are the streams that were leased when a former run ended; they are
+	// removed. Leased is told all that are, whenever that changes, and keeps them
+	// for the next run; nil: nobody does.
+	Left   []string
+	Leased func(ids []string) error
+	Log    *slog.Logger
 }
 
 // Server answers calls to {tsnswitchd, Node}.
@@ -55,6 +60,8 @@ type Server struct {
 	subs map[erldist.Ref]context.CancelFunc // by the monitor of the subscriber
 	// leases: id of the stream, by the monitor of its holder; nil: not yet known.
 	leases map[erldist.Ref][]byte
+	left   map[string]bool // streams that nobody holds any more, to be removed
+	taking sync.RWMutex    // held, before mu, while an id comes or goes
 }
 
 // New registers the server at a node.
@@ -66,7 +73,10 @@ func New(node *hidden.Node, cfg Config) (*Server, error) {
 	s := &Server{
 		cfg: cfg, process: p, room: make(chan struct{}, maxCalls),
 		methods: map[string]protoreflect.MethodDescriptor{}, subs: map[erldist.Ref]context.CancelFunc{},
-		leases: map[erldist.Ref][]byte{},
+		leases: map[erldist.Ref][]byte{}, left: map[string]bool{},
+	}
+	for _, id := range cfg.Left {
+		s.left[id] = true
 	}
 	for _, m := range cfg.API.Methods() {
 		s.methods[snakeName(m)] = m
@@ -92,6 +102,9 @@ func (s *Server) Run(ctx context.Context) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer s.process.Exit(erldist.Atom("shutdown"))
+	for _, id := range s.cfg.Left { // nobody has watched the holders since
+		calls.Go(func() { s.tidy(ctx, id) })
+	}
 	for {
 		ev, err := s.process.Receive(ctx)
 		if err != nil {
