@@ -370,6 +370,45 @@ func TestLease(t *testing.T) {
 	}
 }
 
+// Who gives a stream back itself and ends does not take away another's, which has
+// the same id by now.
+func TestSameIDAgain(t *testing.T) {
+	a := couple(t, true)
+	p, err := a.Spawn("holder")
+	if err != nil {
+		t.Fatal(err)
+	}
+	lease := erldist.Tuple{atom("lease"), atom("add_stream"), newStream}
+	if err := p.SendName(Name, "tsnswitchd@b", erldist.Tuple{atom("$gen_call"), erldist.Tuple{p.Pid(), atom("tag")}, lease}); err != nil {
+		t.Fatal(err)
+	}
+	ev, err := p.Receive(within(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := streamID(ev.(hidden.Message).Payload.(erldist.Tuple)[1])
+	ask(t, a, erldist.Tuple{atom("remove_stream"), erldist.Map{{Key: atom("stream"), Value: id}}})
+	q, err := a.Spawn("next")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := q.SendName(Name, "tsnswitchd@b", erldist.Tuple{atom("$gen_call"), erldist.Tuple{q.Pid(), atom("tag")}, lease}); err != nil {
+		t.Fatal(err)
+	}
+	if ev, err = q.Receive(within(t)); err != nil {
+		t.Fatal(err)
+	}
+	if again := streamID(ev.(hidden.Message).Payload.(erldist.Tuple)[1]); string(again) != string(id) {
+		t.Fatalf("the second id is %s, the first was %s", again, id)
+	}
+	p.Exit(atom("normal"))
+	for range 3 { // the server has heard of the end after the first of them
+		if l, _ := get(ask(t, a, atom("list_streams"))[1], "streams").(erldist.List); len(l) != 1 {
+			t.Fatalf("streams %v", l)
+		}
+	}
+}
+
 // What a former run had leased is removed, what is there no more forgotten, and
 // what is leased now written down, until it is given back.
 func TestLeasesOfAFormerRun(t *testing.T) {

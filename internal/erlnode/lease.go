@@ -1,6 +1,7 @@
 package erlnode
 
 import (
+	"bytes"
 	"context"
 	"maps"
 	"slices"
@@ -56,6 +57,11 @@ func (s *Server) keep(ref erldist.Ref, id []byte) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	_, ok := s.leases[ref]
+	for old, is := range s.leases { // given back by its holder, whose end is to be heard of yet
+		if bytes.Equal(is, id) {
+			s.leases[old] = nil
+		}
+	}
 	if ok {
 		s.leases[ref] = id
 	} else {
