@@ -110,7 +110,7 @@ func (l *lab) stepControl(ctx context.Context, s *stepReport) error {
 	}
 	s.fact("phases", l.control)
 	printControl(l.report.out, l.control)
-	return judgeControl(l.control)
+	return errors.Join(judgeControl(l.control), c.giveBack(ctx, s))
 }
 
 // judgeControl: a reservation that helps leaves few of the deadlines that were
@@ -181,6 +181,20 @@ func (c *controlLab) reserve(ctx context.Context, s *stepReport) error {
 	c.gate = gate
 	s.say("the gate of B opens every %v", time.Duration(gate.cycle))
 	return nil
+}
+
+// giveBack has both nodes release their streams; none is left at the bridges. A
+// connection that was lost has given its own back.
+func (c *controlLab) giveBack(ctx context.Context, s *stepReport) error {
+	for _, way := range [][2]*beam{{c.pair.a, c.pair.b}, {c.pair.b, c.pair.a}} {
+		if _, err := way[0].eval(ctx, "distlink:release('%s')", way[1].node); err != nil {
+			return err
+		}
+	}
+	return s.wait(ctx, "both streams to be given back", 30*time.Second, func(ctx context.Context) (string, bool, error) {
+		left, err := c.kind(config.KindBridge)[0].client.ListStreams(ctx)
+		return fmt.Sprintf("%d streams left", len(left)), err == nil && len(left) == 0, err
+	})
 }
 
 // openings reads when the host's gate opens for its stream, and makes it a time
