@@ -71,10 +71,12 @@ func main() {
 		fmt.Fprintf(os.Stderr, "demo: unknown argument %q\n", flag.Arg(0))
 		os.Exit(2)
 	}
-	if o.control < 0 || o.control > 0 && o.control < leastControl {
-		fmt.Fprintf(os.Stderr, "demo: -control %v: at least %v\n", o.control, leastControl)
-		os.Exit(2)
-	}
+	flag.Visit(func(f *flag.Flag) {
+		if f.Name == "control" && o.control < leastControl {
+			fmt.Fprintf(os.Stderr, "demo: -control %v: at least %v\n", o.control, leastControl)
+			os.Exit(2)
+		}
+	})
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	status, err := run(ctx, o)
 	stop()
@@ -131,9 +133,12 @@ func (o options) guest(self string) uml.Config {
 	c := uml.Config{
 		Args: []string{
 			self, "-inside", fmt.Sprintf("-virtual=%v", o.virtual), "-lab", o.lab, "-out", o.out, "-bin", o.bin, "-erlang", o.erlang, "-loop", o.loop,
-			"-control", o.control.String(), "-until", fmt.Sprint(o.until), "-then", o.then, "-timeout", o.timeout.String(),
+			"-until", fmt.Sprint(o.until), "-then", o.then, "-timeout", o.timeout.String(),
 		},
 		Mem: "2048M", Stdout: os.Stdout, Stderr: os.Stderr, Timeout: o.limit() + 30*time.Second,
+	}
+	if o.control > 0 {
+		c.Args = append(c.Args, "-control", o.control.String())
 	}
 	if o.virtual {
 		// Its seconds take as long as the work in them.
