@@ -194,7 +194,7 @@ func TestSecurityVectors(t *testing.T) {
 // With certificates: who is refused and why, and what a peer without proof gets in.
 func TestProofRules(t *testing.T) {
 	needCrypto(t)
-	ruleLines(t, "distlink_proof:check()", 13)
+	ruleLines(t, "distlink_proof:check()", 14)
 }
 
 // Which stream and fence each control message gets.

@@ -250,34 +250,35 @@ init(Kernel, Listen, Secret, From, {#{id := Id} = Params, Token, Binder, Init}, 
     case valid(Secret, From, Id, Token) of
         false -> Known;
         true ->
-            case secure(From, Params, Binder, Init, Known) of
+            case length([x || {unproven, _} <- maps:keys(Known)]) < ?UNPROVEN andalso secure(From, Params, Binder, Init) of
+                false -> answer(Listen, From, distlink_wire:refuse(Id, 2, <<"too many have not proved themselves yet">>), Init), Known;
                 {ok, Secured} -> accepted(Kernel, Listen, From, {Params, Init, Secured}, Known);
-                {refuse, Code, Text} -> answer(Listen, From, distlink_wire:refuse(Id, Code, Text), Init), Known
+                {refuse, Text} -> answer(Listen, From, distlink_wire:refuse(Id, 9, Text), Init), Known
             end
     end.
 
 %% secure: files that cannot be read any more keep others out, but do not end us.
-secure(From, Params, Binder, Init, Known) ->
-    try distlink_link:secure(distlink_config:started(distlink_config:keys(any)), Params, Binder, Init) of
-        {ok, {{certificate, _}, _}} = Ok ->
-            case length([x || {unproven, _} <- maps:keys(Known)]) < ?UNPROVEN of
-                true -> Ok;
-                false -> {refuse, 2, <<"too many have not proved themselves yet">>}
-            end;
-        {ok, _} = Ok -> Ok;
-        {refuse, Text} -> {refuse, 9, Text}
+secure(From, Params, Binder, Init) ->
+    try distlink_link:secure(distlink_config:started(distlink_config:keys(any)), Params, Binder, Init)
     catch error:Reason ->
             refused(From, io_lib:format("~0p", [Reason])),
-            {refuse, 9, <<"this side cannot prove who it is">>}
+            {refuse, <<"this side cannot prove who it is">>}
     end.
 
 accepted(Kernel, #listen{port = Port}, From, {#{id := Rid}, _, Secured} = Init, Known) ->
     Id = distlink_config:id(),
-    {Ctrl, Mon} = distlink_controller:accept(Id, From, Port, Init, 7000),
+    {Ctrl, Mon} = distlink_controller:accept(Id, From, Port, Init, setup_time()),
     Known1 = Known#{{From, Rid} => Ctrl, Id => Ctrl, Mon => [{From, Rid}, Id, {unproven, Ctrl}]},
     case Secured of
         {{certificate, _}, _} -> Known1#{{unproven, Ctrl} => true};
         _ -> give(Kernel, Ctrl), Known1
+    end.
+
+%% setup_time() -> milliseconds for the set-up, as net_kernel reads them
+setup_time() ->
+    case application:get_env(kernel, net_setuptime) of
+        {ok, S} when is_number(S), S > 0 -> round(min(S, 120) * 1000);
+        _ -> 7000
     end.
 
 give(Kernel, Ctrl) -> ok = gen_dist:accepted(Kernel, Ctrl, {distlink, distlink_config:family(), fun(Pid) -> supervisor(Ctrl, Pid) end}).

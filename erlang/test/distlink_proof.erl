@@ -44,6 +44,7 @@ check() ->
     Late = distlink_link:timers(5000000, Silent),
     say("silence", distlink_link:deadline(Silent) =< 5000000 andalso matches(Late, 8, <<"no proof of who this is">>)),
     say("any octets", lists:all(fun(_) -> fuzz() end, lists:seq(1, 5000))),
+    say("any segments", lists:all(fun(_) -> nobody(Silent#link{open = none}, 30) end, lists:seq(1, 200))),
     io:format("end~n").
 
 say(Name, true) -> io:format("ok ~s~n", [Name]);
@@ -105,6 +106,25 @@ crumbs(Identity) ->
                                      distlink_send:make_packet(300000, [Segment, <<7>>], [], false, L)
                              end, C0, lists:seq(1, 100)),
     talk(5, 300000, Bs, [], C, S0).
+
+%% nobody(Server, Packets): whatever pieces come, nothing is delivered, and
+%% what waits is armed.
+nobody(_, 0) -> true;
+nobody(L0, N) ->
+    Auth = <<1, 40:16, 0:320, 0:512>>,
+    At = rand:uniform(byte_size(Auth)) - 1,
+    Len = rand:uniform(byte_size(Auth) - At),
+    Flags = case At of 0 -> 1; _ -> 0 end bor case At + Len =:= byte_size(Auth) of true -> 2; false -> 0 end,
+    Order = case rand:uniform(5) of 1 -> {rand:uniform(3), rand:uniform(2) - 1}; _ -> {0, 0} end,
+    Segment = [distlink_wire:segment(Flags, rand:uniform(20) div 20, At + rand:uniform(20) div 20, Order, Len), binary:part(Auth, At, Len)],
+    B = iolist_to_binary(distlink_wire:data(22, 1000 - N, [Segment])),
+    L1 = distlink_link:timers(300000, distlink_link:datagram(300000, ?PEER, B, L0)),
+    {_, L} = distlink_link:flush(300000, L1),
+    case {distlink_link:state(L), distlink_link:deliveries(L)} of
+        {authenticating, {[], L}} -> distlink_link:deadline(L) =< 525000 andalso nobody(L, N - 1);
+        {{closed, _, _, _}, {[], L}} -> true;
+        _ -> false
+    end.
 
 %% fuzz: a changed AUTH is one that says the same again, or none.
 fuzz() ->
