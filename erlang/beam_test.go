@@ -15,7 +15,7 @@ import (
 	"tsnswitch/distlink/beamtest"
 )
 
-const patience = 30 * time.Second
+const patience = 60 * time.Second
 
 func TestMain(m *testing.M) {
 	code := m.Run()

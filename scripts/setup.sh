@@ -10,7 +10,7 @@ case "${1:-}" in
 demo) ;;
 twokernels) want="iproute2:tc" ;;
 bench-dist) want="$want nftables:nft ethtool:ethtool" ;;
-test) want="$want tshark:tshark tcpdump:tcpdump linuxptp:ptp4l frr:isisd pipewire-bin:pipewire rebar3:rebar3 elixir:mix" ;;
+test) want="$want nftables:nft ethtool:ethtool tshark:tshark tcpdump:tcpdump linuxptp:ptp4l frr:isisd pipewire-bin:pipewire rebar3:rebar3 elixir:mix" ;;
 *) echo "usage: $0 demo|twokernels|test|bench-dist" >&2; exit 2 ;;
 esac
 

@@ -16,6 +16,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -217,7 +218,7 @@ func Start(t *testing.T, carrier, name string, port int, eval string, args ...st
 // Start is Start in this Erlang.
 func (e Erlang) Start(t *testing.T, carrier, name string, port int, eval string, args ...string) *Node {
 	t.Helper()
-	return e.start(t, carrier, name, eval, nil, append(args, "-start_epmd", "false", "-erl_epmd_port", strconv.Itoa(port)))
+	return e.start(t, carrier, name, eval, nil, nil, append(args, "-start_epmd", "false", "-erl_epmd_port", strconv.Itoa(port)))
 }
 
 // StartEPMD is Start for a node that uses the epmd at host:port.
@@ -227,15 +228,16 @@ func StartEPMD(t *testing.T, carrier, name, epmd, eval string, args ...string) *
 	if err != nil {
 		t.Fatal(err)
 	}
-	return Stock.start(t, carrier, name, eval, []string{"ERL_EPMD_PORT=" + port}, append(args, "-start_epmd", "false"))
+	return Stock.start(t, carrier, name, eval, nil, []string{"ERL_EPMD_PORT=" + port}, append(args, "-start_epmd", "false"))
 }
 
-func (e Erlang) start(t *testing.T, carrier, name, eval string, env, args []string) *Node {
+func (e Erlang) start(t *testing.T, carrier, name, eval string, inside, env, args []string) *Node {
 	t.Helper()
-	argv := append([]string{
+	argv := append(append(inside, string(e)), append([]string{
 		"-noshell", "-setcookie", "c", "-pa", Code(t), "-proto_dist", carrier, "-name", name,
-	}, insecure(args)...)
-	cmd := exec.Command(string(e), append(argv, "-eval", "io:format(\"booted~n\"), "+eval+".")...)
+	}, insecure(args)...)...)
+	argv = append(argv, "-eval", "io:format(\"booted~n\"), "+eval+".")
+	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Env = append(append(os.Environ(), "ERL_CRASH_DUMP=/dev/null"), env...)
 	out, w := io.Pipe()
 	cmd.Stdout, cmd.Stderr = w, w
@@ -292,6 +294,26 @@ func BootFails(t *testing.T, carrier, name string, port int, args ...string) str
 
 // Kill is kill -9.
 func (n *Node) Kill() { _ = n.cmd.Process.Kill() }
+
+// Stop is kill -STOP: the node is silent, and goes on after Continue.
+func (n *Node) Stop() { _ = n.cmd.Process.Signal(syscall.SIGSTOP) }
+
+// Continue is kill -CONT.
+func (n *Node) Continue() { _ = n.cmd.Process.Signal(syscall.SIGCONT) }
+
+// Memory is the resident set and the highest it has been, in KiB.
+func (n *Node) Memory() (rss, peak int) {
+	n.t.Helper()
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", n.cmd.Process.Pid))
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	for line := range strings.Lines(string(status)) {
+		_, _ = fmt.Sscanf(line, "VmRSS: %d", &rss)
+		_, _ = fmt.Sscanf(line, "VmHWM: %d", &peak)
+	}
+	return rss, peak
+}
 
 // Line returns the node's next line.
 func (n *Node) Line(within time.Duration) string {
