@@ -19,6 +19,8 @@
 #   make bench-dist [ROWS=words] [ERL=erl]  Erlang distribution: stock TCP, tuned TCP, distlink
 #   make soak-srp-lab [ROUNDS=20]  three bridges in a ring with daemons: LeaveAll storms, kill -9, link flaps
 #   make soak-dist [FOR=10m]  random signals between Erlang nodes on a bad network
+#   make soak-bulk [ROUNDS=3] 64 MiB messages at 100 Mbit/s with drops: they always finish
+#   make soak-mesh [NODES=20] a full mesh of Erlang nodes forms, is cut in two, and heals; memory beside TCP
 #   make soak-gptp [FOR=1h] eight hops that lose frames, and relays that die
 #   make soak-distcore [SEEDS=2000]  distlink's core, in Go and in Erlang, through random networks
 #   make kernel             the second test kernel, built once and cached
@@ -36,7 +38,7 @@ OUT ?= out/$(basename $(notdir $(LAB)))
 # Packages whose goroutines are worth the race detector, on the host.
 RACE := ./internal/daemon/... ./internal/api/... ./internal/link/... ./distlink/...
 
-.PHONY: all build demo test test-otp check soak soak-srp soak-srp-lab mutation bench bench-scale bench-converge bench-qbv bench-gptp bench-dist soak-dist soak-distcore soak-gptp kernel generate setup-demo setup-test clean
+.PHONY: all build demo test test-otp check soak soak-srp soak-srp-lab mutation bench bench-scale bench-converge bench-qbv bench-gptp bench-dist soak-dist soak-bulk soak-mesh soak-distcore soak-gptp kernel generate setup-demo setup-test clean
 
 all: build
 
@@ -151,6 +153,14 @@ soak-srp-lab:
 soak-dist: FOR = 10m
 soak-dist:
 	$(GO) test ./erlang -run '^TestSoak$$' -soak $(FOR) -timeout 0 -v
+
+soak-bulk: ROUNDS = 3
+soak-bulk:
+	$(GO) test ./erlang -run '^TestBulkWithDrops$$' -bulk $(ROUNDS) -timeout 0 -v
+
+NODES ?= 20
+soak-mesh:
+	$(GO) test ./erlang -run '^(TestMesh|TestCosts)$$' -mesh $(NODES) -costs -timeout 0 -v
 
 soak-gptp:
 	$(GO) test ./internal/gptptest -run '^TestSoak$$' -soak $(FOR) -timeout 0 -v

@@ -204,6 +204,7 @@ func WaitTCP(t *testing.T, address string) {
 type Node struct {
 	Name  string
 	cmd   *exec.Cmd
+	in    io.WriteCloser
 	lines chan string
 	t     *testing.T
 }
@@ -241,10 +242,14 @@ func (e Erlang) start(t *testing.T, carrier, name, eval string, inside, env, arg
 	cmd.Env = append(append(os.Environ(), "ERL_CRASH_DUMP=/dev/null"), env...)
 	out, w := io.Pipe()
 	cmd.Stdout, cmd.Stderr = w, w
-	if err := cmd.Start(); err != nil {
+	in, err := cmd.StdinPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
 		t.Fatal(err)
 	}
-	n := &Node{Name: name, cmd: cmd, lines: make(chan string, 1000), t: t}
+	n := &Node{Name: name, cmd: cmd, in: in, lines: make(chan string, 1000), t: t}
 	waited := make(chan struct{})
 	go func() {
 		_ = cmd.Wait()
@@ -314,6 +319,9 @@ func (n *Node) Memory() (rss, peak int) {
 	}
 	return rss, peak
 }
+
+// Say gives the node a line to read.
+func (n *Node) Say(line string) { _, _ = io.WriteString(n.in, line+"\n") }
 
 // Line returns the node's next line.
 func (n *Node) Line(within time.Duration) string {
