@@ -16,6 +16,13 @@ type Transport interface {
 	Recv() ([]byte, error)
 }
 
+// Certified is a Transport whose peer may have shown a certificate. Its node's name
+// has to be of a host that it is for: who has one could be any node otherwise.
+type Certified interface {
+	// VerifyHost is nil where there are no certificates, too.
+	VerifyHost(host string) error
+}
+
 // Distribution flags (ERTS user's guide, "Distribution Flags").
 const (
 	FlagPublished          uint64 = 0x1
@@ -142,7 +149,7 @@ func (n Node) recvChallenge(t Transport) (p Peer, challenge uint32, err error) {
 	}
 	p = Peer{Flags: binary.BigEndian.Uint64(b[1:]), Creation: binary.BigEndian.Uint32(b[13:])}
 	p.Name = string(b[19 : 19+int(binary.BigEndian.Uint16(b[17:]))])
-	return n.common(p), binary.BigEndian.Uint32(b[9:]), n.check(p)
+	return n.common(p), binary.BigEndian.Uint32(b[9:]), n.check(t, p)
 }
 
 func (n Node) common(p Peer) Peer {
@@ -150,7 +157,13 @@ func (n Node) common(p Peer) Peer {
 	return p
 }
 
-func (n Node) check(p Peer) error {
+func (n Node) check(t Transport, p Peer) error {
+	if c, ok := t.(Certified); ok {
+		_, host, _ := strings.Cut(p.Name, "@")
+		if err := c.VerifyHost(host); err != nil {
+			return refused("%s: %v", p.Name, err)
+		}
+	}
 	f := p.Flags
 	if f&FlagMandatory25Digest != 0 {
 		f |= flagsNeeded
@@ -172,7 +185,7 @@ func (n Node) Accept(t Transport) (Peer, error) {
 	}
 	p := Peer{Flags: binary.BigEndian.Uint64(b[1:]), Creation: binary.BigEndian.Uint32(b[9:])}
 	p.Name = string(b[15 : 15+int(binary.BigEndian.Uint16(b[13:]))])
-	if err := n.check(p); err != nil {
+	if err := n.check(t, p); err != nil {
 		_ = t.Send([]byte("snot_allowed"))
 		return p, err
 	}

@@ -558,7 +558,9 @@ func TestNameIsOnCertificate(t *testing.T) {
 			t.Fatal(err)
 		}
 		a := New(Config{Name: c.name, Cookie: "c"})
-		_, _, _ = a.Connect(OverDistlink(link)) // it may be refused while it is being answered
+		if _, _, err := a.Connect(OverDistlink(link)); (err == nil) != (c.want == "") {
+			t.Errorf("%s for %v: error %v", c.name, c.hosts, err)
+		}
 		got := <-accepted
 		if got.peer != c.name || c.want == "" && got.err != nil || c.want != "" && (got.err == nil || !strings.Contains(got.err.Error(), c.want)) {
 			t.Errorf("%s for %v: %+v", c.name, c.hosts, got)

@@ -221,9 +221,6 @@ func (n *Node) shake(t Transport, handshake func(erldist.Transport) (erldist.Pee
 	}
 	var c *conn
 	if err == nil {
-		err = nameIsProven(t, p.Name)
-	}
-	if err == nil {
 		c, err = n.add(t, p)
 	}
 	if err != nil {

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"strings"
 	"sync"
 
 	"tsnswitch/distlink"
@@ -23,20 +22,6 @@ type Transport interface {
 	// zero Pid, behind all that has been sent. One call at a time.
 	SendFrom(from erldist.Pid, packet []byte) error
 	Close() error
-}
-
-// certified is a transport whose peer may have shown a certificate.
-type certified interface{ VerifyHost(host string) error }
-
-// nameIsProven checks that a node's name is of a host that its certificate is
-// for: without that who has one could be any node.
-func nameIsProven(t Transport, name string) error {
-	c, ok := t.(certified)
-	if !ok {
-		return nil
-	}
-	_, host, _ := strings.Cut(name, "@")
-	return c.VerifyHost(host)
 }
 
 // OverDistlink is a transport on a link that is up. Each process has its stream, as
