@@ -4,7 +4,7 @@
 -module(distlink_bench).
 -behaviour(gen_server).
 
--export([start/0, check/1, check_slow/2, rtt/3, rtt/5, rtt_line/4, rtt_line/6, until_answer/3, throughput/3, hol/4]).
+-export([start/0, check/1, check_slow/2, rtt/3, rtt/5, rtt_line/4, rtt_line/6, until_answer/3, throughput/3, hol/4, hol/5]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2]).
 -export([remote_target/1, sink/2]).
 
@@ -211,17 +211,20 @@ sink(Owner, N) ->
 
 %% hol(Node, Size, N, GapMs): paced calls beside a process that keeps two bulk
 %% messages of Size octets on the way.
-hol(Node, Size, N, GapMs) ->
+hol(Node, Size, N, GapMs) -> hol(Node, Size, N, GapMs, 3600000).
+
+%% hol(Node, Size, N, GapMs, LimitMs) makes fewer calls when the time is over.
+hol(Node, Size, N, GapMs, LimitMs) ->
     Sink = spawn(Node, ?MODULE, sink, [self(), 0]),
     B = binary:copy(<<"b">>, Size),
     T0 = erlang:monotonic_time(microsecond),
     Bulk = spawn_link(fun() -> Sink ! B, Sink ! {ack, self()}, bulk(Sink, B, 0) end),
-    {P50, P99, Max, _} = rtt(Node, N, GapMs),
+    {P50, P99, Max, Sorted} = rtt(Node, N, GapMs, LimitMs, 1),
     Bulk ! {stop, self()},
     Done = receive {bulk, D} -> D after 60000 -> 0 end,
     Us = erlang:monotonic_time(microsecond) - T0,
     exit(Sink, kill),
-    line(["\"test\":\"hol\"", field("size", Size), field("n", N), field("p50_us", P50), field("p99_us", P99),
+    line(["\"test\":\"hol\"", field("size", Size), field("n", length(Sorted)), field("p50_us", P50), field("p99_us", P99),
           field("max_us", Max), field("bulk_kbit_per_s", Done * Size * 8000 div Us)]),
     {P50, P99, Max}.
 
