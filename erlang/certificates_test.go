@@ -159,6 +159,8 @@ func TestVerify(t *testing.T) {
 	add("ok", ca.File, "a.lan", ca, ed, a, nil)
 	add("ok", ca.File, "A.Lan", ca, p256, a, nil)
 	add("ok", ca.File, "10.0.0.1", ca, p256, a, nil)
+	add("ok", ca.File, "fd00::1", ca, p256, []string{"fd00::1"}, nil)
+	add("not for fd00::2", ca.File, "fd00::2", ca, p256, []string{"fd00::1"}, nil)
 	add("ok", ca.File, "x.plant.lan", ca, p256, []string{"*.plant.lan"}, nil)
 	add("not for y.x.plant.lan", ca.File, "y.x.plant.lan", ca, p256, []string{"*.plant.lan"}, nil)
 	add("ok", ca.File, "short", ca, p256, []string{"short"}, nil)
@@ -332,4 +334,18 @@ func TestEmbeddedCertificates(t *testing.T) {
 	if !strings.Contains(out, "needs the public_key application") {
 		t.Error(out)
 	}
+}
+
+// Nodes that are named by IPv6 addresses.
+func TestCertificatesIPv6(t *testing.T) {
+	needPublicKey(t)
+	needIPv6(t)
+	ca := beamtest.NewAuthority(t, "ca", nil)
+	port := beamtest.Port(t, "127.0.0.1")
+	args := func(own int, other string, port int) []string {
+		return append(ca.Certificate(beamtest.P256(t), ca, "::1"), "-distlink_ip", "::1", "-distlink_port", strconv.Itoa(own), "-distlink_nodes", fmt.Sprintf("%s@::1=[::1]:%d", other, port))
+	}
+	b := beamtest.Start(t, "distlink", "b@::1", port, sleep, args(port, "a", port+1)...)
+	a := beamtest.Start(t, "distlink", "a@::1", port, fmt.Sprintf(`io:format("~p ~p~n", [net_adm:ping('%[1]s'), maps:get(security, distlink:info('%[1]s'))]), %[2]s`, b.Name, sleep), args(port+1, "b", port)...)
+	a.Expect("pong certificate", patience)
 }
