@@ -86,3 +86,15 @@ func TestClassesByVLAN(t *testing.T) {
 		}
 	})
 }
+
+// A socket that is closed while datagrams come to it does not hold a scheduler up,
+// and with it the node.
+func TestCloseUnderFire(t *testing.T) {
+	port := beamtest.Port(t, addrA)
+	a := beamtest.Start(t, "distlink", "a@"+addrA, port, `Me = self(),
+ Fire = spawn_link(fun() -> {ok, U} = gen_udp:open(0, [binary, {ip, {127,0,0,1}}]), {ok, P} = inet:port(U), Me ! {port, P}, F = fun F() -> receive Q -> [gen_udp:send(U, {127,0,0,1}, Q, <<"shot">>) || _ <- lists:seq(1, 20)], F() end end, F() end),
+ receive {port, P} -> ok end,
+ [begin {ok, {_, S} = Both, _} = distlink_config:sockets(0, {{127,0,0,1}, P}, #{}), {ok, #{port := Own}} = socket:sockname(S), Fire ! Own, receive {udp, _, _, P, _} -> ok end, distlink_config:close(Both) end || _ <- lists:seq(1, 1000)],
+ io:format("closed ok~n"), `+sleep, "-distlink_ip", addrA)
+	a.Expect("closed ok", 4*patience)
+}

@@ -327,9 +327,11 @@ open(Port, {Ip, PeerPort}, Options) ->
 %% more(Receiver): it has given as many datagrams as it was allowed to.
 more(Receiver) -> inet:setopts(Receiver, [{active, ?ACTIVE}]).
 
+%% close closes the receiver first: socket:close makes its descriptor block, and
+%% with it what it is a duplicate of, from which a scheduler would then read, and wait.
 close({Receiver, Sender}) ->
-    _ = socket:close(Sender),
-    gen_udp:close(Receiver).
+    ok = gen_udp:close(Receiver),
+    socket:close(Sender).
 
 ip(Options) -> maps:get(ip, Options, (read())#config.ip).
 
