@@ -220,6 +220,11 @@ func TestFuzz(t *testing.T) {
 	ruleLines(t, fmt.Sprintf(`distlink_sim:fuzz(10000, "%s")`, goTestdata(t, "vectors.txt")), 3)
 }
 
+// A mad peer fills each table up to its end and no further.
+func TestTablesHaveAnEnd(t *testing.T) {
+	ruleLines(t, fmt.Sprintf(`distlink_sim:hostile("%s")`, goTestdata(t, "vectors.txt")), 8)
+}
+
 func needCrypto(t *testing.T) {
 	t.Helper()
 	if !beamtest.HasCrypto(t) {

@@ -13,6 +13,7 @@ import (
 type Relay struct {
 	Loss, Duplicate, Reorder float64       // probabilities
 	Late                     time.Duration // how long a reordered one is held
+	Record                   int           // how many datagrams to the server are kept
 
 	mu      sync.Mutex
 	rng     *rand.Rand
@@ -21,6 +22,9 @@ type Relay struct {
 	server  string
 	backs   map[netip.AddrPort]*net.UDPConn
 	Dropped int // guarded by mu; read it after the test's traffic
+
+	recorded [][]byte
+	enough   chan struct{} // closed when Record are recorded
 }
 
 // NewRelay listens on address and forwards to server. It ends with the test.
@@ -32,6 +36,7 @@ func NewRelay(t *testing.T, address, server string, r *Relay) *Relay {
 	}
 	r.front, r.server, r.backs = c.(*net.UDPConn), server, map[netip.AddrPort]*net.UDPConn{}
 	r.rng = rand.New(rand.NewPCG(1, 2))
+	r.enough = make(chan struct{})
 	_ = r.front.SetReadBuffer(4 << 20)
 	go r.serve()
 	t.Cleanup(func() {
@@ -43,6 +48,38 @@ func NewRelay(t *testing.T, address, server string, r *Relay) *Relay {
 		}
 	})
 	return r
+}
+
+// Recorded waits until Record datagrams have gone to the server, and returns them.
+func (r *Relay) Recorded(t *testing.T) [][]byte {
+	t.Helper()
+	select {
+	case <-r.enough:
+	case <-time.After(time.Minute):
+		t.Fatal("too little was sent to be recorded")
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.recorded
+}
+
+func (r *Relay) record(b []byte) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.recorded) < r.Record {
+		if r.recorded = append(r.recorded, append([]byte(nil), b...)); len(r.recorded) == r.Record {
+			close(r.enough)
+		}
+	}
+}
+
+// Again sends the server a datagram as if it came from each client.
+func (r *Relay) Again(b []byte) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, back := range r.backs {
+		_, _ = back.Write(b)
+	}
 }
 
 // Black drops everything from now on.
@@ -81,6 +118,7 @@ func (r *Relay) serve() {
 		if back == nil {
 			return
 		}
+		r.record(buf[:n])
 		r.pass(buf[:n], func(b []byte) { _, _ = back.Write(b) })
 	}
 }

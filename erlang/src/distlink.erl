@@ -1,7 +1,7 @@
 %% What a user asks about distlink connections, and asks of them.
 -module(distlink).
 
--export([info/0, info/1, stats/1, class/2, classes/0, reserve/2, release/1, attach/4, detach/1]).
+-export([info/0, info/1, stats/1, door/0, class/2, classes/0, reserve/2, release/1, attach/4, detach/1]).
 -export([connections/0, register/3]).
 
 %% info() -> [{Node, Stats}] for every distlink connection of this node.
@@ -22,6 +22,10 @@ stats(Node) ->
         {_, Pid} -> distlink_controller:stats(Pid);
         false -> {error, not_connected}
     end.
+
+%% door() -> #{accepted, retries, bad_tokens, ...}: what has met the listening socket
+%% of this node. full: refused as too many others have not shown the cookie yet.
+door() -> distlink_dist:door().
 
 %% class(PidOrName, bulk | configured | control) -> ok | {error, Reason}: what
 %% this process of this node sends to others goes before what lower classes

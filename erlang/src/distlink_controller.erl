@@ -19,7 +19,7 @@
 -define(PATIENCE, 50). % ms that a send waits for room
 
 %% own: #{Lane => {Receiver, Socket} of a class}.
--record(c, {receiver, socket, own = #{}, port, peer, link, budget, supervisor, mon, handle, streams,
+-record(c, {receiver, socket, door, own = #{}, port, peer, link, budget, supervisor, mon, handle, streams,
             received = queue:new(), waiting, more_vm = false,
             phase = connecting, named = false, refused = 0, full = 0, vm_full = false, dropped_send = 0,
             trains = true, paced = [], n_trains = 0, suspended_at = 0, congested_at = 0, resent = 0,
@@ -140,7 +140,7 @@ init_server(Id, Peer, ListenPort, {Params, Init, Secured}, SetupMs, Acceptor) ->
             case distlink_link:server(Config, Id, Params, Init, Secured, Peer, now_us()) of
                 error -> exit(public_key);
                 Link ->
-                    C = #c{receiver = Receiver, socket = Socket, own = Own, port = ListenPort, peer = Peer, budget = Budget, supervisor = Acceptor, mon = Mon,
+                    C = #c{receiver = Receiver, socket = Socket, own = Own, port = ListenPort, peer = Peer, budget = Budget, door = Acceptor, supervisor = Acceptor, mon = Mon,
                            paced = distlink_config:paced(#{}), link = Link, streams = distlink_stream:new(), phase = first_phase(Link)},
                     loop(transmit([distlink_link:accept_packet(Link)], C))
             end;
@@ -239,6 +239,7 @@ request({handshake_complete, Node, Handle}, From, #c{link = L} = C) ->
     reply(From, ok),
     erlang:dist_ctrl_get_data_notification(Handle),
     distlink:register(Node, self(), C#c.peer),
+    _ = is_pid(C#c.door) andalso (C#c.door ! {up, self()}),
     C#c{handle = Handle, phase = node, link = distlink_link:barrier(L)};
 request({setopts, Options}, From, C) -> request({rebind, maps:merge(C#c.options, Options)}, From, C);
 request({getopts, Names}, From, C) ->

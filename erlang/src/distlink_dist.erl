@@ -4,13 +4,17 @@
 -behaviour(gen_dist).
 
 -export([listen/1, listen/2, accept/1, accept_connection/5, setup/5, close/1, select/1, address/0,
-         is_node_name/1, setopts/2, getopts/2, childspecs/0, refused/2]).
+         is_node_name/1, setopts/2, getopts/2, childspecs/0, refused/2, door/0]).
 -export([acceptor/2, connect/4, supervisor/2, send/2, recv/3, output/3, tick/1, address/2, hs_data/1]).
 
 -include_lib("kernel/include/net_address.hrl").
 -define(ALONE, 2000). % ms that distlink has before TCP is tried
 -define(VERSION, 6). % of the distribution's handshake
 -define(TOKEN_LIFETIME, 10000000). % microseconds
+-define(FLOOD, 100).        % datagrams without a pause
+-define(WAITING, 256).      % connections whose handshake is not over,
+-define(WAITING_OF_ONE, 64). % and those of one address
+-define(COUNTED, [accepted, retries, bad_tokens, bad_keys, full, refused, resets, malformed]).
 
 -record(listen, {socket, port, tcp = none}).
 -define(UNPROVEN, 64). % peers that have not proved themselves yet
@@ -167,34 +171,60 @@ accept(#listen{socket = Socket, tcp = Tcp} = Listen) ->
 
 acceptor(Kernel, Listen) ->
     receive {Kernel, go} -> ok end,
-    accept_loop(Kernel, Listen, distlink_config:random(32), #{}).
+    Counters = counters:new(length(?COUNTED), []),
+    persistent_term:put({?MODULE, door}, Counters),
+    put(door, Counters),
+    accept_loop(0, Kernel, Listen, distlink_config:random(32), #{}).
 
-%% Known: {Address, SourceId} => Controller, own id => Controller, and its
-%% monitor => these keys.
-accept_loop(Kernel, #listen{socket = Socket} = Listen, Secret, Known0) ->
+%% door() -> what has met the listening socket
+door() ->
+    Counters = persistent_term:get({?MODULE, door}, undefined),
+    maps:from_list([{What, case Counters of undefined -> 0; _ -> counters:get(Counters, I) end}
+                    || {What, I} <- lists:zip(?COUNTED, lists:seq(1, length(?COUNTED)))]).
+
+count(What) -> counters:add(get(door), place(What, ?COUNTED, 1), 1).
+
+place(What, [What | _], I) -> I;
+place(What, [_ | T], I) -> place(What, T, I + 1).
+
+%% Known: {Address, SourceId} => Controller, own id => Controller, its monitor =>
+%% these keys, and {waiting, Controller} => IP until its handshake is over. In a
+%% flood (N datagrams without a pause) others have their turn.
+accept_loop(?FLOOD, Kernel, Listen, Secret, Known) ->
+    process_flag(priority, normal),
+    accept_loop(?FLOOD + 1, Kernel, Listen, Secret, Known);
+accept_loop(N, Kernel, #listen{socket = Socket} = Listen, Secret, Known0) ->
     Known = reap(Kernel, Known0),
     case socket:recvfrom(Socket, 0, [], nowait) of
         {ok, {#{addr := Ip, port := Port}, B}} ->
-            accept_loop(Kernel, Listen, Secret, door(Kernel, Listen, Secret, {Ip, Port}, B, Known));
+            accept_loop(N + 1, Kernel, Listen, Secret, door(Kernel, Listen, Secret, {Ip, Port}, B, Known));
         {select, {select_info, _, Ref}} ->
+            _ = N > ?FLOOD andalso process_flag(priority, max),
             receive
-                {'$socket', Socket, select, Ref} -> accept_loop(Kernel, Listen, Secret, Known);
+                {'$socket', Socket, select, Ref} -> accept_loop(0, Kernel, Listen, Secret, Known);
                 {'$socket', Socket, abort, {Ref, Reason}} -> exit(Reason);
                 {proved, Ctrl} ->
                     _ = socket:cancel(Socket, {select_info, recvfrom, Ref}),
-                    accept_loop(Kernel, Listen, Secret, proved(Kernel, Ctrl, Known));
+                    accept_loop(0, Kernel, Listen, Secret, proved(Kernel, Ctrl, Known));
                 {'DOWN', Mon, process, _, Reason} ->
                     _ = socket:cancel(Socket, {select_info, recvfrom, Ref}),
-                    accept_loop(Kernel, Listen, Secret, forget(Mon, Reason, Known))
+                    accept_loop(0, Kernel, Listen, Secret, forget(Mon, Reason, Known))
             end;
         {error, closed} -> exit(closed);
-        {error, _} -> accept_loop(Kernel, Listen, Secret, Known)
+        {error, _} -> accept_loop(N, Kernel, Listen, Secret, Known)
     end.
+
+%% full: so many have not shown the cookie yet, of this address or of all, that
+%% they may be somebody who does not have it.
+full({Ip, _}, Known) ->
+    Waiting = [Of || {{waiting, _}, Of} <- maps:to_list(Known)],
+    length(Waiting) >= ?WAITING orelse length([Of || Of <- Waiting, Of =:= Ip]) >= ?WAITING_OF_ONE.
 
 reap(Kernel, Known) ->
     receive
         {'DOWN', Mon, process, _, Reason} -> reap(Kernel, forget(Mon, Reason, Known));
-        {proved, Ctrl} -> reap(Kernel, proved(Kernel, Ctrl, Known))
+        {proved, Ctrl} -> reap(Kernel, proved(Kernel, Ctrl, Known));
+        {up, Ctrl} -> reap(Kernel, maps:remove({waiting, Ctrl}, Known))
     after 0 -> Known
     end.
 
@@ -227,12 +257,13 @@ door(Kernel, Listen, Secret, From, B, Known) ->
         {ok, {data, Id, PN, _}, _} ->
             case Known of
                 #{Id := Ctrl} -> Ctrl ! {datagram, From, B};
-                _ -> answer(Listen, From, distlink_wire:reset(Id, PN), B)
+                _ -> count(resets), answer(Listen, From, distlink_wire:reset(Id, PN), B)
             end,
             Known;
         {ok, {version, 1, _, _, Source}, _} ->
+            count(refused),
             answer(Listen, From, distlink_wire:refuse(Source, 1, <<>>), B), Known;
-        _ -> Known
+        _ -> count(malformed), Known
     end.
 
 %% An answer is never longer than the question.
@@ -244,16 +275,17 @@ answer(#listen{socket = Socket}, From, Answer, Question) ->
 
 init(_, Listen, Secret, From, {#{id := Id}, <<>>, _, Init}, Known) ->
     Token = token(Secret, From, Id, erlang:monotonic_time(microsecond)),
+    count(retries),
     _ = answer(Listen, From, distlink_wire:retry(Id, Token), Init),
     Known;
 init(Kernel, Listen, Secret, From, {#{id := Id} = Params, Token, Binder, Init}, Known) ->
     case valid(Secret, From, Id, Token) of
-        false -> Known;
+        false -> count(bad_tokens), Known;
         true ->
-            case length([x || {unproven, _} <- maps:keys(Known)]) < ?UNPROVEN andalso secure(From, Params, Binder, Init) of
-                false -> answer(Listen, From, distlink_wire:refuse(Id, 2, <<"too many have not proved themselves yet">>), Init), Known;
+            case not full(From, Known) andalso length([x || {unproven, _} <- maps:keys(Known)]) < ?UNPROVEN andalso secure(From, Params, Binder, Init) of
+                false -> count(full), answer(Listen, From, distlink_wire:refuse(Id, 2, <<"too many have not proved themselves yet">>), Init), Known;
                 {ok, Secured} -> accepted(Kernel, Listen, From, {Params, Init, Secured}, Known);
-                {refuse, Text} -> answer(Listen, From, distlink_wire:refuse(Id, 9, Text), Init), Known
+                {refuse, Text} -> count(bad_keys), answer(Listen, From, distlink_wire:refuse(Id, 9, Text), Init), Known
             end
     end.
 
@@ -268,7 +300,9 @@ secure(From, Params, Binder, Init) ->
 accepted(Kernel, #listen{port = Port}, From, {#{id := Rid}, _, Secured} = Init, Known) ->
     Id = distlink_config:id(),
     {Ctrl, Mon} = distlink_controller:accept(Id, From, Port, Init, setup_time()),
-    Known1 = Known#{{From, Rid} => Ctrl, Id => Ctrl, Mon => [{From, Rid}, Id, {unproven, Ctrl}]},
+    count(accepted),
+    Known1 = Known#{{From, Rid} => Ctrl, Id => Ctrl, Mon => [{From, Rid}, Id, {unproven, Ctrl}, {waiting, Ctrl}],
+                    {waiting, Ctrl} => element(1, From)},
     case Secured of
         {{certificate, _}, _} -> Known1#{{unproven, Ctrl} => true};
         _ -> give(Kernel, Ctrl), Known1

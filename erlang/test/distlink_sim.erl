@@ -1,7 +1,7 @@
 %% Two ends of distlink_link in virtual time, over a network to which things
 %% happen (mishap/2). All follows from a seed: also what is sent, octet by octet.
 -module(distlink_sim).
--export([run/2, lanes/0, fuzz/2, config/2]).
+-export([run/2, lanes/0, fuzz/2, hostile/1, config/2]).
 -compile(nowarn_deprecated_catch). % OTP 29
 
 -define(MESSAGES, 60).
@@ -280,6 +280,42 @@ corrupt(B, #w{corrupt = C, keys = Keys}) ->
             At = rand:uniform(byte_size(B)) - 1,
             <<H:At/binary, X, T/binary>> = B,
             <<H/binary, (X bxor rand:uniform(255)), T/binary>>
+    end.
+
+%% hostile(File): each table that a peer fills has an end, and it is the peer that
+%% goes, with a reason. File has the golden packets.
+hostile(File) ->
+    {ok, Text} = file:read_file(File),
+    [_, Line | _] = string:split(Text, "\n", all),
+    [_, Hex] = string:split(Line, " "),
+    Init = << <<(binary_to_integer(H, 16))>> || <<H:2/binary>> <= Hex >>,
+    {ok, {init, Params, _, _}, _} = distlink_wire:parse(Init),
+    Open = distlink_link:server(config(2, []), 22, Params, Init, none, {{10, 0, 0, 1}, 4000}, 1000),
+    Segment = fun(Flags, Stream, Offset, Order, Size) -> [distlink_wire:segment(Flags, Stream, Offset, Order, Size), <<0:(Size * 8)>>] end,
+    _ = [case mad(0, Most, Frames, Open) of
+             {closed, Code, Reason, _} -> io:format("ok ~s: ~s~n", [Name, Reason]);
+             Other -> io:format("bad ~s: ~0p~n", [Name, Other])
+         end || {Name, Code, Most, Frames} <-
+                    [{"streams", 3, 5000, fun(I) -> Segment(3, I, 0, {I, 0}, 0) end},
+                     {"credit", 3, 1000, fun(I) -> Segment(0, 1, 1000 + 1000 * I, {0, 0}, 1000) end},
+                     {"an ACK of what was not sent", 3, 1, fun(_) -> distlink_wire:ack([{1 bsl 40, 0}], 0, 0) end},
+                     {"orders with gaps", 3, 9000, fun(I) -> Segment(3, 1, I, {2 * I + 2, 0}, 0) end},
+                     {"a message within another", 3, 2, fun(I) -> Segment(1, 1, I, {I, 0}, 1) end},
+                     {"the end of none", 3, 1, fun(_) -> [Segment(3, 1, 0, {0, 0}, 3), Segment(2, 1, 2, {0, 0}, 5)] end},
+                     {"a message too long", 6, 5000, fun(I) -> Segment(case I of 0 -> 1; _ -> 0 end, 1, 60000 * I, {0, 0}, 60000) end},
+                     {"unfinished messages on many streams", 2, 10000, fun(I) -> Segment(case I < 1000 of true -> 1; _ -> 0 end, I rem 1000, (I div 1000) * 60000, {I, 0}, 60000) end}]],
+    io:format("end~n").
+
+mad(N, Most, _, L) when N > Most -> distlink_link:state(L);
+mad(N, Most, Frames, L0) ->
+    Now = 2000 + N * 100,
+    L1 = distlink_link:datagram(Now, same, iolist_to_binary(distlink_wire:data(22, N, Frames(N))), L0),
+    case distlink_link:state(L1) of
+        open ->
+            {_, L2} = distlink_link:flush(Now, distlink_link:timers(Now, L1)),
+            {_, L} = distlink_link:deliveries(L2),
+            mad(N + 1, Most, Frames, L);
+        Closed -> Closed
     end.
 
 %% fuzz(Rounds, File): mutations of the golden packets go into both decoders, the
