@@ -29,6 +29,21 @@ func TestClass(t *testing.T) {
 	a.Expect("classes ok", patience)
 }
 
+// A name has its class before anybody is registered so, and for each who is after
+// another; what has ended is forgotten, and there is a cap. What is no class, no
+// process and no name is refused, and the server goes on.
+func TestClassTable(t *testing.T) {
+	a := pair(t, `B = 'b@`+addrB+`', pong = net_adm:ping(B), ok = distlink:class(later, control),
+ Until = fun F(G) -> case G() of true -> ok; _ -> receive after 20 -> F(G) end end end, Idle = fun() -> receive after infinity -> ok end end,
+ Told = fun() -> element(4, sys:get_state(distlink)) end, Key = fun(P) -> distlink_stream:key(P) end,
+ [begin P = spawn(Idle), register(later, P), Until(fun() -> Told() =:= #{Key(P) => control} end), exit(P, kill), Until(fun() -> Told() =:= #{} end) end || _ <- [1, 2]],
+ Ps = [spawn(Idle) || _ <- lists:seq(1, 999)], [ok = distlink:class(P, configured) || P <- Ps], ok = distlink:class(self(), control), {error, system_limit} = distlink:class(spawn(Idle), control),
+ ok = distlink:class(self(), bulk), ok = distlink:class(hd(Ps), control), [exit(P, kill) || P <- Ps], Until(fun() -> distlink:classes() =:= [{later, control}] end),
+ ok = distlink:class(spawn(fun() -> ok end), control), Until(fun() -> distlink:classes() =:= [{later, control}] end),
+ [{error, _} = distlink:class(W, C) || {W, C} <- [{undefined, control}, {"later", control}, {self(), 3}, {self(), gold}, {42, bulk}]], ok = distlink:class(later, bulk), [] = distlink:classes(), pong = net_adm:ping(B), io:format("table ok~n")`)
+	a.Expect("table ok", 2*patience)
+}
+
 // A short call of a process with a class does not wait behind what bulk has
 // queued, on the stream that it would share with it.
 func TestClassOrder(t *testing.T) {

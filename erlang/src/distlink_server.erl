@@ -12,7 +12,7 @@
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2]).
 
 -define(NAMES_AGAIN, 200). % ms between two looks at registered names
--define(MOST, 10000).      % processes and names with a class, and handlers
+-define(MOST, 1000).       % processes and names with a class, and handlers
 
 %% pids: Pid => {Class, Monitor}; names: Name => {Class, Pid | undefined};
 %% up: Controller => {Node, Monitor}; streams: Controller => {Id, fun() that gives it back}.
