@@ -241,6 +241,108 @@ func TestSubscribe(t *testing.T) {
 	}
 }
 
+// There is a most of subscriptions, and each place is given back: by the end of the
+// subscriber, however many it had, and by the end of its node.
+func TestSubscriptionsAreBounded(t *testing.T) {
+	b := serve(t, "tsnswitchd@b", false)
+	join := func(name string) *hidden.Node {
+		t.Helper()
+		a := hidden.New(hidden.Config{Name: name, Cookie: "c"})
+		t.Cleanup(a.Close)
+		x, y := net.Pipe()
+		go func() { _, _, _ = b.Accept(hidden.OverTCP(y, false)) }()
+		if _, _, err := a.Connect(hidden.OverTCP(x, true)); err != nil {
+			t.Fatal(err)
+		}
+		return a
+	}
+	subscribe := func(p *hidden.Process, tag int64) erldist.Tuple {
+		t.Helper()
+		request := erldist.Tuple{atom("subscribe"), atom("watch_events"), erldist.Map{}}
+		if err := p.SendName(Name, "tsnswitchd@b", erldist.Tuple{atom("$gen_call"), erldist.Tuple{p.Pid(), tag}, request}); err != nil {
+			t.Fatal(err)
+		}
+		for {
+			ev, err := p.Receive(within(t))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if r, _ := ev.(hidden.Message).Payload.(erldist.Tuple); len(r) == 2 && r[0] == erldist.Term(tag) {
+				return r[1].(erldist.Tuple)
+			}
+		}
+	}
+	for _, end := range []func(*hidden.Node, *hidden.Process){
+		func(_ *hidden.Node, p *hidden.Process) { p.Exit(atom("killed")) },
+		func(n *hidden.Node, _ *hidden.Process) { n.Close() },
+	} {
+		a := join("a@a")
+		p, err := a.Spawn("")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range int64(maxSubscriptions) {
+			for subscribe(p, i)[0] != erldist.Term(atomOK) { // those of before may be on their way out
+			}
+		}
+		if r := subscribe(p, 1000); r[0] != erldist.Term(atomError) || !strings.Contains(erldist.Format(r), "which is the limit") {
+			t.Errorf("one more than the most: %s", erldist.Format(r))
+		}
+		end(a, p)
+		a.Close()
+	}
+}
+
+// Requests that nobody can mean: too large, too deep, funs, with fields of a wrong
+// kind. Each is answered, and the server goes on.
+func TestMonsters(t *testing.T) {
+	a := couple(t, true)
+	deep := erldist.Term(atom("x"))
+	for range 60 {
+		deep = erldist.Tuple{deep}
+	}
+	long := make(erldist.List, 60_000)
+	for i := range long {
+		long[i] = int64(-1)
+	}
+	for _, request := range []erldist.Term{
+		erldist.Tuple{atom("get_status"), long}, erldist.Tuple{long, erldist.Map{}}, deep, make([]byte, 4<<20), erldist.Tuple(long[:1000]),
+		erldist.Tuple{atom("get_status"), erldist.Map{{Key: long, Value: deep}}}, erldist.Tuple{atom("add_stream"), erldist.Map{{Key: atom("spec"), Value: long}}},
+		erldist.Tuple{atom("lease"), deep, long}, erldist.Tuple{atom("unsubscribe"), deep, deep}, erldist.Tuple{atom("subscribe"), long, deep},
+	} {
+		r := ask(t, a, request)
+		if text := erldist.Format(r); r[0] != erldist.Term(atomError) || len(text) > 1000 {
+			t.Errorf("%.200s", text)
+		}
+	}
+	if r := ask(t, a, atom("get_status")); r[0] != erldist.Term(atomOK) {
+		t.Error(erldist.Format(r))
+	}
+}
+
+// Whatever tsnctl does by the API is a method here, and nothing is missing.
+func TestAllMethods(t *testing.T) {
+	a := couple(t, false)
+	listed := map[string]erldist.Term{}
+	all, _ := ask(t, a, atom("methods"))[1].(erldist.List)
+	for _, m := range all {
+		pair := m.(erldist.Tuple)
+		listed[string(pair[0].(erldist.Atom))] = pair[1]
+	}
+	methods := api.DialDynamic("").Methods()
+	if len(methods) != len(listed) || len(methods) < 40 {
+		t.Errorf("%d methods of the API, %d are listed", len(methods), len(listed))
+	}
+	for name, want := range map[string]erldist.Atom{
+		"get_status": "read", "get_dist": "read", "watch_events": "subscribe", "add_stream": "write", "remove_stream": "write", "apply_schedule": "write", "drain": "write",
+		"list_streams": "read", "watch_topology": "subscribe", "doctor": "read",
+	} {
+		if listed[name] != erldist.Term(want) {
+			t.Errorf("%s: %v, want %s", name, listed[name], want)
+		}
+	}
+}
+
 // A BEAM node over distlink does the same.
 func TestErlangShell(t *testing.T) {
 	beamtest.Code(t) // skips without Erlang
