@@ -2,6 +2,9 @@ package erlang_test
 
 import (
 	"fmt"
+	"os"
+	"regexp"
+	"strings"
 	"testing"
 
 	"tsnswitch/distlink/beamtest"
@@ -53,6 +56,25 @@ func TestClassOrder(t *testing.T) {
  receive {got, N} -> io:format("got ~p~n", [N]) end`, addrB))
 	if l := a.Expect("got", 4*patience); l != "got 600" {
 		t.Error(l)
+	}
+}
+
+// Each counter of a connection is in the manual.
+func TestCountersAreDocumented(t *testing.T) {
+	a := pair(t, `pong = net_adm:ping('b@`+addrB+`'), io:format("counters ~s~n", [lists:flatten(lists:join(" ", [atom_to_list(K) || K <- maps:keys(distlink:info('b@`+addrB+`'))]))])`)
+	manual, err := os.ReadFile("../docs/distlink.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	line := a.Expect("counters", patience)
+	keys := regexp.MustCompile(`[a-z0-9_]+`).FindAllString(strings.ReplaceAll(line, `" "`, " "), -1)[1:]
+	if len(keys) < 30 {
+		t.Errorf("only %v", keys)
+	}
+	for _, k := range keys {
+		if !strings.Contains(string(manual), "`"+k+"`") {
+			t.Errorf("docs/distlink.md does not say what %s is", k)
+		}
 	}
 }
 
