@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"tsnswitch"
+	"tsnswitch/distlink"
 	"tsnswitch/internal/api"
 	"tsnswitch/internal/config"
 	"tsnswitch/internal/erlnode"
@@ -69,13 +70,22 @@ func (d *Daemon) ownLinks() []api.DistLink {
 		return out
 	}
 	for _, c := range node.Connections() {
-		out = append(out, api.DistLink{
+		l := api.DistLink{
 			Local: node.Name(), Peer: c.Peer, State: c.Carrier, Sent: c.Sent, Received: c.Received,
 			RTT: c.Link.SmoothedRTT, Retransmits: c.Link.Retransmitted,
-		})
+		}
+		if c.Carrier == "distlink" {
+			l.Carrier = &api.DistCarrier{
+				Rate: uint64(c.Link.Rate) / 1000, Queued: uint64(c.Link.Queued), InFlight: uint64(c.Link.InFlight),
+				Security: securities[c.Link.Security],
+			}
+		}
+		out = append(out, l)
 	}
 	return out
 }
+
+var securities = map[uint8]string{distlink.SecurityNone: "none", distlink.SecurityPSK: "psk", distlink.SecurityCertificate: "certificate"}
 
 // stationNames asks the fabric what its stations are called.
 func (d *Daemon) stationNames(ctx context.Context) map[tsn.MAC]string {

@@ -306,9 +306,14 @@ func TestMonsters(t *testing.T) {
 		long[i] = int64(-1)
 	}
 	for _, request := range []erldist.Term{
-		erldist.Tuple{atom("get_status"), long}, erldist.Tuple{long, erldist.Map{}}, deep, make([]byte, 4<<20), erldist.Tuple(long[:1000]),
-		erldist.Tuple{atom("get_status"), erldist.Map{{Key: long, Value: deep}}}, erldist.Tuple{atom("add_stream"), erldist.Map{{Key: atom("spec"), Value: long}}},
-		erldist.Tuple{atom("lease"), deep, long}, erldist.Tuple{atom("unsubscribe"), deep, deep}, erldist.Tuple{atom("subscribe"), long, deep},
+		erldist.Tuple{atom("get_status"), long},
+		erldist.Tuple{long, erldist.Map{}},
+		deep, make([]byte, 4<<20), erldist.Tuple(long[:1000]),
+		erldist.Tuple{atom("get_status"), erldist.Map{{Key: long, Value: deep}}},
+		erldist.Tuple{atom("add_stream"), erldist.Map{{Key: atom("spec"), Value: long}}},
+		erldist.Tuple{atom("lease"), deep, long},
+		erldist.Tuple{atom("unsubscribe"), deep, deep},
+		erldist.Tuple{atom("subscribe"), long, deep},
 	} {
 		r := ask(t, a, request)
 		if text := erldist.Format(r); r[0] != erldist.Term(atomError) || len(text) > 1000 {
