@@ -96,10 +96,22 @@ func (n *Net) Start(i int, eval string, args ...string) *Node {
 	return n.StartOver("distlink", i, eval, append(args, "-distlink_ip", n.Address(i))...)
 }
 
+// StartIn is Start with a limit of memory.
+func (n *Net) StartIn(m *Memory, i int, eval string, args ...string) *Node {
+	n.t.Helper()
+	return n.start("distlink", i, m.inside(), eval, append(args, "-distlink_ip", n.Address(i)))
+}
+
 // StartOver boots node i with another carrier.
 func (n *Net) StartOver(carrier string, i int, eval string, args ...string) *Node {
 	n.t.Helper()
-	return Stock.start(n.t, carrier, n.Name(i), eval, []string{"ip", "netns", "exec", n.spaces[i]}, nil, append(args, "-start_epmd", "false", "-erl_epmd_port", "9100"))
+	return n.start(carrier, i, nil, eval, args)
+}
+
+func (n *Net) start(carrier string, i int, inside []string, eval string, args []string) *Node {
+	n.t.Helper()
+	inside = append(inside, "ip", "netns", "exec", n.spaces[i])
+	return Stock.start(n.t, carrier, n.Name(i), eval, inside, nil, append(args, "-start_epmd", "false", "-erl_epmd_port", "9100"))
 }
 
 // Unplug takes node i's link down at its own end, Plug brings it back.

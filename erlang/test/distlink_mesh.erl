@@ -4,9 +4,9 @@
 
 %% mesh(Nodes): this node is one of them. Connects to all that are missing, again
 %% and again; prints "complete" when it has all, "parted" when only those of its
-%% half of the list are left.
+%% half of the list are left, "down" and why for each that is lost.
 mesh(Nodes) ->
-    ok = net_kernel:monitor_nodes(true),
+    ok = net_kernel:monitor_nodes(true, #{nodedown_reason => true}),
     {First, Second} = lists:split((length(Nodes) + 1) div 2, Nodes),
     Half = case lists:member(node(), First) of true -> First; false -> Second end,
     mesh(lists:sort(Nodes -- [node()]), lists:sort(Half -- [node()]), none).
@@ -17,8 +17,8 @@ mesh(All, Half, Said) ->
     Say = if Here =:= All -> "complete"; Here =:= Half -> "parted"; true -> Said end,
     _ = Say =:= Said orelse io:format("~s~n", [Say]),
     receive
-        {nodeup, _} -> ok;
-        {nodedown, _} -> ok
+        {nodeup, _, _} -> ok;
+        {nodedown, _, #{nodedown_reason := Why}} -> io:format("down ~0p~n", [Why])
     after 1000 -> ok
     end,
     mesh(All, Half, Say).
