@@ -119,9 +119,13 @@ func TestStrangersAreBoundedByBEAM(t *testing.T) {
 	b := beamtest.Start(t, "distlink", "b@127.0.0.2", port, echoServer, append(ca.Certificate(beamtest.P256(t), ca, "127.0.0.2"), "-distlink_ip", "127.0.0.2", "-kernel", "net_setuptime", "120")...)
 	b.Expect("ready", patience)
 	cfg := with(ca, beamtest.P256(t), ca, []string{"127.0.0.9"}, nil)
+	address := fmt.Sprintf("127.0.0.2:%d", port)
 	for i := range 65 {
-		if got := stranger(t, fmt.Sprintf("127.0.0.2:%d", port), cfg); (got == distlink.TypeRefuse) != (i == 64) {
+		if got := stranger(t, "127.0.0.1", address, cfg); (got == distlink.TypeRefuse) != (i == 64) {
 			t.Fatalf("stranger %d is answered by a packet of type %d", i, got)
 		}
+	}
+	if stranger(t, "127.0.0.5", address, cfg) != distlink.TypeAccept {
+		t.Error("one address keeps others out")
 	}
 }

@@ -195,13 +195,16 @@ func TestStrangersAreBounded(t *testing.T) {
 	cfg := with(ca, beamtest.P256(t), ca, []string{"127.0.0.1"}, nil)
 	cfg.SetupTimeout = 5e9
 	l := listen(t, cfg)
-	for start := time.Now(); stranger(t, l.Addr().String(), cfg) != distlink.TypeRefuse; { // the first may be gone before the last is there
+	for start := time.Now(); stranger(t, "127.0.0.1", l.Addr().String(), cfg) != distlink.TypeRefuse; { // the first may be gone before the last is there
 		if time.Since(start) > 2*time.Minute {
 			t.Fatal("none is refused")
 		}
 	}
 	if got := l.Stats(); got.Full != 1 || got.Accepted < 64 {
 		t.Errorf("%+v", got)
+	}
+	if stranger(t, "127.0.0.5", l.Addr().String(), cfg) != distlink.TypeAccept {
+		t.Error("one address keeps others out")
 	}
 	for start := time.Now(); ; { // then there is room again
 		c, err := udplink.Dial(within(t), l.Addr().String(), cfg)
@@ -215,10 +218,11 @@ func TestStrangersAreBounded(t *testing.T) {
 	}
 }
 
-// stranger does a set-up and goes away; it returns what answered the INIT.
-func stranger(t *testing.T, address string, cfg udplink.Config) distlink.PacketType {
+// stranger does a set-up from an address and goes away; it returns what answered the INIT.
+func stranger(t *testing.T, from, address string, cfg udplink.Config) distlink.PacketType {
 	t.Helper()
-	nc, err := net.Dial("udp4", address)
+	d := net.Dialer{LocalAddr: &net.UDPAddr{IP: net.ParseIP(from)}}
+	nc, err := d.Dial("udp4", address)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -316,7 +316,8 @@ type Listener struct {
 	mu       sync.Mutex
 	links    map[uint64]*Link // by the id that the peer's packets carry
 	inits    map[initKey]*Link
-	unproven int // of links
+	unproven map[netip.Addr]int // of links, by address
+	waiting  int                // the sum
 }
 
 type initKey struct {
@@ -326,7 +327,8 @@ type initKey struct {
 
 const (
 	acceptBacklog = 64
-	maxUnproven   = 64 // peers that have not proved themselves yet
+	maxUnproven   = 64  // peers of one address that have not proved themselves yet,
+	maxWaiting    = 256 // and all of them
 )
 
 // Listen opens a listener on address, which may have port 0.
@@ -343,7 +345,7 @@ func Listen(ctx context.Context, address string, cfg Config) (*Listener, error) 
 	l := &Listener{
 		out: out, cfg: cfg, door: distlink.NewListener(cfg.Config, random),
 		accept: make(chan *Link, acceptBacklog), done: make(chan struct{}),
-		links: map[uint64]*Link{}, inits: map[initKey]*Link{},
+		links: map[uint64]*Link{}, inits: map[initKey]*Link{}, unproven: map[netip.Addr]int{},
 	}
 	for _, s := range out {
 		if s != nil {
@@ -437,7 +439,7 @@ func (l *Listener) datagram(from netip.AddrPort, b []byte) {
 		}
 	}
 	if err != nil || link == nil {
-		effects := l.door.Step(now(), distlink.Incoming{From: from, Data: b, Full: l.unproven >= maxUnproven})
+		effects := l.door.Step(now(), distlink.Incoming{From: from, Data: b, Full: l.waiting >= maxWaiting || l.unproven[from.Addr()] >= maxUnproven})
 		l.newLinks(effects)
 		l.mu.Unlock()
 		return
@@ -466,8 +468,8 @@ func (l *Listener) newLinks(effects []tsn.Effect) {
 				l.offer(link)
 				continue
 			}
-			l.unproven++
-			go l.prove(link)
+			l.wait(e.From.Addr(), 1)
+			go l.prove(link, e.From.Addr())
 		}
 	}
 }
@@ -481,8 +483,16 @@ func (l *Listener) offer(link *Link) {
 	}
 }
 
+// wait counts who has not proved itself, with mu held.
+func (l *Listener) wait(from netip.Addr, n int) {
+	l.waiting += n
+	if l.unproven[from] += n; l.unproven[from] == 0 {
+		delete(l.unproven, from)
+	}
+}
+
 // prove waits until a peer has proved itself, or the link is down.
-func (l *Listener) prove(link *Link) {
+func (l *Listener) prove(link *Link, from netip.Addr) {
 	select {
 	case <-link.up:
 		l.offer(link)
@@ -493,5 +503,5 @@ func (l *Listener) prove(link *Link) {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.unproven--
+	l.wait(from, -1)
 }

@@ -17,7 +17,6 @@
 -define(COUNTED, [accepted, retries, bad_tokens, bad_keys, full, refused, resets, malformed]).
 
 -record(listen, {socket, port, tcp = none}).
--define(UNPROVEN, 64). % peers that have not proved themselves yet
 -define(TRIES, 20). % ports whose number TCP has taken
 
 select(Node) ->
@@ -214,8 +213,8 @@ accept_loop(N, Kernel, #listen{socket = Socket} = Listen, Secret, Known0) ->
         {error, _} -> accept_loop(N, Kernel, Listen, Secret, Known)
     end.
 
-%% full: so many have not shown the cookie yet, of this address or of all, that
-%% they may be somebody who does not have it.
+%% full: so many have not shown a certificate and the cookie yet, of this address or
+%% of all, that they may be somebody who does not have it.
 full({Ip, _}, Known) ->
     Waiting = [Of || {{waiting, _}, Of} <- maps:to_list(Known)],
     length(Waiting) >= ?WAITING orelse length([Of || Of <- Waiting, Of =:= Ip]) >= ?WAITING_OF_ONE.
@@ -282,7 +281,7 @@ init(Kernel, Listen, Secret, From, {#{id := Id} = Params, Token, Binder, Init}, 
     case valid(Secret, From, Id, Token) of
         false -> count(bad_tokens), Known;
         true ->
-            case not full(From, Known) andalso length([x || {unproven, _} <- maps:keys(Known)]) < ?UNPROVEN andalso secure(From, Params, Binder, Init) of
+            case not full(From, Known) andalso secure(From, Params, Binder, Init) of
                 false -> count(full), answer(Listen, From, distlink_wire:refuse(Id, 2, <<"too many have not proved themselves yet">>), Init), Known;
                 {ok, Secured} -> accepted(Kernel, Listen, From, {Params, Init, Secured}, Known);
                 {refuse, Text} -> count(bad_keys), answer(Listen, From, distlink_wire:refuse(Id, 9, Text), Init), Known
