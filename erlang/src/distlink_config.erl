@@ -13,6 +13,7 @@
 %%     -distlink_rate KBIT        reserved rate on the wire, overhead included; default: congestion control
 %%     -distlink_classes CLASS:OPTION=VALUE,... ...   classes that do not share this socket but have
 %%                                their own: bulk, configured, control; priority, bind, rate as above
+%%     -distlink_launch OPTION=VALUE,...   launch times where a rate is reserved, see distlink_launch
 %%     -distlink_keepalive MS     a peer silent for this long is dead; default 900
 %%     -distlink_datagram OCTETS  longest datagram; default 1472
 %%     -distlink_window OCTETS    credit for the peer; default: from the receive buffer
@@ -23,7 +24,7 @@
 %%     -distlink_floor US         least 4 * rttvar in the probe time-out; default 1000
 -module(distlink_config).
 
--export([read/0, nodes/0, port/0, flag/1, ip/0, family/0, sockaddr/1, keys/1, started/1, open/2, sockets/3, more/1, close/1, rates/1, paced/1, socket/1, link_config/2, rate/1, random/1, id/0]).
+-export([read/0, nodes/0, port/0, flag/1, ip/0, family/0, sockaddr/1, keys/1, started/1, open/2, sockets/3, more/1, close/1, rates/1, paced/1, launch/2, socket/1, link_config/2, rate/1, random/1, id/0]).
 
 -define(SOL_SOCKET, 1).
 -define(SO_REUSEPORT, 15).
@@ -31,7 +32,7 @@
 
 -define(CLASSES, [{bulk, 1}, {configured, 2}, {control, 3}]). % and their lanes
 
--record(config, {ip, priority, bind, rate, classes, keepalive, datagram, window, budget, floor}).
+-record(config, {ip, priority, bind, rate, classes, launch, keepalive, datagram, window, budget, floor}).
 
 read() ->
     #config{ip = ip(),
@@ -39,6 +40,7 @@ read() ->
             bind = arg(distlink_bind),
             rate = int(distlink_rate, 1, 1 bsl 40, 0),
             classes = arg_classes(),
+            launch = arg_launch(),
             keepalive = int(distlink_keepalive, 20, 3600000, 900),
             datagram = int(distlink_datagram, 512, 65507, case family() of inet6 -> 1452; inet -> 1472 end),
             window = int(distlink_window, 4096, 1 bsl 31, undefined),
@@ -115,6 +117,27 @@ number(Text, Max) ->
     N = list_to_integer(Text),
     true = N >= 0 andalso N =< Max,
     N.
+
+arg_launch() ->
+    case arg(distlink_launch) of
+        undefined -> none;
+        Text ->
+            Options = try [launch_option(string:split(O, "=")) || O <- string:lexemes(Text, ",")]
+                      catch error:_ -> erlang:error({distlink_launch, Text, "want interval=NS,base=NS,frames=N,pace=NS,lead=NS,tai=S,deadline=true"})
+                      end,
+            case distlink_launch:valid(Options) of
+                ok -> Options;
+                {error, Reason} -> erlang:error({distlink_launch, Text, Reason})
+            end
+    end.
+
+launch_option(["deadline", "true"]) -> {deadline, true};
+launch_option([K, V]) ->
+    [Name] = [O || O <- distlink_launch:options(), atom_to_list(O) =:= K],
+    {Name, list_to_integer(V)}.
+
+%% launch(Socket, Options) -> Launch of distlink_launch, for the socket of all
+launch({_, Sender}, Options) -> distlink_launch:new(Sender, maps:get(launch, Options, (read())#config.launch), rate(Options)).
 
 %% classes(Options) -> #{Class => Options of its own socket}
 classes(#{classes := Classes}) -> maps:map(fun(_, O) when is_list(O) -> maps:from_list(O); (_, O) -> O end, Classes);

@@ -22,7 +22,7 @@
 -record(c, {receiver, socket, door, own = #{}, port, peer, link, budget, supervisor, mon, handle, streams,
             received = queue:new(), waiting, more_vm = false,
             phase = connecting, named = false, refused = 0, full = 0, vm_full = false, dropped_send = 0,
-            trains = true, paced = [], n_trains = 0, suspended_at = 0, congested_at = 0, resent = 0,
+            trains = true, paced = [], launch = none, n_trains = 0, suspended_at = 0, congested_at = 0, resent = 0,
             options = #{}}).
 
 %% connect(Ip, Port, Host, SetupMs) -> {ok, Controller} | {error, Reason}: Host is
@@ -59,8 +59,8 @@ tick(Ctrl) -> Ctrl ! tick, ok.
 %% rebind(Controller, Options) -> ok | {error, Reason}: the connection goes on
 %% through new sockets. Options: priority, bind, ip (only where we connected),
 %% rate (kbit/s, 0: congestion control), classes (#{Class => [{priority | bind | rate,
-%% Value}]}, those with a socket of their own), as on the command line; what is
-%% not there is as it was on the command line.
+%% Value}]}, those with a socket of their own), launch (see distlink_launch), as on
+%% the command line; what is not there is as it was on the command line.
 rebind(Ctrl, Options) -> call(Ctrl, {rebind, Options}).
 
 %% setopts(Controller, Options): rebind with those set before and these.
@@ -73,10 +73,12 @@ setopts(Ctrl, Options) ->
 settable({priority, N}) -> is_integer(N) andalso N >= 0 andalso N =< 15;
 settable({rate, N}) -> is_integer(N) andalso N >= 0;
 settable({bind, Device}) -> is_list(Device);
+settable({launch, none}) -> true;
+settable({launch, Launch}) -> distlink_launch:valid(Launch) =:= ok;
 settable({classes, #{} = Classes}) ->
     lists:all(fun({Class, Options}) ->
                       lists:member(Class, [bulk, configured, control]) andalso is_list(Options) andalso
-                          lists:all(fun(O) -> settable(O) andalso element(1, O) =/= classes end, Options)
+                          lists:all(fun(O) -> settable(O) andalso lists:member(element(1, O), [priority, rate, bind]) end, Options)
               end, maps:to_list(Classes));
 settable(_) -> false.
 
@@ -111,7 +113,7 @@ init_client(Parent, Peer, Host, SetupMs) ->
         {ok, {Receiver, Socket}, Own} ->
             {Config, Budget} = distlink_config:link_config(Socket, SetupMs * 1000),
             C = #c{receiver = Receiver, socket = Socket, own = Own, port = 0, peer = Peer, budget = Budget, supervisor = Parent, mon = Mon,
-                   paced = distlink_config:paced(#{}),
+                   paced = distlink_config:paced(#{}), launch = distlink_config:launch({Receiver, Socket}, #{}),
                    link = distlink_link:client(Config#{keys => distlink_config:started(distlink_config:keys(Host))}, distlink_config:id(), now_us()), streams = distlink_stream:new()},
             connecting(flush(C), Parent);
         {error, Reason} -> exit(Reason)
@@ -141,7 +143,7 @@ init_server(Id, Peer, ListenPort, {Params, Init, Secured}, SetupMs, Acceptor) ->
                 error -> exit(public_key);
                 Link ->
                     C = #c{receiver = Receiver, socket = Socket, own = Own, port = ListenPort, peer = Peer, budget = Budget, door = Acceptor, supervisor = Acceptor, mon = Mon,
-                           paced = distlink_config:paced(#{}), link = Link, streams = distlink_stream:new(), phase = first_phase(Link)},
+                           paced = distlink_config:paced(#{}), launch = distlink_config:launch({Receiver, Socket}, #{}), link = Link, streams = distlink_stream:new(), phase = first_phase(Link)},
                     loop(transmit([distlink_link:accept_packet(Link)], C))
             end;
         {error, Reason} -> exit(Reason)
@@ -182,7 +184,8 @@ reopen(Peer, Options, #c{port = Port} = C) ->
     case distlink_config:sockets(Port, Peer, Options) of
         {ok, {Receiver, Socket}, Own} ->
             close_sockets(C),
-            {ok, C#c{receiver = Receiver, socket = Socket, own = Own, trains = true, paced = distlink_config:paced(Options)}};
+            {ok, C#c{receiver = Receiver, socket = Socket, own = Own, trains = true, paced = distlink_config:paced(Options),
+                   launch = distlink_config:launch({Receiver, Socket}, Options)}};
         Error -> {Error, C}
     end.
 
@@ -260,7 +263,7 @@ request(address, From, C) -> reply(From, C#c.peer), C;
 request(stats, From, #c{link = L} = C) ->
     S = distlink_link:stats(L),
     reply(From, {ok, S#{peer => C#c.peer, budget => C#c.budget, vm_suspended => C#c.full, unknown => distlink_stream:unknown(C#c.streams),
-                        icmp_refused => C#c.refused, trains => C#c.n_trains, send_errors => C#c.dropped_send}}),
+                        icmp_refused => C#c.refused, trains => C#c.n_trains, launch => distlink_launch:stats(C#c.launch), send_errors => C#c.dropped_send}}),
     C;
 request(_, From, C) -> reply(From, {error, badarg}), C.
 
@@ -416,14 +419,17 @@ transmit_train(Size, Train, Rest, {S, _, Wait} = Out, C) ->
 transmit_one([{{_, _} = To, B} | T], {S, _, _} = Out, C) ->
     _ = socket:sendto(S, B, distlink_config:sockaddr(To)),
     transmit(T, Out, C);
+transmit_one([B | T], {S, _, Wait} = Out, #c{socket = S, launch = Launch} = C) when Launch =/= none ->
+    {Ctrl, Launch1} = distlink_launch:control(Launch),
+    transmit(T, Out, sent(socket:sendmsg(S, #{iov => [B], ctrl => Ctrl}, [], Wait), B, Out, C#c{launch = Launch1}));
 transmit_one([B | T], {S, _, Wait} = Out, C) ->
-    case socket:send(S, B, [], Wait) of
-        ok -> transmit(T, Out, C);
-        {error, econnrefused} -> % an old ICMP error: the datagram was not sent
-            _ = socket:send(S, B, [], Wait),
-            transmit(T, Out, C#c{refused = C#c.refused + 1});
-        _ -> transmit(T, Out, C#c{dropped_send = C#c.dropped_send + 1}) % as if lost on the way
-    end.
+    transmit(T, Out, sent(socket:send(S, B, [], Wait), B, Out, C)).
+
+sent(ok, _, _, C) -> C;
+sent({error, econnrefused}, B, {S, _, Wait}, C) -> % an old ICMP error: the datagram was not sent
+    _ = socket:send(S, B, [], Wait),
+    C#c{refused = C#c.refused + 1};
+sent(_, _, _, C) -> C#c{dropped_send = C#c.dropped_send + 1}. % as if lost on the way
 
 %% check ends the process when the link is down: never silent loss.
 check(#c{link = L, phase = authenticating, supervisor = Acceptor} = C) ->

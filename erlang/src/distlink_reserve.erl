@@ -21,6 +21,7 @@
 %%   talker, listener  stations as tsnctl knows them; default: the hosts of the two nodes' names
 %%   priority          SO_PRIORITY of the datagrams; default: the stream's PCP
 %%   bind              device whose VLAN the stream has
+%%   launch            launch times, see distlink_launch
 %%   classes           those that go by the stream, [control, configured] say; the others have sockets
 %%                     of their own, as the command line says, and are under congestion
 %%                     control. Default: all that have none by the command line
@@ -117,7 +118,7 @@ bind(Node, Ctrl, Switch, Stream, Options) ->
                        Result
                end,
     Priority = maps:get(priority, Options, field(<<"pcp">>, Stream)),
-    To = maps:merge(#{rate => maps:get(rate, Options), priority => Priority}, maps:merge(maps:with([bind], Options), others(Options))),
+    To = maps:merge(#{rate => maps:get(rate, Options), priority => Priority}, maps:merge(maps:with([bind, launch], Options), others(Options))),
     case distlink_server:call({reserved, Ctrl, Id, GiveBack}) of
         ok ->
             case distlink_controller:rebind(Ctrl, To) of
@@ -136,10 +137,15 @@ others(_) -> #{}.
 
 %% stream(Node, Options) -> the stream that is asked for: one frame of the
 %% longest kind as often as the rate needs it.
-stream(Node, #{classes := Classes} = Options) when is_list(Classes) ->
-    case Classes =/= [] andalso Classes -- ?CLASSES of
+stream(Node, #{classes := Classes} = Options) ->
+    case is_list(Classes) andalso Classes =/= [] andalso Classes -- ?CLASSES of
         [] -> stream(Node, maps:remove(classes, Options));
         _ -> exit({classes, "want some of bulk, configured, control"})
+    end;
+stream(Node, #{launch := Launch} = Options) ->
+    case distlink_launch:valid(Launch) of
+        ok -> stream(Node, maps:remove(launch, Options));
+        {error, Reason} -> exit({launch, Reason})
     end;
 stream(Node, #{rate := Rate} = Options) when is_integer(Rate), Rate > 0 ->
     Frame = maps:get(frame, Options, 1500),
