@@ -123,9 +123,12 @@ func (c Config) heldMost() int { return 4 * c.MaxMessage }
 type (
 	// Datagram arrived. From is needed only where the peer may move: zero is the
 	// peer's address.
+	// With Segment, Data are several datagrams that were joined (UDP_GRO), of so
+	// many octets each; the last may be shorter.
 	Datagram struct {
-		From netip.AddrPort
-		Data []byte
+		From    netip.AddrPort
+		Data    []byte
+		Segment int
 	}
 	// Write queues messages; they are packed together where they fit.
 	Write struct{ Messages []Message }
@@ -514,14 +517,26 @@ func (c *Conn) establish(now tsn.Instant, p Params) {
 
 func (c *Conn) datagram(now tsn.Instant, d Datagram) {
 	c.stats.OctetsReceived += uint64(len(d.Data))
-	for b := d.Data; len(b) > 0 && c.state != closed; {
+	for rest := d.Data; len(rest) > 0 && c.state != closed; {
+		n := len(rest)
+		if d.Segment > 0 {
+			n = min(n, d.Segment)
+		}
+		c.packets(now, d.From, rest[:n])
+		rest = rest[n:]
+	}
+}
+
+// packets takes those of one datagram.
+func (c *Conn) packets(now tsn.Instant, from netip.AddrPort, b []byte) {
+	for len(b) > 0 && c.state != closed {
 		p, rest, err := ParsePacket(b)
 		if err != nil && (p.Type != TypeRefuse || p.DestID != c.localID) {
 			c.stats.Malformed++
 			return
 		}
 		c.stats.PacketsReceived++
-		c.packet(now, d.From, p, b[:len(b)-len(rest)])
+		c.packet(now, from, p, b[:len(b)-len(rest)])
 		b = rest
 	}
 }

@@ -277,3 +277,25 @@ func pieces(rng *rand.Rand, m Message, order, offset uint64) (out []*Segment) {
 	}
 	return out
 }
+
+// Of datagrams that came joined, one that does not parse takes none behind it
+// along; without joining it takes the rest of its datagram.
+func TestJoinedDatagrams(t *testing.T) {
+	for segment, want := range map[int]int{0: 1, 1: 2} {
+		h := newHostile(t, Config{})
+		var joined []byte
+		size := 0
+		for i := range 3 {
+			b := (&Segment{Stream: uint32(i), First: true, Last: true, Order: uint64(i), Data: []byte("message")}).append(nil)
+			p := AppendPacket(nil, Packet{Type: TypeData, Version: Version, DestID: h.server.localID, PacketNumber: h.number + uint64(i), Frames: b})
+			if size = len(p); i == 1 {
+				p[0] = 0
+			}
+			joined = append(joined, p...)
+		}
+		h.effects(1, h.server.Step(h.now, Datagram{From: clientAddr, Data: joined, Segment: segment * size}))
+		if len(h.got[1]) != want || h.server.Stats().Malformed != 1 {
+			t.Errorf("segment %d: %d of 3 came, %+v", segment, len(h.got[1]), h.server.Stats())
+		}
+	}
+}

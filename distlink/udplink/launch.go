@@ -61,6 +61,9 @@ type launcher struct {
 	why  error
 	lead int64 // with the etf's delta
 
+	single bool // no trains of datagrams
+	io     ioCounters
+
 	mu    sync.Mutex
 	slots txtime.Slots
 	stats LaunchStats
@@ -69,7 +72,7 @@ type launcher struct {
 // newLauncher enables launch times where cfg asks for them. A wrong
 // configuration is an error; a kernel that has none is not.
 func newLauncher(conn *net.UDPConn, cfg Config) (*launcher, error) {
-	l := &launcher{conn: conn, why: errNotAsked}
+	l := &launcher{conn: conn, why: errNotAsked, single: cfg.Single || cfg.Rate > 0 || cfg.Launch != nil}
 	if cfg.Launch == nil {
 		return l, nil
 	}

@@ -19,6 +19,7 @@ type Link struct {
 	mu       sync.Mutex // guards all below and the machine
 	remote   netip.AddrPort
 	out      sockets
+	train    train // empty between steps
 	conn     *distlink.Conn
 	timer    *time.Timer
 	timerAt  tsn.Instant
@@ -131,9 +132,13 @@ func (l *Link) step(ev tsn.Event) {
 
 func (l *Link) stepLocked(ev tsn.Event) {
 	for _, e := range l.conn.Step(now(), ev) {
+		t, ok := e.(distlink.Transmit)
+		if len(l.train.cars) > 0 && (!ok || !l.train.takes(t)) {
+			l.out.leave(&l.train)
+		}
 		switch e := e.(type) {
 		case distlink.Transmit:
-			l.out.write(e.Lane, e.Data, e.To)
+			l.train.add(e)
 		case distlink.Moved:
 			l.remote = e.To
 		case distlink.Established:
@@ -143,6 +148,9 @@ func (l *Link) stepLocked(ev tsn.Event) {
 		case distlink.Closed:
 			l.goDown(e)
 		}
+	}
+	if len(l.train.cars) > 0 {
+		l.out.leave(&l.train)
 	}
 	l.changed.Broadcast()
 	l.arm()

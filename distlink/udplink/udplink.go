@@ -14,6 +14,7 @@
 package udplink
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -37,6 +38,7 @@ type Config struct {
 	distlink.Config
 	Priority int    // SO_PRIORITY; 0 leaves the default, 7 needs CAP_NET_ADMIN
 	Device   string // SO_BINDTODEVICE; empty binds to none
+	Single   bool   // each datagram goes and comes by a call of its own
 	Queue    int    // octets a Send may leave queued before it waits; 4 MiB
 	// Classes are those that do not share the socket that the above says, but
 	// have one of their own: another PCP, another VLAN. ACKs go with what they are
@@ -162,6 +164,9 @@ func (c Config) control(_, _ string, raw syscall.RawConn) error {
 		// The path's MTU is searched for: no fragments, and no router's word.
 		_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_MTU_DISCOVER, unix.IP_PMTUDISC_PROBE)
 		_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_IPV6, unix.IPV6_MTU_DISCOVER, unix.IPV6_PMTUDISC_PROBE)
+		if !c.Single {
+			join(int(fd))
+		}
 		// As much as the kernel gives; the window is what guards the buffer.
 		const want = 4 << 20
 		if unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, want) != nil {
@@ -285,22 +290,10 @@ func (l *Link) Rebind(ctx context.Context, cfg Config) error {
 func (l *Link) readSockets(out sockets) {
 	for _, s := range out {
 		if s != nil {
-			go l.readSocket(s.conn)
+			go s.receive(func(_ netip.AddrPort, b []byte, segment int) {
+				l.step(distlink.Datagram{Data: b, Segment: segment})
+			})
 		}
-	}
-}
-
-func (l *Link) readSocket(conn *net.UDPConn) {
-	buf := make([]byte, 65536)
-	for {
-		n, err := conn.Read(buf)
-		switch {
-		case errors.Is(err, net.ErrClosed):
-			return
-		case err != nil: // an ICMP error is a hint only; silence decides
-			continue
-		}
-		l.step(distlink.Datagram{Data: append([]byte(nil), buf[:n]...)})
 	}
 }
 
@@ -349,7 +342,7 @@ func Listen(ctx context.Context, address string, cfg Config) (*Listener, error) 
 	}
 	for _, s := range out {
 		if s != nil {
-			go l.read(s.conn)
+			go s.receive(l.read)
 		}
 	}
 	return l, nil
@@ -411,20 +404,29 @@ func (l *Listener) Close() error {
 	return nil
 }
 
-func (l *Listener) read(conn *net.UDPConn) {
-	buf := make([]byte, 65536)
-	for {
-		n, from, err := conn.ReadFromUDPAddrPort(buf)
-		if errors.Is(err, net.ErrClosed) {
-			return
+// read hands out what came joined by the connection that it is for, mostly one.
+func (l *Listener) read(from netip.AddrPort, b []byte, segment int) {
+	if segment == 0 || segment >= len(b) {
+		l.datagram(from, b, 0)
+		return
+	}
+	for len(b) > 0 {
+		n := min(segment, len(b))
+		for n < len(b) && sameConnection(b, b[n:]) {
+			n += min(segment, len(b)-n)
 		}
-		if err == nil {
-			l.datagram(netip.AddrPortFrom(from.Addr().Unmap(), from.Port()), append([]byte(nil), buf[:n]...))
-		}
+		l.datagram(from, b[:n:n], segment)
+		b = b[n:]
 	}
 }
 
-func (l *Listener) datagram(from netip.AddrPort, b []byte) {
+// sameConnection reports whether two datagrams begin with DATA packets for one connection.
+func sameConnection(a, b []byte) bool {
+	const id = 12 // octets of a header, the last eight are the id
+	return len(a) >= id && len(b) >= id && a[1] == b[1] && distlink.PacketType(a[1]&15) == distlink.TypeData && bytes.Equal(a[4:id], b[4:id])
+}
+
+func (l *Listener) datagram(from netip.AddrPort, b []byte, segment int) {
 	p, _, err := distlink.ParsePacket(b)
 	l.mu.Lock()
 	link := l.links[p.DestID]
@@ -445,7 +447,7 @@ func (l *Listener) datagram(from netip.AddrPort, b []byte) {
 		return
 	}
 	l.mu.Unlock()
-	link.step(distlink.Datagram{From: from, Data: b})
+	link.step(distlink.Datagram{From: from, Data: b, Segment: segment})
 }
 
 // newLinks carries out the effects of the door, with mu held.
