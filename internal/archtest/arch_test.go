@@ -93,7 +93,7 @@ var may = map[string][]string{
 	"internal/sim/srpsim": {"", "srp", "srp/mrp"},
 	"internal/daemon": {
 		"", "spb", "gptp", "qbv", "qbv/schedule", "qbv/format", "qbv/synth", "internal/pathplan", "srp", "srp/mrp", "internal/node", "internal/nodeconfig", "internal/dataplane", "internal/link",
-		"internal/record", "internal/gptplog", "internal/ndproxy", "internal/config", "internal/erlnode", "distlink/hidden", "distlink/udplink", "internal/api", "internal/api/tsnswitchv1", "internal/api/tsnswitchv1/tsnswitchv1connect",
+		"internal/record", "internal/gptplog", "internal/ndproxy", "internal/config", "internal/erlnode", "distlink", "distlink/hidden", "distlink/udplink", "internal/api", "internal/api/tsnswitchv1", "internal/api/tsnswitchv1/tsnswitchv1connect",
 	},
 
 	"internal/chart": {"", "qbv/gantt", "qbv/gatelist", "qbv/schedule", "qbv/verify", "internal/api", "internal/api/tsnswitchv1", "internal/api/tsnswitchv1/tsnswitchv1connect"},
