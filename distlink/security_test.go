@@ -61,6 +61,7 @@ func TestSecurityVectors(t *testing.T) {
 	ping := (&Ping{}).append(nil)
 	line("client-packet-7", client.seal[0].seal(client.remoteID, 7, ping))
 	line("client-packet-epoch-1", client.seal[0].seal(client.remoteID, 1<<epochBits, ping))
+	line("client-packet-lane-2-epoch-1", client.seal[2].seal(client.remoteID, 2<<laneShift|1<<epochBits, ping))
 	line("server-packet-9", server.seal[0].seal(server.remoteID, 9, ping))
 
 	var contents [][]byte
@@ -261,11 +262,17 @@ func TestResetIsAHint(t *testing.T) {
 }
 
 // Keys change with the packet number, and overtaken packets of the epoch
-// before are still opened.
+// before are still opened; each lane has its own.
 func TestEpochs(t *testing.T) {
-	s := connected(t, wire{delay: 100_000, jitter: 2_000_000}, Config{Keys: testKeys})
+	testEpochs(t, nil, 0)
+	testEpochs(t, ownLanes, 1+int(Configured))
+}
+
+func testEpochs(t *testing.T, own map[Class]tsn.Rate, lane int) {
+	t.Helper()
+	s := connected(t, wire{delay: 100_000, jitter: 2_000_000}, Config{Keys: testKeys, Lanes: own})
 	for _, c := range s.conn {
-		c.lanes[0].base = 1<<epochBits - 100
+		c.lanes[lane].base = 1<<epochBits - 50
 	}
 	// The peers have seen nothing between: numbers may have gaps.
 	var want [2][]Message
@@ -276,8 +283,14 @@ func TestEpochs(t *testing.T) {
 	s.run(func() bool { return len(s.got[0]) == 200 && len(s.got[1]) == 200 }, 20e9)
 	checkOrder(t, want[0], s.got[1])
 	checkOrder(t, want[1], s.got[0])
-	if s.conn[0].seal[0].epoch != 1 || s.conn[1].open[0].epoch != 1 {
-		t.Errorf("epochs %d, %d", s.conn[0].seal[0].epoch, s.conn[1].open[0].epoch)
+	for i := range lanes {
+		want := uint64(0)
+		if i == lane {
+			want = 1
+		}
+		if s.conn[0].seal[i].epoch != want || s.conn[1].open[i].epoch != want {
+			t.Errorf("lane %d: epochs %d, %d", i, s.conn[0].seal[i].epoch, s.conn[1].open[i].epoch)
+		}
 	}
 	if f := s.conn[0].Stats().Forged + s.conn[1].Stats().Forged; f != 0 {
 		t.Errorf("%d packets could not be opened", f)

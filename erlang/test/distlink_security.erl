@@ -25,6 +25,7 @@ check(File) ->
     _ = [packet(Name, Keys, Id, PN, maps:get(Name, V)) ||
             {Name, Keys, Id, PN} <- [{<<"client-packet-7">>, C1, ServerId, 7},
                                      {<<"client-packet-epoch-1">>, C1, ServerId, 1 bsl 22},
+                                     {<<"client-packet-lane-2-epoch-1">>, C1, ServerId, (2 bsl 62) bor (1 bsl 22)},
                                      {<<"server-packet-9">>, S1, ClientId, 9}]],
     certificate(V),
     io:format("end~n").
