@@ -83,12 +83,12 @@ demo:
 endif
 
 test: setup-test build
-	$(GO) test ./...
+	$(GO) test -timeout 20m ./...
 
 # All tests with Erlang nodes, on one Erlang that is not the installed one.
 SUITE ?= trixie
 test-otp:
-	erl=$$(scripts/otp.sh $(SUITE)) && PATH=$${erl%/*}:$$PATH $(GO) test -count=1 ./erlang ./distlink/... ./internal/erlnode
+	erl=$$(scripts/otp.sh $(SUITE)) && PATH=$${erl%/*}:$$PATH $(GO) test -count=1 -timeout 20m ./erlang ./distlink/... ./internal/erlnode
 
 check:
 	@unformatted=$$($(GO) tool gofumpt -l $$(git ls-files '*.go' | grep -v '\.pb\.go$$\|connect\.go$$')); \

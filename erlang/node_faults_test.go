@@ -78,11 +78,11 @@ func alive(t *testing.T, a *beamtest.Node, text string) {
 // A node that is stopped for a while, under load, is not dead; one that stays
 // stopped is.
 func TestStopped(t *testing.T) {
-	args := []string{"-distlink_keepalive", "4000"}
+	args := []string{"-distlink_keepalive", "3000"}
 	port := beamtest.Port(t, addrA, addrB)
 	b := beamtest.Start(t, "distlink", "b@"+addrB, port, sink, append(args, "-distlink_ip", addrB)...)
 	a := beamtest.Start(t, "distlink", "a@"+addrA, port, fmt.Sprintf("distlink_faults:load('%s')", b.Name), append(args, "-distlink_ip", addrA)...)
-	for i := range 3 {
+	for i := range 2 {
 		alive(t, a, fmt.Sprintf("round %d", 2*i+1))
 		b.Stop()
 		time.Sleep(600 * time.Millisecond) // less than the keep-alive
@@ -92,7 +92,7 @@ func TestStopped(t *testing.T) {
 	b.Stop()
 	start := time.Now()
 	a.Expect("down "+b.Name+" net_tick_timeout", patience)
-	t.Logf("nodedown after %v, keep-alive is 4 s", time.Since(start))
+	t.Logf("nodedown after %v, keep-alive is 3 s", time.Since(start))
 }
 
 // Nodes on a machine that has far more to do than it can: no false death within the
@@ -109,7 +109,7 @@ func TestBusyMachine(t *testing.T) {
 		}
 		t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
 	}
-	alive(t, a, "round 6")
+	alive(t, a, "round 5")
 }
 
 // The link goes down at one end, or all that comes in is lost, or the switches

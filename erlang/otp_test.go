@@ -52,7 +52,7 @@ func TestOTP27(t *testing.T) {
 			name := "b@" + addrRelay
 			c.b.Start(t, "distlink", name, port, sleep, append(c.there, "-distlink_ip", addrB)...)
 			a := c.a.Start(t, "distlink", "a@"+addrA, port, fmt.Sprintf(`R = distlink_bench:check('%[1]s'), distlink_bench:rtt('%[1]s', 100, 1), distlink_bench:hol('%[1]s', 65536, 50, 2),
- io:format("checked ~p~n", [R]), %[2]s, %[3]s, %[4]s`, name, oracle(name, 1, 300), known(name), sleep), append(c.here, "-distlink_ip", addrA)...)
+ io:format("checked ~p~n", [R]), %[2]s, %[3]s, %[4]s`, name, oracle(name, 1, 150), known(name), sleep), append(c.here, "-distlink_ip", addrA)...)
 			checkLines(t, a)
 			passes(t, a)
 			allKnown(t, a)
