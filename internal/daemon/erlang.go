@@ -20,6 +20,9 @@ import (
 	"tsnswitch/internal/erlnode"
 )
 
+// settle is how long a bridge that has just started may not know the fabric's streams.
+const settle = time.Minute
+
 // serveErlang is the daemon as an Erlang node: everything that comes in goes
 // by the management API, as tsnctl's calls do.
 func (d *Daemon) serveErlang(ctx context.Context) error {
@@ -56,7 +59,7 @@ func (d *Daemon) serveErlang(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	server, err := erlnode.New(node, erlnode.Config{API: api.DialDynamic(d.cfg.API.Socket), Write: c.Write, Left: left, Leased: leases.save, Log: d.log})
+	server, err := erlnode.New(node, erlnode.Config{API: api.DialDynamic(d.cfg.API.Socket), Write: c.Write, Left: left, Leased: leases.save, Settle: settle, Log: d.log})
 	if err != nil {
 		return err
 	}

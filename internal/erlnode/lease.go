@@ -114,7 +114,7 @@ func (s *Server) isNew(id []byte) {
 func (s *Server) tidy(ctx context.Context, id string) {
 	again := time.NewTicker(time.Second)
 	defer again.Stop()
-	for !s.tidied(ctx, id) {
+	for !s.tidied(ctx, id, time.Since(s.begun) >= s.cfg.Settle) {
 		select {
 		case <-again.C:
 		case <-ctx.Done():
@@ -123,7 +123,8 @@ func (s *Server) tidy(ctx context.Context, id string) {
 	}
 }
 
-func (s *Server) tidied(ctx context.Context, id string) bool {
+// tidied is whether that is done; a stream that is not found is gone if settled.
+func (s *Server) tidied(ctx context.Context, id string, settled bool) bool {
 	s.taking.Lock() // nobody is given the same id meanwhile
 	defer s.taking.Unlock()
 	s.mu.Lock()
@@ -132,7 +133,13 @@ func (s *Server) tidied(ctx context.Context, id string) bool {
 	if !left {
 		return true
 	}
-	if !s.remove(ctx, []byte(id)) {
+	switch s.remove(ctx, []byte(id)) {
+	case "":
+	case api.CodeNotFound:
+		if !settled {
+			return false
+		}
+	default:
 		return false
 	}
 	s.mu.Lock()
@@ -142,18 +149,20 @@ func (s *Server) tidied(ctx context.Context, id string) bool {
 	return true
 }
 
-// remove takes a stream away; true if it is gone.
-func (s *Server) remove(ctx context.Context, id []byte) bool {
+// remove takes a stream away, or says with which code it was refused.
+func (s *Server) remove(ctx context.Context, id []byte) (code string) {
 	got, _ := s.call(ctx, erldist.Atom("remove_stream"), []erldist.Term{erldist.Map{{Key: erldist.Atom("stream"), Value: id}}}).(erldist.Tuple)
-	if len(got) != 2 {
-		return false
-	}
-	if got[0] == erldist.Term(atomOK) {
+	if len(got) == 2 && got[0] == erldist.Term(atomOK) {
 		s.cfg.Log.Info("the holder of a stream has gone; the stream is removed", "stream", string(id))
-		return true
+		return ""
 	}
-	why, _ := got[1].(erldist.Tuple)
-	return len(why) == 2 && why[0] == erldist.Term(erldist.Atom(api.CodeNotFound))
+	if len(got) == 2 {
+		if why, _ := got[1].(erldist.Tuple); len(why) == 2 {
+			word, _ := why[0].(erldist.Atom)
+			return string(word)
+		}
+	}
+	return api.CodeUnavailable
 }
 
 // streamID is the id in {ok, #{<<"stream">> => #{<<"id">> => Id}}}.

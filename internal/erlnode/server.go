@@ -45,6 +45,9 @@ type Config struct {
 	// for the next run; nil: nobody does.
 	Left   []string
 	Leased func(ids []string) error
+	// Settle is how long the fabric may take to know all streams: until then one
+	// that is not found may be there.
+	Settle time.Duration
 	Log    *slog.Logger
 }
 
@@ -54,6 +57,7 @@ type Server struct {
 	methods map[string]protoreflect.MethodDescriptor
 	names   erldist.List
 	process *hidden.Process
+	begun   time.Time
 	room    chan struct{}
 
 	mu   sync.Mutex
@@ -71,7 +75,7 @@ func New(node *hidden.Node, cfg Config) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{
-		cfg: cfg, process: p, room: make(chan struct{}, maxCalls),
+		cfg: cfg, process: p, begun: time.Now(), room: make(chan struct{}, maxCalls),
 		methods: map[string]protoreflect.MethodDescriptor{}, subs: map[erldist.Ref]context.CancelFunc{},
 		leases: map[erldist.Ref][]byte{}, left: map[string]bool{},
 	}
