@@ -39,7 +39,7 @@ func (c *Conn) challenge(now tsn.Instant, to netip.AddrPort, size int) {
 	if len(b) > size {
 		return // the number is spent, which harms nobody
 	}
-	p.next = now.Add(c.probeTimeoutAfter(l, 0))
+	p.next = now.Add(min(c.probeTimeoutAfter(l, 0), c.cfg.KeepAlive/16)) // who moves is not heard meanwhile
 	c.transmitTo(to, l.index, Control, b)
 }
 

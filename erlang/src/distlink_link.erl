@@ -291,7 +291,9 @@ moving(Now, To, Size, #link{role = server, migrate = true, challenge_at = At, ra
            end,
     {B, L} = distlink_send:make_packet(Now, [distlink_wire:challenge(Data)], [], false, distlink_lane:in_control(L0#link{challenge = {To, Data}})),
     case byte_size(B) =< Size of
-        true -> L#link{to_send = [{To, B} | L#link.to_send], challenge_at = Now + distlink_recovery:probe_timeout(L#link{probes = 0})};
+        true -> L#link{to_send = [{To, B} | L#link.to_send],
+                         %% Who moves is not heard meanwhile.
+                         challenge_at = Now + min(distlink_recovery:probe_timeout(L#link{probes = 0}), L#link.keepalive div 16)};
         false -> L % the number is spent, which harms nobody
     end;
 moving(_, _, _, L) -> L.
