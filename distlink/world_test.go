@@ -86,8 +86,12 @@ func world(t *testing.T, seed uint64) (*sim, *rand.Rand, []byte) {
 		Window: []uint64{0, 0, 2000, 20_000, 1 << 20}[rng.IntN(5)], Rate: []tsn.Rate{0, 0, 4 * tsn.Mbps, 100 * tsn.Mbps}[rng.IntN(4)],
 		MaxDatagram: []int{0, 0, 1200, 9000}[rng.IntN(4)], AckDelay: []int64{0, 100_000, 20_000_000}[rng.IntN(3)],
 	}
-	if rng.IntN(2) == 0 {
+	certificates := false
+	switch rng.IntN(4) {
+	case 0, 1:
 		cfg.Keys = testKeys
+	case 2:
+		certificates = true
 	}
 	if rng.IntN(3) == 0 {
 		cfg.Lanes = someLanes(rng)
@@ -97,7 +101,13 @@ func world(t *testing.T, seed uint64) (*sim, *rand.Rand, []byte) {
 	if rng.IntN(2) == 0 {
 		w.jitter = 1 + rng.Int64N(1_000_000)
 	}
-	s := newSim(t, seed, w, cfg)
+	var s *sim
+	if certificates {
+		s = certSim(t, seed, w, cfg, alice, bob)
+		s.sealed = true
+	} else {
+		s = newSim(t, seed, w, cfg)
+	}
 	s.trace = fnv.New64a()
 	var early [][]byte // what the client sent until it was up
 	s.tap = func(from int, data []byte) {
