@@ -64,7 +64,7 @@ unpack() {
 	loader=$(find "$out.tree" -name 'ld-linux*.so.*' ! -type l | head -n1)
 	libraries=${loader%/*}
 	for file in "$root"/erts-*/bin/beam.smp; do bin=${file%/*}; done
-	for program in beam.smp erl_child_setup inet_gethost erlexec erlc epmd; do
+	for program in beam.smp erl_child_setup inet_gethost erlexec erlc escript erl_call heart epmd; do
 		wrap "$bin/$program" "$bin/$program"
 	done
 	cat >"$bin/erl" <<-END
