@@ -139,6 +139,9 @@ func boot(ctx context.Context, c Config, dir string, files []*os.File) error {
 	// The kernel gets SIGKILL when the thread that started it ends; keep the thread.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
+	undo, release := pin()
+	defer release()
+	defer undo()
 	var err error
 	for _, sys := range isolations() {
 		cmd := exec.Command(c.Kernel, commandLine(c, dir)...)
@@ -157,6 +160,7 @@ func boot(ctx context.Context, c Config, dir string, files []*os.File) error {
 		if err != nil {
 			break
 		}
+		undo()
 		for _, f := range files[1:] {
 			f.Close() // so that the streams end with the guest
 		}
