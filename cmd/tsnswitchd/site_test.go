@@ -270,10 +270,11 @@ func (b *bridge) text(t *testing.T) string {
 	return string(out)
 }
 
-// The addresses of "self" are those that sockets listen to; they end with them.
+// The addresses of "self" are those that sockets listen to; they end with them. A
+// group that is "temp" the kernel has heard of by itself.
 // Few processes: to start one is slow in the guest.
 const readBack = `set -e
-bridge -d -batch - <<. | grep -v " self "
+bridge -d -batch - <<. | grep -v " self \| temp "
 link show
 vlan show
 fdb show
