@@ -77,7 +77,7 @@ demo:
 	  $(BIN)/twokernels -out $(OUT)
 else
 demo: FOR = 25s
-# User-mode Linux has no processor to spare for gates every 2.5 ms in real time.
+# Virtual time is about the network alone, and does not mind a busy machine.
 ifeq ($(LAB),control)
 demo: VIRTUAL = 1
 endif
