@@ -2,9 +2,7 @@ package erlang_test
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
-	"net"
 	"os"
 	"slices"
 	"strings"
@@ -60,7 +58,7 @@ func TestLaunchWindows(t *testing.T) {
 		stamps := -1
 		var na *beamtest.Node
 		b.Do(func() {
-			stamps = stampingSocket(t, "h0")
+			stamps = kerneltest.StampingSocket(t, "h0")
 			beamtest.Start(t, "distlink", "b@"+to, 9100, sleep, "-distlink_ip", to)
 		})
 		a.Do(func() {
@@ -102,29 +100,6 @@ func launchClass(t *testing.T, ns *kerneltest.NetNS, delta int64) {
 	if err := k.AwaitOper(t.Context(), 1); err != nil {
 		t.Fatal(err)
 	}
-}
-
-// stampingSocket sees every frame that an interface receives, and when.
-func stampingSocket(t *testing.T, name string) int {
-	t.Helper()
-	i, err := net.InterfaceByName(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	proto := binary.NativeEndian.Uint16([]byte{unix.ETH_P_IP >> 8, unix.ETH_P_IP & 0xff})
-	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, int(proto))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = unix.Close(fd) })
-	err = errors.Join(
-		unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: proto, Ifindex: i.Index}),
-		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1),
-		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 8<<20))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return fd
 }
 
 // phases are those of the windows at which datagrams of 10.9.0.1 came; the kernel of

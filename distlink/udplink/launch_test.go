@@ -2,8 +2,6 @@ package udplink_test
 
 import (
 	"encoding/binary"
-	"errors"
-	"net"
 	"slices"
 	"strings"
 	"testing"
@@ -78,7 +76,7 @@ func TestLaunchWindows(t *testing.T) {
 		b.Address(t, "h0", "10.9.0.2/24")
 		launchClass(t, a, delta)
 		stamps := -1
-		b.Do(func() { stamps = stampingSocket(t, "h0") })
+		b.Do(func() { stamps = kerneltest.StampingSocket(t, "h0") })
 
 		var l *udplink.Listener
 		var c *udplink.Link
@@ -152,29 +150,6 @@ func launchClass(t *testing.T, ns *kerneltest.NetNS, delta int64) {
 	if err := k.AwaitOper(within(t), 1); err != nil {
 		t.Fatal(err)
 	}
-}
-
-// stampingSocket sees every frame that an interface receives.
-func stampingSocket(t *testing.T, name string) int {
-	t.Helper()
-	i, err := net.InterfaceByName(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	proto := binary.NativeEndian.Uint16([]byte{unix.ETH_P_IP >> 8, unix.ETH_P_IP & 0xff})
-	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, int(proto))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = unix.Close(fd) })
-	err = errors.Join(
-		unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: proto, Ifindex: i.Index}),
-		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1),
-		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 8<<20))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return fd
 }
 
 // phases are those at which datagrams from 10.9.0.1 came, as far as they are
