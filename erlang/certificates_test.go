@@ -20,18 +20,10 @@ import (
 	"tsnswitch/distlink/udplink"
 )
 
-func needPublicKey(t *testing.T) {
-	t.Helper()
-	beamtest.Code(t)
-	if !beamtest.HasPublicKey(t) {
-		t.Skip("Erlang's public_key application is not installed (Debian: apt-get install erlang-public-key)")
-	}
-}
-
 // Both kinds of keys, a certificate with one between it and the authority, and a
 // network that loses, duplicates and reorders.
 func TestCertificates(t *testing.T) {
-	needPublicKey(t)
+	beamtest.NeedPublicKey(t)
 	ca := beamtest.NewAuthority(t, "ca", nil)
 	between := beamtest.NewAuthority(t, "between", ca)
 	port := beamtest.Port(t, addrA, addrB, addrRelay)
@@ -49,7 +41,7 @@ func TestCertificates(t *testing.T) {
 // Another authority, another host, another kind of security: refused by either
 // side, with words on who refuses and who is refused.
 func TestCertificatesRefused(t *testing.T) {
-	needPublicKey(t)
+	beamtest.NeedPublicKey(t)
 	ca, other := beamtest.NewAuthority(t, "ca", nil), beamtest.NewAuthority(t, "other", nil)
 	key := beamtest.P256(t)
 	const addrC, addrD = "127.0.0.11", "127.0.0.12"
@@ -112,7 +104,7 @@ func erlLines(t *testing.T, erl beamtest.Erlang, eval string, n int) []string {
 
 // What a node thinks of a peer's certificates is what the Go package thinks.
 func TestVerify(t *testing.T) {
-	needPublicKey(t)
+	beamtest.NeedPublicKey(t)
 	ca, other := beamtest.NewAuthority(t, "ca", nil), beamtest.NewAuthority(t, "ca", nil) // of one name
 	between, ed, p256 := beamtest.NewAuthority(t, "between", ca), beamtest.Ed25519(t), beamtest.P256(t)
 	node := ca.Node(p256, []string{"a.lan"})
@@ -205,7 +197,7 @@ func TestVerify(t *testing.T) {
 
 // The commands of README.md make what a node takes.
 func TestReadmeCertificates(t *testing.T) {
-	needPublicKey(t)
+	beamtest.NeedPublicKey(t)
 	if _, err := exec.LookPath("openssl"); err != nil {
 		t.Skip("openssl is not installed (Debian: apt-get install openssl)")
 	}
@@ -230,7 +222,7 @@ func TestReadmeCertificates(t *testing.T) {
 
 // What is wrong with the files is said at boot, by name.
 func TestBadCertificates(t *testing.T) {
-	needPublicKey(t)
+	beamtest.NeedPublicKey(t)
 	ca := beamtest.NewAuthority(t, "ca", nil)
 	key := beamtest.P256(t)
 	good, goodKey := ca.Issue(key, []string{addrA}, nil)
@@ -293,7 +285,7 @@ func TestBadCertificates(t *testing.T) {
 // Files are read for each connection: bad ones keep others out and the node goes
 // on, new ones are taken.
 func TestCertificateIsRenewed(t *testing.T) {
-	needPublicKey(t)
+	beamtest.NeedPublicKey(t)
 	ca := beamtest.NewAuthority(t, "ca", nil)
 	port := beamtest.Port(t, addrA, addrB)
 	cert, key := ca.Issue(beamtest.P256(t), []string{addrB}, nil)
@@ -317,7 +309,7 @@ func TestCertificateIsRenewed(t *testing.T) {
 // A release in embedded mode has what public_key needs in its boot script, and
 // uses it while it boots.
 func TestEmbeddedCertificates(t *testing.T) {
-	needPublicKey(t)
+	beamtest.NeedPublicKey(t)
 	boot := release(t, "crypto, asn1, public_key")
 	ca := beamtest.NewAuthority(t, "ca", nil)
 	port := beamtest.Port(t, addrA, addrB)
@@ -338,7 +330,7 @@ func TestEmbeddedCertificates(t *testing.T) {
 
 // Nodes that are named by IPv6 addresses.
 func TestCertificatesIPv6(t *testing.T) {
-	needPublicKey(t)
+	beamtest.NeedPublicKey(t)
 	needIPv6(t)
 	ca := beamtest.NewAuthority(t, "ca", nil)
 	port := beamtest.Port(t, "127.0.0.1")

@@ -172,3 +172,12 @@ func Sign(t testing.TB, certFile string, key crypto.Signer, content []byte) (cha
 	}
 	return chain, signature
 }
+
+// NeedPublicKey skips a test where Erlang, or its public_key application, is missing.
+func NeedPublicKey(t testing.TB) {
+	t.Helper()
+	Code(t)
+	if !HasPublicKey(t) {
+		t.Skip("Erlang's public_key application is not installed (Debian: apt-get install erlang-public-key)")
+	}
+}

@@ -14,18 +14,10 @@ import (
 	"tsnswitch/distlink/udplink"
 )
 
-func needPublicKey(t *testing.T) {
-	t.Helper()
-	beamtest.Code(t)
-	if !beamtest.HasPublicKey(t) {
-		t.Skip("Erlang's public_key application is not installed (Debian: apt-get install erlang-public-key)")
-	}
-}
-
 // The Go node and a BEAM node show each other certificates, whoever connects, and
 // each refuses the other where it must: with the same words as among their own.
 func TestCertificatesWithBEAM(t *testing.T) {
-	needPublicKey(t)
+	beamtest.NeedPublicKey(t)
 	ca, other := beamtest.NewAuthority(t, "ca", nil), beamtest.NewAuthority(t, "other", nil)
 	between := beamtest.NewAuthority(t, "between", ca)
 	port := beamtest.Port(t, "127.0.0.2", "127.0.0.9")
@@ -113,7 +105,7 @@ func expired(t *testing.T, ca *beamtest.Authority) (*distlink.Identity, error) {
 
 // Strangers that do the set-up and then nothing cannot fill a BEAM node either.
 func TestStrangersAreBoundedByBEAM(t *testing.T) {
-	needPublicKey(t)
+	beamtest.NeedPublicKey(t)
 	ca := beamtest.NewAuthority(t, "ca", nil)
 	port := beamtest.Port(t, "127.0.0.2")
 	b := beamtest.Start(t, "distlink", "b@127.0.0.2", port, echoServer, append(ca.Certificate(beamtest.P256(t), ca, "127.0.0.2"), "-distlink_ip", "127.0.0.2", "-kernel", "net_setuptime", "120")...)
